@@ -1,0 +1,32 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # The disk that a module works on.
+    DOCUMENTATION = r"""
+requirements:
+  - python >= 3.8
+  - lxml >= 4.6
+notes:
+  - The O(path) is the directory of a bundle, its C(DiskDescriptor.xml), the empty C(.hdd) file inside of it, or an image that is a
+    disk of its own.
+options:
+  path:
+    description:
+      - The disk.
+    type: path
+    required: true
+    aliases:
+      - hdd
+  allow_outside:
+    description:
+      - Follow images that the descriptor names outside of the bundle, as linked clones do. They are only ever read.
+    type: bool
+    default: false
+"""

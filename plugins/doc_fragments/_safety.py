@@ -1,0 +1,19 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # What stands between a module and a disk that may be in use.
+    DOCUMENTATION = r"""
+options:
+  force:
+    description:
+      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the same.
+    type: bool
+    default: false
+"""

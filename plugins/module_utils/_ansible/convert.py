@@ -1,0 +1,218 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""What the module hdd_convert does with its arguments."""
+
+from __future__ import annotations
+
+import os.path
+import uuid
+from dataclasses import replace
+from typing import Any, Dict, List, Mapping, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._bundle.bundle import observe
+from .._bundle.paths import locate
+from .._bundle.pvm import find_vm
+from .._bundle.tree import resolve
+from .._core.errors import BadRequest, DiskError
+from .._core.plan import Plan
+from .._core.units import SECTOR
+from .._io.durable import read_file, replace_file
+from .._io.port import DIRECTORY, Port
+from .._io.real import OsPort
+from .._ops.convert import Wanted, plan_convert
+from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, descriptor_of
+from .._ops.predict import predicted_bundle
+from .._ops.recover import clear_siblings
+from .._ops.report import absent_facts, disk_facts
+from .._ops.transfer import file_checksum
+from .._ops.views import HDD, RAW, Source, find_source
+from .disk import Disk, diff_of, run_plan
+from .run import Result, absolute, apply_file_options
+from .snapshot import wanted_guid
+from .spec import size_option
+
+_BY_SUFFIX = {".hdd": HDD, ".raw": RAW, ".img": RAW, ".dd": RAW, ".bin": RAW}
+_CHECKSUMS_LIMIT = 1 << 20
+
+
+def convert_disk(module: AnsibleModule) -> Result:
+    """Make sure that the output holds the guest disk of the source."""
+    params = module.params
+    if params["checksum_file"] is not None and params["checksum"] == "none":
+        raise BadRequest("checksum_file: there is no checksum to write", hint="Set checksum, for example to sha256.")
+    port = OsPort()
+    dest = absolute(params["dest"])
+    cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
+    source = _source(module, port)
+    wanted = _wanted(module, dest)
+    before = _facts_of_output(port, dest, wanted)
+    plan = plan_convert(port, source, wanted, token=uuid.uuid4().hex[:8], predict=module.check_mode)
+    result, outcome = run_plan(module, port, plan)
+    report = outcome.reports["transfer"] if outcome is not None else None
+    result.update(dest=dest, reason=plan.facts["reason"], virtual_size=plan.facts["virtual_size"])
+    result["verified"] = (wanted.verify or wanted.update == "content") if plan.is_empty else wanted.verify
+    result["files"] = _files(module, port, plan, dest, report)
+    result["dest_size"] = sum(file["size"] for file in result["files"])
+    checksums = [file["checksum"] for file in result["files"]]
+    if len(checksums) == 1 and checksums[0] is not None:
+        result["checksum"] = checksums[0]
+    if not plan.is_empty and outcome is not None and outcome.elapsed > 0:
+        result["rate"] = int(outcome.bytes_written / outcome.elapsed)
+    after = _predicted_facts(port, plan, wanted) if module.check_mode and not plan.is_empty else _facts_of_output(port, dest, wanted)
+    result["diff"] = _diff(before, after, wanted, plan)
+    if wanted.format == HDD:
+        result["disk"] = after
+    result["warnings"] = cleared + result["warnings"]
+    result["changed"] = _give_file_options(module, port, dest, result["files"]) or result["changed"] or bool(cleared)
+    result["changed"] = _write_checksum_file(module, port, result["files"]) or result["changed"]
+    return result
+
+
+def _source(module: AnsibleModule, port: Port) -> Source:
+    params = module.params
+    source = find_source(port, absolute(params["src"]), format=params["src_format"], allow_outside=params["allow_outside"])
+    if params["snapshot"] is None:
+        return source
+    if source.state is None:
+        raise BadRequest("snapshot: a raw source has no snapshots", path=source.path, hint="Leave the option out.")
+    vm, _warnings = find_vm(port, source.state.location)
+    disk = Disk(port, source.state, vm, (), ())
+    guid = wanted_guid(disk, params["snapshot"])
+    if guid not in source.state.tree.shots:
+        resolve(source.state.tree, params["snapshot"], names=disk.snapshot_names, path=source.path)
+    return replace(source, guid=guid)
+
+
+def _wanted(module: AnsibleModule, dest: str) -> Wanted:
+    params = module.params
+    chosen = params["dest_format"] or _BY_SUFFIX.get(os.path.splitext(dest)[1].lower())
+    if chosen is None:
+        raise BadRequest("dest_format: the name of the destination does not tell the format", path=dest, hint="Set dest_format to hdd or raw.")
+    bundle_only = [option for option in ("subformat", "cluster_size", "split_size", "name") if params[option] is not None]
+    if chosen == RAW and (bundle_only or params["format_version"] != "auto"):
+        raise BadRequest(f"{', '.join(bundle_only) or 'format_version'}: only a bundle has that", path=dest, hint="Leave the option out for a raw image.")
+    align = size_option(params["align"], "align") or SECTOR
+    if align % SECTOR or not align:
+        raise BadRequest("align: must be a multiple of 512 bytes", found=align)
+    return Wanted(
+        format=chosen,
+        path=dest,
+        kind=params["subformat"] or EXPANDING,
+        cluster_bytes=size_option(params["cluster_size"], "cluster_size") or DEFAULT_CLUSTER,
+        version=None if params["format_version"] == "auto" else int(params["format_version"]),
+        split_size=size_option(params["split_size"], "split_size"),
+        align=align,
+        sparse=params["sparse"],
+        preallocate=params["preallocate"],
+        name=params["name"],
+        update=params["update"],
+        verify=params["verify"],
+        checksum=None if params["checksum"] == "none" else params["checksum"],
+        reproducible=params["reproducible"],
+        force=params["force"],
+    )
+
+
+def _files(module: AnsibleModule, port: Port, plan: Plan, dest: str, report: Any) -> List[Dict[str, Any]]:
+    """The image files of the output, as they are or as they will be."""
+    if report is not None:
+        checksums = report.checksums or (None,) * len(report.lengths)
+        return [_file(path, size, checksum) for path, size, checksum in zip(plan.facts["files"], report.lengths, checksums)]
+    if not plan.is_empty:
+        return [_file(path, size, None) for path, size in zip(plan.facts["files"], plan.facts["lengths"])]
+    algorithm = module.params["checksum"]
+    found = []
+    for path in _existing_files(port, dest):
+        stat = port.stat(path)
+        found.append(_file(path, stat.size if stat is not None else 0, None if algorithm == "none" else file_checksum(port, path, algorithm)))
+    return found
+
+
+def _file(path: str, size: int, checksum: Optional[str]) -> Dict[str, Any]:
+    return {"path": path, "size": size, "checksum": checksum}
+
+
+def _existing_files(port: Port, dest: str) -> List[str]:
+    stat = port.stat(dest)
+    if stat is None or stat.kind != DIRECTORY:
+        return [dest]
+    state = observe(port, locate(port, dest), allow_outside=True)
+    return [image.path for image in state.layer(state.tree.top)]
+
+
+def _facts_of_output(port: Port, dest: str, wanted: Wanted) -> Dict[str, Any]:
+    stat = port.stat(dest)
+    if stat is None:
+        return absent_facts(dest)
+    if wanted.format == RAW:
+        return {"path": dest, "exists": True, "size": stat.size}
+    try:
+        return disk_facts(port, observe(port, locate(port, dest)))
+    except DiskError:
+        # What is no disk, or a damaged one, is the planner's business to judge.
+        return absent_facts(dest)
+
+
+def _predicted_facts(port: Port, plan: Plan, wanted: Wanted) -> Dict[str, Any]:
+    if wanted.format == RAW:
+        return {"path": wanted.path, "exists": True, "size": plan.facts["lengths"][0]}
+    shape = plan.facts["shape"]
+    base = wanted.path.rsplit("/", 1)[-1]
+    descriptor = descriptor_of(shape, name=wanted.name or base[: -len(".hdd")], base=base, uid=None)
+    files = [storage.images[0].file for storage in descriptor.storages]
+    return disk_facts(port, predicted_bundle(wanted.path, shape, descriptor, dict(zip(files, plan.facts["lengths"]))))
+
+
+def _diff(before: Mapping[str, Any], after: Mapping[str, Any], wanted: Wanted, plan: Plan) -> Dict[str, Any]:
+    if wanted.format == HDD:
+        diff = diff_of(before, after)
+    else:
+        header = f"{wanted.path} (image)"
+        diff = {"before": _image_lines(before), "after": _image_lines(after), "before_header": header, "after_header": header}
+    if not plan.is_empty:
+        diff["after"] = {**diff["after"], "content": plan.facts["reason"]}
+    return diff
+
+
+def _image_lines(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    return {"size": facts["size"]} if facts["exists"] else {}
+
+
+def _give_file_options(module: AnsibleModule, port: Port, dest: str, files: List[Dict[str, Any]]) -> bool:
+    stat = port.stat(dest)
+    if stat is None:
+        return False
+    paths = [file["path"] for file in files]
+    if stat.kind == DIRECTORY:
+        paths += [f"{dest}/{name}" for name in port.list_directory(dest) if f"{dest}/{name}" not in paths]
+    return apply_file_options(module, paths, changed=False)
+
+
+def _write_checksum_file(module: AnsibleModule, port: Port, files: List[Dict[str, Any]]) -> bool:
+    """Keep the checksum file true; returns whether it changes."""
+    if module.params["checksum_file"] is None:
+        return False
+    path = absolute(module.params["checksum_file"])
+    if module.check_mode and any(file["checksum"] is None for file in files):
+        return True
+    content = "".join(f"{file['checksum']}  {_relative(file['path'], path)}\n" for file in files).encode()
+    stat = port.stat(path)
+    if stat is not None and stat.size == len(content) and read_file(port, path, limit=_CHECKSUMS_LIMIT) == content:
+        return False
+    if not module.check_mode:
+        directory, name = path.rsplit("/", 1)
+        temporary = f"{directory}/.{name}.vdisk-new.tmp"
+        port.remove(temporary)
+        replace_file(port, path, content, temporary=temporary)
+    return True
+
+
+def _relative(path: str, checksum_file: str) -> str:
+    directory = checksum_file.rsplit("/", 1)[0] + "/"
+    return path[len(directory) :] if path.startswith(directory) else path

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""One disk in one task: look at it, finish what an earlier run left, apply a plan, and report before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._bundle.bundle import BundleState, observe
+from .._bundle.paths import locate
+from .._bundle.pvm import VmFacts, find_vm
+from .._core.plan import Plan
+from .._io.port import Port
+from .._io.real import OsPort
+from .._ops.executor import Outcome, execute
+from .._ops.recover import needs_recovery, recover, take_back
+from .._ops.report import disk_facts
+from .run import Result, absolute
+
+_SHOWN_IN_DIFF = ("virtual_size", "file_size", "used_size", "type", "split", "format_version", "cluster_size", "depth", "name")
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk as the task found it; ``recovered`` says in sentences what was finished of earlier runs."""
+
+    port: Port
+    state: BundleState
+    vm: Optional[VmFacts]
+    warnings: Tuple[str, ...]
+    recovered: Tuple[str, ...]
+
+    def facts(self, state: Optional[BundleState] = None) -> Dict[str, Any]:
+        """The facts of the disk, or of it in another state."""
+        return disk_facts(self.port, state or self.state, vm=self.vm, warnings=self.warnings)
+
+    @property
+    def snapshot_names(self) -> Mapping[str, str]:
+        """Names that the virtual machine gives to snapshots, by GUID."""
+        return {guid: snapshot.name for guid, snapshot in self.vm.snapshots.items() if snapshot.name} if self.vm is not None else {}
+
+
+def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
+    """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first."""
+    port = OsPort()
+    allow_outside = bool(module.params.get("allow_outside"))
+    location = locate(port, absolute(path or module.params["path"]))
+    state = observe(port, location, allow_outside=allow_outside)
+    recovered: Tuple[str, ...] = ()
+    if needs_recovery(state) and not module.check_mode:
+        recovered = recover(port, location, allow_outside=allow_outside)
+        state = observe(port, location, allow_outside=allow_outside)
+    vm, warnings = find_vm(port, location)
+    if needs_recovery(state):
+        warnings = (*warnings, f"{location.directory}: an interrupted run will be finished first; the prediction is made for the disk as it is now.")
+    return Disk(port, state, vm, tuple(warnings), recovered)
+
+
+def run_plan(module: AnsibleModule, port: Port, plan: Plan, recovered: Tuple[str, ...] = ()) -> Tuple[Result, Optional[Outcome]]:
+    """Apply ``plan`` unless in check mode; the result has what every changing module returns."""
+    outcome = None
+    if not plan.is_empty and not module.check_mode:
+        outcome = execute(port, plan, recover=lambda path: take_back(port, path))
+    result: Result = {
+        "changed": not plan.is_empty or bool(recovered),
+        "bytes_read": outcome.bytes_read + plan.facts.get("scanned", 0) if outcome is not None else plan.bytes_read,
+        "bytes_written": outcome.bytes_written if outcome is not None else plan.bytes_written,
+        "elapsed": round(outcome.elapsed, 3) if outcome is not None else 0.0,
+        "warnings": [*recovered, *plan.warnings, *(outcome.warnings if outcome is not None else ())],
+    }
+    return result, outcome
+
+
+def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan]) -> Tuple[Result, Plan, Disk]:
+    """Open the disk, plan, apply and report. ``result`` has ``changed``, ``diff``, ``disk`` and the amounts of data."""
+    disk = open_disk(module)
+    before = disk.facts()
+    plan = planner(disk)
+    result, outcome = run_plan(module, disk.port, plan, disk.recovered)
+    if outcome is not None:
+        state = observe(disk.port, disk.state.location, allow_outside=bool(module.params.get("allow_outside")))
+        after = disk.facts(state)
+    else:
+        after = disk.facts(plan.facts.get("after") or disk.state)
+    result["disk"] = after
+    if module.check_mode and not disk.recovered and needs_recovery(disk.state):
+        result["changed"] = True
+    result["diff"] = diff_of(before, after)
+    result["warnings"] += after["warnings"]
+    return result, plan, disk
+
+
+def diff_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Dict[str, Any]:
+    """What differs between two sets of disk facts, readable: sizes, files and the tree of snapshots."""
+    old, new = _shown(before), _shown(after)
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    header = f"{after.get('path') or before.get('path')} (disk)"
+    return {
+        "before": {key: old[key] for key in keys if key in old},
+        "after": {key: new[key] for key in keys if key in new},
+        "before_header": header,
+        "after_header": header,
+    }
+
+
+def _shown(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    if not facts.get("exists"):
+        return {}
+    shown = {key: facts[key] for key in _SHOWN_IN_DIFF}
+    shown["files"] = sorted(file["path"].rsplit("/", 1)[-1] for layer in facts["layers"] for file in layer["files"])
+    shown["snapshots"] = draw_tree(facts["snapshots"])
+    return shown
+
+
+def draw_tree(snapshots: List[Dict[str, Any]]) -> List[str]:
+    """The snapshots as indented lines, parents above their children; an arrow marks where the disk goes on."""
+    by_guid = {snapshot["guid"]: snapshot for snapshot in snapshots}
+    lines: List[str] = []
+    pending = [snapshot for snapshot in reversed(snapshots) if snapshot["parent"] not in by_guid]
+    while pending:
+        snapshot = pending.pop()
+        name = f" {snapshot['name']}" if snapshot["name"] else ""
+        here = " <- current" if snapshot["current"] else ""
+        lines.append(f"{'  ' * (snapshot['depth'] - 1)}{snapshot['guid']}{name}{here}")
+        pending += [by_guid[child] for child in reversed(snapshot["children"]) if child in by_guid]
+    return lines

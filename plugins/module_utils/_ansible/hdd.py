@@ -1,0 +1,169 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""What the module hdd does with its arguments."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import List, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._bundle.bundle import BundleState, observe
+from .._bundle.naming import without_suffix
+from .._bundle.paths import locate
+from .._core import guid as guids
+from .._core.errors import BadRequest, Unsupported
+from .._core.plan import Plan
+from .._core.units import MIB, SECTOR, format_size, round_up
+from .._io.port import Port
+from .._io.real import OsPort
+from .._ops.create import plan_create, plan_remove
+from .._ops.describe import plan_rename
+from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, Shape, part_size_of, shape_of
+from .._ops.predict import predicted_bundle
+from .._ops.recover import clear_siblings
+from .._ops.report import absent_facts, disk_facts
+from .disk import Disk, change_disk, diff_of, run_plan
+from .run import Result, absolute, apply_file_options, exists
+from .spec import size_option
+
+
+def ensure_disk(module: AnsibleModule) -> Result:
+    """Create, keep or remove the disk."""
+    path = absolute(module.params["path"])
+    port = OsPort()
+    cleared = list(clear_siblings(port, path)) if not module.check_mode else []
+    if module.params["state"] == "absent":
+        result = _remove(module, port, path)
+    elif exists(path):
+        result = _keep(module)
+    else:
+        result = _create(module, port, path)
+    result["warnings"] = cleared + list(result["warnings"])
+    result["changed"] = result["changed"] or bool(cleared)
+    return result
+
+
+def _rounded_size(value: str, warnings: List[str]) -> int:
+    asked = size_option(value, "size") or 0
+    size = round_up(asked, MIB)
+    if size != asked:
+        warnings.append(f"size: {asked} bytes were rounded up to {size} ({format_size(size)}).")
+    return size
+
+
+def _create(module: AnsibleModule, port: Port, path: str) -> Result:
+    params = module.params
+    warnings: List[str] = []
+    if params["size"] is None:
+        raise BadRequest("size is required to create a disk", path=path, hint="Add the option size, for example 64G.")
+    shape = shape_of(
+        size=_rounded_size(params["size"], warnings),
+        kind=params["type"] or EXPANDING,
+        cluster_bytes=size_option(params["cluster_size"], "cluster_size") or DEFAULT_CLUSTER,
+        version=None if params["format_version"] == "auto" else int(params["format_version"]),
+        split_size=size_option(params["split_size"], "split_size"),
+        preallocate=params["preallocate"],
+    )
+    name = params["name"] if params["name"] is not None else without_suffix(path.rsplit("/", 1)[-1])
+    plan = plan_create(path, shape, name=name, uid=guids.draw(), token=uuid.uuid4().hex[:8])
+    result, _outcome = run_plan(module, port, plan)
+    before = absent_facts(path)
+    if module.check_mode:
+        descriptor = replace(plan.facts["descriptor"], uid=None)
+        state = predicted_bundle(path, shape, descriptor, plan.facts["lengths"])
+    else:
+        state = observe(port, locate(port, path))
+        _give_file_options(module, state)
+        state = observe(port, locate(port, path))
+    result["disk"] = disk_facts(port, state)
+    result["diff"] = diff_of(before, result["disk"])
+    result["warnings"] = warnings + result["warnings"]
+    return result
+
+
+def _give_file_options(module: AnsibleModule, state: BundleState) -> bool:
+    """Owner, group and mode for the files of the disk; the directory gets owner and group only."""
+    files = [image.path for image in state.images.values() if not image.outside]
+    if not state.is_bundle:
+        return apply_file_options(module, files, changed=False)
+    directory = state.location.directory
+    files += [f"{directory}/{name}" for name in state.others]
+    changed = apply_file_options(module, files, changed=False)
+    arguments = module.load_file_common_arguments(module.params, path=directory)
+    arguments.update(mode=None, attributes=None)
+    return module.set_fs_attributes_if_different(arguments, changed)
+
+
+def _keep(module: AnsibleModule) -> Result:
+    params = module.params
+    warnings: List[str] = []
+    size = _rounded_size(params["size"], warnings) if params["size"] is not None else None
+
+    def planner(disk: Disk) -> Plan:
+        _refuse_differences(disk.state, module, size)
+        return plan_rename(disk.state, params["name"], force=params["force"])
+
+    result, _plan, disk = change_disk(module, planner)
+    state = disk.state if module.check_mode else observe(disk.port, disk.state.location, allow_outside=params["allow_outside"])
+    result["changed"] = _give_file_options(module, state) or result["changed"]
+    exact = params["size"] is not None and size_option(params["size"], "size") == disk.state.descriptor.size_bytes
+    result["warnings"] = ([] if exact else warnings) + result["warnings"]
+    return result
+
+
+def _refuse_differences(state: BundleState, module: AnsibleModule, size: Optional[int]) -> None:
+    """Raise Unsupported for what the task wants otherwise and what no step of this module can change."""
+    params, descriptor = module.params, state.descriptor
+    exact = size_option(params["size"], "size")
+    if size is not None and descriptor.size_bytes not in (size, exact):
+        _refuse(state, "size", descriptor.size_bytes, size, "Resizing an existing disk is not supported")
+    kinds = sorted({image.kind for image in state.images.values()})
+    if params["type"] is not None and state.images[(0, state.tree.chain(state.tree.top)[-1])].kind != params["type"]:
+        _refuse(state, "type", kinds, params["type"], "Converting the type of an existing disk in place is not supported")
+    headers = [image.header for image in state.images.values() if image.header is not None]
+    cluster = size_option(params["cluster_size"], "cluster_size")
+    if cluster is not None and any(header.cluster_bytes != cluster for header in headers):
+        _refuse(state, "cluster_size", headers[0].cluster_bytes, cluster, "The cluster size of a disk is fixed when it is created")
+    version = params["format_version"]
+    if version != "auto" and any(header.version != int(version) for header in headers):
+        _refuse(state, "format_version", headers[0].version, int(version), "Changing the format version of an existing disk is not supported")
+    split = size_option(params["split_size"], "split_size")
+    if split is not None:
+        _refuse_other_parts(state, split)
+
+
+def _refuse_other_parts(state: BundleState, split: int) -> None:
+    storages = state.descriptor.storages
+    cluster_bytes = storages[0].cluster_sectors * SECTOR
+    wanted = Shape(state.descriptor.size_bytes, part_size=part_size_of(split, cluster_bytes)).parts
+    found = tuple((storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR) for storage in storages)
+    if wanted != found:
+        _refuse(state, "split_size", [length for _start, length in found], [length for _start, length in wanted], "Splitting an existing disk anew is not supported")
+
+
+def _refuse(state: BundleState, option: str, found: object, expected: object, why: str) -> None:
+    raise Unsupported(
+        f"{option}: {why}; the disk has {found}, the task asks for {expected}",
+        path=state.location.directory,
+        expected=expected,
+        found=found,
+        hint="Leave the option out, or make a new disk with hdd_convert.",
+    )
+
+
+def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
+    if not exists(path):
+        return {"changed": False, "disk": absent_facts(path), "diff": diff_of({}, absent_facts(path)), "bytes_read": 0, "bytes_written": 0, "elapsed": 0.0, "warnings": []}
+    state = observe(port, locate(port, path), allow_outside=True)
+    before = disk_facts(port, state)
+    result, _outcome = run_plan(module, port, plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"]))
+    result["disk"] = absent_facts(before["path"])
+    result["diff"] = diff_of(before, result["disk"])
+    return result

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""What the module hdd_info does with its arguments."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._bundle.bundle import BundleState, describe_failure, observe
+from .._bundle.chain import open_view
+from .._bundle.paths import locate
+from .._bundle.pvm import bundles_in, find_vm
+from .._core.errors import DiskError
+from .._io.port import Port
+from .._io.real import OsPort
+from .._ops.report import absent_facts, disk_facts, totals
+from .run import Result, absolute
+
+Failure = Dict[str, Any]
+
+
+def describe_disks(module: AnsibleModule) -> Result:
+    """Describe every disk that the arguments name."""
+    params = module.params
+    port = OsPort()
+    disks: List[Dict[str, Any]] = []
+    failures: List[Failure] = []
+    is_single = params["path"] is not None
+    for path in [params["path"]] if is_single else params["paths"]:
+        described, failed = _describe_all(module, port, absolute(path))
+        disks += described
+        failures += failed
+    if is_single and failures and not disks and failures[0]["path"] == absolute(params["path"]):
+        module.fail_json(**failures[0], disks=[], failed_disks=failures)
+    return {"changed": False, "disks": disks, "failed_disks": failures, "totals": totals(disks)}
+
+
+def _describe_all(module: AnsibleModule, port: Port, path: str) -> Tuple[List[Dict[str, Any]], List[Failure]]:
+    """The disks that one path stands for; each that cannot be described becomes a failure of its own."""
+    disks: List[Dict[str, Any]] = []
+    failures: List[Failure] = []
+    try:
+        if port.lstat(path) is None:
+            return [absent_facts(path)], []
+        found = bundles_in(port, path, recurse=module.params["recurse"])
+        if not found and not module.params["recurse"]:
+            found = [path]
+    except DiskError as error:
+        return [], [{"path": path, **describe_failure(error)}]
+    for one in found:
+        try:
+            disks.append(_describe(module, port, one))
+        except DiskError as error:
+            failures.append({"path": one, **describe_failure(error)})
+    return disks, failures
+
+
+def _describe(module: AnsibleModule, port: Port, path: str) -> Dict[str, Any]:
+    params = module.params
+    location = locate(port, path)
+    state = observe(port, location, allow_outside=params["allow_outside"])
+    vm, warnings = find_vm(port, location)
+    reclaimable = _zero_bytes(port, state) if params["scan"] == "zeros" else None
+    facts = disk_facts(port, state, vm=vm, warnings=warnings, reclaimable=reclaimable)
+    facts["partitions"] = _partitions(port, state)
+    if params["checksum"] != "none":
+        facts["checksum"] = _checksum(port, state, params["checksum"])
+    return facts
+
+
+def _zero_bytes(port: Port, state: BundleState) -> Dict[str, int]:
+    # Only a scan of the data needs what compaction needs.
+    from .._bundle.bundle import refuse_encrypted
+    from .._ops.compact import ZEROS, estimate
+
+    refuse_encrypted(state)
+    savings, _read = estimate(port, state, scan=ZEROS)
+    return {"zero": sum(one.zero for one in savings)}
+
+
+def _partitions(port: Port, state: BundleState) -> Any:
+    from .._formats.partitions import read_partitions
+
+    if state.descriptor.encrypted:
+        return None
+    view = open_view(port, state, state.tree.top)
+    try:
+        return read_partitions(view)
+    finally:
+        view.close()
+
+
+def _checksum(port: Port, state: BundleState, algorithm: str) -> str:
+    from .._ops.transfer import guest_checksum
+
+    view = open_view(port, state, state.tree.top)
+    try:
+        return guest_checksum(view, algorithm)
+    finally:
+        view.close()

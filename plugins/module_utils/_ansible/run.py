@@ -1,0 +1,57 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Running one module: the only place where errors of the engine become failed tasks."""
+
+from __future__ import annotations
+
+import os.path
+from typing import Any, Callable, Dict, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._core.errors import DiskError, NotFound
+from .deps import require_lxml
+
+Result = Dict[str, Any]
+
+
+def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **constraints: Any) -> None:
+    """Parse the arguments, do ``work`` and leave with its result, or with the error's code, context and advice."""
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **constraints)
+    require_lxml(module)
+    try:
+        result = work(module)
+    except DiskError as error:
+        module.fail_json(msg=str(error), error_code=error.code, error_context=error.context)
+    for warning in dict.fromkeys(result.pop("warnings", ())):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+def absolute(path: str) -> str:
+    """The path as the engine wants it: absolute, links in the directory resolved, the last part as it was typed."""
+    directory, base = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(directory), base) if base else os.path.realpath(directory)
+
+
+def exists(path: str) -> bool:
+    """Whether anything, even a broken link, lies at ``path``."""
+    return os.path.lexists(path)
+
+
+def apply_file_options(module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
+    """Give every path the owner, group, mode and attributes that the task asks for; returns whether anything changed."""
+    for path in paths:
+        if os.path.lexists(path):
+            arguments = module.load_file_common_arguments(module.params, path=path)
+            changed = module.set_fs_attributes_if_different(arguments, changed)
+    return changed
+
+
+def missing(path: str) -> NotFound:
+    """The error for a path where nothing lies."""
+    return NotFound("There is no disk", path=path, hint="Check the path.")

@@ -1,0 +1,30 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Argument specs that modules share, and the parsing of options that are more than their Ansible type."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from .._core.units import parse_size
+
+Spec = Dict[str, Dict[str, Any]]
+
+
+def bundle_spec() -> Spec:
+    """The disk to work on."""
+    return {"path": {"type": "path", "required": True, "aliases": ["hdd"]}, "allow_outside": {"type": "bool", "default": False}}
+
+
+def safety_spec() -> Spec:
+    """How far a change may go."""
+    return {"force": {"type": "bool", "default": False}}
+
+
+def size_option(value: Optional[str], option: str) -> Optional[int]:
+    """Bytes meant by a size option, None when it was left out. Raises BadRequest."""
+    return None if value is None else parse_size(value, option=option)

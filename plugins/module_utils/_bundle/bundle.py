@@ -1,0 +1,336 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Observe: everything that is known of a virtual disk without changing it, as frozen facts.
+
+A single-file image is described by a descriptor made up for it, so that all that follows sees one shape only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Tuple
+
+from .._core import guid as guids
+from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, MissingImage, Unsupported
+from .._core.plan import Fingerprint, Identity
+from .._core.units import SECTOR
+from .._formats.detect import detect
+from .._formats.hds import open_hds
+from .._formats.hds_bat import RunTable, unused_ranges
+from .._formats.hds_extension import Extension
+from .._formats.hds_header import HdsHeader, is_hds
+from .._io.durable import read_file
+from .._io.journal import Journal, read_journal
+from .._io.port import FILE, Holder, Port, Stat
+from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
+from .descriptor_xml import parse_descriptor
+from .naming import JOURNAL, classify
+from .paths import Location, resolve_image
+from .tree import SnapshotTree, build_tree
+
+EXPANDING = "expanding"
+PLAIN = "plain"
+_DESCRIPTOR_LIMIT = 16 << 20
+_PREFIX = 512
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """One image: the part of one layer that lies in one storage. ``size`` is what it holds of the guest disk, in bytes."""
+
+    storage: int
+    guid: str
+    file: str
+    path: str
+    outside: bool
+    kind: str
+    stat: Stat
+    size: int
+    header: Optional[HdsHeader] = None
+    table: Optional[RunTable] = None
+    extension: Optional[Extension] = None
+    used_clusters: int = 0
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the image carries the in-use mark."""
+        return self.header is not None and self.header.is_dirty
+
+    @property
+    def used(self) -> int:
+        """Bytes of the clusters in use; for a plain image, all of it."""
+        return self.size if self.header is None else self.used_clusters * self.header.cluster_bytes
+
+    @property
+    def leaked(self) -> int:
+        """Bytes of the file behind the table that no entry and no extension uses."""
+        if self.header is None:
+            return 0
+        pinned = sum(end - start for start, end in self.pinned)
+        return max(0, self.stat.size - self.header.data_start - self.used - pinned)
+
+    @property
+    def pinned(self) -> Tuple[Tuple[int, int], ...]:
+        """Ranges of the file that the format extension uses."""
+        return self.extension.pinned if self.extension is not None else ()
+
+    @property
+    def unused(self) -> List[Tuple[int, int]]:
+        """Ranges of the file that no entry of the table uses, on the cluster grid."""
+        if self.header is None or self.table is None:
+            return []
+        return unused_ranges(self.table, self.header, file_size=self.stat.size, pinned=self.pinned)
+
+
+@dataclass(frozen=True)
+class BundleState:
+    """A disk at one moment. ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them."""
+
+    location: Location
+    xml: bytes
+    descriptor: Descriptor
+    tree: SnapshotTree
+    images: Mapping[Tuple[int, str], ImageState]
+    others: Tuple[str, ...]
+    journal: Optional[Journal]
+    fingerprint: Fingerprint
+    warnings: Tuple[str, ...] = ()
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether this is a bundle and no single-file image."""
+        return self.location.kind == "bundle"
+
+    @property
+    def journal_path(self) -> str:
+        """Where the journal of this disk lies while a change is under way."""
+        return journal_path(self.location)
+
+    def layer(self, guid: str) -> Tuple[ImageState, ...]:
+        """The images of one layer, one for each storage."""
+        return tuple(self.images[(number, guid)] for number in range(len(self.descriptor.storages)))
+
+    def chain(self, guid: str, storage: int) -> Tuple[ImageState, ...]:
+        """The images that answer for ``guid`` in one storage, topmost first."""
+        return tuple(self.images[(storage, layer)] for layer in self.tree.chain(guid))
+
+
+def journal_path(location: Location) -> str:
+    """Where the journal of the disk at ``location`` lies: in the bundle, or beside a single-file image."""
+    name = JOURNAL if location.kind == "bundle" else f"{JOURNAL}-{location.base}"
+    return f"{location.directory}/{name}"
+
+
+def observe(port: Port, location: Location, *, allow_outside: bool = False) -> BundleState:
+    """Read the descriptor, every header and every table of a disk.
+
+    Raises an error that says what is wrong and where; a disk that is observed is consistent as far as metadata tell.
+    """
+    # The fingerprint is taken first: whatever changes while the rest is read makes the plan stale.
+    described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == "bundle" else ()
+    journal = read_journal(port, journal_path(location))
+    if location.kind == "bundle":
+        xml = read_file(port, location.descriptor, limit=_DESCRIPTOR_LIMIT)
+        descriptor = parse_descriptor(xml, path=location.descriptor)
+        others: Tuple[str, ...] = tuple(port.list_directory(location.directory))
+    else:
+        xml, descriptor, others = b"", _descriptor_of_single_file(port, location), ()
+    validate(descriptor, path=location.descriptor)
+    tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
+    images = _observe_images(port, location, descriptor, tree, allow_outside)
+    paths = [image.path for image in images.values()]
+    named = {path.rsplit("/", 1)[-1] for path in paths} if location.kind == "bundle" else set()
+    warnings = tuple(_size_warnings(descriptor, tree, images))
+    return BundleState(
+        location,
+        xml,
+        descriptor,
+        tree,
+        images,
+        tuple(name for name in others if name not in named),
+        journal,
+        described + tuple((image.path, identity(image.stat)) for image in images.values()),
+        warnings,
+    )
+
+
+def identity(stat: Optional[Stat]) -> Identity:
+    """What of a file must stay the same for a plan to hold."""
+    return None if stat is None else (stat.device, stat.inode, stat.size, stat.mtime_ns)
+
+
+def _descriptor_of_single_file(port: Port, location: Location) -> Descriptor:
+    """One storage, one shot, one image: what a single-file disk would say of itself."""
+    path = location.image or location.descriptor
+    with_magic, size_sectors, cluster_sectors = _probe_single_file(port, path)
+    image = ImageEntry(guids.TOP, "Compressed" if with_magic else "Plain", path.rsplit("/", 1)[-1])
+    return Descriptor(
+        root_name="",
+        version=None,
+        size_sectors=size_sectors,
+        cylinders=size_sectors // 512,
+        heads=16,
+        sectors=32,
+        padding=0,
+        encrypted=False,
+        uid=None,
+        name=location.name,
+        logical_sector=SECTOR,
+        physical_sector=None,
+        suspended=False,
+        storages=(StorageEntry(0, size_sectors, cluster_sectors, False, (image,)),),
+        shots=(Shot(guids.TOP, guids.NONE),),
+        declared_top=None,
+    )
+
+
+def _probe_single_file(port: Port, path: str) -> Tuple[bool, int, int]:
+    if is_hds(_prefix(port, path)):
+        image = open_hds(port, path)
+        try:
+            return True, image.header.size_sectors, image.header.cluster_sectors
+        finally:
+            image.close()
+    stat = port.stat(path)
+    return False, (stat.size if stat else 0) // SECTOR, 2048
+
+
+def _prefix(port: Port, path: str) -> bytes:
+    stream = port.open_read(path)
+    try:
+        buffer = bytearray(_PREFIX)
+        return bytes(buffer[: stream.pread_into(0, buffer)])
+    finally:
+        stream.close()
+
+
+def _observe_images(port: Port, location: Location, descriptor: Descriptor, tree: SnapshotTree, allow_outside: bool) -> Dict[Tuple[int, str], ImageState]:
+    images: Dict[Tuple[int, str], ImageState] = {}
+    used: Dict[Tuple[int, int], str] = {}
+    for number, storage in enumerate(descriptor.storages):
+        for entry in storage.images:
+            if entry.guid not in tree.shots:
+                continue
+            is_root = tree.shots[entry.guid].parent == guids.NONE
+            state = _observe_image(port, location, number, storage, entry, is_root=is_root, allow_outside=allow_outside)
+            key = (state.stat.device, state.stat.inode)
+            if key in used:
+                raise Damaged("One file serves as two images", path=state.path, found=entry.file, expected=f"a file other than {used[key]}")
+            used[key] = entry.file
+            images[(number, entry.guid)] = state
+    return images
+
+
+def _observe_image(
+    port: Port, location: Location, number: int, storage: StorageEntry, entry: ImageEntry, *, is_root: bool, allow_outside: bool
+) -> ImageState:
+    if location.kind == "bundle":
+        found = resolve_image(port, location, entry.file, allow_outside=allow_outside)
+        path, outside = found.path, found.outside
+    else:
+        path, outside = location.image or location.descriptor, False
+    stat = port.stat(path)
+    if stat is None:
+        raise MissingImage("An image that the descriptor names is missing", path=path, hint="Restore the file from a backup of the bundle.")
+    if stat.kind != FILE:
+        raise Damaged("An image is not a regular file", path=path, found=stat.kind)
+    length = (storage.end_sector - storage.start_sector) * SECTOR
+    if is_root and entry.type == "Plain":
+        return ImageState(number, entry.guid, entry.file, path, outside, PLAIN, stat, _plain_size(stat, length, path))
+    if entry.type not in ("Compressed", "Plain"):
+        raise Unsupported(f"An image of type {entry.type[:40]!r} cannot be read", path=path, found=entry.type[:40], expected="Compressed or Plain")
+    prefix = _prefix(port, path)
+    if not is_hds(prefix):
+        _refuse_foreign(prefix, path)
+    image = open_hds(port, path)
+    try:
+        size = min(image.size, length)
+        return ImageState(
+            number, entry.guid, entry.file, path, outside, EXPANDING, stat, size, image.header, image.table, image.extension, image.table.clusters_used
+        )
+    finally:
+        image.close()
+
+
+def _plain_size(stat: Stat, length: int, path: str) -> int:
+    """A plain root may be shorter than its storage: a grow that left it alone made it so. Only an empty one is wrong."""
+    if stat.size < SECTOR <= length:
+        raise Damaged("A plain image is cut short", path=path, expected=length, found=stat.size, hint="Restore the file from a backup.")
+    return min(stat.size // SECTOR * SECTOR, length)
+
+
+def _refuse_foreign(prefix: bytes, path: str) -> None:
+    kind = detect(prefix, name=path)
+    if kind in ("unstructured", "raw"):
+        raise Damaged("An image does not begin as an expanding image does", path=path, offset=0, expected="WithoutFreeSpace or WithouFreSpacExt", found=prefix[:16].hex())
+    raise Unsupported(f"An image is of the foreign format {kind}", path=path, offset=0, found=kind, expected="an expanding Parallels image")
+
+
+def _size_warnings(descriptor: Descriptor, tree: SnapshotTree, images: Mapping[Tuple[int, str], ImageState]) -> List[str]:
+    """Differences that are no damage: after a grow or a switch the top may be shorter than the disk."""
+    notes = []
+    for number, storage in enumerate(descriptor.storages):
+        top = images[(number, tree.top)]
+        length = (storage.end_sector - storage.start_sector) * SECTOR
+        whole = top.header.size_bytes if top.header is not None else top.stat.size
+        if whole != length:
+            notes.append(f"{top.path}: the image holds {whole} bytes of guest disk, the descriptor says {length}.")
+    return notes
+
+
+def refuse_encrypted(state: BundleState) -> None:
+    """Raise Encrypted when the payload is cipher text."""
+    if state.descriptor.encrypted:
+        raise Encrypted(
+            "The disk is encrypted; its data cannot be looked at or moved",
+            path=state.location.directory,
+            hint="Only hdd_info and hdd_snapshot work on it; decrypt it in Parallels Desktop first.",
+        )
+
+
+def refuse_dirty(state: BundleState, *, force: bool, ours: Tuple[str, ...] = ()) -> None:
+    """Raise Dirty when an image carries the in-use mark, unless forced or when this very engine set it on the files in ``ours``."""
+    if force:
+        return
+    for image in state.images.values():
+        if image.is_dirty and not image.outside and image.path not in ours:
+            raise Dirty(
+                "An image is marked as in use, but no process is seen to hold it: a virtual machine runs elsewhere, or its program died",
+                path=image.path,
+                offset=44,
+                found="Ynot",
+                hint="Stop the virtual machine and close the disk cleanly, or set force: true when you are sure that nobody uses it.",
+            )
+
+
+def refuse_converting(state: BundleState) -> None:
+    """Raise Interrupted when ploop was changing the format version of an image."""
+    for image in state.images.values():
+        if image.header is not None and image.header.is_converting:
+            raise Interrupted("A change of the format version by ploop was cut off", path=image.path, offset=52, hint="Finish it with ploop before changing the disk.")
+
+
+def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:
+    """Who is seen to hold the bundle or one of its images."""
+    places = [state.location.directory] if state.is_bundle else []
+    places += [image.path for image in state.images.values()]
+    return tuple((place, holder) for place in places for holder in port.holders(place))
+
+
+def orphans(state: BundleState) -> Tuple[str, ...]:
+    """Image files in the bundle that the descriptor does not name."""
+    return tuple(name for name in state.others if classify(name) == "image")
+
+
+def leftovers(state: BundleState) -> Tuple[str, ...]:
+    """Files that an interrupted operation left, ours or ploop's."""
+    return tuple(name for name in state.others if classify(name) in ("ours", "ploop_leftover"))
+
+
+def describe_failure(error: DiskError) -> Dict[str, object]:
+    """An error as an entry of ``failed``."""
+    return {"error_code": error.code, "msg": str(error), "error_context": error.context}

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The composed view: what the guest sees at one snapshot, as a fold over the layers of each storage.
+
+A layer that ends early reads as zeros beyond its end, whatever lies below it (format reference, section 2.2).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Iterator, List, Sequence, Tuple, Union
+
+from .._core.errors import BadRequest
+from .._core.extents import DATA, ZERO, Extent, coalesce, fold, ground, shifted
+from .._core.units import SECTOR
+from .._formats.hds import HdsImage
+from .._formats.raw import open_raw
+from .._formats.reader import ImageReader, MappedReader
+from .._io.port import Port
+from .bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
+
+
+class LayerStack:
+    """The layers of one storage, topmost first, read as one image of ``size`` bytes without ABSENT parts."""
+
+    def __init__(self, layers: Sequence[MappedReader], sizes: Sequence[int], size: int) -> None:
+        self.layers = tuple(layers)
+        self.sizes = tuple(sizes)
+        self.size = size
+
+    def extents(self, start: int, length: int) -> Iterator[Extent]:
+        """What each part is made of; ``layer`` is the index of the layer that answers."""
+        return ground(fold([self._layer_extents(index, start, length) for index in range(len(self.layers))]))
+
+    def _layer_extents(self, index: int, start: int, length: int) -> Iterator[Extent]:
+        return layer_extents(self.layers[index], self.sizes[index], start, length, index)
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` with guest bytes from ``offset``."""
+        view = memoryview(buffer)
+        if len(self.layers) == 1 and offset + len(view) <= self.sizes[0]:
+            self.layers[0].pread_into(offset, view)
+            return
+        for extent in self.extents(offset, len(view)):
+            part = view[extent.start - offset : extent.end - offset]
+            if extent.kind == DATA:
+                self.layers[extent.layer].pread_into(extent.start, part)
+            else:
+                part[:] = bytes(len(part))
+
+    def close(self) -> None:
+        """Close every layer."""
+        for layer in self.layers:
+            layer.close()
+
+
+def layer_extents(layer: ImageReader, size: int, start: int, length: int, index: int) -> Iterator[Extent]:
+    """The extents of one layer that holds ``size`` bytes, marked with its index; beyond its end it is ZERO."""
+    inside = max(0, min(start + length, size) - start)
+    if inside:
+        for extent in layer.extents(start, inside):
+            yield Extent(extent.start, extent.length, extent.kind, index)
+    if inside < length:
+        yield Extent(start + inside, length - inside, ZERO, index)
+
+
+class ComposedView:
+    """A whole guest disk at one snapshot. Never ABSENT; positional, so threads may share it."""
+
+    def __init__(self, size: int, parts: Sequence[Tuple[int, LayerStack]]) -> None:
+        self.size = size
+        self._starts = [start for start, _stack in parts]
+        self._stacks = [stack for _start, stack in parts]
+
+    def extents(self, start: int, length: int) -> Iterator[Extent]:
+        """DATA and ZERO parts of the range, ascending and gap-free. Layers are not told apart."""
+        check_range(start, length, self.size)
+        return coalesce(Extent(e.start, e.length, e.kind) for e in self._extents(start, length))
+
+    def _extents(self, start: int, length: int) -> Iterator[Extent]:
+        for base, stack, inner, part in self._parts(start, length):
+            yield from shifted(stack.extents(inner, part), base)
+
+    def _parts(self, start: int, length: int) -> Iterator[Tuple[int, LayerStack, int, int]]:
+        end = start + length
+        index = max(0, bisect_right(self._starts, start) - 1)
+        while start < end:
+            base, stack = self._starts[index], self._stacks[index]
+            part = min(end, base + stack.size) - start
+            yield base, stack, start - base, part
+            start += part
+            index += 1
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` with guest bytes from ``offset``."""
+        view = memoryview(buffer)
+        check_range(offset, len(view), self.size)
+        done = 0
+        for _base, stack, inner, part in self._parts(offset, len(view)):
+            stack.pread_into(inner, view[done : done + part])
+            done += part
+
+    def close(self) -> None:
+        """Close every image."""
+        for stack in self._stacks:
+            stack.close()
+
+
+def check_range(start: int, length: int, size: int) -> None:
+    """Raise BadRequest when the range does not lie within ``size`` bytes."""
+    if start < 0 or length < 0 or start + length > size:
+        raise BadRequest(f"bytes {start} to {start + length} lie outside a disk of {size} bytes")
+
+
+def open_image(port: Port, image: ImageState) -> MappedReader:
+    """Open one image for reading, with the tables that were read when it was observed."""
+    if image.kind == EXPANDING and image.header is not None and image.table is not None:
+        return HdsImage(port.open_read(image.path), image.header, image.table, image.extension)
+    return open_raw(port, image.path, size=image.size)
+
+
+def open_stack(port: Port, images: Sequence[ImageState], size: int) -> LayerStack:
+    """Open the images of one storage, topmost first, closing all again when one fails."""
+    opened: List[MappedReader] = []
+    try:
+        for image in images:
+            opened.append(open_image(port, image))
+    except BaseException:
+        for reader in opened:
+            reader.close()
+        raise
+    return LayerStack(opened, [image.size for image in images], size)
+
+
+def open_view(port: Port, state: BundleState, guid: str) -> ComposedView:
+    """The guest disk as it is at snapshot ``guid``. Raises Encrypted when the bytes would be cipher text."""
+    refuse_encrypted(state)
+    parts: List[Tuple[int, LayerStack]] = []
+    try:
+        for number, storage in enumerate(state.descriptor.storages):
+            size = (storage.end_sector - storage.start_sector) * SECTOR
+            parts.append((storage.start_sector * SECTOR, open_stack(port, state.chain(guid, number), size)))
+    except BaseException:
+        for _start, stack in parts:
+            stack.close()
+        raise
+    return ComposedView(state.descriptor.size_bytes, parts)

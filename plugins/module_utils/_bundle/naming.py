@@ -1,0 +1,86 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Names of files in a bundle: how they are made and what they tell. Format reference, section 2.1.
+
+A name never tells which layer an image is; only the descriptor does.
+"""
+
+from __future__ import annotations
+
+from .._core.guid import is_guid
+
+DESCRIPTOR = "DiskDescriptor.xml"
+BACKUP = "DiskDescriptor.xml.Backup"
+SUFFIX = ".hdd"
+
+JOURNAL = ".vdisk-journal"
+"""The record of a change that is under way."""
+
+TEMPORARY_MARK = ".vdisk-"
+"""What marks an unfinished file as made by this collection."""
+
+_TEMPORARY_END = ".tmp"
+
+
+def without_suffix(bundle_base: str) -> str:
+    """The name of a disk: ``bundle_base`` without ``.hdd``."""
+    return bundle_base[: -len(SUFFIX)] if bundle_base.lower().endswith(SUFFIX) and len(bundle_base) > len(SUFFIX) else bundle_base
+
+
+def marker_name(bundle_base: str) -> str:
+    """The empty file that lets a file dialog select the bundle: the directory's name, ending in ``.hdd``."""
+    return bundle_base if bundle_base.lower().endswith(SUFFIX) else bundle_base + SUFFIX
+
+
+def image_name(bundle_base: str, storage_index: int, guid: str) -> str:
+    """The file of layer ``guid`` in storage ``storage_index``, as Parallels Desktop names it."""
+    return f"{marker_name(bundle_base)}.{storage_index}.{guid}.hds"
+
+
+def temporary_name(final_name: str, token: str) -> str:
+    """Where ``final_name`` is written before it is complete. ``token`` tells runs apart."""
+    return f".{final_name}{TEMPORARY_MARK}{token}{_TEMPORARY_END}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether ``name`` is an unfinished file of this collection."""
+    return name.startswith(".") and name.endswith(_TEMPORARY_END) and TEMPORARY_MARK in name[1:]
+
+
+def is_temporary_of(name: str, final_name: str) -> bool:
+    """Whether ``name`` is an unfinished ``final_name``."""
+    start = f".{final_name}{TEMPORARY_MARK}"
+    token = name[len(start) : -len(_TEMPORARY_END)]
+    return name.startswith(start) and name.endswith(_TEMPORARY_END) and bool(token) and "." not in token
+
+
+def classify(name: str) -> str:
+    """What a directory entry of a bundle is for: descriptor, backup, marker, image, companion, lock, ploop_leftover, ours or foreign."""
+    if name == DESCRIPTOR:
+        return "descriptor"
+    if name == BACKUP:
+        return "backup"
+    if name == JOURNAL or name.startswith(JOURNAL + "-") or is_temporary(name):
+        return "ours"
+    # AppleDouble files carry the name of the file they describe, so they are told before images.
+    if name == ".DS_Store" or name.startswith("._") or name.endswith(".drh"):
+        return "companion"
+    if name in ("DiskDescriptor.xml.tmp", ".statfs") or name.endswith((".idx", ".hds.mnt")):
+        return "ploop_leftover"
+    if name.endswith(".lck"):
+        return "lock"
+    if name.endswith(".hds") or _is_ploop_image(name):
+        return "image"
+    if name.lower().endswith(SUFFIX):
+        return "marker"
+    return "foreign"
+
+
+def _is_ploop_image(name: str) -> bool:
+    """Whether ``name`` is ``{base}.{GUID}`` with an image as the base, as ploop names layers."""
+    base, _dot, guid = name.rpartition(".")
+    return base.lower().endswith((".hds", SUFFIX)) and guid.startswith("{") and is_guid(guid)

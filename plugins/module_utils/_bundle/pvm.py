@@ -1,0 +1,208 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The virtual machine around a disk: ``config.pvs`` and ``Snapshots.xml`` of its ``.pvm``, and the disks in a directory.
+
+All of it is read only, and only to report: a machine that cannot be understood is a warning, never a reason not to open
+the disk. Format reference, section 2.5.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from .._core import guid as guids
+from .._core.errors import Damaged, DiskError, NotFound
+from .._io.durable import read_file
+from .._io.port import DIRECTORY, FILE, Port
+from .naming import DESCRIPTOR
+from .paths import Location
+from .xml_input import MAX_DOCUMENT_BYTES, etree, leaf_text, parse_xml
+
+CONFIG = "config.pvs"
+SNAPSHOTS = "Snapshots.xml"
+
+_MACHINE = ".pvm"
+_SNAPSHOT_ROOTS = ("ParallelsSavedStates", "VirtuozzoSavedStates")
+_INTERFACES = {"0": "ide", "1": "scsi", "2": "sata", "3": "nvme"}
+_MAX_FOLDER_DEPTH = 32
+_MAX_NUMBER = 1 << 53
+
+
+@dataclass(frozen=True)
+class VmSnapshot:
+    """A snapshot of the machine. ``state`` is poweroff, poweron, pause or suspend; ``date`` is as written, without a time zone."""
+
+    name: str
+    state: str
+    current: bool
+    date: str
+
+
+@dataclass(frozen=True)
+class VmFacts:
+    """What a virtual machine says of one of its disks. ``snapshots`` are those of the machine, by GUID. None is what it does not say."""
+
+    name: Optional[str]
+    uuid: Optional[str]
+    config: str
+    disk_index: Optional[int]
+    config_size_mib: Optional[int]
+    interface: Optional[str]
+    suspended: bool
+    snapshots: Mapping[str, VmSnapshot]
+
+
+class VmReport(NamedTuple):
+    """The machine, if there is one that can be understood, and what is odd about it."""
+
+    facts: Optional[VmFacts]
+    warnings: Tuple[str, ...] = ()
+
+
+def find_vm(port: Port, location: Location) -> VmReport:
+    """The virtual machine whose folder the disk lies in. Never raises for what that folder holds."""
+    folder = posixpath.dirname(location.directory) if location.kind == "bundle" else location.directory
+    config = posixpath.join(folder, CONFIG)
+    try:
+        stat = port.stat(config)
+        if stat is None:
+            return VmReport(None)
+        if stat.kind != FILE:
+            return VmReport(None, (f"{config} is not a regular file.",))
+        return _read_vm(port, folder, config, location)
+    except DiskError as exc:
+        return VmReport(None, (f"The virtual machine around the disk is not understood: {exc}",))
+
+
+def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmReport:
+    root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
+    if not str(root.tag).endswith("VirtualMachine"):
+        raise Damaged("The document is no virtual machine", path=config, expected="ParallelsVirtualMachine", found=str(root.tag)[:80])
+    warnings: List[str] = []
+    disk = _own_disk(root, folder, location)
+    if disk is None:
+        warnings.append(f"{config} does not name this disk.")
+    interface = _value(disk, "InterfaceType")
+    if interface == "3" and root.tag.startswith("Virtuozzo"):
+        interface = "virtio"
+    facts = VmFacts(
+        name=_value(root, "Identification/VmName"),
+        uuid=_value(root, "Identification/VmUuid"),
+        config=config,
+        disk_index=_number(_value(disk, "Index")),
+        config_size_mib=_number(_value(disk, "Size")),
+        interface=_INTERFACES.get(interface, interface) if interface is not None else None,
+        suspended=any(name.endswith((".mem", ".sav")) for name in port.list_directory(folder)),
+        snapshots=_snapshots_or_warning(port, folder, warnings),
+    )
+    return VmReport(facts, tuple(warnings))
+
+
+def _own_disk(root: etree._Element, folder: str, location: Location) -> Optional[etree._Element]:
+    """The Hdd element whose SystemName leads to the disk; else, since machines get moved, the one with its base name."""
+    own = location.directory if location.image is None else location.image
+    by_name = None
+    for disk in root.findall("Hardware/Hdd"):
+        system_name = (_value(disk, "SystemName") or "").rstrip("/")
+        if not system_name:
+            continue
+        if posixpath.normpath(posixpath.join(folder, system_name)) == own:
+            return disk
+        if by_name is None and posixpath.basename(system_name) == location.base:
+            by_name = disk
+    return by_name
+
+
+def _value(element: Optional[etree._Element], tag: str) -> Optional[str]:
+    """The text of the first descendant at ``tag``, without white space around it; None for nothing."""
+    found = None if element is None else element.find(tag)
+    return None if found is None else (found.text or "").strip() or None
+
+
+def _number(text: Optional[str]) -> Optional[int]:
+    if text is None or not (text.isascii() and text.isdigit() and len(text) <= 16):
+        return None
+    number = int(text)
+    return number if number <= _MAX_NUMBER else None
+
+
+def _snapshots_or_warning(port: Port, folder: str, warnings: List[str]) -> Mapping[str, VmSnapshot]:
+    path = posixpath.join(folder, SNAPSHOTS)
+    try:
+        if port.stat(path) is None:
+            return {}
+        return parse_vm_snapshots(read_file(port, path, limit=MAX_DOCUMENT_BYTES), path=path)
+    except DiskError as exc:
+        warnings.append(f"The snapshots of the virtual machine are not understood: {exc}")
+        return {}
+
+
+def parse_vm_snapshots(xml: bytes, *, path: str) -> Mapping[str, VmSnapshot]:
+    """The snapshots in a ``Snapshots.xml`` by GUID, parents before their children. The head item has no GUID and is none."""
+    root = parse_xml(xml, path=path).root
+    if root.tag not in _SNAPSHOT_ROOTS:
+        raise Damaged("The document is no list of snapshots", path=path, expected=" or ".join(_SNAPSHOT_ROOTS), found=str(root.tag)[:80])
+    found: Dict[str, VmSnapshot] = {}
+    for item in root.iter("SavedStateItem"):
+        guid = (item.get("guid") or "").strip()
+        if not guid:
+            continue
+        found[guids.normalise(guid, path=path)] = VmSnapshot(
+            name=_line(item, "Name", path), state=item.get("state") or "", current=item.get("current") == "yes", date=_line(item, "DateTime", path)
+        )
+    return found
+
+
+def _line(item: etree._Element, tag: str, path: str) -> str:
+    child = item.find(tag)
+    return "" if child is None else leaf_text(child, path=path).strip()
+
+
+def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
+    """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that directory.
+
+    Machines (``.pvm``) in the directory are looked into; other directories only with ``recurse``. Links are not followed, and nothing is
+    searched within a bundle. A directory that cannot be listed is in the result, so that looking at it tells why. Raises NotFound.
+    """
+    stat = port.stat(path)
+    if stat is None:
+        raise NotFound("There is nothing", path=path)
+    if stat.kind != DIRECTORY or _is_bundle(port, path):
+        return [path]
+    found: List[str] = []
+    pending = [(path, 0)]
+    while pending:
+        folder, depth = pending.pop()
+        try:
+            inner = [posixpath.join(folder, name) for name in port.list_directory(folder)]
+            folders = [entry for entry in inner if _is_directory(port, entry)]
+        except DiskError:
+            if folder == path:
+                raise
+            found.append(folder)
+            continue
+        for entry in folders:
+            if _is_bundle(port, entry):
+                found.append(entry)
+            elif depth < _MAX_FOLDER_DEPTH and (recurse or (depth == 0 and entry.lower().endswith(_MACHINE))):
+                pending.append((entry, depth + 1))
+    return sorted(found)
+
+
+def _is_directory(port: Port, path: str) -> bool:
+    stat = port.lstat(path)
+    return stat is not None and stat.kind == DIRECTORY
+
+
+def _is_bundle(port: Port, path: str) -> bool:
+    """Whether the directory has a descriptor, of whatever kind. One that may not be entered counts, so that looking at it tells why."""
+    try:
+        return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None
+    except DiskError:
+        return True

@@ -1,0 +1,165 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Everything that can go wrong with a disk, as one tree of errors with stable codes.
+
+An error says what could not be done, to which file, where in it, and what to do next. The code is part of the
+public interface (``error_code`` of a failed task); the wording is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+
+class DiskError(Exception):
+    """Root of all errors that the engine raises on purpose.
+
+    ``offset`` is in bytes from the start of the file at ``path``. ``hint`` is one sentence that tells the user what to do.
+    """
+
+    code = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: Optional[str] = None,
+        offset: Optional[int] = None,
+        expected: Optional[object] = None,
+        found: Optional[object] = None,
+        hint: Optional[str] = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.offset = offset
+        self.expected = expected
+        self.found = found
+        self.hint = hint
+
+    @property
+    def context(self) -> Dict[str, Any]:
+        """The fields that are known, ready to be shown as ``error_context``."""
+        fields = {"path": self.path, "offset": self.offset, "expected": self.expected, "found": self.found}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def __str__(self) -> str:
+        where = ""
+        if self.path is not None and self.path not in self.message:
+            where = f" ({self.path}" + (f", offset {self.offset}" if self.offset is not None else "") + ")"
+        elif self.offset is not None:
+            where = f" (offset {self.offset})"
+        text = f"{self.message}{where}."
+        return f"{text} {self.hint}" if self.hint else text
+
+
+class BadRequest(DiskError):
+    """The options do not fit each other or the disk; nothing was tried."""
+
+    code = "bad_request"
+
+
+class NotFound(DiskError):
+    """Nothing lies at the given path."""
+
+    code = "not_found"
+
+
+class AlreadyExists(DiskError):
+    """Something lies where a new file or bundle should go."""
+
+    code = "exists"
+
+
+class NotABundle(DiskError):
+    """The path exists, but is neither a bundle nor an image of one."""
+
+    code = "not_a_bundle"
+
+
+class NoSuchSnapshot(DiskError):
+    """No snapshot has this name or GUID, or more than one has this name."""
+
+    code = "no_such_snapshot"
+
+
+class Damaged(DiskError):
+    """It is the right format, but its content contradicts itself."""
+
+    code = "damaged"
+
+
+class Unsupported(DiskError):
+    """It is valid, but this collection cannot do it."""
+
+    code = "unsupported"
+
+
+class Encrypted(DiskError):
+    """The payload is cipher text; only operations on metadata are possible."""
+
+    code = "encrypted"
+
+
+class InUse(DiskError):
+    """Another process holds the disk."""
+
+    code = "in_use"
+
+
+class Dirty(DiskError):
+    """An image carries the in-use mark, but nobody is seen to hold it."""
+
+    code = "dirty"
+
+
+class HasSnapshots(DiskError):
+    """The operation would need a disk without (these) snapshots."""
+
+    code = "has_snapshots"
+
+
+class NoSpace(DiskError):
+    """The file system has too little room; found out before the first write where possible."""
+
+    code = "no_space"
+
+
+class Escape(DiskError):
+    """A file name in the descriptor leads out of the bundle."""
+
+    code = "escape"
+
+
+class MissingImage(DiskError):
+    """The descriptor names an image that is not there."""
+
+    code = "missing_image"
+
+
+class StalePlan(DiskError):
+    """The disk changed between looking at it and locking it."""
+
+    code = "stale_plan"
+
+
+class Interrupted(DiskError):
+    """An earlier run was cut off and must be finished before this can be done."""
+
+    code = "interrupted"
+
+
+class VerifyFailed(DiskError):
+    """The finished output does not read back as the source."""
+
+    code = "verify_failed"
+
+
+class IoFailure(DiskError):
+    """The operating system refused a call; the cause keeps the details."""
+
+    code = "io_error"

@@ -1,0 +1,51 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""GUIDs as Parallels writes them: lower case, in braces. Well-known ones are listed in the format reference, section 3.1."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from .errors import Damaged
+
+TOP = "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
+"""The active, writable layer of a bundle that names no other top."""
+
+NONE = "{00000000-0000-0000-0000-000000000000}"
+"""Stands for "no parent" and for "no encryption engine"."""
+
+BACKUP = "{704718e1-2314-44c8-9087-d78ed36b0f4e}"
+"""A layer that backup software made; never the top."""
+
+WELL_KNOWN = frozenset((TOP, NONE, BACKUP))
+
+_NAMESPACE = uuid.UUID("7c0f4a2e-3d0b-5c5e-9d5e-0c1f6f5f8a11")
+_GUID = re.compile(r"\{?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\}?", re.IGNORECASE)
+
+
+def is_guid(text: str) -> bool:
+    """Whether ``text`` is a GUID, with or without braces, in either case."""
+    return _GUID.fullmatch(text.strip()) is not None
+
+
+def normalise(text: str, *, path: str | None = None, what: str = "GUID") -> str:
+    """``text`` in the one form that is compared and written: lower case, in braces. Raises Damaged for anything else."""
+    match = _GUID.fullmatch(text.strip())
+    if match is None:
+        raise Damaged(f"{what} {text[:60]!r} is not a GUID", path=path, expected="a GUID in braces", found=text[:60])
+    return "{%s}" % match.group(1).lower()
+
+
+def derive(*parts: str) -> str:
+    """A GUID that depends on ``parts`` alone (UUIDv5), the same on every machine."""
+    return "{%s}" % uuid.uuid5(_NAMESPACE, "\0".join(parts))
+
+
+def draw() -> str:
+    """A new random GUID."""
+    return "{%s}" % uuid.uuid4()

@@ -1,0 +1,173 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Plans: what an operation will do, as an immutable list out of a small vocabulary of steps.
+
+A plan is made from facts alone and says everything beforehand: the bytes it will move, the room it needs, the point
+where it becomes true (the commit) and what must not have changed in between. Check mode shows it, the executor applies it.
+Paths are absolute, offsets and lengths are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+
+Identity = Optional[Tuple[int, ...]]
+Fingerprint = Tuple[Tuple[str, Identity], ...]
+"""Paths with their device, inode, length and time of change, or None where nothing was."""
+
+
+class Move(NamedTuple):
+    """``length`` bytes from ``source`` at ``source_offset`` to ``target_offset``; no ``source`` means zeros."""
+
+    source: Optional[str]
+    source_offset: int
+    target_offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class MakeDirectory:
+    """Create a directory that nobody knows yet and hold it, so that another run does not take it for a leftover."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class CreateFile:
+    """Create a file of ``size`` bytes that reads as zeros; ``like`` names the file whose mode and owner it takes.
+
+    ``reserve`` asks for host blocks. ``hold`` locks the file, so that another run does not take it for a leftover.
+    """
+
+    path: str
+    size: int
+    reserve: bool = False
+    like: Optional[str] = None
+    hold: bool = False
+
+
+@dataclass(frozen=True)
+class WriteBytes:
+    """Write small things: a header, a piece of a table."""
+
+    path: str
+    offset: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class CopyRanges:
+    """Move guest data between files, in the given order."""
+
+    path: str
+    moves: Tuple[Move, ...]
+
+    @property
+    def length(self) -> int:
+        """Bytes moved."""
+        return sum(move.length for move in self.moves)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Cut a file, or let it grow with a hole."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Sync:
+    """A barrier: all before it in these files and directories is on the medium before anything after it starts."""
+
+    files: Tuple[str, ...] = ()
+    directories: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplaceFile:
+    """Give a small file a new content, durably and in one step (temporary, sync, rename, directory sync)."""
+
+    path: str
+    content: bytes
+    temporary: str
+
+
+@dataclass(frozen=True)
+class Rename:
+    """Give a file or directory its final name and sync the directory.
+
+    Without ``displaced`` a file at ``new`` is replaced, a directory there is an error. With it, what lies at ``new`` is
+    kept under ``displaced``: the names are exchanged in one step where the host can, else it is moved aside first.
+    """
+
+    old: str
+    new: str
+    displaced: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Remove files and whole directories (own temporaries, layers no longer named), then sync ``directory``."""
+
+    paths: Tuple[str, ...]
+    directory: str
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Stream a guest view into new images, leaving zeros out, and check the result.
+
+    ``job`` is opaque here: the source and target descriptions that belong to the operation that planned it.
+    """
+
+    job: Any
+
+
+Step = Union[MakeDirectory, CreateFile, WriteBytes, CopyRanges, Resize, Sync, ReplaceFile, Rename, Remove, Transfer]
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What to do when a step fails: remove these paths, or run the recovery of the disk at ``disk``."""
+
+    remove: Tuple[str, ...] = ()
+    disk: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of one operation and all that is known of them beforehand.
+
+    ``bytes_freed`` is what the file system gets back; ``space`` lists how many bytes must be free in which directory.
+    ``facts`` are the operation's own predictions, returned to the user as they are.
+    """
+
+    operation: str
+    steps: Tuple[Step, ...] = ()
+    fingerprint: Fingerprint = ()
+    lock_directories: Tuple[str, ...] = ()
+    lock_files: Tuple[str, ...] = ()
+    space: Tuple[Tuple[str, int], ...] = ()
+    bytes_read: int = 0
+    bytes_written: int = 0
+    bytes_freed: int = 0
+    cleanup: Cleanup = Cleanup()
+    warnings: Tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the disk already is as requested."""
+        return not self.steps
+
+    def with_facts(self, **facts: Any) -> "Plan":
+        """The same plan with more predictions."""
+        merged: Dict[str, Any] = dict(self.facts)
+        merged.update(facts)
+        return replace(self, facts=merged)

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Sizes: sectors, bytes and the way people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Union
+
+from .errors import BadRequest
+
+SECTOR = 512
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+TIB = 1 << 40
+
+_FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB, "P": 1 << 50}
+_SIZE = re.compile(r"(\d{1,20})(?:\.(\d{1,6}))?\s*([KMGTP]?)(?:I?B)?", re.IGNORECASE)
+
+
+def parse_size(text: Union[str, int], *, option: str = "size") -> int:
+    """Bytes meant by ``text``: a number, or a number with K, M, G, T or P (powers of 1024; ``B`` and ``iB`` may follow).
+
+    Raises BadRequest when it is no size, is negative, or does not come to whole bytes.
+    """
+    match = _SIZE.fullmatch(str(text).strip())
+    if match is None:
+        raise BadRequest(
+            f"{option}: {str(text)[:40]!r} is not a size", expected="a number with an optional K, M, G or T", hint="Write for example 64G or 512MiB."
+        )
+    whole, fraction, unit = match.groups()
+    factor = _FACTORS[unit.upper()]
+    size = int(whole) * factor
+    if fraction:
+        part, rest = divmod(int(fraction) * factor, 10 ** len(fraction))
+        if rest:
+            raise BadRequest(f"{option}: {text!r} is not a whole number of bytes")
+        size += part
+    return size
+
+
+def format_size(size: int) -> str:
+    """``size`` bytes for people: the largest unit that keeps at most one decimal, such as ``1.5 GiB``."""
+    for unit, factor in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if abs(size) >= factor:
+            value = f"{size / factor:.1f}"
+            return f"{value[:-2] if value.endswith('.0') else value} {unit}"
+    return f"{size} B"
+
+
+def round_up(value: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is not below ``value``."""
+    return -(-value // step) * step
+
+
+def ceil_div(value: int, divisor: int) -> int:
+    """``value / divisor``, rounded up."""
+    return -(-value // divisor)

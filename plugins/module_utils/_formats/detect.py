@@ -1,0 +1,66 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Which format a file claims to be in, by the marks at its start and end."""
+
+from __future__ import annotations
+
+from typing import Dict, Tuple
+
+UNSTRUCTURED = "unstructured"
+"""No known mark: the file may be a plain image."""
+
+TAIL_BYTES = 512
+"""How much of the end of the file the marks may lie in."""
+
+_TEXT_BYTES = 1024
+
+# Format: offset and bytes of marks, any of which suffices.
+_MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
+    "hds": ((0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt")),
+    "qcow2": ((0, b"QFI\xfb\x00\x00\x00\x02"), (0, b"QFI\xfb\x00\x00\x00\x03")),
+    "qcow": ((0, b"QFI\xfb"),),
+    "qed": ((0, b"QED\0"),),
+    "vmdk": ((0, b"KDMV"), (0, b"COWD"), (0, b"# Disk DescriptorFile"), (0, b"\xbe\xba\xfe\xca\0\0\0\0")),
+    "vhdx": ((0, b"vhdxfile"),),
+    "vhd": ((0, b"conectix"),),
+    "vdi": ((64, b"\x7f\x10\xda\xbe"),),
+    "luks": ((0, b"LUKS\xba\xbe"),),
+    "ewf": ((0, b"EVF\x09\x0d\x0a\xff\x00"), (0, b"EVF2\x0d\x0a\x81\x00"), (0, b"LVF\x09\x0d\x0a\xff\x00")),
+    "wim": ((0, b"MSWIM\0\0\0"),),
+    "asif": ((0, b"shdw"),),
+    "sparseimage": ((0, b"sprs"),),
+    "dmg": ((0, b"encrcdsa"), (0, b"cdsaencr")),
+    "bochs": ((0, b"Bochs Virtual HD Image"),),
+    "gzip": ((0, b"\x1f\x8b\x08"),),
+    "xz": ((0, b"\xfd7zXZ\0"),),
+    "zstd": ((0, b"\x28\xb5\x2f\xfd"),),
+    "bzip2": ((4, b"1AY&SY"),),
+    "lz4": ((0, b"\x04\x22\x4d\x18"),),
+    "7z": ((0, b"7z\xbc\xaf\x27\x1c"),),
+    "zip": ((0, b"PK\x03\x04"), (0, b"PK\x05\x06")),
+    "tar": ((257, b"ustar"),),
+    "xml": ((0, b"<?xml"), (0, b"\xef\xbb\xbf<?xml")),
+}
+
+
+def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
+    """The format that the first bytes (512 or more) and the last 512 bytes of a file claim, or UNSTRUCTURED.
+
+    An expanding image is ``hds``. ``name`` decides only where the marks leave it open: a text that is called ``.vmdk``.
+    """
+    for kind, marks in _MARKS.items():
+        if any(prefix[offset : offset + len(mark)] == mark for offset, mark in marks):
+            return kind
+    tail = suffix_bytes[-TAIL_BYTES:]
+    # Old writers made the footer one byte shorter.
+    if tail.startswith(b"conectix") or tail[1:].startswith(b"conectix"):
+        return "vhd"
+    if tail.startswith(b"koly") or tail.endswith(b"cdsaencr"):
+        return "dmg"
+    if name.lower().endswith(".vmdk") and b"createtype" in prefix[:_TEXT_BYTES].lower():
+        return "vmdk"
+    return UNSTRUCTURED

@@ -1,0 +1,35 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Writing a new plain image in one pass."""
+
+from __future__ import annotations
+
+from .._core.errors import BadRequest
+from .._io.port import Buffer, File
+
+
+class RawWriter:
+    """Fills a new, empty file; what is never written stays a hole."""
+
+    def __init__(self, file: File, *, size_bytes: int) -> None:
+        self.file = file
+        self._size = size_bytes
+        self._position = 0
+
+    def write(self, offset: int, buffer: Buffer) -> None:
+        """Store ``buffer`` at byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""
+        end = offset + memoryview(buffer).nbytes
+        if offset < self._position or end > self._size:
+            expected = f"{self._position}..{self._size}"
+            raise BadRequest("The range goes back or leaves the disk", path=self.file.path, expected=expected, found=f"{offset}..{end}")
+        if end > offset:
+            self.file.pwrite(offset, buffer)
+        self._position = end
+
+    def finish(self) -> None:
+        """Give the file its length."""
+        self.file.truncate(self._size)

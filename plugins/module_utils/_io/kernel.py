@@ -1,0 +1,158 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""System calls that the standard library lacks, or that a file system may refuse. Each says whether it was done."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from typing import Any, Optional
+
+from .failures import REFUSED
+
+_FICLONERANGE = 0x4020940D
+_CLONE_ALIGNMENT = 4096
+_KERNEL_CANNOT_COPY = REFUSED | {errno.EXDEV, errno.EPERM, errno.ETXTBSY, errno.EBADF}
+
+_SYNC_FILE_RANGE_WRITE = 2
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_RENAME_SWAP = 2
+
+_F_PREALLOCATE = 42
+_F_ALLOCATEALL = 4
+_F_PEOFPOSMODE = 3
+_F_RDADVISE = 44
+_F_FULLFSYNC = getattr(fcntl, "F_FULLFSYNC", 51)
+
+_library: Optional[Any] = None
+
+
+def _libc() -> Any:
+    """The C library through ctypes, or an object without any function where there is no ctypes."""
+    global _library  # pylint: disable=global-statement
+    if _library is None:
+        try:
+            import ctypes  # costs 10 ms, and most runs need none of this
+
+            _library = ctypes.CDLL(None, use_errno=True)
+        except (ImportError, OSError):
+            _library = object()
+    return _library
+
+
+def _called(function: Any, *arguments: Any) -> int:
+    """The errno of a C function that returns 0 or -1; 0 for success. EINTR is retried."""
+    import ctypes
+
+    while function(*arguments) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            return number
+    return 0
+
+
+def sync_file_range(descriptor: int, offset: int, length: int) -> bool:
+    """Start to write the range back without waiting."""
+    function = getattr(_libc(), "sync_file_range", None)
+    if function is None:
+        return False
+    import ctypes
+
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return _called(function, descriptor, offset, length, _SYNC_FILE_RANGE_WRITE) == 0
+
+
+def exchange(one: str, other: str) -> bool:
+    """Swap two names in one step. False where the host cannot; OSError for any other refusal."""
+    first, second = os.fsencode(one), os.fsencode(other)
+    if b"\0" in first + second:
+        raise ValueError("embedded null byte")
+    library = _libc()
+    if hasattr(library, "renameat2"):
+        number = _called(library.renameat2, _AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
+    elif hasattr(library, "renamex_np"):
+        number = _called(library.renamex_np, first, second, _RENAME_SWAP)
+    else:
+        return False
+    if number in REFUSED:
+        return False
+    if number:
+        raise OSError(number, os.strerror(number))
+    return True
+
+
+def clone_range(source: int, source_offset: int, target: int, offset: int, length: int) -> int:
+    """Share the blocks of a range, as far as it is aligned. The bytes done: a multiple of 4096, or 0."""
+    length -= length % _CLONE_ALIGNMENT
+    if not length or source_offset % _CLONE_ALIGNMENT or offset % _CLONE_ALIGNMENT:
+        return 0
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, source_offset, length, offset))
+    except OSError as error:
+        if error.errno in _KERNEL_CANNOT_COPY:
+            return 0
+        raise
+    return length
+
+
+def copy_range(source: int, source_offset: int, target: int, offset: int, length: int) -> int:
+    """copy_file_range until all is done, the source ends or the kernel cannot. The bytes done."""
+    done = 0
+    while done < length:
+        try:
+            step = os.copy_file_range(source, target, min(length - done, 1 << 30), source_offset + done, offset + done)
+        except OSError as error:
+            if error.errno in _KERNEL_CANNOT_COPY:
+                break
+            raise
+        if step <= 0:
+            break
+        done += step
+    return done
+
+
+def preallocate(descriptor: int, length: int) -> bool:
+    """Reserve ``length`` bytes behind the last block (F_PREALLOCATE of macOS). The size of the file stays."""
+    try:
+        fcntl.fcntl(descriptor, _F_PREALLOCATE, struct.pack("=Iiqqq", _F_ALLOCATEALL, _F_PEOFPOSMODE, 0, length, 0))
+    except OSError as error:
+        if error.errno in REFUSED:
+            return False
+        raise
+    return True
+
+
+def fallocate(descriptor: int, offset: int, length: int) -> bool:
+    """posix_fallocate. False where the file system cannot reserve."""
+    try:
+        os.posix_fallocate(descriptor, offset, length)
+    except OSError as error:
+        if error.errno in REFUSED:
+            return False
+        raise
+    return True
+
+
+def read_advice(descriptor: int, offset: int, length: int) -> None:
+    """Begin to read a range (F_RDADVISE of macOS)."""
+    fcntl.fcntl(descriptor, _F_RDADVISE, struct.pack("=qi4x", offset, min(length, 0x7FFFFFFF)))
+
+
+def sync(descriptor: int, *, full: bool) -> None:
+    """fsync, with ``full`` F_FULLFSYNC where the file system has it."""
+    if full:
+        try:
+            fcntl.fcntl(descriptor, _F_FULLFSYNC)
+            return
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+    os.fsync(descriptor)

@@ -1,0 +1,311 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Locks: who holds an image, and holding it so that others stay away.
+
+Three customs meet on one image (format reference, section 3.5)::
+
+    QEMU             read locks on bytes: 100 + n for what it does, 200 + n for what others must not do;
+                     n = 0 read, 1 write, 2 write unchanged, 3 resize
+    ploop            read locks on bytes 200-204, long operations on 300-304; older ones flock DiskDescriptor.xml.lck
+    prl_disk_tool    flock on the image
+    this collection  flock on the bundle's directory and on each image, and all the byte locks of a writing QEMU
+
+Byte locks are open file description locks: they belong to the open file, so neither another thread that closes the same file
+nor a library can drop them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat as modes
+import struct
+import sys
+from typing import Dict, List, Optional, Tuple
+
+from .._core.errors import InUse
+from . import owners
+from .capabilities import Capabilities
+from .failures import HOST_ERRORS, REFUSED, not_regular, translated
+from .port import Holder
+
+WRITE = "write"
+READ = "read"
+FLOCK = "flock"
+
+LOCK_FILE = "DiskDescriptor.xml.lck"
+
+_HELD_BYTES = (100, 101, 103, 201, 203)
+_PROBED_BYTES = tuple(base + bit for base in (100, 200, 300) for bit in range(5))
+_WRITER_BYTES = frozenset((101, 103)) | frozenset(range(300, 305))
+# Somebody on one of these either writes or does not let others read, write or resize.
+_CONFLICTING_BYTES = (101, 103, 200, 201, 203, 300, 301, 302, 303, 304)
+
+_DARWIN = sys.platform == "darwin"
+# The fcntl module names these from Python 3.9 on, and only on Linux.
+_F_OFD_SETLK, _F_OFD_GETLK = (90, 92) if _DARWIN else (37, 36)
+_FLOCK_LAYOUT = "qqihh" if _DARWIN else "hhqqi4x"
+
+_UNSUPPORTED = REFUSED | {errno.ENOLCK}
+_TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
+_NOT_FOR_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ETXTBSY)
+_OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+_Identity = Tuple[int, int]
+
+
+class OsLock:
+    """What ``OsPort.lock`` took. ``warnings`` names the customs that a file system did not allow to follow."""
+
+    def __init__(self, registry: Dict[_Identity, int]) -> None:
+        self.warnings: Tuple[str, ...] = ()
+        self._registry = registry
+        self._taken: List[Tuple[_Identity, int]] = []
+
+    def keep(self, identity: _Identity, descriptor: int) -> None:
+        """Own ``descriptor``, which carries locks, until the release."""
+        self._taken.append((identity, descriptor))
+        self._registry[identity] = descriptor
+
+    def owns(self, identity: _Identity) -> bool:
+        """Whether this very lock holds the file."""
+        return any(identity == taken for taken, _descriptor in self._taken)
+
+    def warn(self, text: str) -> None:
+        """Add a warning."""
+        self.warnings += (text,)
+
+    def release(self) -> None:
+        """Give everything back; a second call does nothing."""
+        while self._taken:
+            identity, descriptor = self._taken.pop()
+            self._registry.pop(identity, None)
+            # Closing the only descriptor of an open file ends all its locks.
+            os.close(descriptor)
+
+
+class Locks:
+    """The locks of one port. What it holds itself never counts as somebody else's."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self._can = capabilities
+        self._registry: Dict[_Identity, int] = {}
+
+    def holders(self, path: str) -> Tuple[Holder, ...]:
+        """Who holds the file or directory; nobody when it is absent or neither of the two."""
+        facts = _facts(path)
+        if facts is None:
+            return ()
+        if modes.S_ISDIR(facts.st_mode):
+            inside = os.path.join(path, LOCK_FILE)
+            return self._flock_holders(path) + (self._flock_holders(inside) if _is_file(inside) else ())
+        if not modes.S_ISREG(facts.st_mode):
+            return ()
+        return self._byte_holders(path) + self._flock_holders(path)
+
+    def _byte_holders(self, path: str) -> Tuple[Holder, ...]:
+        if not self._can.ofd_locks:
+            return ()
+        descriptor, own = self._descriptor(path)
+        try:
+            return _found_holders(path, descriptor, self._can)
+        finally:
+            if own:
+                os.close(descriptor)
+
+    def _flock_holders(self, path: str) -> Tuple[Holder, ...]:
+        if not self._can.proc:
+            return ()
+        descriptor, own = self._descriptor(path)
+        try:
+            skipped = None if own else os.getpid()
+            return tuple(Holder(FLOCK, owners.describe(pid)) for pid in owners.flock_pids(descriptor) if pid != skipped)
+        finally:
+            if own:
+                os.close(descriptor)
+
+    def _descriptor(self, path: str) -> Tuple[int, bool]:
+        """A descriptor to ask through and whether to close it: where this port holds locks, the one that carries them."""
+        descriptor = _opened(path, os.O_RDONLY)
+        held = self._registry.get(_identity(descriptor))
+        if held is None:
+            return descriptor, True
+        os.close(descriptor)
+        return held, False
+
+    def take(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> OsLock:
+        """All of them for writing, or InUse and none."""
+        lock = OsLock(self._registry)
+        try:
+            for path in directories:
+                self._take_flock(lock, path, os.O_RDONLY | os.O_DIRECTORY)
+                inside = os.path.join(path, LOCK_FILE)
+                if _is_file(inside):
+                    self._take_flock(lock, inside, os.O_RDWR)
+            for path in files:
+                self._take_image(lock, path)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def _take_flock(self, lock: OsLock, path: str, flags: int) -> None:
+        descriptor = self._kept(lock, path, flags)
+        if descriptor is not None:
+            self._flock(lock, path, descriptor)
+
+    def _take_image(self, lock: OsLock, path: str) -> None:
+        descriptor = self._kept(lock, path, os.O_RDWR)
+        if descriptor is None:
+            return
+        if not modes.S_ISREG(os.fstat(descriptor).st_mode):
+            raise not_regular(path, "something else")
+        kind = owners.file_system(descriptor) if self._can.proc else ""
+        if kind in owners.MANDATORY_LOCKS:
+            lock.warn(f"{path}: not locked, because locks on {kind} would keep ourselves from writing")
+            return
+        if kind in owners.FLOCK_IS_BYTE_LOCK:
+            lock.warn(f"{path}: no flock, because {kind} mistakes it for a lock on all bytes")
+        else:
+            self._flock(lock, path, descriptor)
+        self._lock_bytes(lock, path, descriptor)
+
+    def _kept(self, lock: OsLock, path: str, flags: int) -> Optional[int]:
+        """``path`` open and owned by ``lock``; None when ``lock`` owns it already, under whatever name."""
+        descriptor = _opened(path, flags)
+        identity = _identity(descriptor)
+        held = self._registry.get(identity)
+        if held is None:
+            lock.keep(identity, descriptor)
+            return descriptor
+        os.close(descriptor)
+        if lock.owns(identity):
+            return None
+        raise _in_use(path, Holder(FLOCK, "this process"))
+
+    def _flock(self, lock: OsLock, path: str, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                pids = owners.flock_pids(descriptor) if self._can.proc else ()
+                raise _in_use(path, Holder(FLOCK, owners.describe(pids[0]) if pids else owners.UNKNOWN)) from error
+            # EBADF: some network file systems want to write to what they lock.
+            if error.errno not in _UNSUPPORTED and error.errno != errno.EBADF:
+                raise translated(error, "lock", path) from error
+            lock.warn(f"{path}: no flock, because the file system refuses it ({os.strerror(error.errno)})")
+
+    def _lock_bytes(self, lock: OsLock, path: str, descriptor: int) -> None:
+        if not self._can.ofd_locks:
+            lock.warn(f"{path}: no byte locks on this host, so QEMU and ploop are not kept out")
+            return
+        try:
+            for byte in _HELD_BYTES:
+                _set_read_lock(descriptor, byte)
+            conflict = next((byte for byte in _CONFLICTING_BYTES if _byte_lock(descriptor, byte) is not None), None)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                raise _in_use(path, _first(_found_holders(path, descriptor, self._can))) from error
+            if error.errno not in _UNSUPPORTED:
+                raise translated(error, "lock bytes of", path) from error
+            lock.warn(f"{path}: the file system has no byte locks ({os.strerror(error.errno)}), so QEMU and ploop are not kept out")
+            return
+        if conflict is not None:
+            raise _in_use(path, _first(_found_holders(path, descriptor, self._can)))
+
+
+def _found_holders(path: str, descriptor: int, capabilities: Capabilities) -> Tuple[Holder, ...]:
+    """Who is seen on the bytes that QEMU and ploop use, apart from ``descriptor`` itself. Nobody where it cannot be asked."""
+    try:
+        if _byte_lock(descriptor, _PROBED_BYTES[0], _PROBED_BYTES[-1] - _PROBED_BYTES[0] + 1) is None:
+            return ()
+        seen = {byte: _byte_lock(descriptor, byte) for byte in _PROBED_BYTES}
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return ()
+        raise translated(error, "ask for the locks of", path) from error
+    taken = {byte: found for byte, found in seen.items() if found is not None}
+    kind = _kind_of(taken)
+    if kind is None:
+        return ()
+    pids = [pid for _exclusive, pid in taken.values() if pid > 0]
+    names = owners.byte_lock_owners(descriptor) if capabilities.proc and not pids else tuple(owners.describe(pid) for pid in sorted(set(pids)))
+    return tuple(Holder(kind, name) for name in names) or (Holder(kind, owners.UNKNOWN),)
+
+
+def _kind_of(taken: Dict[int, Tuple[bool, int]]) -> Optional[str]:
+    if any(exclusive or byte in _WRITER_BYTES for byte, (exclusive, _pid) in taken.items()):
+        return WRITE
+    return READ if any(byte in _CONFLICTING_BYTES for byte in taken) else None
+
+
+def _byte_lock(descriptor: int, start: int, length: int = 1) -> Optional[Tuple[bool, int]]:
+    """The first lock of somebody else in the way of a write lock: whether it is exclusive, and the pid, or -1 when it has none."""
+    kind, pid = _unpack(fcntl.fcntl(descriptor, _F_OFD_GETLK, _packed(fcntl.F_WRLCK, start, length)))
+    return None if kind == fcntl.F_UNLCK else (kind == fcntl.F_WRLCK, pid)
+
+
+def _set_read_lock(descriptor: int, byte: int) -> None:
+    fcntl.fcntl(descriptor, _F_OFD_SETLK, _packed(fcntl.F_RDLCK, byte, 1))
+
+
+def _packed(kind: int, start: int, length: int) -> bytes:
+    """A ``struct flock`` of this host; the pid must be 0."""
+    if _DARWIN:
+        return struct.pack(_FLOCK_LAYOUT, start, length, 0, kind, os.SEEK_SET)
+    return struct.pack(_FLOCK_LAYOUT, kind, os.SEEK_SET, start, length, 0)
+
+
+def _unpack(answer: bytes) -> Tuple[int, int]:
+    """The kind and the pid of a ``struct flock``."""
+    fields = struct.unpack(_FLOCK_LAYOUT, answer)
+    return (fields[3], fields[2]) if _DARWIN else (fields[0], fields[4])
+
+
+def _first(found: Tuple[Holder, ...]) -> Holder:
+    return found[0] if found else Holder(READ, owners.UNKNOWN)
+
+
+def _in_use(path: str, holder: Holder) -> InUse:
+    what = {WRITE: "open for writing", READ: "protected against writing", FLOCK: "locked"}[holder.kind]
+    return InUse(f"{path} is {what} by {holder.owner}", path=path, found=f"{holder.kind}: {holder.owner}", hint=f"Stop {holder.owner} or wait, then run again.")
+
+
+def _opened(path: str, flags: int) -> int:
+    """A descriptor of ``path``; only for reading where writing is refused."""
+    try:
+        try:
+            return os.open(path, flags | _OPEN_FLAGS)
+        except OSError as error:
+            if error.errno not in _NOT_FOR_WRITING or not flags & os.O_RDWR:
+                raise
+            return os.open(path, flags & ~os.O_RDWR | _OPEN_FLAGS)
+    except HOST_ERRORS as error:
+        raise translated(error, "open", path) from error
+
+
+def _identity(descriptor: int) -> _Identity:
+    facts = os.fstat(descriptor)
+    return facts.st_dev, facts.st_ino
+
+
+def _facts(path: str) -> Optional[os.stat_result]:
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except HOST_ERRORS as error:
+        raise translated(error, "look at", path) from error
+
+
+def _is_file(path: str) -> bool:
+    """Whether a regular file, and no link to one, lies at ``path``."""
+    try:
+        return modes.S_ISREG(os.lstat(path).st_mode)
+    except HOST_ERRORS:
+        return False

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Who holds a lock, as far as /proc tells. Everything here is for messages: what cannot be found out is ``another process``.
+
+Files are never touched through /proc, only what the kernel prints about them, so a dead network mount cannot make us wait.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import FrozenSet, Iterator, List, Optional, Tuple
+
+UNKNOWN = "another process"
+
+FLOCK_IS_BYTE_LOCK = frozenset(("nfs", "nfs4"))
+"""File systems whose flock conflicts with byte locks of the same process."""
+
+MANDATORY_LOCKS = frozenset(("cifs", "smb3"))
+"""File systems whose locks bind the other open files of the same process."""
+
+_MOST_DESCRIPTORS = 50_000
+_LONGEST_TEXT = 1 << 20
+
+
+def describe(pid: int) -> str:
+    """Name and number of a process."""
+    name = _text(f"/proc/{pid}/comm").strip()
+    if not name:
+        return f"process {pid}" if pid > 0 else UNKNOWN
+    return "".join(c if c.isprintable() else "?" for c in name) + f" (pid {pid})"
+
+
+def file_system(descriptor: int) -> str:
+    """The type of the file system, such as ext4; empty when unknown."""
+    line = _mount(descriptor)
+    return line.partition(" - ")[2].split(" ")[0]
+
+
+def flock_pids(descriptor: int) -> Tuple[int, ...]:
+    """The processes that hold a flock on the file, without those that only wait for it."""
+    keys = _keys(descriptor)
+    pids = set()
+    for line in _text("/proc/locks").splitlines():
+        fields = line.split()
+        if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5] in keys:
+            pids.add(int(fields[4]))
+    return tuple(sorted(pids))
+
+
+def byte_lock_owners(descriptor: int) -> Tuple[str, ...]:
+    """Who has byte locks on the file that /proc/locks gives no process for, apart from ``descriptor`` itself."""
+    keys = _keys(descriptor)
+    own = (str(os.getpid()), str(descriptor))
+    pids = {int(pid) for pid, number in _descriptors() if (pid, number) != own and _has_byte_lock(pid, number, keys)}
+    return tuple(describe(pid) for pid in sorted(pids))
+
+
+def _descriptors() -> Iterator[Tuple[str, str]]:
+    """Process and number of the open files of the host, bounded."""
+    left = _MOST_DESCRIPTORS
+    for pid in _names("/proc"):
+        if not pid.isdigit():
+            continue
+        for number in _names(f"/proc/{pid}/fdinfo"):
+            if not left:
+                return
+            left -= 1
+            yield pid, number
+
+
+def _has_byte_lock(pid: str, number: str, keys: FrozenSet[str]) -> bool:
+    # A line such as "lock:	1: OFDLCK ADVISORY READ -1 fe:00:2146344 100 101".
+    for line in _text(f"/proc/{pid}/fdinfo/{number}").splitlines():
+        fields = line.split()
+        if len(fields) >= 7 and fields[0] == "lock:" and fields[2] == "OFDLCK" and fields[6] in keys:
+            return True
+    return False
+
+
+def _keys(descriptor: int) -> FrozenSet[str]:
+    """How the kernel names the file in its lists of locks: major:minor:inode.
+
+    The device number of the mount counts too: Btrfs and overlays show another one to ``fstat``.
+    """
+    facts = os.fstat(descriptor)
+    devices = {f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}"}
+    mounted = _mount(descriptor).split(" ")
+    if len(mounted) > 2 and ":" in mounted[2]:
+        major, minor = mounted[2].split(":")
+        devices.add(f"{int(major):02x}:{int(minor):02x}")
+    return frozenset(f"{device}:{facts.st_ino}" for device in devices)
+
+
+def _mount(descriptor: int) -> str:
+    """The line of /proc/self/mountinfo for the mount of an open file; empty when unknown."""
+    identifier: Optional[str] = None
+    for line in _text(f"/proc/self/fdinfo/{descriptor}").splitlines():
+        if line.startswith("mnt_id:"):
+            identifier = line.split()[1]
+    if identifier is None:
+        return ""
+    return next((line for line in _text("/proc/self/mountinfo").splitlines() if line.startswith(identifier + " ")), "")
+
+
+def _names(path: str) -> List[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+def _text(path: str) -> str:
+    """The beginning of a file of /proc; empty when it is gone or not ours to read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LONGEST_TEXT).decode("utf-8", "replace")
+    except OSError:
+        return ""

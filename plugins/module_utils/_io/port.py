@@ -1,0 +1,148 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The port: every system call that the engine makes, in one small contract.
+
+``OsPort`` in ``real`` is the operating system. Tests put a recording, failing or forgetting port in its place.
+All offsets and lengths are bytes. Every method that the operating system refuses raises IoFailure (or its kin NotFound,
+AlreadyExists, NoSpace) with the path; nothing is retried silently except EINTR and short transfers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, List, Optional, Protocol, Tuple, Union
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+FILE = "file"
+DIRECTORY = "directory"
+SYMLINK = "symlink"
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What the engine wants to know of a directory entry; ``allocated`` is the host's blocks in bytes."""
+
+    kind: str
+    size: int
+    allocated: int
+    device: int
+    inode: int
+    mtime_ns: int
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody who holds a file. ``kind`` is write, read or flock; ``owner`` names the process as well as can be told."""
+
+    kind: str
+    owner: str
+
+
+class File(Protocol):
+    """An open regular file with positional access only, so that threads may share it."""
+
+    path: str
+
+    def size(self) -> int:
+        """The length now."""
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> int:
+        """Fill ``buffer`` from ``offset``; fewer bytes than asked come back only at the end of the file."""
+
+    def pwrite(self, offset: int, buffer: Buffer) -> None:
+        """Write all of ``buffer`` at ``offset``."""
+
+    def truncate(self, size: int) -> None:
+        """Cut, or grow with a hole."""
+
+    def allocate(self, offset: int, length: int) -> None:
+        """Reserve host blocks for the range; the file grows when it must, new bytes read as zeros."""
+
+    def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
+        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot tell."""
+
+    def copy_from(self, source: "File", source_offset: int, offset: int, length: int) -> int:
+        """Let the kernel copy (or share) bytes. Returns how many it did, 0 when it cannot; the rest is the caller's."""
+
+    def sync(self) -> None:
+        """Return when content and length have reached the medium."""
+
+    def start_writeback(self, offset: int, length: int) -> None:
+        """Begin to write a range back, so that the next ``sync`` finds little to do. A hint."""
+
+    def will_need(self, offset: int, length: int) -> None:
+        """Begin to read a range. A hint."""
+
+    def close(self) -> None:
+        """Release the file; a second call does nothing."""
+
+
+class Lock(Protocol):
+    """A hold on files that ends with ``release`` or with the process."""
+
+    def release(self) -> None:
+        """Give everything back."""
+
+
+class Port(Protocol):
+    """The file system and its locks."""
+
+    def open_read(self, path: str) -> File:
+        """Open a regular file for reading; anything else (a FIFO, a device, a directory) is refused without waiting."""
+
+    def open_write(self, path: str) -> File:
+        """Open a regular file for reading and writing."""
+
+    def create(self, path: str, mode: int = 0o666) -> File:
+        """Create a file that must not exist, for reading and writing."""
+
+    def stat(self, path: str) -> Optional[Stat]:
+        """Facts of what ``path`` leads to, or None when there is nothing."""
+
+    def lstat(self, path: str) -> Optional[Stat]:
+        """Facts of the entry itself, links not followed, or None."""
+
+    def list_directory(self, path: str) -> List[str]:
+        """The names in a directory, sorted."""
+
+    def real_path(self, path: str) -> str:
+        """The absolute path with every link resolved; what does not exist is kept as it is."""
+
+    def make_directory(self, path: str) -> None:
+        """Create one directory that must not exist."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file or directory a new name in one step, replacing a file or an empty directory."""
+
+    def exchange(self, one: str, other: str) -> bool:
+        """Swap two names in one step; False, with nothing done, where the host cannot."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; its absence is no error."""
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory; its absence is no error."""
+
+    def sync_directory(self, path: str) -> None:
+        """Return when the names in a directory have reached the medium."""
+
+    def set_attributes(self, path: str, *, mode: int, uid: int, gid: int) -> None:
+        """Give a file or directory these permission bits and, where the process may, this owner."""
+
+    def free_space(self, path: str) -> int:
+        """Bytes that may still be written to the file system of ``path``."""
+
+    def holders(self, path: str) -> Tuple[Holder, ...]:
+        """Who holds the file or directory, found without taking a lock."""
+
+    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> Lock:
+        """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""

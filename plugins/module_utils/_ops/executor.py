@@ -1,0 +1,262 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The executor: applies any plan, step by step, under lock.
+
+It refuses a plan whose disk has changed since it was looked at, checks the room before the first step, and when a step
+fails before the commit takes back what it did. It decides nothing about disks.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Optional, Tuple
+
+from .._bundle.bundle import identity
+from .._core.errors import AlreadyExists, DiskError, NoSpace, StalePlan
+from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, Remove, Rename, ReplaceFile, Resize, Step, Sync, Transfer, WriteBytes
+from .._core.units import format_size
+from .._io.copy import SLICE, copy_bytes
+from .._io.durable import replace_file
+from .._io.port import DIRECTORY, File, Lock, Port
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run really did: bytes of guest data moved, seconds, and what steps reported by name."""
+
+    bytes_read: int
+    bytes_written: int
+    elapsed: float
+    warnings: Tuple[str, ...]
+    reports: Dict[str, object]
+
+
+def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, recover: Optional[Callable[[str], None]] = None) -> Outcome:
+    """Apply ``plan``. ``recover`` takes a disk's directory and brings it back to order after a step has failed.
+
+    Raises InUse, StalePlan or NoSpace before anything changes; any other error comes from a step and leaves the disk as it
+    was, or with a journal that a further run finishes.
+    """
+    started = time.monotonic()
+    lock = port.lock(plan.lock_directories, plan.lock_files) if plan.lock_directories or plan.lock_files else None
+    run = _Run(port, plan, on_progress)
+    try:
+        refuse_stale(port, plan)
+        refuse_without_room(port, plan)
+        try:
+            run.steps()
+        except BaseException:
+            run.close()
+            _clean_up(port, plan, recover)
+            raise
+    finally:
+        run.close()
+        run.release()
+        if lock is not None:
+            lock.release()
+    warnings = tuple(getattr(lock, "warnings", ())) if lock is not None else ()
+    return Outcome(run.bytes_read, run.bytes_written, time.monotonic() - started, warnings, run.reports)
+
+
+def refuse_stale(port: Port, plan: Plan) -> None:
+    """Raise StalePlan when a file is no longer what the plan was made for."""
+    for path, seen in plan.fingerprint:
+        if identity(port.stat(path)) != seen:
+            raise StalePlan("The disk was changed by somebody else while this run was looking at it", path=path, hint="Run again.")
+
+
+def refuse_without_room(port: Port, plan: Plan) -> None:
+    """Raise NoSpace when a file system has too little room for what the plan says it needs."""
+    for directory, needed in plan.space:
+        free = port.free_space(directory) if needed > 0 else 0
+        if needed > 0 and free < needed:
+            raise NoSpace(
+                f"There is too little room: {format_size(needed)} are needed, {format_size(free)} are free",
+                path=directory,
+                expected=needed,
+                found=free,
+                hint="Free some space and run again; nothing was changed.",
+            )
+
+
+def _clean_up(port: Port, plan: Plan, recover: Optional[Callable[[str], None]]) -> None:
+    """Take back what a failed plan did. A failure in here must not hide the first one: a further run will clean up."""
+    try:
+        for path in plan.cleanup.remove:
+            remove_tree(port, path)
+        if plan.cleanup.disk is not None and recover is not None:
+            recover(plan.cleanup.disk)
+    except DiskError:
+        return
+
+
+def remove_tree(port: Port, path: str) -> None:
+    """Remove a file, or a directory with all that is in it. Links are removed, never followed."""
+    stat = port.lstat(path)
+    if stat is None:
+        return
+    if stat.kind != DIRECTORY:
+        port.remove(path)
+        return
+    for name in port.list_directory(path):
+        remove_tree(port, f"{path}/{name}")
+    port.remove_directory(path)
+
+
+class _Run:
+    """One application of a plan: the files it has open and what it counted."""
+
+    def __init__(self, port: Port, plan: Plan, on_progress: Optional[Progress]) -> None:
+        self._port = port
+        self._plan = plan
+        self._on_progress = on_progress
+        self._files: Dict[Tuple[str, bool], File] = {}
+        self._held: List[Lock] = []
+        self._buffer = bytearray(0)
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.reports: Dict[str, object] = {}
+
+    def steps(self) -> None:
+        """Apply all steps in order."""
+        for step in self._plan.steps:
+            _APPLY[type(step)](self, step)
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+    def release(self) -> None:
+        """Let go of directories that were held while they had no final name."""
+        while self._held:
+            self._held.pop().release()
+
+    def _reading(self, path: str) -> File:
+        if (path, True) in self._files:
+            return self._files[(path, True)]
+        if (path, False) not in self._files:
+            self._files[(path, False)] = self._port.open_read(path)
+        return self._files[(path, False)]
+
+    def _writing(self, path: str) -> File:
+        if (path, True) not in self._files:
+            self._files[(path, True)] = self._port.open_write(path)
+        return self._files[(path, True)]
+
+    def _forget(self, path: str) -> None:
+        for key in [key for key in self._files if key[0] == path or key[0].startswith(path + "/")]:
+            self._files.pop(key).close()
+
+    def make_directory(self, step: MakeDirectory) -> None:
+        self._port.make_directory(step.path)
+        self._held.append(self._port.lock((step.path,), ()))
+
+    def create_file(self, step: CreateFile) -> None:
+        stream = self._port.create(step.path)
+        self._files[(step.path, True)] = stream
+        if step.hold:
+            self._held.append(self._port.lock((), (step.path,)))
+        if step.like is not None:
+            model = self._port.stat(step.like)
+            if model is not None:
+                self._port.set_attributes(step.path, mode=model.mode, uid=model.uid, gid=model.gid)
+        if step.reserve and step.size:
+            stream.allocate(0, step.size)
+        elif step.size:
+            stream.truncate(step.size)
+
+    def write_bytes(self, step: WriteBytes) -> None:
+        self._writing(step.path).pwrite(step.offset, step.content)
+
+    def copy_ranges(self, step: CopyRanges) -> None:
+        target = self._writing(step.path)
+        self._buffer = self._buffer or bytearray(SLICE)
+        for move in step.moves:
+            if move.source is None:
+                self._zero(target, move.target_offset, move.length)
+            else:
+                source = self._reading(move.source)
+                copy_bytes(source, move.source_offset, target, move.target_offset, move.length, buffer=self._buffer)
+                self.bytes_read += move.length
+            self.bytes_written += move.length
+            self._tell()
+
+    def _zero(self, target: File, offset: int, length: int) -> None:
+        zeros = bytes(min(length, SLICE))
+        while length > 0:
+            part = min(length, SLICE)
+            target.pwrite(offset, zeros if part == len(zeros) else zeros[:part])
+            offset, length = offset + part, length - part
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.bytes_written, self._plan.bytes_written)
+
+    def resize(self, step: Resize) -> None:
+        self._writing(step.path).truncate(step.size)
+
+    def sync(self, step: Sync) -> None:
+        for path in step.files:
+            self._writing(path).sync()
+        for path in step.directories:
+            self._port.sync_directory(path)
+
+    def replace_file(self, step: ReplaceFile) -> None:
+        self._port.remove(step.temporary)
+        replace_file(self._port, step.path, step.content, temporary=step.temporary)
+
+    def rename(self, step: Rename) -> None:
+        self._forget(step.old)
+        directory = step.new.rsplit("/", 1)[0] or "/"
+        if step.displaced is None:
+            self._rename_onto_nothing_or_file(step)
+        elif self._port.exchange(step.old, step.new):
+            self._port.rename(step.old, step.displaced)
+        else:
+            self._port.rename(step.new, step.displaced)
+            self._port.sync_directory(directory)
+            self._port.rename(step.old, step.new)
+        self._port.sync_directory(directory)
+
+    def _rename_onto_nothing_or_file(self, step: Rename) -> None:
+        there = self._port.lstat(step.new)
+        if there is not None and there.kind == DIRECTORY:
+            raise AlreadyExists("Somebody else put a directory where the new one should go", path=step.new, hint="Look at it and run again.")
+        self._port.rename(step.old, step.new)
+
+    def remove(self, step: Remove) -> None:
+        for path in step.paths:
+            self._forget(path)
+            remove_tree(self._port, path)
+        self._port.sync_directory(step.directory)
+
+    def transfer(self, step: Transfer) -> None:
+        # Only conversions stream; the others need not load what it takes.
+        from .transfer import run_transfer
+
+        report = run_transfer(self._port, step.job, on_progress=self._on_progress)
+        self.bytes_read += report.bytes_read
+        self.bytes_written += report.bytes_written
+        self.reports["transfer"] = report
+
+
+_APPLY: Dict[type, Callable[[_Run, Step], None]] = {
+    MakeDirectory: _Run.make_directory,  # type: ignore[dict-item]
+    CreateFile: _Run.create_file,  # type: ignore[dict-item]
+    WriteBytes: _Run.write_bytes,  # type: ignore[dict-item]
+    CopyRanges: _Run.copy_ranges,  # type: ignore[dict-item]
+    Resize: _Run.resize,  # type: ignore[dict-item]
+    Sync: _Run.sync,  # type: ignore[dict-item]
+    ReplaceFile: _Run.replace_file,  # type: ignore[dict-item]
+    Rename: _Run.rename,  # type: ignore[dict-item]
+    Remove: _Run.remove,  # type: ignore[dict-item]
+    Transfer: _Run.transfer,  # type: ignore[dict-item]
+}

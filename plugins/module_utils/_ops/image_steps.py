@@ -1,0 +1,59 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Steps that change an expanding image in place: its in-use mark, its table and how it is closed again."""
+
+from __future__ import annotations
+
+import struct
+from typing import Iterator, List, Sequence, Tuple
+
+from .._bundle.bundle import ImageState
+from .._core.plan import Step, Sync, WriteBytes
+from .._formats.hds_bat import pack_entries
+from .._formats.hds_header import CLOSED, CLOSED_WITH_EXTENSION, EXTENSION_OFFSET, FLAG_EMPTY, FLAGS_OFFSET, IN_USE, IN_USE_OFFSET, HdsHeader
+
+TABLE_OFFSET = 64
+_ENTRY_BYTES = 4
+_MOST_ENTRIES = 65536
+
+
+def marks_in_use(images: Sequence[ImageState]) -> Iterator[Step]:
+    """The in-use mark reaches the medium before the first change (format reference, section 1.2)."""
+    for image in images:
+        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", IN_USE))
+    if images:
+        yield Sync(files=tuple(image.path for image in images))
+
+
+def closes_images(images: Sequence[ImageState], *, keep_extension: bool) -> Iterator[Step]:
+    """Clear the mark and the "nothing was ever written" flag; an extension is kept as valid, or no longer named at all."""
+    for image in images:
+        keeps = keep_extension and image.extension is not None
+        flags = 0 if image.header is None else image.header.flags & ~FLAG_EMPTY
+        if flags > 0xFFFF:
+            flags = 0
+        if not keeps:
+            yield WriteBytes(image.path, EXTENSION_OFFSET, struct.pack("<Q", 0))
+        yield WriteBytes(image.path, FLAGS_OFFSET, struct.pack("<I", flags))
+        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED_WITH_EXTENSION if keeps else CLOSED))
+    if images:
+        yield Sync(files=tuple(image.path for image in images))
+
+
+def writes_entries(path: str, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
+    """Write table entries, given as ascending pairs of cluster index and file offset (0: not allocated), in few pieces."""
+    run: List[int] = []
+    first = 0
+    for cluster, offset in entries:
+        if run and (cluster != first + len(run) or len(run) == _MOST_ENTRIES):
+            yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, run))
+            run = []
+        if not run:
+            first = cluster
+        run.append(offset)
+    if run:
+        yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, run))

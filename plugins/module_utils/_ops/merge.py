@@ -1,0 +1,321 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Merge: fewer layers, the same guest view for every snapshot that stays.
+
+Commit point: the rename of the descriptor. Before it, a receiver gets clusters in places that no table refers to; then the
+journal says ``apply``, and clusters and table entries change that are hidden, in every surviving view, by the layers
+above. Only the views of the snapshots that are to vanish become unreliable then, and a run after a crash goes forward.
+After the commit, files are only removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from .._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
+from .._bundle.chain import open_stack
+from .._bundle.descriptor import Descriptor
+from .._bundle.descriptor_xml import apply
+from .._bundle.naming import image_name
+from .._bundle.tree import build_tree
+from .._core import guid as guids
+from .._core.errors import HasSnapshots, Unsupported
+from .._core.extents import Extent
+from .._core.plan import Cleanup, CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
+from .._core.units import SECTOR
+from .._formats.hds_extension import may_keep
+from .._formats.hds_header import new_header, pack_header
+from .._io.journal import APPLY, PREPARE, ImageBefore, Journal
+from .._io.port import Port
+from .image_steps import closes_images, marks_in_use, writes_entries
+from .journal_steps import ends_journal, replaces_descriptor, writes_journal
+from .merge_group import Group, Placement, Slots, common_cluster_bytes, cost, free_slots, may_receive, place_in_expanding, place_in_plain, winners
+
+AUTO = "auto"
+IN_PLACE = "in_place"
+COPY = "copy"
+
+
+@dataclass(frozen=True)
+class MergedImage:
+    """How one group becomes one image in one storage: the receiver's file, or a new file like the receiver."""
+
+    group: Group
+    receiver: ImageState
+    is_new: bool
+    placement: Placement
+
+    @property
+    def moved(self) -> int:
+        """Bytes of guest data written."""
+        return sum(move.length for move in self.placement.fresh + self.placement.overwrites)
+
+    @property
+    def read(self) -> int:
+        """Bytes of guest data read."""
+        return sum(move.length for move in self.placement.fresh + self.placement.overwrites if move.source is not None)
+
+    @property
+    def growth(self) -> int:
+        """Bytes by which the receiver's file becomes longer."""
+        return self.placement.size_after - (0 if self.is_new else self.receiver.stat.size)
+
+    @property
+    def changes_file(self) -> bool:
+        """Whether the receiver's file is written at all."""
+        return self.is_new or bool(self.moved or self.placement.entries or self.growth)
+
+
+def choose_removals(state: BundleState, *, max_layers: int, snapshots: Optional[Sequence[str]] = None, kept_by_vm: Sequence[str] = ()) -> Tuple[str, ...]:
+    """The snapshots of the current chain that must go, oldest first, so that at most ``max_layers`` layers remain.
+
+    ``snapshots`` limits the choice; ``kept_by_vm`` are snapshots that may not go. Raises HasSnapshots when one of those
+    chosen is where branches part, or is kept by the virtual machine.
+    """
+    chain = state.tree.chain(state.tree.top)
+    candidates = [guid for guid in reversed(chain[1:]) if snapshots is None or guid in snapshots]
+    removals = tuple(candidates[: max(0, len(chain) - max_layers)])
+    for guid in removals:
+        if len(state.tree.children(guid)) > 1:
+            raise HasSnapshots(
+                f"Several branches start at snapshot {guid}; merging it would change them",
+                path=state.location.directory,
+                found=list(state.tree.children(guid)),
+                hint="Name the snapshots to merge in the option snapshots, or raise max_layers.",
+            )
+        if guid in kept_by_vm:
+            raise HasSnapshots(
+                f"Snapshot {guid} belongs to a snapshot of the virtual machine",
+                path=state.location.directory,
+                hint="Delete it in the virtual machine's own snapshots, name others in the option snapshots, or set force: true.",
+            )
+    return removals
+
+
+def groups_of(state: BundleState, removals: Sequence[str]) -> List[Tuple[str, ...]]:
+    """The layers that become one: for each run of removed snapshots the survivor above it, then the run, topmost first."""
+    gone = set(removals)
+    groups = []
+    for guid in state.tree.chain(state.tree.top):
+        if guid in gone:
+            groups[-1].append(guid)
+        else:
+            groups.append([guid])
+    return [tuple(group) for group in groups if len(group) > 1]
+
+
+def plan_merge(
+    port: Port,
+    state: BundleState,
+    removals: Sequence[str],
+    *,
+    strategy: str = AUTO,
+    force: bool = False,
+    receivers: Optional[Mapping[str, str]] = None,
+    ours: Tuple[str, ...] = (),
+) -> Plan:
+    """Merge the layers of ``removals`` into their children; an empty plan when there are none.
+
+    ``receivers`` (file names by "storage/survivor") and ``ours`` (images that this engine marked) serve the repetition of
+    a merge that was cut off. Reads where files have holes, never guest data. Raises Encrypted, Dirty, Unsupported.
+    """
+    if not removals:
+        return Plan("merge", facts={"merged": (), "after": state})
+    refuse_encrypted(state)
+    refuse_converting(state)
+    refuse_dirty(state, force=force, ours=ours)
+    merged = [
+        _plan_group(port, state, storage, guids_of_group, strategy, receivers)
+        for guids_of_group in groups_of(state, removals)
+        for storage in range(len(state.descriptor.storages))
+    ]
+    target = _target(state, removals, merged)
+    discarded = _discarded(merged)
+    steps = _steps(state, removals, merged, target, discarded)
+    growth = sum(image.growth for image in merged)
+    directory = state.location.directory
+    own = tuple(image.path for image in state.images.values() if not image.outside)
+    return Plan(
+        "merge",
+        tuple(steps),
+        state.fingerprint,
+        lock_directories=(directory,),
+        lock_files=own,
+        space=((directory, growth + 2 * len(state.xml)),),
+        bytes_read=sum(image.read for image in merged),
+        bytes_written=sum(image.moved for image in merged),
+        bytes_freed=sum(image.stat.allocated for image in discarded) - growth,
+        cleanup=Cleanup(disk=directory),
+        warnings=tuple(_warnings(merged)),
+        facts={"merged": tuple(removals), "after": _after(state, target, merged)},
+    )
+
+
+def _plan_group(port: Port, state: BundleState, storage: int, layers: Tuple[str, ...], strategy: str, receivers: Optional[Mapping[str, str]]) -> MergedImage:
+    survivor = layers[0]
+    chain = state.chain(survivor, storage)
+    part = state.descriptor.storages[storage]
+    stack = open_stack(port, chain, (part.end_sector - part.start_sector) * SECTOR)
+    try:
+        group = Group(storage, survivor, chain[: len(layers)], stack)
+        extents = winners(group)
+        forced = (receivers or {}).get(f"{storage}/{survivor}")
+        index = _choose_receiver(state, group, extents, strategy, forced)
+        if index is None:
+            return _into_new_file(state, group, extents)
+        image = group.images[index]
+        if image.header is None:
+            return MergedImage(group, image, False, place_in_plain(group, extents, index))
+        step = common_cluster_bytes(group.images)
+        placement = place_in_expanding(group, extents, index, cluster_bytes=step, slots=free_slots(image, image.header), version=image.header.version)
+        if not placement.fresh and not placement.overwrites and not placement.entries:
+            placement = placement._replace(size_after=image.stat.size)
+        return MergedImage(group, image, False, placement)
+    finally:
+        stack.close()
+
+
+def _choose_receiver(state: BundleState, group: Group, extents: Sequence[Extent], strategy: str, forced: Optional[str]) -> Optional[int]:
+    """Index of the layer that takes the rest in, or None for a new file. Equal prices go to the lowest layer, whose file is the longest-lived."""
+    if forced is not None:
+        return next((index for index, image in enumerate(group.images) if image.file == forced), None)
+    if strategy == COPY:
+        return None
+    allowed = [index for index, image in enumerate(group.images) if may_receive(image, group.images[0])]
+    if not allowed and strategy == IN_PLACE:
+        raise Unsupported("No layer of the disk may be changed in place", path=state.location.directory, hint="Use strategy: copy.")
+    return min(allowed, key=lambda index: (cost(extents, index), -index)) if allowed else None
+
+
+def _into_new_file(state: BundleState, group: Group, extents: Sequence[Extent]) -> MergedImage:
+    """A fresh image with all winners; it gets a name that is known before the run."""
+    survivor = group.images[0]
+    if any(image.kind == PLAIN for image in group.images):
+        raise Unsupported("A plain layer cannot be merged into a new file", path=survivor.path, hint="Use strategy: in_place, or convert the disk with hdd_convert.")
+    step = common_cluster_bytes(group.images)
+    version = max(image.header.version for image in group.images if image.header is not None)
+    header = new_header(size_bytes=survivor.size, cluster_bytes=step, version=version)
+    placement = place_in_expanding(group, extents, None, cluster_bytes=step, slots=Slots((), header.data_start), version=version)
+    own = guids.derive("merged", state.descriptor.uid or guids.NONE, *(image.guid for image in group.images))
+    name = image_name(state.location.base, group.storage, own)
+    stat = replace(survivor.stat, size=placement.size_after, allocated=-1)
+    image = ImageState(group.storage, group.survivor, name, f"{state.location.directory}/{name}", False, EXPANDING, stat, survivor.size, header)
+    return MergedImage(group, image, True, placement)
+
+
+def _target(state: BundleState, removals: Sequence[str], merged: Sequence[MergedImage]) -> Descriptor:
+    """The descriptor afterwards: the survivor keeps its GUID and gets the receiver's file, the removed shots are bridged."""
+    gone = set(removals)
+    storages = []
+    for number, storage in enumerate(state.descriptor.storages):
+        taken = {image.group.survivor: image.receiver for image in merged if image.group.storage == number}
+        images = []
+        for entry in storage.images:
+            if entry.guid in taken:
+                receiver = taken[entry.guid]
+                entry = replace(entry, file=receiver.file, type="Plain" if receiver.kind == PLAIN else "Compressed")
+            if entry.guid not in gone:
+                images.append(entry)
+        storages.append(replace(storage, images=tuple(images)))
+    parents = {shot.guid: shot.parent for shot in state.descriptor.shots}
+    shots = []
+    for shot in state.descriptor.shots:
+        parent = shot.parent
+        while parent in gone:
+            parent = parents[parent]
+        if shot.guid not in gone:
+            shots.append(replace(shot, parent=parent))
+    return replace(state.descriptor, storages=tuple(storages), shots=tuple(shots))
+
+
+def _discarded(merged: Sequence[MergedImage]) -> List[ImageState]:
+    """Images that nobody names afterwards and that lie in the bundle."""
+    return [image for one in merged for image in one.group.images if image.path != one.receiver.path and not image.outside]
+
+
+def _steps(state: BundleState, removals: Sequence[str], merged: Sequence[MergedImage], target: Descriptor, discarded: Sequence[ImageState]) -> Iterator[Step]:
+    changed = [one for one in merged if one.changes_file]
+    in_place = [one for one in changed if not one.is_new]
+    structured = [one.receiver for one in in_place if one.receiver.header is not None]
+    journal = Journal(
+        "merge",
+        PREPARE,
+        created=tuple(one.receiver.file for one in changed if one.is_new),
+        discarded=tuple(image.path.rsplit("/", 1)[-1] for image in discarded),
+        images=tuple(ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, image.header.in_use) for image in structured if image.header is not None),
+        request={"removals": list(removals), "receivers": {f"{one.group.storage}/{one.group.survivor}": one.receiver.file for one in merged if not one.is_new}},
+    )
+    yield writes_journal(state, journal)
+    yield from marks_in_use(structured)
+    yield from _fills_fresh_places(state, changed)
+    if in_place:
+        yield writes_journal(state, replace(journal, phase=APPLY))
+        yield from _changes_in_place(in_place)
+    yield replaces_descriptor(state, apply(state.xml, target, path=state.location.descriptor))
+    yield from ends_journal(state, [image.path for image in discarded])
+
+
+def _fills_fresh_places(state: BundleState, changed: Sequence[MergedImage]) -> Iterator[Step]:
+    """Everything that no reader can see yet, and one barrier behind it."""
+    for one in changed:
+        path, placement = one.receiver.path, one.placement
+        if one.is_new:
+            yield CreateFile(path, placement.size_after, like=one.group.images[0].path)
+        elif one.growth and one.receiver.header is not None:
+            yield Resize(path, placement.size_after)
+        if placement.fresh:
+            yield CopyRanges(path, placement.fresh)
+        if one.is_new and one.receiver.header is not None:
+            yield from writes_entries(path, one.receiver.header, placement.entries)
+            yield WriteBytes(path, 0, pack_header(one.receiver.header))
+    files = tuple(one.receiver.path for one in changed if one.is_new or one.placement.fresh or one.growth)
+    if files:
+        yield Sync(files=files, directories=(state.location.directory,))
+
+
+def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
+    """Clusters and entries that the surviving views do not see, then the end of the in-use mark, each behind a barrier."""
+    for one in in_place:
+        if one.receiver.header is None and one.growth:
+            yield Resize(one.receiver.path, one.placement.size_after)
+        if one.placement.overwrites:
+            yield CopyRanges(one.receiver.path, one.placement.overwrites)
+        if one.receiver.header is not None:
+            yield from writes_entries(one.receiver.path, one.receiver.header, one.placement.entries)
+    files = tuple(one.receiver.path for one in in_place)
+    yield Sync(files=files)
+    structured = [one.receiver for one in in_place if one.receiver.header is not None]
+    yield from closes_images(structured, keep_extension=False)
+
+
+def _warnings(merged: Sequence[MergedImage]) -> Iterator[str]:
+    for one in merged:
+        extension = one.receiver.extension
+        if one.changes_file and extension is not None:
+            what = "the dirty bitmaps of backup software" if may_keep(extension) else "a format extension"
+            yield f"{one.receiver.path}: {what} are no longer true after the merge and are dropped; the next backup will be a full one."
+
+
+def _after(state: BundleState, target: Descriptor, merged: Sequence[MergedImage]) -> BundleState:
+    """The disk as it will be, for predictions."""
+    kept = {image.guid for storage in target.storages for image in storage.images}
+    images: Dict[Tuple[int, str], ImageState] = {key: image for key, image in state.images.items() if key[1] in kept}
+    for one in merged:
+        images[(one.group.storage, one.group.survivor)] = _receiver_after(one)
+    tree = build_tree(target.shots, declared_top=target.declared_top, path=state.location.descriptor)
+    return replace(state, descriptor=target, tree=tree, images=images)
+
+
+def _receiver_after(one: MergedImage) -> ImageState:
+    image = replace(one.receiver, guid=one.group.survivor)
+    if not one.changes_file or image.header is None:
+        return image
+    clusters = (0 if one.is_new else image.used_clusters) + len(one.placement.entries)
+    header = replace(image.header, in_use=0, flags=0, ext_off=0)
+    stat = replace(image.stat, size=one.placement.size_after, allocated=-1)
+    return replace(image, header=header, stat=stat, used_clusters=clusters, table=None, extension=None)

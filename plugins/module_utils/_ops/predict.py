@@ -1,0 +1,43 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The state of a disk that does not exist yet, for check mode."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Tuple
+
+from .._bundle.bundle import BundleState, ImageState
+from .._bundle.descriptor import Descriptor
+from .._bundle.naming import DESCRIPTOR, marker_name, without_suffix
+from .._bundle.paths import Location
+from .._bundle.tree import build_tree
+from .._core.units import SECTOR
+from .._io.port import FILE, Stat
+from .create import header_of_part
+from .layout import PLAIN, Shape
+
+
+def unwritten(size: int) -> Stat:
+    """The facts of a file that will have ``size`` bytes; how many blocks the host gives it cannot be foretold."""
+    return Stat(FILE, size, -1, 0, 0, 0, 0o644, 0, 0)
+
+
+def predicted_bundle(path: str, shape: Shape, descriptor: Descriptor, lengths: Mapping[str, int]) -> BundleState:
+    """A bundle with one layer whose image files will have these ``lengths``."""
+    base = path.rsplit("/", 1)[-1]
+    location = Location("bundle", path, f"{path}/{DESCRIPTOR}", None, base, without_suffix(base))
+    images: Dict[Tuple[int, str], ImageState] = {}
+    for number, storage in enumerate(descriptor.storages):
+        entry = storage.images[0]
+        size = (storage.end_sector - storage.start_sector) * SECTOR
+        header = None if shape.kind == PLAIN else header_of_part(shape, size)
+        used = 0 if header is None else (lengths[entry.file] - header.data_start) // header.cluster_bytes
+        images[(number, entry.guid)] = ImageState(
+            number, entry.guid, entry.file, f"{path}/{entry.file}", False, shape.kind, unwritten(lengths[entry.file]), size, header, used_clusters=used
+        )
+    tree = build_tree(descriptor.shots, declared_top=None, path=location.descriptor)
+    return BundleState(location, b"", descriptor, tree, images, (DESCRIPTOR, marker_name(base)), None, ())

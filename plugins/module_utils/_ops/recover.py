@@ -1,0 +1,178 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Recovery: finish or clear what an interrupted run of this collection left. Only its own traces are touched.
+
+It is never an undo of something that has become true: before the commit, what was created goes and what was marked is
+unmarked; after it, the removals are finished; a merge that was changing images in place goes forward to its end.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from typing import Iterator, List, Optional, Tuple
+
+from .._bundle.bundle import BundleState, ImageState, observe
+from .._bundle.naming import classify, is_temporary_of, temporary_name
+from .._bundle.paths import Location, locate
+from .._core.errors import Damaged, InUse, Interrupted
+from .._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
+from .._formats.hds_header import CLOSED, IN_USE_OFFSET
+from .._io.journal import APPLY, ImageBefore, Journal
+from .._io.port import DIRECTORY, Port
+from .executor import execute, remove_tree
+from .merge import plan_merge
+
+_DISPLACED = "old-"
+
+
+def needs_recovery(state: BundleState) -> bool:
+    """Whether an earlier run left a journal or temporaries of its own in the disk's directory."""
+    return state.journal is not None or bool(_temporaries(state))
+
+
+def plan_recovery(port: Port, state: BundleState) -> Plan:
+    """The steps that end an interrupted run; empty when there is nothing to end."""
+    if not needs_recovery(state):
+        return Plan("recover")
+    journal = state.journal
+    if journal is not None and journal.phase == APPLY and journal.operation == "merge" and not _is_merged(state, journal):
+        return _repeat_merge(port, state, journal)
+    own = tuple(image.path for image in state.images.values() if not image.outside)
+    return Plan(
+        "recover",
+        tuple(_steps(state, journal)),
+        state.fingerprint,
+        lock_directories=(state.location.directory,) if state.is_bundle else (),
+        lock_files=own,
+        facts={"what": journal.operation if journal is not None else "temporary files"},
+    )
+
+
+def recover(port: Port, location: Location, *, allow_outside: bool = False) -> Tuple[str, ...]:
+    """Bring the disk at ``location`` to order, under lock; returns what was done, in sentences for the user."""
+    done: List[str] = []
+    while True:
+        state = observe(port, location, allow_outside=allow_outside)
+        plan = plan_recovery(port, state)
+        if plan.is_empty:
+            return tuple(done)
+        if len(done) > 2:
+            raise Interrupted("An interrupted run cannot be finished", path=state.journal_path, hint="Look at the disk with hdd_info.")
+        execute(port, plan)
+        done.append(f"{location.directory}: an interrupted run ({plan.facts.get('what', plan.operation)}) was found and {'finished' if plan.operation == 'merge' else 'cleared up'}.")
+
+
+def take_back(port: Port, directory: str) -> None:
+    """After a failed step of a run that still holds the lock: clear what a recovery without moving data can clear."""
+    state = observe(port, locate(port, directory), allow_outside=True)
+    plan = plan_recovery(port, state)
+    if plan.operation == "recover" and not plan.is_empty:
+        execute(port, Plan("recover", plan.steps))
+
+
+def _is_merged(state: BundleState, journal: Journal) -> bool:
+    removals = (journal.request or {}).get("removals", [])
+    return not any(guid in state.tree.shots for guid in removals)
+
+
+def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
+    request = journal.request or {}
+    removals, receivers = request.get("removals", []), request.get("receivers", {})
+    if not isinstance(removals, list) or not isinstance(receivers, dict) or not all(guid in state.tree.shots for guid in removals):
+        raise Damaged("The journal of an interrupted merge does not fit the disk", path=state.journal_path, hint="Look at the disk with hdd_info.")
+    directory = state.location.directory
+    ours = tuple(f"{directory}/{image.name}" for image in journal.images)
+    plan = plan_merge(port, state, removals, receivers=receivers, ours=ours)
+    half_made = tuple(f"{directory}/{name}" for name in journal.created if name in state.others and _may_remove(name))
+    clears = (Remove(half_made, directory),) if half_made else ()
+    return replace(plan, steps=clears + plan.steps).with_facts(what="merge")
+
+
+def _steps(state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
+    directory = state.location.directory
+    removed = [f"{directory}/{name}" for name in _temporaries(state)]
+    if journal is not None:
+        by_name = {image.path.rsplit("/", 1)[-1]: image for image in state.images.values() if not image.outside}
+        restored = [(by_name[before.name], before) for before in journal.images if before.name in by_name]
+        for image, before in restored:
+            yield from _restores(image, before, cut=journal.phase != APPLY)
+        if restored:
+            yield Sync(files=tuple(image.path for image, _before in restored))
+        removed += [f"{directory}/{name}" for name in journal.created + journal.discarded if name not in by_name and _may_remove(name)]
+    if removed:
+        yield Remove(tuple(removed), directory)
+    if journal is not None:
+        yield Remove((state.journal_path,), directory)
+
+
+def _restores(image: ImageState, before: ImageBefore, *, cut: bool) -> Iterator[Step]:
+    """Unmark an image; in the first phase also cut off what was added, but never a cluster that its table names."""
+    if image.header is None:
+        return
+    if cut and image.table is not None and image.table.data_end <= before.size < image.stat.size:
+        yield Resize(image.path, before.size)
+    if image.is_dirty:
+        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", before.in_use if cut else CLOSED))
+
+
+def _may_remove(name: str) -> bool:
+    """A journal may only make us remove what images of a bundle are called."""
+    return classify(name) == "image"
+
+
+def _temporaries(state: BundleState) -> Tuple[str, ...]:
+    journal_name = state.journal_path.rsplit("/", 1)[-1]
+    return tuple(name for name in state.others if classify(name) == "ours" and name != journal_name)
+
+
+def clear_siblings(port: Port, path: str) -> Tuple[str, ...]:
+    """End what runs that were building, replacing or removing ``path`` left beside it; what a live run holds is left alone.
+
+    A disk that was moved aside and has no successor gets its name back. Returns what was done.
+    """
+    directory, base = path.rsplit("/", 1)
+    stat = port.stat(directory or "/")
+    if stat is None or stat.kind != DIRECTORY:
+        return ()
+    done = []
+    for name in port.list_directory(directory or "/"):
+        if not is_temporary_of(name, base):
+            continue
+        leftover = f"{directory}/{name}"
+        try:
+            lock = _hold(port, leftover)
+        except InUse:
+            continue
+        try:
+            if port.lstat(path) is None and name.startswith(displaced_prefix(base)):
+                port.rename(leftover, path)
+                done.append(f"{path}: the disk got its name back after an interrupted replacement.")
+            else:
+                remove_tree(port, leftover)
+                done.append(f"{path}: what an interrupted run had left beside it was removed.")
+        finally:
+            lock.release()
+    if done:
+        port.sync_directory(directory or "/")
+    return tuple(done)
+
+
+def _hold(port: Port, path: str):  # type: ignore[no-untyped-def]
+    stat = port.lstat(path)
+    return port.lock((path,), ()) if stat is not None and stat.kind == DIRECTORY else port.lock((), (path,))
+
+
+def displaced_prefix(base: str) -> str:
+    """How the temporary names of disks that were moved aside begin."""
+    return temporary_name(base, _DISPLACED).rsplit(".tmp", 1)[0]
+
+
+def displaced_name(path: str, token: str) -> str:
+    """Where the disk at ``path`` is kept while its successor takes its name."""
+    directory, base = path.rsplit("/", 1)
+    return f"{directory}/{temporary_name(base, _DISPLACED + token)}"

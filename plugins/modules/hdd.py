@@ -1,0 +1,169 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hdd
+short_description: Create and remove Parallels virtual disks
+description:
+  - Makes sure that a virtual disk exists as described, or is gone.
+  - What is written is what Parallels Desktop writes, so that Desktop, Virtuozzo, ploop, QEMU, libphdi and dissect can all open it.
+  - A new disk is built under a temporary name beside its place and gets its name when it is complete and on the medium. A run that is
+    cut off leaves no half disk; the next run clears what was left.
+  - An existing disk is compared with what the task asks for. Its size, type, parts, cluster size and format version cannot be changed;
+    a task that asks for that is refused.
+author:
+  - The vdisk.parallels authors (@vdisk-parallels)
+extends_documentation_fragment:
+  - vdisk.parallels._attributes
+  - vdisk.parallels._bundle
+  - vdisk.parallels._safety
+  - ansible.builtin.files
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description:
+      - The disk. A new one is a directory whose name ends in C(.hdd).
+  state:
+    description:
+      - With V(present), the disk exists as described afterwards.
+      - With V(absent), the disk and its own files are gone. Images outside the bundle stay. A path that is no disk is refused, and so
+        is a bundle that holds files which are no part of a disk.
+    type: str
+    choices: [present, absent]
+    default: present
+  size:
+    description:
+      - The size that the guest sees, such as V(64G) or V(512MiB). Rounded up to 1 MiB, with a warning.
+      - Required to create a disk. When left out for an existing one, its size is not looked at.
+    type: str
+  type:
+    description:
+      - An V(expanding) disk takes room as the guest writes, a V(plain) one is the raw bytes.
+      - When left out, a new disk is V(expanding), and the type of an existing one is not looked at.
+    type: str
+    choices: [expanding, plain]
+  split_size:
+    description:
+      - Split the disk into files of at most this size. By Parallels' rule a part holds 100 MiB less than the limit, on the grid of clusters.
+      - When left out, a new disk is one file, and the parts of an existing one are not looked at.
+    type: str
+  cluster_size:
+    description:
+      - The allocation unit, a power of two from V(32K) to V(64M). It is fixed when a disk is created.
+      - When left out, a new disk has clusters of 1 MiB, the only size that every reader accepts.
+    type: str
+  format_version:
+    description:
+      - The version of the image format. With V(auto), a new disk of up to 2 TiB gets version 1, which every reader accepts, and a larger
+        one version 2; the version of an existing disk is not looked at.
+    type: str
+    choices: [auto, "1", "2"]
+    default: auto
+  preallocate:
+    description:
+      - Reserve the host's blocks when the disk is created. It has no meaning for a disk that exists.
+    type: bool
+    default: false
+  name:
+    description:
+      - The name that the descriptor gives to the disk. When left out, a new disk is called like its directory without C(.hdd).
+    type: str
+  owner:
+    description:
+      - Name of the user that should own every file of the bundle and its directory.
+  group:
+    description:
+      - Name of the group that should own every file of the bundle and its directory.
+  mode:
+    description:
+      - The permissions of every file of the bundle; those of its directory are left alone.
+seealso:
+  - module: vdisk.parallels.hdd_convert
+  - module: vdisk.parallels.hdd_info
+"""
+
+EXAMPLES = r"""
+---
+- name: Create an expanding disk
+  vdisk.parallels.hdd:
+    path: /vms/build.hdd
+    size: 64G
+
+- name: Create a split disk for people with file systems of old
+  vdisk.parallels.hdd:
+    path: /vms/old.hdd
+    size: 8G
+    split_size: 2G
+
+- name: Create a raw disk whose blocks are reserved
+  vdisk.parallels.hdd:
+    path: /vms/fast.hdd
+    size: 1G
+    type: plain
+    preallocate: true
+    mode: "0640"
+
+- name: Remove a disk
+  vdisk.parallels.hdd:
+    path: /vms/old.hdd
+    state: absent
+"""
+
+RETURN = r"""
+disk:
+  description:
+    - The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them. Of a disk that is gone, only
+      RV(ignore:path) and RV(ignore:exists).
+    - In check mode, the UID and the allocated size of a disk that is not created yet are null.
+  returned: success
+  type: dict
+bytes_read:
+  description: Bytes of guest data read.
+  returned: success
+  type: int
+  sample: 0
+bytes_written:
+  description: Bytes of guest data written. A new disk is empty.
+  returned: success
+  type: int
+  sample: 0
+elapsed:
+  description: Seconds that the change took.
+  returned: success
+  type: float
+  sample: 0.012
+"""
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.hdd import ensure_disk
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
+
+
+def main():
+    spec = dict(
+        **bundle_spec(),
+        **safety_spec(),
+        state=dict(type="str", choices=["present", "absent"], default="present"),
+        size=dict(type="str"),
+        type=dict(type="str", choices=["expanding", "plain"]),
+        split_size=dict(type="str"),
+        cluster_size=dict(type="str"),
+        format_version=dict(type="str", choices=["auto", "1", "2"], default="auto"),
+        preallocate=dict(type="bool", default=False),
+        name=dict(type="str"),
+    )
+    run_module(spec, ensure_disk, add_file_common_args=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hdd_compact
+short_description: Give unused room of Parallels virtual disks back to the host
+description:
+  - Shortens the expanding images of a disk by what the guest does not use. Leaked clusters, which no table names, always go.
+    With O(scan=zeros), so do clusters that hold nothing but zeros.
+  - In a chain of layers, a zero cluster goes only where every layer below reads as zeros, too. One that hides data of a parent stays.
+  - Works in place and needs no extra room. The content is the same at every instant, so a run may be cut off anywhere; the next
+    change of the disk clears up.
+  - Images outside the bundle and plain images are left as they are. In a preallocated disk only leaked clusters go.
+author:
+  - The vdisk.parallels authors (@vdisk-parallels)
+extends_documentation_fragment:
+  - vdisk.parallels._attributes
+  - vdisk.parallels._bundle
+  - vdisk.parallels._safety
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  scan:
+    description:
+      - With V(metadata), only the tables are looked at; with V(zeros), every allocated cluster is read as well.
+      - An encrypted disk can only be compacted with V(metadata).
+    type: str
+    choices: [metadata, zeros]
+    default: zeros
+  threshold:
+    description:
+      - Do nothing when less than this would be given back, for example V(1G). When left out, one cluster is enough.
+    type: str
+  strategy:
+    description:
+      - With V(in_place), the last clusters move into the holes and the file is cut.
+    type: str
+    choices: [in_place]
+    default: in_place
+seealso:
+  - module: vdisk.parallels.hdd_merge
+  - module: vdisk.parallels.hdd_info
+"""
+
+EXAMPLES = r"""
+---
+- name: Give back what the guest has zeroed, when it is worth it
+  vdisk.parallels.hdd_compact:
+    path: /vms/mac.pvm/mac.hdd
+    threshold: 1G
+
+- name: See what there is to gain
+  vdisk.parallels.hdd_compact:
+    path: /vms/mac.pvm/mac.hdd
+  check_mode: true
+  register: gain
+"""
+
+RETURN = r"""
+reclaimable:
+  description: Bytes that could be given back.
+  returned: success
+  type: int
+  sample: 8589934592
+reclaimed:
+  description: Bytes that were given back; in check mode, that would be.
+  returned: success
+  type: int
+  sample: 8589934592
+layers:
+  description: The same for each image, with its GUID and file.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    guid:
+      description: The layer.
+      type: str
+      returned: success
+    file:
+      description: The image, as the descriptor names it.
+      type: str
+      returned: success
+    reclaimable:
+      description: Bytes that could be given back.
+      type: int
+      returned: success
+    reclaimed:
+      description: Bytes that were given back.
+      type: int
+      returned: success
+by_reason:
+  description: Why clusters can go, in bytes.
+  returned: success
+  type: dict
+  contains:
+    leaked:
+      description: No table names them.
+      type: int
+      returned: success
+    zero:
+      description: They hold zeros and hide nothing; null when they were not looked at.
+      type: int
+      returned: success
+    free_in_filesystem:
+      description: Always null; the file systems of the guest are not looked at.
+      type: int
+      returned: success
+disk:
+  description: The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them.
+  returned: success
+  type: dict
+bytes_read:
+  description: Bytes of guest data that were looked at or moved.
+  returned: success
+  type: int
+  sample: 1073741824
+bytes_written:
+  description: Bytes of guest data written.
+  returned: success
+  type: int
+  sample: 1073741824
+elapsed:
+  description: Seconds that the change took, without the time for looking.
+  returned: success
+  type: float
+  sample: 0.8
+"""
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.compact import compact_disk
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
+
+
+def main():
+    spec = dict(
+        **bundle_spec(),
+        **safety_spec(),
+        scan=dict(type="str", choices=["metadata", "zeros"], default="zeros"),
+        threshold=dict(type="str"),
+        strategy=dict(type="str", choices=["in_place"], default="in_place"),
+    )
+    run_module(spec, compact_disk)
+
+
+if __name__ == "__main__":
+    main()
