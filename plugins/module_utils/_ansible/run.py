@@ -13,19 +13,28 @@ from typing import Any, Callable, Dict, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._core.errors import DiskError, NotFound
+from .._core.errors import BadRequest, DiskError
 from .deps import require_lxml
 
 Result = Dict[str, Any]
 
 
+class _Module(AnsibleModule):
+    def add_path_info(self, kwargs: Result) -> Result:
+        """Nothing: what Ansible adds beside ``path`` and ``dest`` would differ in check mode, and its size of a bundle is that of a directory."""
+        return kwargs
+
+
 def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **constraints: Any) -> None:
     """Parse the arguments, do ``work`` and leave with its result, or with the error's code, context and advice."""
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **constraints)
+    module = _Module(argument_spec=spec, supports_check_mode=True, **constraints)
     require_lxml(module)
     try:
         result = work(module)
     except DiskError as error:
+        if error.path is None:
+            # What is wrong with an option is found before any file is looked at.
+            error.path = module.params.get("path") or module.params.get("dest")
         module.fail_json(msg=str(error), error_code=error.code, error_context=error.context)
     for warning in dict.fromkeys(result.pop("warnings", ())):
         module.warn(warning)
@@ -34,6 +43,8 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
 
 def absolute(path: str) -> str:
     """The path as the engine wants it: absolute, links in the directory resolved, the last part as it was typed."""
+    if not path.strip():
+        raise BadRequest("A path is empty", hint="Look at the variable that it comes from.")
     directory, base = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(directory), base) if base else os.path.realpath(directory)
 
@@ -50,8 +61,3 @@ def apply_file_options(module: AnsibleModule, paths: Sequence[str], *, changed: 
             arguments = module.load_file_common_arguments(module.params, path=path)
             changed = module.set_fs_attributes_if_different(arguments, changed)
     return changed
-
-
-def missing(path: str) -> NotFound:
-    """The error for a path where nothing lies."""
-    return NotFound("There is no disk", path=path, hint="Check the path.")

@@ -147,7 +147,7 @@ def read_table(file: File, header: HdsHeader) -> RunTable:
     for start, end in file.data_ranges(HEADER_BYTES, HEADER_BYTES + table_bytes):
         # Holes need not end at an entry, so two ranges may share one.
         position = max(position, (start - HEADER_BYTES) // ENTRY_BYTES * ENTRY_BYTES)
-        range_end = min(table_bytes, ceil_div(end - HEADER_BYTES, ENTRY_BYTES) * ENTRY_BYTES)
+        range_end = ceil_div(end - HEADER_BYTES, ENTRY_BYTES) * ENTRY_BYTES
         while position < range_end:
             length = min(len(buffer), range_end - position)
             _read_piece(file, HEADER_BYTES + position, buffer, length)

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from .._core.errors import BadRequest
 from .._io.port import Buffer, File
-from .hds_bat import TableBuilder, table_pieces
-from .hds_header import new_header, pack_header
+from .hds_bat import TableBuilder, sequential_entries, table_pieces
+from .hds_header import ENTRY_BYTES, HEADER_BYTES, new_header, pack_header
+
+_RESERVED_PIECE = 1 << 18
 
 
 class HdsWriter:
@@ -64,6 +66,31 @@ class HdsWriter:
         self.file.truncate(table.data_end)
         for offset, piece in table_pieces(table, self.header):
             self.file.pwrite(offset, piece)
+        self.file.pwrite(0, pack_header(self.header))
+
+
+class ReservedHdsWriter:
+    """Fills a new, empty file whose clusters are all reserved, in guest order: each has its place and the host's blocks from the start."""
+
+    def __init__(self, file: File, *, size_bytes: int, cluster_bytes: int, version: int) -> None:
+        self.file = file
+        self.header = new_header(size_bytes=size_bytes, cluster_bytes=cluster_bytes, version=version)
+        self._length = self.header.data_start + self.header.used_entries * cluster_bytes
+        file.allocate(0, self._length)
+
+    def write(self, offset: int, buffer: Buffer) -> None:
+        """Store ``buffer`` at guest byte ``offset``. Raises BadRequest when that leaves the disk."""
+        end = offset + memoryview(buffer).nbytes
+        if offset < 0 or end > self.header.size_bytes:
+            raise BadRequest("The range leaves the disk", path=self.file.path, expected=f"0..{self.header.size_bytes}", found=f"{offset}..{end}")
+        self.file.pwrite(self.header.data_start + offset, buffer)
+
+    def finish(self) -> None:
+        """Give the file its table and at last its header."""
+        self.file.truncate(self._length)
+        for first in range(0, self.header.used_entries, _RESERVED_PIECE):
+            count = min(_RESERVED_PIECE, self.header.used_entries - first)
+            self.file.pwrite(HEADER_BYTES + ENTRY_BYTES * first, sequential_entries(self.header, first, count))
         self.file.pwrite(0, pack_header(self.header))
 
 

@@ -50,11 +50,12 @@ def _zero_grains(content: Union[bytes, bytearray], length: int, grain: int) -> I
     """Where the grains that are zero begin, ascending."""
     first = content[1 % grain : length : grain]
     second = content[grain // 2 : length : grain]
+    page = bytes(grain)
     index = first.find(0)
     while index >= 0:
         if index >= len(second) or not second[index]:
             start = index * grain
-            if _is_zero_range(content, start, min(start + grain, length)):
+            if content.startswith(page, start) if start + grain <= length else _is_zero_range(content, start, length):
                 yield start
         index = first.find(0, index + 1)
     # A last grain of one byte has no sample.

@@ -21,7 +21,7 @@ from .._bundle.paths import is_inside, locate
 from .._core import guid as guids
 from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, NotABundle
 from .._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
-from .._core.units import SECTOR, round_up
+from .._core.units import SECTOR, ceil_div, round_up
 from .._formats.hds_writer import measure_hds
 from .._io.port import DIRECTORY, FILE, Port, Stat
 from .compare import first_difference
@@ -264,11 +264,13 @@ def _predicted(port: Port, source: Source, shape: Shape, wanted: Wanted, plan: P
         foretold = measure(view, shape, sparse=wanted.sparse)
     finally:
         view.close()
-    if shape.kind == PLAIN:
-        lengths = tuple(length for _start, length in shape.parts)
-    else:
-        lengths = tuple(
-            measure_hds(size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version, allocated_clusters=foretold.clusters.get(number, 0))
-            for number, (_start, length) in enumerate(shape.parts)
-        )
+    lengths = tuple(_image_length(shape, length, foretold.clusters.get(number, 0)) for number, (_start, length) in enumerate(shape.parts))
     return replace(plan, bytes_read=foretold.bytes_read, bytes_written=foretold.bytes_written).with_facts(lengths=lengths)
+
+
+def _image_length(shape: Shape, length: int, clusters: int) -> int:
+    """How long the image of a part of ``length`` guest bytes gets when data lie in so many clusters."""
+    if shape.kind == PLAIN:
+        return length
+    allocated = ceil_div(length, shape.cluster_bytes) if shape.preallocate else clusters
+    return measure_hds(size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version, allocated_clusters=allocated)

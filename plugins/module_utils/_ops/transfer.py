@@ -18,7 +18,7 @@ from .._bundle.descriptor_xml import new_descriptor
 from .._core import guid as guids
 from .._core.errors import StalePlan, VerifyFailed
 from .._core.extents import DATA, Extent
-from .._formats.hds_writer import HdsWriter
+from .._formats.hds_writer import HdsWriter, ReservedHdsWriter
 from .._formats.raw_writer import RawWriter
 from .._formats.reader import ImageWriter
 from .._io.copy import SLICE
@@ -209,6 +209,8 @@ def _writer(file: File, length: int, job: TransferJob) -> ImageWriter:
         file.allocate(0, length)
     if job.shape.kind == PLAIN:
         return RawWriter(file, size_bytes=length)
+    if job.preallocate:
+        return ReservedHdsWriter(file, size_bytes=length, cluster_bytes=job.shape.cluster_bytes, version=job.shape.version)
     return HdsWriter(file, size_bytes=length, cluster_bytes=job.shape.cluster_bytes, version=job.shape.version)
 
 

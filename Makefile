@@ -1,0 +1,63 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# All work is done by the scripts in tests/utils, which quote every path: the checkout may lie in a folder with spaces in its name.
+# CORE=2.21 in front of a target takes that version of ansible-core.
+
+.PHONY: help demo test test-long sanity lint format units integration coverage docs build clean
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo         a whole life of a disk, in a temporary folder (needs python3 with venv, and the package index)'
+	@echo 'make test         all tests: unit tests on every Python present, architecture, properties, crashes, oracles, playbooks'
+	@echo 'make test-long    the same, and what runs for minutes'
+	@echo 'make sanity       ansible-test sanity'
+	@echo 'make units        ansible-test units'
+	@echo 'make integration  ansible-test integration'
+	@echo 'make lint         style, types, playbooks, documentation, changes, licences'
+	@echo 'make format       let ruff format the Python files and sort the imports'
+	@echo 'make coverage     lines and branches that the unit tests do not reach'
+	@echo 'make docs         the documentation as HTML'
+	@echo 'make build        the collection as an archive for ansible-galaxy'
+	@echo 'make clean        remove all that these commands made'
+
+demo:
+	@sh tests/utils/demo.sh
+
+test:
+	@sh tests/utils/test.sh
+
+test-long:
+	@sh tests/utils/test.sh --long
+
+sanity:
+	@sh tests/utils/ansible_test.sh sanity
+
+units:
+	@sh tests/utils/ansible_test.sh units
+
+integration:
+	@sh tests/utils/ansible_test.sh integration
+
+lint:
+	@sh tests/utils/lint.sh
+
+format:
+	@sh tests/utils/tool.sh ruff check --fix --quiet --exit-zero .
+	@sh tests/utils/tool.sh ruff format --quiet .
+
+coverage:
+	@sh tests/utils/tool.sh coverage erase
+	@sh tests/utils/tool.sh coverage run -m pytest -q tests/unit
+	@sh tests/utils/tool.sh coverage combine -q
+	@sh tests/utils/tool.sh coverage report
+
+docs:
+	@sh tests/utils/docs.sh
+
+build:
+	@sh tests/utils/tool.sh ansible-galaxy collection build --force --output-path .build/dist
+
+clean:
+	rm -rf .venv .build

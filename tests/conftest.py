@@ -1,0 +1,73 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Let every test import ``ansible_collections.vdisk.parallels`` from this checkout, wherever it lies, and set up what all tests share."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import types
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+NAME = "ansible_collections.vdisk.parallels"
+LONG = "VDISK_LONG"
+
+
+def _package(name: str, folders: list) -> None:
+    """Make ``name`` an imported package that looks into ``folders`` before the places it knows already."""
+    module = sys.modules.get(name)
+    if module is None:
+        module = types.ModuleType(name)
+        module.__path__ = []
+        sys.modules[name] = module
+        parent, _dot, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)
+    module.__path__ = folders + [entry for entry in module.__path__ if entry not in folders]
+
+
+def _is_this_checkout_importable() -> bool:
+    """Whether the name leads here already, as it does under ansible-test; an installed copy of another version does not count."""
+    try:
+        spec = importlib.util.find_spec(NAME)
+    except (ImportError, ValueError):
+        return False
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    return bool(folders) and os.path.realpath(folders[0]) == ROOT
+
+
+if not _is_this_checkout_importable():
+    _package("ansible_collections", [])
+    _package("ansible_collections.vdisk", [])
+    _package(NAME, [ROOT])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"long: runs for minutes; only with {LONG}=1 (make test-long)")
+    if importlib.util.find_spec("hypothesis") is None:
+        return
+    from hypothesis import HealthCheck, settings
+
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    settings.register_profile("short", deadline=None, derandomize=True, database=None, suppress_health_check=slow)
+    settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=slow)
+    settings.load_profile("long" if os.environ.get(LONG) else "short")
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    if os.environ.get(LONG):
+        return
+    for item in items:
+        if item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.skip(reason=f"long: runs with {LONG}=1 (make test-long)"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> str:
+    """The folder of this checkout."""
+    return ROOT

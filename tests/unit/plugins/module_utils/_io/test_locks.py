@@ -1,0 +1,427 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Locks against real other processes; QEMU among them when it is installed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, InUse, IoFailure, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._io import locks, owners
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities, detect
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+
+byte_locks = pytest.mark.skipif(not detect().ofd_locks, reason="the host has no open file description locks")
+linux = pytest.mark.skipif(not detect().proc, reason="only /proc tells who holds what")
+qemu = pytest.mark.skipif(shutil.which("qemu-io") is None or shutil.which("qemu-img") is None, reason="qemu-io or qemu-img is not installed")
+
+# What another program does; it says "ready" and holds on until its standard input ends.
+OTHER = """
+import fcntl, os, struct, sys
+path, action = sys.argv[1:3]
+number = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
+if action == "flock":
+    fcntl.flock(number, fcntl.LOCK_EX)
+elif action == "shared flock":
+    fcntl.flock(number, fcntl.LOCK_SH)
+else:
+    command, kind, ranges = action.split(" ", 2)
+    for part in ranges.split():
+        start, length = map(int, part.split("+"))
+        if command == "posix":
+            fcntl.lockf(number, fcntl.LOCK_EX if kind == "write" else fcntl.LOCK_SH, length, start)
+        else:
+            code = fcntl.F_WRLCK if kind == "write" else fcntl.F_RDLCK
+            layout, fields = ("qqihh", (start, length, 0, code, 0)) if sys.platform == "darwin" else ("hhqqi4x", (code, 0, start, length, 0))
+            fcntl.fcntl(number, 90 if sys.platform == "darwin" else 37, struct.pack(layout, *fields))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+WRITER = "ofd read 100+2 103+1 201+1 203+1"
+READER = "ofd read 100+1 201+1 203+1"
+
+
+class Running:
+    """A process that holds something until ``stop``."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(timeout=30)
+
+
+@pytest.fixture(name="start")
+def start_fixture():
+    running = []
+
+    def start(path, action):
+        other = Running([sys.executable, "-c", OTHER, str(path), action])
+        running.append(other)
+        assert other.process.stdout.readline() == b"ready\n"
+        return other
+
+    yield start
+    for other in running:
+        if other.process.poll() is None:
+            other.stop()
+
+
+@pytest.fixture(name="port")
+def port_fixture():
+    return OsPort()
+
+
+@pytest.fixture(name="image")
+def image_fixture(tmp_path):
+    (tmp_path / "image").write_bytes(bytes(4096))
+    return str(tmp_path / "image")
+
+
+def wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def owner_of(other):
+    return owners.describe(other.process.pid) if detect().proc else owners.UNKNOWN
+
+
+@byte_locks
+@pytest.mark.parametrize(
+    "action, kind",
+    [
+        (WRITER, "write"),
+        ("ofd read 101+1", "write"),
+        ("ofd read 103+1", "write"),
+        (READER, "read"),
+        ("ofd read 200+5", "read"),
+        ("posix read 200+5", "read"),
+        ("posix read 300+5", "write"),
+        ("posix write 0+0", "write"),
+        ("ofd write 0+0", "write"),
+    ],
+)
+def test_a_holder_of_bytes_is_seen_named_and_respected(port, start, image, action, kind):
+    other = start(image, action)
+    assert port.holders(image) == (Holder(kind, owner_of(other)),)
+    with pytest.raises(InUse) as caught:
+        port.lock((), (image,))
+    assert caught.value.path == image
+    assert caught.value.found == f"{kind}: {owner_of(other)}"
+    assert owner_of(other) in caught.value.hint
+    other.stop()
+    assert port.holders(image) == ()
+    port.lock((), (image,)).release()
+
+
+@byte_locks
+@pytest.mark.parametrize("action", ["ofd read 100+1", "ofd read 0+100", "ofd read 400+10", "ofd read 110+50"], ids=["sharing", "before", "behind", "between"])
+def test_locks_that_mean_nothing_to_a_writer_are_no_holders(port, start, image, action):
+    start(image, action)
+    assert port.holders(image) == ()
+    port.lock((), (image,)).release()
+
+
+@byte_locks
+def test_several_holders_are_all_named(port, start, image):
+    others = [start(image, READER), start(image, READER)]
+    found = port.holders(image)
+    assert {holder.kind for holder in found} == {"read"}
+    if detect().proc:
+        assert {holder.owner for holder in found} == {owner_of(other) for other in others}
+
+
+@pytest.mark.parametrize("action", ["flock", "shared flock"])
+def test_a_flock_on_an_image_is_respected(port, start, image, action):
+    other = start(image, action)
+    if detect().proc:
+        assert port.holders(image) == (Holder("flock", owner_of(other)),)
+    with pytest.raises(InUse) as caught:
+        port.lock((), (image,))
+    assert caught.value.found == f"flock: {owner_of(other)}"
+    other.stop()
+    assert port.holders(image) == ()
+
+
+def test_a_flock_on_the_directory_or_on_its_lock_file_is_respected(port, start, tmp_path):
+    (tmp_path / locks.LOCK_FILE).write_bytes(b"")
+    for path in (tmp_path, tmp_path / locks.LOCK_FILE):
+        other = start(path, "flock")
+        if detect().proc:
+            assert port.holders(str(tmp_path)) == (Holder("flock", owner_of(other)),)
+        with pytest.raises(InUse) as caught:
+            port.lock((str(tmp_path),), ())
+        assert caught.value.path == str(path)
+        other.stop()
+    port.lock((str(tmp_path),), ()).release()
+
+
+def test_the_lock_file_is_taken_when_it_is_there_and_never_made(port, tmp_path):
+    lock = port.lock((str(tmp_path),), ())
+    assert os.listdir(tmp_path) == []
+    lock.release()
+    (tmp_path / locks.LOCK_FILE).write_bytes(b"")
+    lock = port.lock((str(tmp_path),), ())
+    with pytest.raises(InUse):
+        OsPort().lock((), (str(tmp_path / locks.LOCK_FILE),))
+    lock.release()
+
+
+def test_a_lock_file_that_is_none_is_left_alone(port, tmp_path):
+    os.mkfifo(tmp_path / locks.LOCK_FILE)
+    port.lock((str(tmp_path),), ()).release()
+    assert port.holders(str(tmp_path)) == ()
+
+
+@linux
+def test_a_process_that_only_waits_for_a_flock_is_no_holder(port, image, start):
+    lock = port.lock((), (image,))
+    waiting = subprocess.Popen([sys.executable, "-c", OTHER, image, "flock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        wait_until(lambda: "->" in owners._text("/proc/locks"))
+        assert [holder.kind for holder in OsPort().holders(image) if holder.owner == owners.describe(waiting.pid)] == []
+    finally:
+        lock.release()
+        waiting.communicate(timeout=30)
+
+
+def test_two_ports_of_one_process_keep_each_other_out(port, image, tmp_path):
+    lock = port.lock((str(tmp_path),), (image,))
+    other = OsPort()
+    with pytest.raises(InUse):
+        other.lock((), (image,))
+    if detect().proc:
+        owner = owners.describe(os.getpid())
+        assert other.holders(str(tmp_path)) == (Holder("flock", owner),)
+        assert other.holders(image) == (Holder("write", owner), Holder("flock", owner))
+    assert port.holders(image) == ()
+    lock.release()
+    assert other.holders(image) == ()
+
+
+def test_a_second_lock_of_one_port_is_refused_as_well(port, image):
+    lock = port.lock((), (image,))
+    with pytest.raises(InUse):
+        port.lock((), (image,))
+    assert port.holders(image) == ()
+    lock.release()
+
+
+@byte_locks
+def test_a_foreign_reader_is_seen_beside_the_own_lock(port, image, start):
+    lock = port.lock((), (image,))
+    start(image, "ofd read 201+1")
+    assert [holder.kind for holder in port.holders(image)] == ["read"]
+    lock.release()
+
+
+def test_closing_a_file_does_not_end_the_lock(port, image):
+    lock = port.lock((), (image,))
+    port.open_write(image).close()
+    port.holders(image)
+    with pytest.raises(InUse):
+        OsPort().lock((), (image,))
+    lock.release()
+
+
+@linux
+def test_a_lock_ends_with_its_process(tmp_path, image):
+    ready, hold = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            OsPort().lock((str(tmp_path),), (image,))
+            os.write(hold, b"ready")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(hold)
+    assert os.read(ready, 5) == b"ready"
+    with pytest.raises(InUse):
+        OsPort().lock((str(tmp_path),), ())
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    OsPort().lock((str(tmp_path),), (image,)).release()
+    os.close(ready)
+
+
+def test_nothing_stays_open_after_a_refusal_or_a_release(port, image, tmp_path, start):
+    port.lock((str(tmp_path),), (image,)).release()
+    start(image, "flock")
+    before = len(os.listdir("/dev/fd"))
+    for files in ((image,), (str(tmp_path / "none"),), (str(tmp_path),)):
+        with pytest.raises((InUse, NotFound, Damaged, IoFailure)):
+            port.lock((str(tmp_path),), files)
+    port.holders(image)
+    port.holders(str(tmp_path))
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_only_regular_files_are_images(port, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(Damaged):
+        port.lock((), (str(tmp_path / "fifo"),))
+    assert port.holders(str(tmp_path / "fifo")) == ()
+
+
+def test_a_host_without_byte_locks_goes_on_with_a_warning(image, tmp_path):
+    lock = OsPort(Capabilities()).lock((str(tmp_path),), (image,))
+    assert len(lock.warnings) == 1
+    assert image in lock.warnings[0]
+    lock.release()
+
+
+def test_a_clean_lock_has_no_warnings(port, image, tmp_path):
+    lock = port.lock((str(tmp_path),), (image,))
+    assert lock.warnings == () or not detect().ofd_locks
+    lock.release()
+
+
+def refusing(number):
+    def call(*_arguments):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@byte_locks
+@pytest.mark.parametrize("name", ["EINVAL", "ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+def test_a_file_system_without_locks_goes_on_with_warnings(port, image, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(locks.fcntl, "fcntl", refusing(getattr(errno, name)))
+    monkeypatch.setattr(locks.fcntl, "flock", refusing(getattr(errno, name)))
+    lock = port.lock((str(tmp_path),), (image,))
+    assert len(lock.warnings) == 3
+    assert port.holders(image) == ()
+    lock.release()
+
+
+@byte_locks
+def test_another_refusal_is_an_error(port, image, monkeypatch):
+    monkeypatch.setattr(locks.fcntl, "fcntl", refusing(errno.EIO))
+    with pytest.raises(IoFailure):
+        port.lock((), (image,))
+    with pytest.raises(IoFailure):
+        port.holders(image)
+    monkeypatch.setattr(locks.fcntl, "flock", refusing(errno.EIO))
+    with pytest.raises(IoFailure):
+        port.lock((), (image,))
+
+
+@linux
+def test_where_a_flock_is_a_byte_lock_only_bytes_are_locked(port, image, start, monkeypatch):
+    start(image, "flock")
+    monkeypatch.setattr(owners, "file_system", lambda _descriptor: "nfs4")
+    lock = port.lock((), (image,))
+    assert "nfs4" in lock.warnings[0]
+    assert locks._byte_lock(os.open(image, os.O_RDONLY), 101) is not None
+    lock.release()
+
+
+@linux
+def test_where_locks_would_bind_ourselves_none_is_taken(port, image, monkeypatch):
+    monkeypatch.setattr(owners, "file_system", lambda _descriptor: "cifs")
+    lock = port.lock((), (image,))
+    assert "cifs" in lock.warnings[0]
+    assert OsPort().holders(image) == ()
+    lock.release()
+
+
+@byte_locks
+def test_a_file_that_is_read_only_for_us_is_locked_all_the_same(port, image, monkeypatch):
+    plain_open = os.open
+
+    def read_only_open(path, flags, *rest):
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return plain_open(path, flags, *rest)
+
+    monkeypatch.setattr(locks.os, "open", read_only_open)
+    lock = port.lock((), (image,))
+    assert lock.warnings == ()
+    with pytest.raises(InUse):
+        OsPort().lock((), (image,))
+    lock.release()
+
+
+def test_the_structure_of_macos_is_packed_in_its_order(monkeypatch):
+    monkeypatch.setattr(locks, "_DARWIN", True)
+    monkeypatch.setattr(locks, "_FLOCK_LAYOUT", "qqihh")
+    assert locks._packed(3, 101, 1) == struct.pack("qqihh", 101, 1, 0, 3, 0)
+    assert locks._unpack(struct.pack("qqihh", 101, 1, 77, 3, 0)) == (3, 77)
+
+
+# QEMU
+
+
+@pytest.fixture(name="qemu_image")
+def qemu_image_fixture(tmp_path):
+    path = str(tmp_path / "qemu.hds")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "parallels", path, "64M"], check=True)
+    return path
+
+
+@byte_locks
+@qemu
+@pytest.mark.parametrize("options, kind", [([], "write"), (["-r"], "read"), (["-r", "-U"], None)], ids=["writing", "reading", "reading and sharing"])
+def test_qemu_is_seen_while_it_holds_an_image(port, qemu_image, options, kind):
+    other = Running(["qemu-io", "-f", "parallels", *options, qemu_image])
+    try:
+        # The prompt comes when the image is open.
+        assert other.process.stdout.read(8) == b"qemu-io>"
+        expected = () if kind is None else (Holder(kind, owner_of(other)),)
+        assert port.holders(qemu_image) == expected
+        if kind is None:
+            port.lock((), (qemu_image,)).release()
+        else:
+            with pytest.raises(InUse):
+                port.lock((), (qemu_image,))
+    finally:
+        other.stop()
+    assert port.holders(qemu_image) == ()
+
+
+@byte_locks
+@qemu
+@pytest.mark.parametrize("options", [[], ["-r"]], ids=["writing", "reading"])
+def test_qemu_refuses_an_image_that_is_locked(port, qemu_image, options):
+    command = ["qemu-io", "-f", "parallels", *options, "-c", "read 0 512", qemu_image]
+    lock = port.lock((), (qemu_image,))
+    refused = subprocess.run(command, capture_output=True, check=False)
+    assert b"lock" in refused.stdout + refused.stderr
+    assert b"read 512/512" not in refused.stdout
+    lock.release()
+    assert b"read 512/512" in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+@byte_locks
+@qemu
+@pytest.mark.skipif(shutil.which("qemu-nbd") is None, reason="qemu-nbd is not installed")
+def test_a_network_block_device_server_is_seen(port, qemu_image, tmp_path):
+    server = subprocess.Popen(["qemu-nbd", "-f", "parallels", "-k", str(tmp_path / "socket"), "--persistent", "--pid-file", str(tmp_path / "pid"), qemu_image])
+    try:
+        wait_until((tmp_path / "pid").exists)
+        assert [holder.kind for holder in port.holders(qemu_image)] == ["write"]
+        with pytest.raises(InUse):
+            port.lock((), (qemu_image,))
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    assert port.holders(qemu_image) == ()

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Print what the test runs of a folder of reports found: a line per run, why tests were skipped, the totals.
+
+Usage: summary.py REPORTS
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import xml.etree.ElementTree
+from collections import Counter
+
+KINDS = ("passed", "failed", "skipped")
+
+
+def _outcome(case: xml.etree.ElementTree.Element) -> str:
+    if case.find("failure") is not None or case.find("error") is not None:
+        return "failed"
+    return "passed" if case.find("skipped") is None else "skipped"
+
+
+def read_pytest(path: str) -> tuple[Counter[str], Counter[str]]:
+    """Counts by outcome, and the reasons of the skipped tests with how often each was given."""
+    cases = list(xml.etree.ElementTree.parse(path).iter("testcase"))
+    reasons = Counter(case.find("skipped").get("message", "") for case in cases if _outcome(case) == "skipped")
+    return Counter(_outcome(case) for case in cases), reasons
+
+
+def read_targets(path: str) -> tuple[Counter[str], Counter[str]]:
+    """The same of a file with lines such as ``skipped NAME: why``."""
+    with open(path, encoding="utf-8") as file:
+        lines = [line.strip().partition(" ") for line in file]
+    return Counter(kind for kind, _space, _text in lines), Counter(text for kind, _space, text in lines if kind == "skipped")
+
+
+def _order(name: str) -> tuple[str, int]:
+    kind, _dash, version = name.partition("-")
+    return kind, int(version.partition(".")[2] or 0)
+
+
+def main() -> None:
+    folder = sys.argv[1]
+    runs = {os.path.basename(path)[:-4]: read_pytest(path) for path in glob.glob(os.path.join(folder, "*.xml"))}
+    targets = os.path.join(folder, "integration.txt")
+    if os.path.exists(targets):
+        runs["integration"] = read_targets(targets)
+    total: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for name in sorted(runs, key=_order):
+        counts, skipped = runs[name]
+        total += counts
+        reasons += skipped
+        print(f"{name:<16}" + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS))
+    for reason, times in sorted(reasons.items()):
+        print(f"skipped {times} x {reason}")
+    print(", ".join(f"{total[kind]} {kind}" for kind in KINDS))
+
+
+if __name__ == "__main__":
+    main()
