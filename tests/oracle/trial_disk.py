@@ -24,7 +24,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import shape_of
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, choose_removals, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take, snapshot_guid
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_name import snapshot_guid
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
 from ansible_collections.vdisk.parallels.tests.support import oracles
 

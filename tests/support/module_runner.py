@@ -23,9 +23,6 @@ MODULES = "ansible_collections.vdisk.parallels.plugins.modules"
 ANSIBLE_OWNS = {"changed", "diff", "failed", "msg", "warnings", "deprecations", "exception", "invocation"}
 """Keys that every module may return without documenting them."""
 
-FAILURE = {"error_code", "error_context"}
-"""What a failed task tells besides its message."""
-
 Tree = Dict[str, Tuple[Any, ...]]
 
 
@@ -34,16 +31,6 @@ class Run(NamedTuple):
 
     result: Dict[str, Any]
     failed: bool
-
-    @property
-    def keys(self) -> set:
-        """The keys that are the module's own."""
-        return set(self.result) - ANSIBLE_OWNS
-
-    @property
-    def warnings(self) -> List[str]:
-        """Its warnings."""
-        return list(self.result.get("warnings", ()))
 
 
 class ThreeRuns(NamedTuple):
@@ -83,6 +70,11 @@ def run(name: str, /, *, check: bool = False, **options: Any) -> Run:
     failed = bool(result.get("failed"))
     assert code in ((1,) if failed else (0, None)), (code, result)
     return Run(result, failed)
+
+
+def warnings(result: Dict[str, Any]) -> List[str]:
+    """The texts of the warnings; the newest ansible-core wraps each of them."""
+    return [one["event"]["msg"] if isinstance(one, dict) else one for one in result.get("warnings", ())]
 
 
 def succeed(name: str, /, *, check: bool = False, **options: Any) -> Dict[str, Any]:

@@ -11,31 +11,29 @@ from __future__ import annotations
 import os.path
 import uuid
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import observe
-from .._bundle.paths import locate
+from .._bundle.paths import is_inside, locate
 from .._bundle.pvm import find_vm
 from .._bundle.tree import resolve
-from .._core.errors import BadRequest, DiskError
+from .._core.errors import AlreadyExists, BadRequest, DiskError, NotFound
 from .._core.plan import Plan
 from .._core.units import SECTOR
 from .._io.durable import read_file, replace_file
-from .._io.port import DIRECTORY, Port
+from .._io.port import DIRECTORY, FILE, Port
 from .._io.real import OsPort
 from .._ops.convert import Wanted, plan_convert
 from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, descriptor_of
-from .._ops.predict import predicted_bundle
 from .._ops.recover import clear_siblings
 from .._ops.report import absent_facts, disk_facts
-from .._ops.transfer import file_checksum
+from .._ops.snapshot_name import wanted_guid
 from .._ops.views import HDD, RAW, Source, find_source
-from .disk import Disk, diff_of, run_plan
-from .run import Result, absolute, apply_file_options
-from .snapshot import wanted_guid
-from .spec import size_option
+from .disk import Disk, diff_of, refuse_layer, run_plan
+from .run import Result, absolute, apply_file_options, apply_owner
+from .spec import disk_name, size_option, size_or
 
 _BY_SUFFIX = {".hdd": HDD, ".raw": RAW, ".img": RAW, ".dd": RAW, ".bin": RAW}
 _CHECKSUMS_LIMIT = 1 << 20
@@ -44,13 +42,12 @@ _CHECKSUMS_LIMIT = 1 << 20
 def convert_disk(module: AnsibleModule) -> Result:
     """Make sure that the output holds the guest disk of the source."""
     params = module.params
-    if params["checksum_file"] is not None and params["checksum"] == "none":
-        raise BadRequest("checksum_file: there is no checksum to write", hint="Set checksum, for example to sha256.")
     port = OsPort()
-    dest = absolute(params["dest"])
-    cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
+    dest = absolute(port, params["dest"], "dest")
     source = _source(module, port)
+    checksum_file = _checksum_file(module, port, (dest, source.path))
     wanted = _wanted(module, dest)
+    cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
     before = _facts_of_output(port, dest, wanted)
     plan = plan_convert(port, source, wanted, token=uuid.uuid4().hex[:8], predict=module.check_mode)
     result, outcome = run_plan(module, port, plan)
@@ -70,23 +67,45 @@ def convert_disk(module: AnsibleModule) -> Result:
         result["disk"] = after
     result["warnings"] = cleared + result["warnings"]
     result["changed"] = _give_file_options(module, port, dest, result["files"]) or result["changed"] or bool(cleared)
-    result["changed"] = _write_checksum_file(module, port, result["files"]) or result["changed"]
+    result["changed"] = _write_checksum_file(module, port, checksum_file, result["files"]) or result["changed"]
     return result
 
 
 def _source(module: AnsibleModule, port: Port) -> Source:
     params = module.params
-    source = find_source(port, absolute(params["src"]), format=params["src_format"], allow_outside=params["allow_outside"])
+    source = find_source(port, absolute(port, params["src"], "src"), format=params["src_format"], allow_outside=params["allow_outside"])
+    if source.state is not None:
+        refuse_layer(port, source.state.location)
     if params["snapshot"] is None:
         return source
     if source.state is None:
         raise BadRequest("snapshot: a raw source has no snapshots", path=source.path, hint="Leave the option out.")
     vm, _warnings = find_vm(port, source.state.location)
     disk = Disk(port, source.state, vm, (), ())
-    guid = wanted_guid(disk, params["snapshot"])
+    guid = wanted_guid(source.state, params["snapshot"], disk.snapshot_names)
     if guid not in source.state.tree.shots:
         resolve(source.state.tree, params["snapshot"], names=disk.snapshot_names, path=source.path)
     return replace(source, guid=guid)
+
+
+def _checksum_file(module: AnsibleModule, port: Port, taken: Sequence[str]) -> Optional[str]:
+    """Where the checksums go; a place where they can be written and that is no part of the disks in ``taken``."""
+    params = module.params
+    if params["checksum_file"] is None:
+        return None
+    if params["checksum"] == "none":
+        raise BadRequest("checksum_file: there is no checksum to write", hint="Set checksum, for example to sha256.")
+    path = absolute(port, params["checksum_file"], "checksum_file")
+    real = port.real_path(path)
+    for place in [port.real_path(one) for one in taken]:
+        if real == place or is_inside(real, place):
+            raise BadRequest("checksum_file: the file is a part of src or dest", path=path, hint="Choose another name, such as that of dest with .sha256.")
+    there, directory = port.stat(path), port.stat(path.rsplit("/", 1)[0] or "/")
+    if there is not None and there.kind != FILE:
+        raise AlreadyExists("checksum_file: what lies there is no file", path=path, found=there.kind, hint="Choose another name.")
+    if directory is None or directory.kind != DIRECTORY:
+        raise NotFound("checksum_file: its directory does not exist", path=path, hint="Create it first, for example with ansible.builtin.file.")
+    return path
 
 
 def _wanted(module: AnsibleModule, dest: str) -> Wanted:
@@ -97,20 +116,20 @@ def _wanted(module: AnsibleModule, dest: str) -> Wanted:
     bundle_only = [option for option in ("subformat", "cluster_size", "split_size", "name") if params[option] is not None]
     if chosen == RAW and (bundle_only or params["format_version"] != "auto"):
         raise BadRequest(f"{', '.join(bundle_only) or 'format_version'}: only a bundle has that", path=dest, hint="Leave the option out for a raw image.")
-    align = size_option(params["align"], "align") or SECTOR
+    align = size_or(params["align"], "align", SECTOR)
     if align % SECTOR or not align:
-        raise BadRequest("align: must be a multiple of 512 bytes", found=align)
+        raise BadRequest("align: must be a multiple of 512 bytes", found=align, hint="Write for example 1M.")
     return Wanted(
         format=chosen,
         path=dest,
         kind=params["subformat"] or EXPANDING,
-        cluster_bytes=size_option(params["cluster_size"], "cluster_size") or DEFAULT_CLUSTER,
+        cluster_bytes=size_or(params["cluster_size"], "cluster_size", DEFAULT_CLUSTER),
         version=None if params["format_version"] == "auto" else int(params["format_version"]),
         split_size=size_option(params["split_size"], "split_size"),
         align=align,
         sparse=params["sparse"],
         preallocate=params["preallocate"],
-        name=params["name"],
+        name=disk_name(params["name"]),
         update=params["update"],
         verify=params["verify"],
         checksum=None if params["checksum"] == "none" else params["checksum"],
@@ -126,6 +145,8 @@ def _files(module: AnsibleModule, port: Port, plan: Plan, dest: str, report: Any
         return [_file(path, size, checksum) for path, size, checksum in zip(plan.facts["files"], report.lengths, checksums)]
     if not plan.is_empty:
         return [_file(path, size, None) for path, size in zip(plan.facts["files"], plan.facts["lengths"])]
+    from .._ops.transfer import file_checksum
+
     algorithm = module.params["checksum"]
     found = []
     for path in _existing_files(port, dest):
@@ -162,6 +183,8 @@ def _facts_of_output(port: Port, dest: str, wanted: Wanted) -> Dict[str, Any]:
 def _predicted_facts(port: Port, plan: Plan, wanted: Wanted) -> Dict[str, Any]:
     if wanted.format == RAW:
         return {"path": wanted.path, "exists": True, "size": plan.facts["lengths"][0]}
+    from .._ops.predict import predicted_bundle
+
     shape = plan.facts["shape"]
     base = wanted.path.rsplit("/", 1)[-1]
     descriptor = descriptor_of(shape, name=wanted.name or base[: -len(".hdd")], base=base, uid=None)
@@ -189,16 +212,16 @@ def _give_file_options(module: AnsibleModule, port: Port, dest: str, files: List
     if stat is None:
         return False
     paths = [file["path"] for file in files]
-    if stat.kind == DIRECTORY:
-        paths += [f"{dest}/{name}" for name in port.list_directory(dest) if f"{dest}/{name}" not in paths]
-    return apply_file_options(module, paths, changed=False)
+    if stat.kind != DIRECTORY:
+        return apply_file_options(port, module, paths, changed=False)
+    paths += [f"{dest}/{name}" for name in port.list_directory(dest) if f"{dest}/{name}" not in paths]
+    return apply_owner(module, dest, changed=apply_file_options(port, module, paths, changed=False))
 
 
-def _write_checksum_file(module: AnsibleModule, port: Port, files: List[Dict[str, Any]]) -> bool:
+def _write_checksum_file(module: AnsibleModule, port: Port, path: Optional[str], files: List[Dict[str, Any]]) -> bool:
     """Keep the checksum file true; returns whether it changes."""
-    if module.params["checksum_file"] is None:
+    if path is None:
         return False
-    path = absolute(module.params["checksum_file"])
     if module.check_mode and any(file["checksum"] is None for file in files):
         return True
     content = "".join(f"{file['checksum']}  {_relative(file['path'], path)}\n" for file in files).encode()

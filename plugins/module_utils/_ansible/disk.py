@@ -14,12 +14,14 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
-from .._bundle.paths import locate
+from .._bundle.naming import DESCRIPTOR
+from .._bundle.paths import SINGLE_FILE, Location, locate
 from .._bundle.pvm import VmFacts, find_vm
+from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._io.port import Port
 from .._io.real import OsPort
-from .._ops.executor import Outcome, execute
+from .._ops.executor import Outcome, execute, foresee
 from .._ops.recover import needs_recovery, recover, take_back
 from .._ops.report import disk_facts
 from .run import Result, absolute
@@ -51,7 +53,8 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first."""
     port = OsPort()
     allow_outside = bool(module.params.get("allow_outside"))
-    location = locate(port, absolute(path or module.params["path"]))
+    location = locate(port, absolute(port, path or module.params["path"]))
+    refuse_layer(port, location)
     state = observe(port, location, allow_outside=allow_outside)
     recovered: Tuple[str, ...] = ()
     if needs_recovery(state) and not module.check_mode:
@@ -63,10 +66,18 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     return Disk(port, state, vm, tuple(warnings), recovered)
 
 
+def refuse_layer(port: Port, location: Location) -> None:
+    """Raise BadRequest for an image in a bundle: alone it lacks what the layers below it hold, and the bundle needs it as it is."""
+    if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
+        raise BadRequest("The image is a layer of a bundle and no disk of its own", path=location.image, hint=f"Name the bundle: {location.directory}")
+
+
 def run_plan(module: AnsibleModule, port: Port, plan: Plan, recovered: Tuple[str, ...] = ()) -> Tuple[Result, Optional[Outcome]]:
     """Apply ``plan`` unless in check mode; the result has what every changing module returns."""
     outcome = None
-    if not plan.is_empty and not module.check_mode:
+    if not plan.is_empty and module.check_mode:
+        foresee(port, plan)
+    elif not plan.is_empty:
         outcome = execute(port, plan, recover=lambda path: take_back(port, path))
     result: Result = {
         "changed": not plan.is_empty or bool(recovered),

@@ -18,10 +18,10 @@ from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import without_suffix
 from .._bundle.paths import locate
 from .._core import guid as guids
-from .._core.errors import BadRequest, Unsupported
+from .._core.errors import BadRequest, NotFound, Unsupported
 from .._core.plan import Plan
 from .._core.units import MIB, SECTOR, format_size, round_up
-from .._io.port import Port
+from .._io.port import DIRECTORY, Port
 from .._io.real import OsPort
 from .._ops.create import plan_create, plan_remove
 from .._ops.describe import plan_rename
@@ -29,19 +29,19 @@ from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, Shape, part_size_of, shape
 from .._ops.predict import predicted_bundle
 from .._ops.recover import clear_siblings
 from .._ops.report import absent_facts, disk_facts
-from .disk import Disk, change_disk, diff_of, run_plan
-from .run import Result, absolute, apply_file_options, exists
-from .spec import size_option
+from .disk import Disk, change_disk, diff_of, refuse_layer, run_plan
+from .run import Result, absolute, apply_file_options, apply_owner
+from .spec import disk_name, size_option, size_or
 
 
 def ensure_disk(module: AnsibleModule) -> Result:
     """Create, keep or remove the disk."""
-    path = absolute(module.params["path"])
     port = OsPort()
+    path = absolute(port, module.params["path"])
     cleared = list(clear_siblings(port, path)) if not module.check_mode else []
     if module.params["state"] == "absent":
         result = _remove(module, port, path)
-    elif exists(path):
+    elif port.lstat(path) is not None:
         result = _keep(module)
     else:
         result = _create(module, port, path)
@@ -51,7 +51,7 @@ def ensure_disk(module: AnsibleModule) -> Result:
 
 
 def _rounded_size(value: str, warnings: List[str]) -> int:
-    asked = size_option(value, "size") or 0
+    asked = size_or(value, "size", 0)
     size = round_up(asked, MIB)
     if size != asked:
         warnings.append(f"size: {asked} bytes were rounded up to {size} ({format_size(size)}).")
@@ -63,15 +63,16 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
     warnings: List[str] = []
     if params["size"] is None:
         raise BadRequest("size is required to create a disk", path=path, hint="Add the option size, for example 64G.")
+    _refuse_without_directory(port, path)
     shape = shape_of(
         size=_rounded_size(params["size"], warnings),
         kind=params["type"] or EXPANDING,
-        cluster_bytes=size_option(params["cluster_size"], "cluster_size") or DEFAULT_CLUSTER,
+        cluster_bytes=size_or(params["cluster_size"], "cluster_size", DEFAULT_CLUSTER),
         version=None if params["format_version"] == "auto" else int(params["format_version"]),
         split_size=size_option(params["split_size"], "split_size"),
         preallocate=params["preallocate"],
     )
-    name = params["name"] if params["name"] is not None else without_suffix(path.rsplit("/", 1)[-1])
+    name = disk_name(params["name"]) or without_suffix(path.rsplit("/", 1)[-1])
     plan = plan_create(path, shape, name=name, uid=guids.draw(), token=uuid.uuid4().hex[:8])
     result, _outcome = run_plan(module, port, plan)
     before = absent_facts(path)
@@ -80,7 +81,7 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
         state = predicted_bundle(path, shape, descriptor, plan.facts["lengths"])
     else:
         state = observe(port, locate(port, path))
-        _give_file_options(module, state)
+        _give_file_options(port, module, state)
         state = observe(port, locate(port, path))
     result["disk"] = disk_facts(port, state)
     result["diff"] = diff_of(before, result["disk"])
@@ -88,31 +89,36 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
     return result
 
 
-def _give_file_options(module: AnsibleModule, state: BundleState) -> bool:
+def _refuse_without_directory(port: Port, path: str) -> None:
+    directory = path.rsplit("/", 1)[0] or "/"
+    stat = port.stat(directory)
+    if stat is None or stat.kind != DIRECTORY:
+        raise NotFound("The directory for the disk does not exist", path=directory, hint="Create it first, for example with ansible.builtin.file.")
+
+
+def _give_file_options(port: Port, module: AnsibleModule, state: BundleState) -> bool:
     """Owner, group and mode for the files of the disk; the directory gets owner and group only."""
     files = [image.path for image in state.images.values() if not image.outside]
     if not state.is_bundle:
-        return apply_file_options(module, files, changed=False)
+        return apply_file_options(port, module, files, changed=False)
     directory = state.location.directory
     files += [f"{directory}/{name}" for name in state.others]
-    changed = apply_file_options(module, files, changed=False)
-    arguments = module.load_file_common_arguments(module.params, path=directory)
-    arguments.update(mode=None, attributes=None)
-    return module.set_fs_attributes_if_different(arguments, changed)
+    return apply_owner(module, directory, changed=apply_file_options(port, module, files, changed=False))
 
 
 def _keep(module: AnsibleModule) -> Result:
     params = module.params
     warnings: List[str] = []
     size = _rounded_size(params["size"], warnings) if params["size"] is not None else None
+    name = disk_name(params["name"])
 
     def planner(disk: Disk) -> Plan:
         _refuse_differences(disk.state, module, size)
-        return plan_rename(disk.state, params["name"], force=params["force"])
+        return plan_rename(disk.state, name, force=params["force"])
 
     result, _plan, disk = change_disk(module, planner)
     state = disk.state if module.check_mode else observe(disk.port, disk.state.location, allow_outside=params["allow_outside"])
-    result["changed"] = _give_file_options(module, state) or result["changed"]
+    result["changed"] = _give_file_options(disk.port, module, state) or result["changed"]
     exact = params["size"] is not None and size_option(params["size"], "size") == disk.state.descriptor.size_bytes
     result["warnings"] = ([] if exact else warnings) + result["warnings"]
     return result
@@ -145,7 +151,9 @@ def _refuse_other_parts(state: BundleState, split: int) -> None:
     wanted = Shape(state.descriptor.size_bytes, part_size=part_size_of(split, cluster_bytes)).parts
     found = tuple((storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR) for storage in storages)
     if wanted != found:
-        _refuse(state, "split_size", [length for _start, length in found], [length for _start, length in wanted], "Splitting an existing disk anew is not supported")
+        _refuse(
+            state, "split_size", [length for _start, length in found], [length for _start, length in wanted], "Splitting an existing disk anew is not supported"
+        )
 
 
 def _refuse(state: BundleState, option: str, found: object, expected: object, why: str) -> None:
@@ -159,9 +167,20 @@ def _refuse(state: BundleState, option: str, found: object, expected: object, wh
 
 
 def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
-    if not exists(path):
-        return {"changed": False, "disk": absent_facts(path), "diff": diff_of({}, absent_facts(path)), "bytes_read": 0, "bytes_written": 0, "elapsed": 0.0, "warnings": []}
-    state = observe(port, locate(port, path), allow_outside=True)
+    # A link that leads nowhere, too, is no disk.
+    if port.stat(path) is None:
+        return {
+            "changed": False,
+            "disk": absent_facts(path),
+            "diff": diff_of({}, absent_facts(path)),
+            "bytes_read": 0,
+            "bytes_written": 0,
+            "elapsed": 0.0,
+            "warnings": [],
+        }
+    location = locate(port, path)
+    refuse_layer(port, location)
+    state = observe(port, location, allow_outside=True)
     before = disk_facts(port, state)
     result, _outcome = run_plan(module, port, plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"]))
     result["disk"] = absent_facts(before["path"])

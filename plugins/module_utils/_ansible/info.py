@@ -33,10 +33,10 @@ def describe_disks(module: AnsibleModule) -> Result:
     failures: List[Failure] = []
     is_single = params["path"] is not None
     for path in [params["path"]] if is_single else params["paths"]:
-        described, failed = _describe_all(module, port, absolute(path))
+        described, failed = _describe_all(module, port, absolute(port, path, "path" if is_single else "paths"))
         disks += described
         failures += failed
-    if is_single and failures and not disks and failures[0]["path"] == absolute(params["path"]):
+    if is_single and failures and not disks and failures[0]["path"] == absolute(port, params["path"]):
         module.fail_json(**failures[0], disks=[], failed_disks=failures)
     return {"changed": False, "disks": disks, "failed_disks": failures, "totals": totals(disks)}
 

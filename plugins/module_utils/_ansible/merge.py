@@ -15,16 +15,16 @@ from ansible.module_utils.basic import AnsibleModule
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._ops.merge import choose_removals, plan_merge
+from .._ops.snapshot_name import wanted_guid
 from .disk import Disk, change_disk
 from .run import Result
-from .snapshot import wanted_guid
 
 
 def merge_layers(module: AnsibleModule) -> Result:
     """Make the current chain as short as asked for."""
     params = module.params
     if params["max_layers"] < 1:
-        raise BadRequest("max_layers: a disk has at least one layer", found=params["max_layers"])
+        raise BadRequest("max_layers: a disk has at least one layer", found=params["max_layers"], hint="Use 1 or more.")
     unknown: List[str] = []
 
     def planner(disk: Disk) -> Plan:
@@ -38,13 +38,13 @@ def merge_layers(module: AnsibleModule) -> Result:
     result["layers_before"] = len(disk.state.tree.current_chain)
     result["layers_after"] = result["disk"]["depth"]
     result["freed"] = plan.bytes_freed
-    result["warnings"] += [f"{name}: the disk has no such snapshot, so there was nothing to merge." for name in unknown]
+    result["warnings"] += [f"snapshots: the disk has no snapshot {name[:80]!r}, so there was nothing to merge." for name in unknown]
     return result
 
 
 def _chosen(disk: Disk, names: Optional[List[str]], unknown: List[str]) -> Optional[Tuple[str, ...]]:
     if names is None:
         return None
-    found = [(name, wanted_guid(disk, name)) for name in names]
+    found = [(name, wanted_guid(disk.state, name, disk.snapshot_names)) for name in names]
     unknown += [name for name, guid in found if guid not in disk.state.tree.shots]
     return tuple(guid for _name, guid in found)

@@ -8,18 +8,19 @@
 
 from __future__ import annotations
 
-import os.path
+import posixpath
 from typing import Any, Callable, Dict, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import BadRequest, DiskError
+from .._io.port import Port
 from .deps import require_lxml
 
 Result = Dict[str, Any]
 
 
-class _Module(AnsibleModule):
+class _Module(AnsibleModule):  # type: ignore[misc]
     def add_path_info(self, kwargs: Result) -> Result:
         """Nothing: what Ansible adds beside ``path`` and ``dest`` would differ in check mode, and its size of a bundle is that of a directory."""
         return kwargs
@@ -41,23 +42,28 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
     module.exit_json(**result)
 
 
-def absolute(path: str) -> str:
-    """The path as the engine wants it: absolute, links in the directory resolved, the last part as it was typed."""
+def absolute(port: Port, path: str, option: str = "path") -> str:
+    """The path as the engine wants it: absolute, links in the directory resolved, the last part as it was typed. Raises BadRequest."""
     if not path.strip():
-        raise BadRequest("A path is empty", hint="Look at the variable that it comes from.")
-    directory, base = os.path.split(os.path.abspath(path))
-    return os.path.join(os.path.realpath(directory), base) if base else os.path.realpath(directory)
+        # Left alone, it would mean the working directory.
+        raise BadRequest(f"{option}: the path is empty", hint="Look at the variable that it comes from.")
+    directory, base = posixpath.split(path.rstrip("/"))
+    if base in ("", ".", ".."):
+        return port.real_path(path)
+    return posixpath.join(port.real_path(directory or ("/" if path.startswith("/") else ".")), base)
 
 
-def exists(path: str) -> bool:
-    """Whether anything, even a broken link, lies at ``path``."""
-    return os.path.lexists(path)
-
-
-def apply_file_options(module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
+def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
     """Give every path the owner, group, mode and attributes that the task asks for; returns whether anything changed."""
     for path in paths:
-        if os.path.lexists(path):
+        if port.lstat(path) is not None:
             arguments = module.load_file_common_arguments(module.params, path=path)
             changed = module.set_fs_attributes_if_different(arguments, changed)
     return changed
+
+
+def apply_owner(module: AnsibleModule, directory: str, *, changed: bool) -> bool:
+    """Give the directory of a bundle the owner and group that the task asks for; ``mode`` and attributes are for files."""
+    arguments = module.load_file_common_arguments(module.params, path=directory)
+    arguments.update(mode=None, attributes=None)
+    return module.set_fs_attributes_if_different(arguments, changed)

@@ -10,26 +10,14 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.tree import resolve
 from .._core import guid as guids
-from .._core.errors import BadRequest, NoSuchSnapshot
+from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._ops.report import one_snapshot
-from .._ops.snapshot_take import plan_snapshot_take, snapshot_guid
+from .._ops.snapshot_name import wanted_guid
+from .._ops.snapshot_take import plan_snapshot_take
 from .disk import Disk, change_disk
 from .run import Result
-
-
-def wanted_guid(disk: Disk, name_or_guid: str) -> str:
-    """The GUID that a name or GUID means on this disk: an existing snapshot, or the one that the name would get."""
-    try:
-        return resolve(disk.state.tree, name_or_guid, names=disk.snapshot_names, path=disk.state.location.directory)
-    except NoSuchSnapshot as error:
-        if guids.is_guid(name_or_guid):
-            return guids.normalise(name_or_guid)
-        if name_or_guid in disk.snapshot_names.values():
-            raise error
-        return snapshot_guid(disk.state, name_or_guid)
 
 
 def take_snapshot(module: AnsibleModule) -> Result:
@@ -38,10 +26,10 @@ def take_snapshot(module: AnsibleModule) -> Result:
     if module.params["guid"] is not None and not guids.is_guid(wanted):
         raise BadRequest(f"guid: {wanted[:60]!r} is no GUID", hint="Use the option name for names.")
     if not wanted.strip():
-        raise BadRequest("name: a snapshot needs a name that is not empty")
+        raise BadRequest("name: the name of a snapshot must not be empty", hint="Look at the variable that it comes from.")
 
     def planner(disk: Disk) -> Plan:
-        return plan_snapshot_take(disk.state, wanted_guid(disk, wanted), force=module.params["force"])
+        return plan_snapshot_take(disk.state, wanted_guid(disk.state, wanted, disk.snapshot_names), force=module.params["force"])
 
     result, plan, disk = change_disk(module, planner)
     snapshot = next((one for one in result["disk"]["snapshots"] if one["guid"] == plan.facts["snapshot"]), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
+from .._core.errors import BadRequest
 from .._core.units import parse_size
 
 Spec = Dict[str, Dict[str, Any]]
@@ -28,3 +29,16 @@ def safety_spec() -> Spec:
 def size_option(value: Optional[str], option: str) -> Optional[int]:
     """Bytes meant by a size option, None when it was left out. Raises BadRequest."""
     return None if value is None else parse_size(value, option=option)
+
+
+def size_or(value: Optional[str], option: str, default: int) -> int:
+    """Bytes meant by a size option, ``default`` when it was left out. Raises BadRequest; 0 is a value like any other."""
+    size = size_option(value, option)
+    return default if size is None else size
+
+
+def disk_name(value: Optional[str]) -> Optional[str]:
+    """The name for the descriptor, None when it was left out. Raises BadRequest for one that says nothing."""
+    if value is not None and not value.strip():
+        raise BadRequest("name: the name of a disk must not be empty", hint="Leave the option out to call it like its directory.")
+    return value

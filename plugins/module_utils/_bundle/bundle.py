@@ -225,9 +225,7 @@ def _observe_images(port: Port, location: Location, descriptor: Descriptor, tree
     return images
 
 
-def _observe_image(
-    port: Port, location: Location, number: int, storage: StorageEntry, entry: ImageEntry, *, is_root: bool, allow_outside: bool
-) -> ImageState:
+def _observe_image(port: Port, location: Location, number: int, storage: StorageEntry, entry: ImageEntry, *, is_root: bool, allow_outside: bool) -> ImageState:
     if location.kind == "bundle":
         found = resolve_image(port, location, entry.file, allow_outside=allow_outside)
         path, outside = found.path, found.outside
@@ -266,7 +264,9 @@ def _plain_size(stat: Stat, length: int, path: str) -> int:
 def _refuse_foreign(prefix: bytes, path: str) -> None:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
-        raise Damaged("An image does not begin as an expanding image does", path=path, offset=0, expected="WithoutFreeSpace or WithouFreSpacExt", found=prefix[:16].hex())
+        raise Damaged(
+            "An image does not begin as an expanding image does", path=path, offset=0, expected="WithoutFreeSpace or WithouFreSpacExt", found=prefix[:16].hex()
+        )
     raise Unsupported(f"An image is of the foreign format {kind}", path=path, offset=0, found=kind, expected="an expanding Parallels image")
 
 
@@ -311,7 +311,9 @@ def refuse_converting(state: BundleState) -> None:
     """Raise Interrupted when ploop was changing the format version of an image."""
     for image in state.images.values():
         if image.header is not None and image.header.is_converting:
-            raise Interrupted("A change of the format version by ploop was cut off", path=image.path, offset=52, hint="Finish it with ploop before changing the disk.")
+            raise Interrupted(
+                "A change of the format version by ploop was cut off", path=image.path, offset=52, hint="Finish it with ploop before changing the disk."
+            )
 
 
 def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:

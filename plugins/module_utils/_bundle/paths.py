@@ -61,13 +61,13 @@ def locate(port: Port, path: str) -> Location:
         raise BadRequest("The path is empty or holds a NUL character", found=path[:80])
     stat = port.stat(path)
     if stat is None:
-        raise NotFound("A link leads nowhere" if port.lstat(path) is not None else "There is nothing", path=path)
+        raise NotFound("A link leads nowhere" if port.lstat(path) is not None else "There is nothing", path=path, hint="Check the path.")
     real = port.real_path(path)
     directory, base = posixpath.split(real)
     if stat.kind == DIRECTORY:
         return _bundle_at(port, real)
     if stat.kind != FILE:
-        raise NotABundle("The path is neither a regular file nor a directory", path=path, found=stat.kind)
+        raise NotABundle("The path is neither a regular file nor a directory", path=path, found=stat.kind, hint="Name the .hdd directory.")
     if base == DESCRIPTOR:
         return _bundle_at(port, directory)
     if stat.size == 0 and base.lower().endswith(SUFFIX) and port.stat(posixpath.join(directory, DESCRIPTOR)) is not None:

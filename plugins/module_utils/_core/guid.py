@@ -38,14 +38,14 @@ def normalise(text: str, *, path: str | None = None, what: str = "GUID") -> str:
     match = _GUID.fullmatch(text.strip())
     if match is None:
         raise Damaged(f"{what} {text[:60]!r} is not a GUID", path=path, expected="a GUID in braces", found=text[:60])
-    return "{%s}" % match.group(1).lower()
+    return "{" + match.group(1).lower() + "}"
 
 
 def derive(*parts: str) -> str:
     """A GUID that depends on ``parts`` alone (UUIDv5), the same on every machine."""
-    return "{%s}" % uuid.uuid5(_NAMESPACE, "\0".join(parts))
+    return "{" + str(uuid.uuid5(_NAMESPACE, "\0".join(parts))) + "}"
 
 
 def draw() -> str:
     """A new random GUID."""
-    return "{%s}" % uuid.uuid4()
+    return "{" + str(uuid.uuid4()) + "}"

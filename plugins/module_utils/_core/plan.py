@@ -166,7 +166,7 @@ class Plan:
         """Whether the disk already is as requested."""
         return not self.steps
 
-    def with_facts(self, **facts: Any) -> "Plan":
+    def with_facts(self, **facts: Any) -> Plan:
         """The same plan with more predictions."""
         merged: Dict[str, Any] = dict(self.facts)
         merged.update(facts)

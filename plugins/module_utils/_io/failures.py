@@ -42,6 +42,8 @@ def _kind(number: Optional[int]) -> tuple[Type[DiskError], Optional[str]]:
         return NoSpace, "Make room on the file system (or raise the quota) and run again."
     if number in _FORBIDDEN:
         return IoFailure, "Run as a user who may do this."
+    if number == errno.EFBIG:
+        return IoFailure, "The file system holds no file of that length; use split_size, or another file system."
     if number == errno.EROFS:
         return IoFailure, "Mount the file system for writing."
     if number == errno.EIO:

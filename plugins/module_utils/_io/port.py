@@ -70,7 +70,7 @@ class File(Protocol):
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
         """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot tell."""
 
-    def copy_from(self, source: "File", source_offset: int, offset: int, length: int) -> int:
+    def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
         """Let the kernel copy (or share) bytes. Returns how many it did, 0 when it cannot; the rest is the caller's."""
 
     def sync(self) -> None:

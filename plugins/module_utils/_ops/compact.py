@@ -135,7 +135,9 @@ def plan_compact(port: Port, state: BundleState, *, scan: str = ZEROS, threshold
     worthwhile = [one for one in savings if one.reclaimable]
     for one in worthwhile:
         if one.image.extension is not None and not may_keep(one.image.extension):
-            raise Unsupported("The image has a format extension of unknown content, which may not be moved", path=one.image.path, offset=one.image.extension.offset)
+            raise Unsupported(
+                "The image has a format extension of unknown content, which may not be moved", path=one.image.path, offset=one.image.extension.offset
+            )
     after = _after(state, worthwhile)
     return Plan(
         "compact",
@@ -187,9 +189,7 @@ def _after(state: BundleState, savings: Sequence[ImageSavings]) -> BundleState:
             continue
         shorter = replace(image.stat, size=one.size_after, allocated=-1)
         closed = replace(header, in_use=0, flags=header.flags & ~1)
-        images[(image.storage, image.guid)] = replace(
-            image, stat=shorter, header=closed, table=None, used_clusters=image.used_clusters - len(one.dropped)
-        )
+        images[(image.storage, image.guid)] = replace(image, stat=shorter, header=closed, table=None, used_clusters=image.used_clusters - len(one.dropped))
     return replace(state, images=images)
 
 

@@ -19,7 +19,7 @@ from .._bundle.bundle import BundleState, identity, observe, refuse_dirty
 from .._bundle.naming import marker_name, temporary_name
 from .._bundle.paths import is_inside, locate
 from .._core import guid as guids
-from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, NotABundle
+from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, NotABundle, NotFound
 from .._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
 from .._core.units import SECTOR, ceil_div, round_up
 from .._formats.hds_writer import measure_hds
@@ -27,7 +27,6 @@ from .._io.port import DIRECTORY, FILE, Port, Stat
 from .compare import first_difference
 from .layout import EXPANDING, PLAIN, Shape, descriptor_of, shape_of
 from .recover import displaced_name
-from .transfer import TransferJob, measure
 from .views import HDD, RAW, PaddedView, Source, find_source, open_source
 
 CONTENT = "content"
@@ -78,7 +77,9 @@ def plan_convert(port: Port, source: Source, wanted: Wanted, *, token: str, pred
     if reason.startswith("kept"):
         return Plan("convert", facts=facts)
     _refuse_replacing(port, wanted, existing)
-    warnings = [f"The guest disk grows from {source.size} to {size} bytes because of align; a backup GPT header stays where it was."] if size != source.size else []
+    warnings = (
+        [f"The guest disk grows from {source.size} to {size} bytes because of align; a backup GPT header stays where it was."] if size != source.size else []
+    )
     warnings += _odd_raw(port, source)
     plan = _bundle_plan(source, wanted, shape, existing, token) if wanted.format == HDD else _raw_plan(source, wanted, shape, existing, token)
     plan = _with_warnings(plan, warnings).with_facts(**facts)
@@ -108,16 +109,20 @@ def _refuse_source(port: Port, source: Source, wanted: Wanted) -> None:
     for path, _seen in source.fingerprint:
         for holder in port.holders(path):
             if holder.kind == "write":
-                raise InUse("The source is being written by another process", path=path, found=holder.owner, hint="Stop it, or convert a snapshot of another copy.")
+                raise InUse(
+                    "The source is being written by another process", path=path, found=holder.owner, hint="Stop it, or convert a snapshot of another copy."
+                )
     real = port.real_path(wanted.path)
     if any(real == path or is_inside(path, real) for path, _seen in source.fingerprint):
-        raise BadRequest("The destination is the source itself", path=wanted.path, hint="Choose another dest.")
+        raise BadRequest("The destination is the source itself or a directory around it", path=wanted.path, hint="Choose another dest.")
     if source.state is not None and source.state.is_bundle and is_inside(real, source.state.location.directory):
         raise BadRequest("The destination lies inside the source bundle", path=wanted.path, hint="Choose a dest outside of it.")
 
 
 def _existing(port: Port, wanted: Wanted) -> Existing:
     stat = port.stat(wanted.path)
+    if stat is None and port.lstat(wanted.path) is not None:
+        raise AlreadyExists("The destination is a link that leads nowhere", path=wanted.path, hint="Remove it or choose another dest.")
     if stat is None or wanted.format == RAW:
         return Existing(stat)
     if stat.kind != DIRECTORY:
@@ -125,7 +130,9 @@ def _existing(port: Port, wanted: Wanted) -> Existing:
     try:
         return Existing(stat, observe(port, locate(port, wanted.path)))
     except NotABundle as error:
-        raise AlreadyExists("A directory that is no bundle lies where the bundle should go", path=wanted.path, hint="Remove it or choose another dest.") from error
+        raise AlreadyExists(
+            "A directory that is no bundle lies where the bundle should go", path=wanted.path, hint="Remove it or choose another dest."
+        ) from error
     except DiskError:
         # A damaged destination is one more reason to write it anew; it is replaced as a whole.
         return Existing(stat)
@@ -195,10 +202,12 @@ def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
     directory = wanted.path.rsplit("/", 1)[0] or "/"
     parent = port.stat(directory)
     if parent is None or parent.kind != DIRECTORY:
-        raise BadRequest("The directory of the destination does not exist", path=directory, hint="Create it first.")
+        raise NotFound("The directory for the destination does not exist", path=directory, hint="Create it first, for example with ansible.builtin.file.")
 
 
 def _raw_plan(source: Source, wanted: Wanted, shape: Shape, existing: Existing, token: str) -> Plan:
+    from .transfer import TransferJob
+
     directory, base = wanted.path.rsplit("/", 1)
     temporary = f"{directory}/{temporary_name(base, token)}"
     job = TransferJob(source, shape.size, (temporary,), shape, wanted.sparse, wanted.preallocate, wanted.verify, wanted.checksum)
@@ -216,9 +225,11 @@ def _raw_plan(source: Source, wanted: Wanted, shape: Shape, existing: Existing, 
 
 
 def _bundle_plan(source: Source, wanted: Wanted, shape: Shape, existing: Existing, token: str) -> Plan:
+    from .transfer import TransferJob
+
     directory, base = wanted.path.rsplit("/", 1)
     if not base.endswith(".hdd"):
-        raise BadRequest("the name of a bundle ends in .hdd", path=wanted.path, found=base)
+        raise BadRequest("The name of a bundle ends in .hdd", path=wanted.path, found=base, hint="Add .hdd, in lower case, to the name.")
     temporary = f"{directory}/{temporary_name(base, token)}"
     displaced = displaced_name(wanted.path, token) if existing.stat is not None else None
     name = wanted.name or base[: -len(".hdd")]
@@ -259,6 +270,8 @@ def _destination(wanted: Wanted, existing: Existing) -> Tuple[Tuple[str, Optiona
 
 
 def _predicted(port: Port, source: Source, shape: Shape, wanted: Wanted, plan: Plan) -> Plan:
+    from .transfer import measure
+
     view = PaddedView(open_source(port, source), shape.size)
     try:
         foretold = measure(view, shape, sparse=wanted.sparse)

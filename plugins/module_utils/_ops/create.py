@@ -16,7 +16,7 @@ from typing import Iterator, List, Tuple
 
 from .._bundle.bundle import BundleState, refuse_dirty
 from .._bundle.descriptor import Descriptor
-from .._bundle.descriptor_xml import new_descriptor
+from .._bundle.descriptor_edit import new_descriptor
 from .._bundle.naming import classify, marker_name, temporary_name
 from .._bundle.paths import Location
 from .._core.errors import BadRequest, Unsupported
@@ -34,7 +34,7 @@ def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> 
     """A new, empty bundle at ``path``, an absolute path where nothing lies. ``token`` makes the temporary name unique."""
     directory, base = path.rsplit("/", 1)
     if not base.endswith(".hdd"):
-        raise BadRequest("the name of a bundle ends in .hdd", path=path, found=base)
+        raise BadRequest("The name of a bundle ends in .hdd", path=path, found=base, hint="Add .hdd, in lower case, to the name.")
     temporary = f"{directory}/{temporary_name(base, token)}"
     descriptor = descriptor_of(shape, name=name, base=base, uid=uid)
     files = list(_empty_images(temporary, shape, descriptor))

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Optional
 
 from .._bundle.bundle import BundleState, refuse_dirty
-from .._bundle.descriptor_xml import apply
 from .._core.errors import Unsupported
 from .._core.plan import Plan
 from .journal_steps import replaces_descriptor
@@ -29,7 +28,7 @@ def plan_rename(state: BundleState, name: Optional[str], *, force: bool = False)
     own = tuple(image.path for image in state.images.values() if not image.outside)
     return Plan(
         "rename",
-        (replaces_descriptor(state, apply(state.xml, target, path=state.location.descriptor)),),
+        (replaces_descriptor(state, target),),
         state.fingerprint,
         lock_directories=(state.location.directory,),
         lock_files=own,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
 
 from .._bundle.bundle import identity
-from .._core.errors import AlreadyExists, DiskError, NoSpace, StalePlan
+from .._core.errors import AlreadyExists, DiskError, InUse, NoSpace, StalePlan
 from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, Remove, Rename, ReplaceFile, Resize, Step, Sync, Transfer, WriteBytes
 from .._core.units import format_size
 from .._io.copy import SLICE, copy_bytes
@@ -63,6 +63,16 @@ def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, r
             lock.release()
     warnings = tuple(getattr(lock, "warnings", ())) if lock is not None else ()
     return Outcome(run.bytes_read, run.bytes_written, time.monotonic() - started, warnings, run.reports)
+
+
+def foresee(port: Port, plan: Plan) -> None:
+    """Raise what ``execute`` would raise before its first step, as far as it can be told without taking a lock: InUse or NoSpace."""
+    for path in plan.lock_directories + plan.lock_files:
+        for holder in port.holders(path):
+            raise InUse(
+                f"{path} is held by {holder.owner}", path=path, found=f"{holder.kind}: {holder.owner}", hint=f"Stop {holder.owner} or wait, then run again."
+            )
+    refuse_without_room(port, plan)
 
 
 def refuse_stale(port: Port, plan: Plan) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Sequence, Tuple
 
 from .._bundle.bundle import BundleState
+from .._bundle.descriptor import Descriptor
 from .._bundle.naming import temporary_name
 from .._core.plan import Remove, ReplaceFile
 from .._io.journal import Journal, pack_journal
@@ -21,8 +22,12 @@ def writes_journal(state: BundleState, journal: Journal) -> ReplaceFile:
     return ReplaceFile(state.journal_path, pack_journal(journal), _temporary(state.journal_path))
 
 
-def replaces_descriptor(state: BundleState, content: bytes) -> ReplaceFile:
-    """The commit of a change inside a bundle."""
+def replaces_descriptor(state: BundleState, target: Descriptor) -> ReplaceFile:
+    """The commit of a change inside a bundle: its descriptor says what ``target`` says, and all that it said besides."""
+    # A task that finds nothing to do need not load what edits documents.
+    from .._bundle.descriptor_edit import apply
+
+    content = apply(state.xml, target, path=state.location.descriptor)
     return ReplaceFile(state.location.descriptor, content, _temporary(state.location.descriptor))
 
 

@@ -48,16 +48,27 @@ class Shape:
 
 
 def shape_of(
-    *, size: int, kind: str = EXPANDING, cluster_bytes: int = DEFAULT_CLUSTER, version: Optional[int] = None, split_size: Optional[int] = None, preallocate: bool = False
+    *,
+    size: int,
+    kind: str = EXPANDING,
+    cluster_bytes: int = DEFAULT_CLUSTER,
+    version: Optional[int] = None,
+    split_size: Optional[int] = None,
+    preallocate: bool = False,
 ) -> Shape:
     """The shape that was asked for, or BadRequest when the format cannot hold it. ``version`` None: 1 up to 2 TiB, else 2."""
     if size <= 0 or size % SECTOR:
-        raise BadRequest(f"a disk of {size} bytes is not possible", expected="a positive multiple of 512", found=size)
+        raise BadRequest(f"size: a disk of {size} bytes is not possible", expected="a positive multiple of 512", found=size, hint="Write for example 64G.")
     if cluster_bytes & (cluster_bytes - 1) or not _SMALLEST_CLUSTER <= cluster_bytes <= _LARGEST_CLUSTER:
-        raise BadRequest(f"clusters of {cluster_bytes} bytes are not possible", expected="a power of two from 32K to 64M", found=cluster_bytes)
+        raise BadRequest(
+            f"cluster_size: clusters of {cluster_bytes} bytes are not possible",
+            expected="a power of two from 32K to 64M",
+            found=cluster_bytes,
+            hint="Use a power of two from 32K to 64M; 1M suits every reader.",
+        )
     part = None if split_size is None else part_size_of(split_size, cluster_bytes)
     if part is not None and -(-size // part) > _MOST_PARTS:
-        raise BadRequest(f"the disk would have more than {_MOST_PARTS} parts", hint="Choose a larger split_size.")
+        raise BadRequest(f"split_size: the disk would have more than {_MOST_PARTS} parts", hint="Choose a larger split_size.")
     longest = size if part is None else min(size, part)
     chosen = version or (1 if size <= 2 * TIB and longest <= max_size_bytes(1, cluster_bytes) else 2)
     if kind == EXPANDING and longest > max_size_bytes(chosen, cluster_bytes):
@@ -65,7 +76,7 @@ def shape_of(
             f"{format_size(size)} do not fit format version {chosen} with clusters of {format_size(cluster_bytes)}",
             found=size,
             expected=f"at most {max_size_bytes(chosen, cluster_bytes)} bytes",
-            hint="Use format_version: auto.",
+            hint="Use format_version: auto." if version is not None else "Use larger clusters, or make the disk smaller.",
         )
     return Shape(size, kind, cluster_bytes, chosen, part, preallocate)
 
@@ -74,7 +85,9 @@ def part_size_of(split_size: int, cluster_bytes: int) -> int:
     """Length of a part by Parallels' rule: the limit less 100 MiB, on the cluster grid."""
     part = (split_size - _SPLIT_RESERVE) // cluster_bytes * cluster_bytes
     if part <= 0:
-        raise BadRequest(f"split_size: {format_size(split_size)} is too small", found=split_size, expected="more than 100 MiB and a cluster")
+        raise BadRequest(
+            f"split_size: {format_size(split_size)} is too small", found=split_size, expected="more than 100 MiB and a cluster", hint="Write for example 2G."
+        )
     return part
 
 

@@ -20,7 +20,6 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from .._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
 from .._bundle.chain import open_stack
 from .._bundle.descriptor import Descriptor
-from .._bundle.descriptor_xml import apply
 from .._bundle.naming import image_name
 from .._bundle.tree import build_tree
 from .._core import guid as guids
@@ -100,7 +99,7 @@ def choose_removals(state: BundleState, *, max_layers: int, snapshots: Optional[
 def groups_of(state: BundleState, removals: Sequence[str]) -> List[Tuple[str, ...]]:
     """The layers that become one: for each run of removed snapshots the survivor above it, then the run, topmost first."""
     gone = set(removals)
-    groups = []
+    groups: List[List[str]] = []
     for guid in state.tree.chain(state.tree.top):
         if guid in gone:
             groups[-1].append(guid)
@@ -196,7 +195,9 @@ def _into_new_file(state: BundleState, group: Group, extents: Sequence[Extent]) 
     """A fresh image with all winners; it gets a name that is known before the run."""
     survivor = group.images[0]
     if any(image.kind == PLAIN for image in group.images):
-        raise Unsupported("A plain layer cannot be merged into a new file", path=survivor.path, hint="Use strategy: in_place, or convert the disk with hdd_convert.")
+        raise Unsupported(
+            "A plain layer cannot be merged into a new file", path=survivor.path, hint="Use strategy: in_place, or convert the disk with hdd_convert."
+        )
     step = common_cluster_bytes(group.images)
     version = max(image.header.version for image in group.images if image.header is not None)
     header = new_header(size_bytes=survivor.size, cluster_bytes=step, version=version)
@@ -256,7 +257,7 @@ def _steps(state: BundleState, removals: Sequence[str], merged: Sequence[MergedI
     if in_place:
         yield writes_journal(state, replace(journal, phase=APPLY))
         yield from _changes_in_place(in_place)
-    yield replaces_descriptor(state, apply(state.xml, target, path=state.location.descriptor))
+    yield replaces_descriptor(state, target)
     yield from ends_journal(state, [image.path for image in discarded])
 
 

@@ -101,7 +101,9 @@ def common_cluster_bytes(images: Sequence[ImageState]) -> int:
     """The cluster size of the group's expanding images. Raises Unsupported when they differ."""
     sizes = {image.header.cluster_bytes for image in images if image.header is not None}
     if len(sizes) != 1:
-        raise Unsupported("Layers with different cluster sizes cannot be merged", path=images[0].path, found=sorted(sizes), hint="Export the disk with hdd_convert instead.")
+        raise Unsupported(
+            "Layers with different cluster sizes cannot be merged", path=images[0].path, found=sorted(sizes), hint="Export the disk with hdd_convert instead."
+        )
     return sizes.pop()
 
 
@@ -138,7 +140,9 @@ def place_in_expanding(group: Group, extents: Sequence[Extent], receiver: Option
         gaps += _gap(extent, position, extent.end)
     fresh, entries, end = _allocate(group, gaps, cluster_bytes, slots)
     if version == 1 and end > _V1_FILE_LIMIT:
-        raise Unsupported("The image would become too long for format version 1", path=group.images[0].path, found=end, expected=f"at most {_V1_FILE_LIMIT} bytes")
+        raise Unsupported(
+            "The image would become too long for format version 1", path=group.images[0].path, found=end, expected=f"at most {_V1_FILE_LIMIT} bytes"
+        )
     return Placement(tuple(fresh), tuple(overwrites), tuple(entries), end)
 
 

@@ -19,13 +19,12 @@ from typing import Iterator, List, Optional, Tuple
 from .._bundle.bundle import BundleState, ImageState, observe
 from .._bundle.naming import classify, is_temporary_of, temporary_name
 from .._bundle.paths import Location, locate
-from .._core.errors import Damaged, InUse, Interrupted
+from .._core.errors import Damaged, Interrupted, InUse
 from .._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
 from .._formats.hds_header import CLOSED, IN_USE_OFFSET
 from .._io.journal import APPLY, ImageBefore, Journal
 from .._io.port import DIRECTORY, Port
 from .executor import execute, remove_tree
-from .merge import plan_merge
 
 _DISPLACED = "old-"
 
@@ -64,7 +63,8 @@ def recover(port: Port, location: Location, *, allow_outside: bool = False) -> T
         if len(done) > 2:
             raise Interrupted("An interrupted run cannot be finished", path=state.journal_path, hint="Look at the disk with hdd_info.")
         execute(port, plan)
-        done.append(f"{location.directory}: an interrupted run ({plan.facts.get('what', plan.operation)}) was found and {'finished' if plan.operation == 'merge' else 'cleared up'}.")
+        ending = "finished" if plan.operation == "merge" else "cleared up"
+        done.append(f"{location.directory}: an interrupted run ({plan.facts.get('what', plan.operation)}) was found and {ending}.")
 
 
 def take_back(port: Port, directory: str) -> None:
@@ -81,6 +81,9 @@ def _is_merged(state: BundleState, journal: Journal) -> bool:
 
 
 def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
+    # Loaded only when there is a merge to end.
+    from .merge import plan_merge
+
     request = journal.request or {}
     removals, receivers = request.get("removals", []), request.get("receivers", {})
     if not isinstance(removals, list) or not isinstance(receivers, dict) or not all(guid in state.tree.shots for guid in removals):

@@ -17,7 +17,6 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import EXPANDING, BundleState, ImageState, refuse_converting, refuse_dirty
 from .._bundle.descriptor import Descriptor, ImageEntry, Shot
-from .._bundle.descriptor_xml import apply
 from .._bundle.naming import image_name
 from .._bundle.tree import build_tree
 from .._core import guid as guids
@@ -30,11 +29,6 @@ from .journal_steps import ends_journal, replaces_descriptor, writes_journal
 
 MOST_LAYERS = 128
 """ploop's limit: 126 snapshots, a base and a top."""
-
-
-def snapshot_guid(state: BundleState, name: str) -> str:
-    """The GUID that ``name`` stands for on this disk: it depends on the disk's UID and the name alone."""
-    return guids.derive("snapshot", state.descriptor.uid or guids.NONE, name)
 
 
 def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) -> Plan:
@@ -54,7 +48,7 @@ def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) ->
         path = f"{directory}/{name}"
         steps += [CreateFile(path, header.data_start, like=frozen.path), WriteBytes(path, 0, pack_header(header))]
     steps.append(Sync(files=tuple(f"{directory}/{name}" for name, _header in created), directories=(directory,)))
-    steps.append(replaces_descriptor(state, apply(state.xml, target, path=state.location.descriptor)))
+    steps.append(replaces_descriptor(state, target))
     steps += ends_journal(state)
     needed = sum(header.data_start for _name, header in created)
     return Plan(
@@ -64,7 +58,6 @@ def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) ->
         lock_directories=(directory,),
         lock_files=tuple(image.path for image in state.layer(state.tree.top) if not image.outside),
         space=((directory, needed + len(state.xml) * 2),),
-        bytes_written=needed,
         cleanup=Cleanup(disk=directory),
         facts={"snapshot": guid, "after": _after(state, guid, target, created)},
     )
@@ -72,9 +65,7 @@ def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) ->
 
 def _refuse(state: BundleState, guid: str, *, force: bool) -> None:
     if not state.is_bundle:
-        raise Unsupported(
-            "A single-file image cannot have snapshots", path=state.location.image, hint="Convert it into a bundle with hdd_convert first."
-        )
+        raise Unsupported("A single-file image cannot have snapshots", path=state.location.image, hint="Convert it into a bundle with hdd_convert first.")
     if guid in guids.WELL_KNOWN or guid == state.tree.top:
         raise BadRequest(f"{guid} has a meaning of its own and cannot name a snapshot", path=state.location.directory, hint="Choose another GUID or a name.")
     if len(state.tree.chain(state.tree.top)) >= MOST_LAYERS:
@@ -91,7 +82,9 @@ def _new_layer(state: BundleState, guid: str) -> Tuple[Tuple[str, HdsHeader], ..
         name = image_name(state.location.base, number, own)
         if name in state.others or any(image.file == name for image in state.images.values()):
             raise AlreadyExists(
-                "A file of another layer has the name of the new one", path=f"{state.location.directory}/{name}", hint="Move it out of the bundle, or use another snapshot name."
+                "A file of another layer has the name of the new one",
+                path=f"{state.location.directory}/{name}",
+                hint="Move it out of the bundle, or use another snapshot name.",
             )
         size = (storage.end_sector - storage.start_sector) * SECTOR
         layer.append((name, _overlay_header(state, number, size)))

@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence,
 
 from .._bundle.bundle import identity
 from .._bundle.descriptor import Descriptor
-from .._bundle.descriptor_xml import new_descriptor
+from .._bundle.descriptor_edit import new_descriptor
 from .._core import guid as guids
 from .._core.errors import StalePlan, VerifyFailed
 from .._core.extents import DATA, Extent
@@ -247,7 +247,12 @@ def _verify(port: Port, view: GuestView, job: TransferJob) -> None:
     finally:
         output.close()
     if difference is not None:
-        raise VerifyFailed("The output does not read back as the source", path=path, offset=difference, hint="Check the disks and the memory of this machine; nothing was replaced.")
+        raise VerifyFailed(
+            "The output does not read back as the source",
+            path=path,
+            offset=difference,
+            hint="Check the disks and the memory of this machine; nothing was replaced.",
+        )
 
 
 def file_checksum(port: Port, path: str, algorithm: str) -> str:

@@ -13,6 +13,7 @@ from typing import Iterator, Optional, Protocol, Tuple, Union
 
 from .._bundle.bundle import BundleState, identity, observe
 from .._bundle.chain import open_view
+from .._bundle.naming import SUFFIX
 from .._bundle.paths import locate
 from .._core.errors import BadRequest, NotFound, Unsupported
 from .._core.extents import ZERO, Extent, coalesce
@@ -95,27 +96,34 @@ def find_source(port: Port, path: str, *, format: str = AUTO, allow_outside: boo
     """
     stat = port.stat(path)
     if stat is None:
-        raise NotFound("There is no source", path=path)
+        raise NotFound("There is no source", path=path, hint="Check src.")
     chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
     if chosen == HDD:
         state = observe(port, locate(port, path), allow_outside=allow_outside)
         return Source(HDD, state.location.directory if state.is_bundle else path, state.descriptor.size_bytes, state.fingerprint, state, state.tree.top)
     if stat.kind != FILE or stat.size == 0:
-        raise BadRequest("A raw source must be a regular file that is not empty", path=path, found=stat.kind if stat.kind != FILE else stat.size)
+        what = stat.kind if stat.kind != FILE else stat.size
+        raise BadRequest("A raw source must be a regular file that is not empty", path=path, found=what, hint="Choose another src.")
     real = port.real_path(path)
     return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
 
 
 def _detected(port: Port, path: str, kind: str, size: int) -> str:
-    if kind == DIRECTORY or size == 0:
+    if kind == DIRECTORY or (size == 0 and path.lower().endswith(SUFFIX)):
         return HDD
+    if kind != FILE or size == 0:
+        return RAW
     prefix, suffix = _ends(port, path, size)
     found = detect(prefix, suffix_bytes=suffix, name=path)
     if found == "hds" or path.endswith("/DiskDescriptor.xml"):
         return HDD
     if found != "unstructured":
         raise Unsupported(
-            f"The source looks like {found}, which cannot be read", path=path, found=found, expected="hdd or raw", hint="Set src_format: raw if it really is raw."
+            f"The source looks like {found}, which cannot be read",
+            path=path,
+            found=found,
+            expected="hdd or raw",
+            hint="Set src_format: raw if it really is raw.",
         )
     return RAW
 

@@ -61,7 +61,7 @@ class ZeroScan:
         return True
 
 
-def find_droppable(port: Port, state: BundleState, image: ImageState) -> "tuple[List[int], int]":
+def find_droppable(port: Port, state: BundleState, image: ImageState) -> tuple[List[int], int]:
     """The clusters of ``image`` that may go, and the bytes that were read to know it."""
     if image.kind != EXPANDING or image.header is None:
         return [], 0

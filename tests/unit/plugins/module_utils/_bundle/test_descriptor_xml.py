@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor_xml import apply, new_descriptor, parse_descriptor
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor_edit import apply, new_descriptor
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor_xml import parse_descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree import build_tree
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError, NotABundle, Unsupported

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Disks made by Parallels Desktop: facts, bytes, and what they are after we have worked on a copy."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+from typing import Dict
+from xml.etree import ElementTree
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of
+from ansible_collections.vdisk.parallels.tests.support import images, oracles
+
+MIB = 1 << 20
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = Path(os.environ.get("VDISK_SAMPLES") or ROOT.parent / "shared" / "samples")
+BUNDLE = SAMPLES / "desktop17-expanding.hdd"
+DESCRIPTOR = SAMPLES / "desktop17-descriptor-only.xml"
+
+pytestmark = pytest.mark.skipif(not BUNDLE.is_dir(), reason=f"no samples of Parallels Desktop in {SAMPLES}; VDISK_SAMPLES may name their folder")
+
+
+def content_of_sample() -> bytes:
+    """MiB number i is filled with byte i."""
+    return b"".join(bytes([index]) * MIB for index in range(100))
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> TrialDisk:
+    bundle = os.path.join(os.path.realpath(str(tmp_path)), "expanding.hdd")
+    os.makedirs(bundle)
+    for name in os.listdir(BUNDLE):
+        target = os.path.join(bundle, name[: -len(".gz")] if name.endswith(".gz") else name)
+        with gzip.open(BUNDLE / name) if name.endswith(".gz") else open(BUNDLE / name, "rb") as packed, open(target, "wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)  # type: ignore[misc]
+    return TrialDisk(bundle, content_of_sample())
+
+
+def parameters(path: str) -> str:
+    """Everything that the descriptor says but storages and snapshots, in one spelling."""
+    root = ElementTree.parse(path).getroot()
+    for name in ("StorageData", "Snapshots"):
+        found = root.find(name)
+        assert found is not None
+        root.remove(found)
+    return ElementTree.canonicalize(ElementTree.tostring(root, encoding="unicode"), strip_text=True)
+
+
+def test_the_facts_of_the_sample(sample: TrialDisk) -> None:
+    facts = disk_facts(PORT, sample.state)
+    wanted: Dict[str, object] = {"virtual_size": 100 * MIB, "type": "expanding", "split": False, "format_version": 1, "cluster_size": MIB, "depth": 1, "name": "expanding"}
+    assert {key: facts[key] for key in wanted} == wanted
+    image = sample.state.layer(sample.layout.top)[0]
+    assert (image.used_clusters, image.is_dirty, image.leaked) == (99, False, 0)
+    assert image.header is not None and image.header.in_use.to_bytes(4, "little") == b"pd17"
+
+
+def test_every_reader_finds_the_bytes_of_the_sample(sample: TrialDisk, tmp_path: Path) -> None:
+    assert bytes_of(sample.bundle) == sample.now
+    assert oracles.ChainOracle(sample.bundle, str(tmp_path)).guest(oracles.TOP) == sample.now
+    oracles.compared("qemu-img chain")
+
+
+def test_dissect_and_we_read_the_same_sample(sample: TrialDisk) -> None:
+    assert oracles.read_with_dissect(sample.bundle) == bytes_of(sample.bundle)
+    oracles.compared("dissect")
+
+
+def test_libphdi_and_we_read_the_same_sample(sample: TrialDisk, tmp_path: Path) -> None:
+    assert oracles.read_with_pyphdi(sample.bundle, oracles.TOP, str(tmp_path)) == bytes_of(sample.bundle)
+    oracles.compared("libphdi")
+
+
+def test_the_sample_becomes_a_raw_image(sample: TrialDisk, tmp_path: Path) -> None:
+    raw = os.path.join(os.path.realpath(str(tmp_path)), "sample.raw")
+    apply_plan(plan_convert(PORT, find_source(PORT, sample.bundle), Wanted("raw", raw), token="trial"))
+    assert Path(raw).read_bytes() == sample.now
+    oracles.qemu_img("compare", "-f", "raw", "-F", "parallels", raw, sample.layout.expanding[0])
+    oracles.compared("qemu-img compare")
+
+
+def test_a_copy_lives_through_snapshots_merge_and_compaction(sample: TrialDisk, tmp_path: Path) -> None:
+    descriptor = os.path.join(sample.bundle, "DiskDescriptor.xml")
+    said = parameters(descriptor)
+    sample.take("one")
+    sample.write(3, 0)
+    sample.write_zeros(4)
+    sample.take("two")
+    sample.write(5)
+    assert_the_same_everywhere(sample, tmp_path / "chain")
+    sample.merge()
+    assert_the_same_everywhere(sample, tmp_path / "merged")
+    sample.write_zeros(50, 51)
+    plan = plan_compact(PORT, sample.state)
+    assert plan.bytes_freed == 3 * MIB
+    apply_plan(plan)
+    assert_the_same_everywhere(sample, tmp_path / "compacted")
+    assert parameters(descriptor) == said
+
+
+def assert_the_same_everywhere(disk: TrialDisk, scratch: Path) -> None:
+    scratch.mkdir()
+    oracles.assert_qemu_finds_clean(disk.layout.expanding)
+    chain_of_layers = oracles.ChainOracle(disk.bundle, str(scratch))
+    for guid, content in disk.views.items():
+        assert bytes_of(disk.bundle, guid) == content
+        assert chain_of_layers.guest(guid) == content
+        oracles.compared("qemu-img chain")
+
+
+@pytest.mark.skipif(not DESCRIPTOR.is_file(), reason=f"no descriptor of Parallels Desktop in {SAMPLES}; VDISK_SAMPLES may name its folder")
+def test_what_desktop_says_of_a_disk_survives_a_snapshot_and_a_merge(tmp_path: Path) -> None:
+    bundle = os.path.join(os.path.realpath(str(tmp_path)), "other.hdd")
+    os.makedirs(bundle)
+    descriptor = os.path.join(bundle, "DiskDescriptor.xml")
+    unknown = "<!-- kept --><Later Attribute='1'>&lt;odd&gt;<Inner/></Later></Miscellaneous>"
+    Path(descriptor).write_text(DESCRIPTOR.read_text(encoding="utf-8").replace("</Miscellaneous>", unknown), encoding="utf-8")
+    layout = oracles.read_layout(bundle)
+    (image,) = layout.expanding
+    images.build_hds(image, size_sectors=layout.size // 512, clusters={2: images.fill(2, MIB)})
+    disk = TrialDisk(bundle, images.guest_bytes(size_sectors=layout.size // 512, cluster_sectors=2048, clusters={2: images.fill(2, MIB)}))
+    said = parameters(descriptor)
+    assert "Later" in said
+    disk.take("one")
+    disk.write(4)
+    assert parameters(descriptor) == said
+    disk.merge()
+    assert parameters(descriptor) == said
+    assert "<!-- kept -->" in Path(descriptor).read_text(encoding="utf-8")
+    assert_the_same_everywhere(disk, tmp_path / "scratch")
