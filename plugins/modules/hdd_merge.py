@@ -39,6 +39,19 @@ options:
       - When left out, every snapshot of the current chain may go.
     type: list
     elements: str
+  orphans:
+    description:
+      - Merge only layers that no snapshot of the virtual machine names, which is what is left when a virtual machine has forgotten its
+        snapshots. On a disk outside of a virtual machine, every snapshot is one.
+    type: bool
+    default: false
+  branches:
+    description:
+      - What happens where another branch starts at a snapshot that should go. With V(refuse), nothing is done. With V(discard), the
+        branches that are not current are given up with all their data.
+    type: str
+    choices: [refuse, discard]
+    default: refuse
   strategy:
     description:
       - V(in_place) changes the file that needs the fewest bytes and little extra room.
@@ -67,6 +80,11 @@ EXAMPLES = r"""
     path: /vms/mac.pvm/mac.hdd
     max_layers: 3
 
+- name: Merge what the virtual machine has forgotten
+  vdisk.parallels.hdd_merge:
+    path: /vms/mac.pvm/mac.hdd
+    orphans: true
+
 - name: Give up one snapshot
   vdisk.parallels.hdd_merge:
     path: /vms/mac.pvm/mac.hdd
@@ -75,7 +93,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 merged:
-  description: GUIDs of the snapshots that went, oldest first.
+  description: GUIDs of the snapshots that went, oldest first, then those of discarded branches.
   returned: success
   type: list
   elements: str
@@ -127,6 +145,8 @@ def main():
         **safety_spec(),
         max_layers=dict(type="int", default=1),
         snapshots=dict(type="list", elements="str"),
+        orphans=dict(type="bool", default=False),
+        branches=dict(type="str", choices=["refuse", "discard"], default="refuse"),
         strategy=dict(type="str", choices=["auto", "in_place", "copy"], default="auto"),
     )
     run_module(spec, merge_layers)

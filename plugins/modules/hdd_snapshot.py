@@ -7,9 +7,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hdd_snapshot
-short_description: Take snapshots of Parallels virtual disks
+short_description: Take, delete and go back to snapshots of Parallels virtual disks
 description:
-  - Makes sure that a disk has a snapshot. Taking one freezes the current layer where it lies and puts a new, empty layer on top of it;
+  - Makes sure that a disk has a snapshot, has it no more, or goes on from it. Taking one freezes the current layer where it lies and puts a new, empty layer on top of it;
     no guest data is copied, and frozen files keep their names because linked clones may refer to them.
   - A name stands for a GUID that depends on the disk's UID and the name alone. That is why the same task may run again and again
     without any state being kept, and why the name itself is stored nowhere.
@@ -33,8 +33,11 @@ options:
   state:
     description:
       - With V(present), the snapshot exists afterwards; when it is there already, nothing is done.
+      - With V(absent), it is gone; O(descendants) tells what becomes of its data. The current state and all other snapshots stay as they are.
+      - With V(reverted), the disk goes on from the snapshot, with a new empty layer. What was written since the current layer began
+        is given up; take a snapshot first to keep it. When nothing was written since, nothing is done.
     type: str
-    choices: [present]
+    choices: [present, absent, reverted]
     default: present
   name:
     description:
@@ -46,6 +49,18 @@ options:
       - The GUID of the snapshot, with or without braces.
       - Mutually exclusive with O(name).
     type: str
+  descendants:
+    description:
+      - What O(state=absent) does with the snapshots above the one that goes. With V(keep), its data is merged into each of them, by the
+        cheapest road. With V(refuse), there must be none. With V(delete), they go, too, with all their data; the current state must not
+        go on from one of them.
+    type: str
+    choices: [refuse, delete, keep]
+    default: keep
+  force:
+    description:
+      - Go on although an image carries the in-use mark, and delete a snapshot although the virtual machine names it. A disk that another
+        process is seen to hold is refused all the same.
 seealso:
   - module: vdisk.parallels.hdd_merge
   - module: vdisk.parallels.hdd_info
@@ -58,6 +73,18 @@ EXAMPLES = r"""
     path: /vms/mac.pvm/mac.hdd
     name: before-upgrade
 
+- name: Go back when the upgrade went wrong
+  vdisk.parallels.hdd_snapshot:
+    path: /vms/mac.pvm/mac.hdd
+    name: before-upgrade
+    state: reverted
+
+- name: Give the snapshot up and keep the disk as it is now
+  vdisk.parallels.hdd_snapshot:
+    path: /vms/mac.pvm/mac.hdd
+    name: before-upgrade
+    state: absent
+
 - name: Use a GUID that somebody else chose
   vdisk.parallels.hdd_snapshot:
     path: /vms/mac.pvm/mac.hdd
@@ -66,7 +93,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 snapshot:
-  description: The snapshot.
+  description: The snapshot; one that is gone as it was before.
   returned: success
   type: dict
   contains:
@@ -88,7 +115,7 @@ snapshot:
       elements: str
       returned: success
     depth:
-      description: Number of layers from the root up to it.
+      description: Number of layers from the root up to it, null for a snapshot that never was.
       type: int
       returned: success
     current:
@@ -107,17 +134,22 @@ snapshot:
     depth: 1
     current: true
     vm_snapshot: false
+freed:
+  description: Bytes that the file system got back; negative when the change needed more than it freed.
+  returned: when O(state=absent)
+  type: int
+  sample: 1048576
 disk:
   description: The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them.
   returned: success
   type: dict
 bytes_read:
-  description: Bytes of guest data read.
+  description: Bytes of guest data read. Only a deletion moves any.
   returned: success
   type: int
   sample: 0
 bytes_written:
-  description: Bytes of guest data written. A snapshot copies none.
+  description: Bytes of guest data written. Only a deletion moves any.
   returned: success
   type: int
   sample: 0
@@ -129,7 +161,7 @@ elapsed:
 """
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.snapshot import take_snapshot
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.snapshot import ensure_snapshot
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
 
 
@@ -137,11 +169,12 @@ def main():
     spec = dict(
         **bundle_spec(),
         **safety_spec(),
-        state=dict(type="str", choices=["present"], default="present"),
+        state=dict(type="str", choices=["present", "absent", "reverted"], default="present"),
         name=dict(type="str"),
         guid=dict(type="str"),
+        descendants=dict(type="str", choices=["refuse", "delete", "keep"], default="keep"),
     )
-    run_module(spec, take_snapshot, mutually_exclusive=[("name", "guid")], required_one_of=[("name", "guid")])
+    run_module(spec, ensure_snapshot, mutually_exclusive=[("name", "guid")], required_one_of=[("name", "guid")])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
 _KEY = "oracle_comparisons"
-_FROM_WORKERS: "Counter[str]" = Counter()
+_FROM_WORKERS: Counter[str] = Counter()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 from pathlib import Path
-from typing import Dict
 from xml.etree import ElementTree
 
 import pytest
@@ -23,28 +21,21 @@ from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, Tr
 from ansible_collections.vdisk.parallels.tests.support import images, oracles
 
 MIB = 1 << 20
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = Path(os.environ.get("VDISK_SAMPLES") or ROOT.parent / "shared" / "samples")
-BUNDLE = SAMPLES / "desktop17-expanding.hdd"
-DESCRIPTOR = SAMPLES / "desktop17-descriptor-only.xml"
-
-pytestmark = pytest.mark.skipif(not BUNDLE.is_dir(), reason=f"no samples of Parallels Desktop in {SAMPLES}; VDISK_SAMPLES may name their folder")
 
 
-def content_of_sample() -> bytes:
-    """MiB number i is filled with byte i."""
-    return b"".join(bytes([index]) * MIB for index in range(100))
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> TrialDisk:
+    """For reading only. MiB number i of the guest disk is filled with byte i."""
+    bundle = os.path.join(os.path.realpath(str(tmp_path_factory.mktemp("desktop"))), "expanding.hdd")
+    oracles.unpack_sample("desktop17-expanding.hdd", bundle)
+    return TrialDisk(bundle, b"".join(bytes([index]) * MIB for index in range(100)))
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> TrialDisk:
-    bundle = os.path.join(os.path.realpath(str(tmp_path)), "expanding.hdd")
-    os.makedirs(bundle)
-    for name in os.listdir(BUNDLE):
-        target = os.path.join(bundle, name[: -len(".gz")] if name.endswith(".gz") else name)
-        with gzip.open(BUNDLE / name) if name.endswith(".gz") else open(BUNDLE / name, "rb") as packed, open(target, "wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)  # type: ignore[misc]
-    return TrialDisk(bundle, content_of_sample())
+def copied(sample: TrialDisk, tmp_path: Path) -> TrialDisk:
+    """A copy that may be changed."""
+    bundle = shutil.copytree(sample.bundle, os.path.join(os.path.realpath(str(tmp_path)), "expanding.hdd"))
+    return TrialDisk(bundle, sample.now)
 
 
 def parameters(path: str) -> str:
@@ -59,8 +50,8 @@ def parameters(path: str) -> str:
 
 def test_the_facts_of_the_sample(sample: TrialDisk) -> None:
     facts = disk_facts(PORT, sample.state)
-    wanted: Dict[str, object] = {"virtual_size": 100 * MIB, "type": "expanding", "split": False, "format_version": 1, "cluster_size": MIB, "depth": 1, "name": "expanding"}
-    assert {key: facts[key] for key in wanted} == wanted
+    assert (facts["virtual_size"], facts["type"], facts["split"], facts["depth"]) == (100 * MIB, "expanding", False, 1)
+    assert (facts["format_version"], facts["cluster_size"], facts["name"]) == (1, MIB, "expanding")
     image = sample.state.layer(sample.layout.top)[0]
     assert (image.used_clusters, image.is_dirty, image.leaked) == (99, False, 0)
     assert image.header is not None and image.header.in_use.to_bytes(4, "little") == b"pd17"
@@ -90,22 +81,22 @@ def test_the_sample_becomes_a_raw_image(sample: TrialDisk, tmp_path: Path) -> No
     oracles.compared("qemu-img compare")
 
 
-def test_a_copy_lives_through_snapshots_merge_and_compaction(sample: TrialDisk, tmp_path: Path) -> None:
-    descriptor = os.path.join(sample.bundle, "DiskDescriptor.xml")
+def test_a_copy_lives_through_snapshots_merge_and_compaction(copied: TrialDisk, tmp_path: Path) -> None:
+    descriptor = os.path.join(copied.bundle, "DiskDescriptor.xml")
     said = parameters(descriptor)
-    sample.take("one")
-    sample.write(3, 0)
-    sample.write_zeros(4)
-    sample.take("two")
-    sample.write(5)
-    assert_the_same_everywhere(sample, tmp_path / "chain")
-    sample.merge()
-    assert_the_same_everywhere(sample, tmp_path / "merged")
-    sample.write_zeros(50, 51)
-    plan = plan_compact(PORT, sample.state)
+    copied.take("one")
+    copied.write(3, 0)
+    copied.write_zeros(4)
+    copied.take("two")
+    copied.write(5)
+    assert_the_same_everywhere(copied, tmp_path / "chain")
+    copied.merge()
+    assert bytes_of(copied.bundle) == copied.now
+    copied.write_zeros(50, 51)
+    plan = plan_compact(PORT, copied.state)
     assert plan.bytes_freed == 3 * MIB
     apply_plan(plan)
-    assert_the_same_everywhere(sample, tmp_path / "compacted")
+    assert_the_same_everywhere(copied, tmp_path / "compacted")
     assert parameters(descriptor) == said
 
 
@@ -119,13 +110,13 @@ def assert_the_same_everywhere(disk: TrialDisk, scratch: Path) -> None:
         oracles.compared("qemu-img chain")
 
 
-@pytest.mark.skipif(not DESCRIPTOR.is_file(), reason=f"no descriptor of Parallels Desktop in {SAMPLES}; VDISK_SAMPLES may name its folder")
 def test_what_desktop_says_of_a_disk_survives_a_snapshot_and_a_merge(tmp_path: Path) -> None:
+    sample = oracles.require_sample("desktop17-descriptor-only.xml").read_text(encoding="utf-8")
     bundle = os.path.join(os.path.realpath(str(tmp_path)), "other.hdd")
     os.makedirs(bundle)
     descriptor = os.path.join(bundle, "DiskDescriptor.xml")
     unknown = "<!-- kept --><Later Attribute='1'>&lt;odd&gt;<Inner/></Later></Miscellaneous>"
-    Path(descriptor).write_text(DESCRIPTOR.read_text(encoding="utf-8").replace("</Miscellaneous>", unknown), encoding="utf-8")
+    Path(descriptor).write_text(sample.replace("</Miscellaneous>", unknown), encoding="utf-8")
     layout = oracles.read_layout(bundle)
     (image,) = layout.expanding
     images.build_hds(image, size_sectors=layout.size // 512, clusters={2: images.fill(2, MIB)})

@@ -20,7 +20,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_remove
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import choose_removals, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of, create
 from ansible_collections.vdisk.parallels.tests.support import oracles
@@ -56,8 +57,13 @@ def image_of(disk: TrialDisk, guid: str = "") -> str:
     return layout.images[guid or layout.top][0].path
 
 
+def in_use(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read(IN_USE_OFFSET + 4)[IN_USE_OFFSET:]
+
+
 @contextmanager
-def opened_by_qemu_io(path: str, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+def opened_by_qemu_io(path: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """qemu-io has ``path`` open until the end of the block."""
     process = subprocess.Popen(["qemu-io", "-f", "parallels", *options, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdin is not None and process.stdout is not None
@@ -80,13 +86,14 @@ def opened_by_qemu_io(path: str, *options: str) -> Iterator["subprocess.Popen[by
 
 
 @contextmanager
-def served_by_qemu_nbd(path: str) -> Iterator["subprocess.Popen[bytes]"]:
+def served_by_qemu_nbd(path: str) -> Iterator[subprocess.Popen[bytes]]:
     """qemu-nbd serves ``path`` for reading and writing until the end of the block."""
     socket = os.path.join(os.path.dirname(os.path.dirname(path)), "nbd")
     process = subprocess.Popen(["qemu-nbd", "-f", "parallels", "-t", "-k", socket, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
-        while not os.path.exists(socket):
+        # The socket comes before the image, whose mark comes last.
+        while not os.path.exists(socket) or in_use(path) != b"Ynot":
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         yield process

@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, NamedTuple
@@ -18,15 +16,14 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import choose_removals, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, bytes_of, create, observed
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
 MIB = 1 << 20
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = Path(os.environ.get("VDISK_SAMPLES") or ROOT.parent / "shared" / "samples") / "desktop17-expanding.hdd"
 
 
 class Entry(NamedTuple):
@@ -61,14 +58,8 @@ def with_snapshots(folder: str, **shape: object) -> TrialDisk:
 
 
 def desktop_sample(folder: str) -> TrialDisk:
-    if not SAMPLE.is_dir():
-        pytest.skip(f"no sample of Parallels Desktop at {SAMPLE}; VDISK_SAMPLES may name its folder")
     bundle = os.path.join(os.path.realpath(folder), "expanding.hdd")
-    os.makedirs(bundle)
-    for name in os.listdir(SAMPLE):
-        with gzip.open(SAMPLE / name) if name.endswith(".gz") else open(SAMPLE / name, "rb") as packed:
-            with open(os.path.join(bundle, name[: -len(".gz")] if name.endswith(".gz") else name), "wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)  # type: ignore[misc]
+    oracles.unpack_sample("desktop17-expanding.hdd", bundle)
     return TrialDisk(bundle, b"")
 
 
@@ -76,7 +67,7 @@ def made_by_ploop(folder: str) -> TrialDisk:
     oracles.require("ploop")
     bundle = os.path.join(os.path.realpath(folder), "ct.hdd")
     os.makedirs(bundle)
-    oracles.unpack(oracles.ploop("init", "-s", "12m", "-f", "ploop1", "-v", "1", "-t", "none", "root.hds", directory=bundle))
+    oracles.succeeded(oracles.ploop("init", "-s", "12m", "-f", "ploop1", "-v", "1", "-t", "none", "root.hds", directory=bundle))
     return TrialDisk(bundle, bytes(12 * MIB))
 
 
@@ -98,14 +89,16 @@ DISKS: Dict[str, Callable[[str], TrialDisk]] = {
 }
 
 
-@pytest.fixture(params=list(DISKS))
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> TrialDisk:
+@pytest.fixture(scope="module", params=list(DISKS))
+def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrialDisk:
     oracles.require("qemu-io")
-    return DISKS[request.param](str(tmp_path))
+    return DISKS[request.param](str(tmp_path_factory.mktemp("disk")))
 
 
 def test_looking_at_a_disk_leaves_it_as_it_is(disk: TrialDisk) -> None:
-    info = pytest.importorskip("ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info", reason="ansible-core is not installed", exc_type=ImportError)
+    info = pytest.importorskip(
+        "ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info", reason="ansible-core is not installed", exc_type=ImportError
+    )
     before = entries(os.path.dirname(disk.bundle))
     params = {"path": disk.bundle, "paths": None, "recurse": False, "allow_outside": False, "scan": "zeros", "checksum": "sha256"}
     result = info.describe_disks(SimpleNamespace(params=params, check_mode=False))

@@ -26,7 +26,7 @@ class PloopDisk(TrialDisk):
     fake_module = False
 
     def run(self, *arguments: str) -> None:
-        oracles.unpack(oracles.ploop(*arguments, directory=self.bundle, fake_module=self.fake_module))
+        oracles.succeeded(oracles.ploop(*arguments, directory=self.bundle, fake_module=self.fake_module))
 
     def snapshot(self, number: int) -> str:
         guid = guid_of(number)
@@ -210,7 +210,7 @@ def merged_by_us(disk: PloopDisk, tmp_path: Path, *removals: str, strategy: str)
 
 
 @pytest.mark.parametrize(("disk", "removals"), list(MERGED.items()), ids=list(MERGED), indirect=["disk"])
-def test_what_we_merge_ploop_accepts_with_the_same_views(disk: PloopDisk, removals: "tuple[int, ...]", tmp_path: Path) -> None:
+def test_what_we_merge_ploop_accepts_with_the_same_views(disk: PloopDisk, removals: tuple[int, ...], tmp_path: Path) -> None:
     merged_by_us(disk, tmp_path, *map(guid_of, removals), strategy="auto")
 
 

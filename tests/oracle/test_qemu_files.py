@@ -16,11 +16,11 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import METADATA, plan_compact
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
-from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, apply_plan, bytes_of, observed
+from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, apply_plan, bytes_of, is_zero, observed
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
 KIB, MIB = 1 << 10, 1 << 20
-SIZES = {"9.5M-odd": 10_000_000, "12M": 12 * MIB, "64M": 64 * MIB, "tiny": 70_000}
+SIZES = {"9.5M-odd": 10_000_000, "24M": 24 * MIB, "tiny": 70_000}
 
 
 def made_by_qemu(folder: Path, size: int, cluster: str, name: str = "old.hdd") -> str:
@@ -32,7 +32,15 @@ def made_by_qemu(folder: Path, size: int, cluster: str, name: str = "old.hdd") -
 def writes_for(size: int) -> List[str]:
     """Data, zeros over data, zeros in clusters of their own, and what ends within a cluster or with the disk."""
     end = -(-size // 512) * 512
-    wanted = [(0, 1000, 1), (end - 512, 512, 2), (MIB, 3 * MIB, 3), (2 * MIB, MIB, 0), (5 * MIB, 2 * MIB, 0), (7 * MIB + 4096, 70_000, 4), (4 * MIB, 64 * KIB, 5)]
+    wanted = [
+        (0, 1000, 1),
+        (end - 512, 512, 2),
+        (MIB, 3 * MIB, 3),
+        (2 * MIB, MIB, 0),
+        (5 * MIB, 2 * MIB, 0),
+        (7 * MIB + 4096, 70_000, 4),
+        (4 * MIB, 64 * KIB, 5),
+    ]
     return [f"write -P {byte} {start} {length}" for start, length, byte in wanted if start + length <= end]
 
 
@@ -42,7 +50,7 @@ def bytes_by_qemu(path: str, scratch: Path) -> bytes:
     return Path(raw).read_bytes()
 
 
-@pytest.fixture(params=["32K", "64K", "1M", "4M"])
+@pytest.fixture(params=["64K", "1M", "4M"])
 def cluster(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -76,7 +84,7 @@ def test_compaction_keeps_the_bytes_and_leaves_a_clean_image(disk: str, tmp_path
     assert plan.is_empty == (held == sum(length for _start, length in oracles.allocated_by_qemu(disk)))
     content = bytes_of(disk)
     step = observed(disk).descriptor.storages[0].cluster_sectors * 512
-    needed = [start for start in range(0, len(content), step) if any(content[start : start + step])]
+    needed = [start for start in range(0, len(content), step) if not is_zero(content[start : start + step])]
     found = [start for first, length in oracles.allocated_by_qemu(disk) for start in range(first, first + length, step)]
     assert found == needed
     assert plan_compact(PORT, observed(disk)).is_empty

@@ -22,8 +22,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import shape_of
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, choose_removals, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_name import snapshot_guid
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
@@ -31,6 +32,11 @@ from ansible_collections.vdisk.parallels.tests.support import oracles
 
 PORT = OsPort()
 MIB = 1 << 20
+
+
+def is_zero(content: bytes | bytearray) -> bool:
+    """Whether there is nothing but zeros."""
+    return content.count(0) == len(content)
 
 
 def apply_plan(plan: Plan) -> None:
@@ -53,7 +59,7 @@ def bytes_of(path: str, guid: Optional[str] = None) -> bytes:
         position = 0
         for extent in view.extents(0, view.size):
             assert extent.start == position
-            assert extent.kind != ZERO or not any(content[extent.start : extent.end])
+            assert extent.kind != ZERO or is_zero(content[extent.start : extent.end])
             position = extent.end
         assert position == view.size
         return bytes(content)
@@ -161,7 +167,7 @@ def sparse_file(path: str, content: bytes) -> None:
     with open(path, "wb") as stream:
         for start in range(0, len(content), 4096):
             part = content[start : start + 4096]
-            if any(part):
+            if not is_zero(part):
                 stream.seek(start)
                 stream.write(part)
         stream.truncate(len(content))

@@ -24,7 +24,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import choose_removals, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, guid_of

@@ -29,7 +29,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import Outcome, execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import EXPANDING, Shape
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, choose_removals, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take

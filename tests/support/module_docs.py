@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import runpy
 from typing import Any, Dict, List, Set
 from unittest import mock
 
@@ -34,22 +36,30 @@ def options(name: str) -> Dict[str, Dict[str, Any]]:
     """The documented options, those of fragments included; a module's own words go first."""
     documentation = parsed(name, "DOCUMENTATION")
     merged: Dict[str, Dict[str, Any]] = {}
-    for fragment in [documentation, *(_fragment(one) for one in documentation.get("extends_documentation_fragment", []))]:
+    for fragment in [documentation, *(fragment(one) for one in documentation.get("extends_documentation_fragment", []))]:
         for option, fields in fragment.get("options", {}).items():
             merged[option] = {**fields, **merged.get(option, {})}
     return merged
 
 
-def _fragment(name: str) -> Dict[str, Any]:
+def fragment(name: str) -> Dict[str, Any]:
     yaml = pytest.importorskip("yaml", reason="reading the documentation needs PyYAML")
     if name.startswith(OWN):
         file, _dot, variant = name[len(OWN) :].partition(".")
         module = importlib.import_module(f"ansible_collections.vdisk.parallels.plugins.doc_fragments.{file}")
+        text = getattr(module.ModuleDocFragment, variant.upper() or "DOCUMENTATION")
     else:
-        file, variant = name.rpartition(".")[2], ""
-        module = importlib.import_module(f"ansible.plugins.doc_fragments.{file}")
-    found: Dict[str, Any] = yaml.safe_load(getattr(module.ModuleDocFragment, variant.upper() or "DOCUMENTATION"))
+        text = _fragment_of_ansible(name.rpartition(".")[2])
+    found: Dict[str, Any] = yaml.safe_load(text)
     return found
+
+
+def _fragment_of_ansible(file: str) -> str:
+    """The file is run without its package: importing that would make this process a controller, where warnings of modules go to the screen."""
+    import ansible
+
+    text: str = runpy.run_path(os.path.join(os.path.dirname(ansible.__file__), "plugins", "doc_fragments", f"{file}.py"))["ModuleDocFragment"].DOCUMENTATION
+    return text
 
 
 def spec_of(name: str) -> Dict[str, Any]:

@@ -10,6 +10,7 @@ test that asks for it, with the name of the package to install.
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 import os
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree
@@ -32,13 +34,16 @@ MIB = 1 << 20
 _PACKAGES = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "qemu-nbd": "qemu-utils", "ploop": "ploop"}
 _LIBRARIES = {"pyphdi": "libphdi-python", "dissect.hypervisor.disk.hdd": "dissect.hypervisor"}
 _TIMEOUT = 120
+_MAP_PIECE = 1 << 39
+_ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = Path(os.environ.get("VDISK_SAMPLES") or _ROOT.parent / "shared" / "samples")
 # Without its kernel module ploop makes only v1 disks and cannot switch; it looks for the module under /sys, which only this process sees changed.
 _FAKE_MODULE = (
-    'mount --make-rprivate / && mount -t tmpfs tmpfs /sys/module && mkdir -p /sys/module/ploop/parameters '
+    "mount --make-rprivate / && mount -t tmpfs tmpfs /sys/module && mkdir -p /sys/module/ploop/parameters "
     '&& echo 1 > /sys/module/ploop/parameters/large_disk_support && exec "$@"'
 )
 
-COMPARISONS: "Counter[str]" = Counter()
+COMPARISONS: Counter[str] = Counter()
 
 
 def compared(oracle: str, number: int = 1) -> None:
@@ -71,9 +76,13 @@ def require_fake_module() -> None:
     require("ploop")
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         pytest.skip("ploop does this only for root (mount namespace with a fake module parameter)")
-    command = ["unshare", "-m", "bash", "-c", _FAKE_MODULE, "_", "true"]
-    if shutil.which("unshare") is None or subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=_TIMEOUT, check=False).returncode != 0:
+    if not _can_fake_module():
         pytest.skip("ploop does this only where mount namespaces are allowed (unshare -m, package util-linux)")
+
+
+@lru_cache(maxsize=None)
+def _can_fake_module() -> bool:
+    return shutil.which("unshare") is not None and run("unshare", "-m", "bash", "-c", _FAKE_MODULE, "_", "true").code == 0
 
 
 def _search_path() -> str:
@@ -222,9 +231,17 @@ class ChainOracle:
         return self._known[path]
 
 
-def allocated_by_qemu(path: str) -> List[Tuple[int, int]]:
-    """Offset and length of the parts of an expanding image that have a place in its file."""
-    return [(entry["start"], entry["length"]) for entry in json.loads(qemu_img("map", "--output=json", "-f", "parallels", path)) if "offset" in entry]
+def allocated_by_qemu(path: str, *, size: int = 0) -> List[Tuple[int, int]]:
+    """Offset and length of the parts of an expanding image that have a place in its file.
+
+    ``size``, that of the guest disk, is needed beyond 1 TiB: QEMU 7.2 fails an assertion there unless it is asked piece by piece.
+    """
+    found = []
+    for start in range(0, size or 1, _MAP_PIECE):
+        window = [f"--start-offset={start}", f"--max-length={min(_MAP_PIECE, size - start)}"] if size else []
+        answer = json.loads(qemu_img("map", "--output=json", "-f", "parallels", *window, path))
+        found += [(entry["start"], entry["length"]) for entry in answer if "offset" in entry]
+    return found
 
 
 def assert_qemu_finds_clean(paths: Iterable[str]) -> None:
@@ -291,11 +308,6 @@ def make_dense(paths: Iterable[str]) -> None:
     for path in paths:
         content = Path(path).read_bytes()
         Path(path).write_bytes(content)
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def assert_ploop_accepts(bundle: str) -> None:
@@ -318,13 +330,36 @@ def assert_ploop_accepts(bundle: str) -> None:
 
 
 def _skip_where_ploop_cannot_look(bundle: str) -> None:
-    if run("stat", "-f", "-c", "%T", bundle).output.strip() == "tmpfs":
+    if _file_system(bundle) == "tmpfs":
         pytest.skip("ploop cannot look for holes on a tmpfs; choose another place with --basetemp")
 
 
-def unpack(ended: Ended) -> None:
+@lru_cache(maxsize=None)
+def _file_system(path: str) -> str:
+    return run("stat", "-f", "-c", "%T", path).output.strip()
+
+
+def succeeded(ended: Ended) -> None:
     """Fail the test unless the program has succeeded."""
     assert ended.code == 0, f"rc {ended.code}\n{ended.output}"
+
+
+def require_sample(name: str) -> Path:
+    """A file or folder of the samples made by Parallels Desktop; skip the test when they are not there."""
+    path = SAMPLES / name
+    if not path.exists():
+        pytest.skip(f"no sample {name} of Parallels Desktop in {SAMPLES}; VDISK_SAMPLES may name their folder")
+    return path
+
+
+def unpack_sample(name: str, bundle: str) -> None:
+    """Copy the bundle ``name`` of the samples to ``bundle``, which must not exist, and unpack its images."""
+    source = require_sample(name)
+    os.makedirs(bundle)
+    for entry in sorted(os.listdir(source)):
+        packed = (source / entry).read_bytes()
+        content = gzip.decompress(packed) if entry.endswith(".gz") else packed
+        Path(bundle, entry[: -len(".gz")] if entry.endswith(".gz") else entry).write_bytes(content)
 
 
 def patterned_writes(ranges: Sequence[Tuple[int, int]], seed: int) -> List[Tuple[int, int, int]]:

@@ -25,7 +25,7 @@ from .._core.units import SECTOR
 from .._io.durable import read_file, replace_file
 from .._io.port import DIRECTORY, FILE, Port
 from .._io.real import OsPort
-from .._ops.convert import Wanted, plan_convert
+from .._ops.convert import CONTENT, Wanted, plan_convert
 from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, descriptor_of
 from .._ops.recover import clear_siblings
 from .._ops.report import absent_facts, disk_facts
@@ -53,7 +53,7 @@ def convert_disk(module: AnsibleModule) -> Result:
     result, outcome = run_plan(module, port, plan)
     report = outcome.reports["transfer"] if outcome is not None else None
     result.update(dest=dest, reason=plan.facts["reason"], virtual_size=plan.facts["virtual_size"])
-    result["verified"] = (wanted.verify or wanted.update == "content") if plan.is_empty else wanted.verify
+    result["verified"] = wanted.update == CONTENT if plan.is_empty else wanted.verify
     result["files"] = _files(module, port, plan, dest, report)
     result["dest_size"] = sum(file["size"] for file in result["files"])
     checksums = [file["checksum"] for file in result["files"]]

@@ -14,7 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import BadRequest
 from .._core.plan import Plan
-from .._ops.merge import choose_removals, plan_merge
+from .._ops.merge import plan_merge
+from .._ops.removals import choose_removals
 from .._ops.snapshot_name import wanted_guid
 from .disk import Disk, change_disk
 from .run import Result
@@ -29,8 +30,12 @@ def merge_layers(module: AnsibleModule) -> Result:
 
     def planner(disk: Disk) -> Plan:
         chosen = _chosen(disk, params["snapshots"], unknown)
-        kept_by_vm = () if params["force"] or disk.vm is None else tuple(disk.vm.snapshots)
-        removals = choose_removals(disk.state, max_layers=params["max_layers"], snapshots=chosen, kept_by_vm=kept_by_vm)
+        kept = () if disk.vm is None else tuple(disk.vm.snapshots)
+        if params["orphans"]:
+            chosen = tuple(guid for guid in chosen or disk.state.tree.shots if guid not in kept)
+        removals = choose_removals(
+            disk.state, max_layers=params["max_layers"], snapshots=chosen, kept_by_vm=() if params["force"] else kept, branches=params["branches"]
+        )
         return plan_merge(disk.port, disk.state, removals, strategy=params["strategy"], force=params["force"])
 
     result, plan, disk = change_disk(module, planner)

@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Callable, Dict, Mapping, Optional
+
 from ansible.module_utils.basic import AnsibleModule
 
+from .._bundle.tree import resolve
 from .._core import guid as guids
 from .._core.errors import BadRequest
 from .._core.plan import Plan
@@ -20,20 +23,58 @@ from .disk import Disk, change_disk
 from .run import Result
 
 
-def take_snapshot(module: AnsibleModule) -> Result:
-    """Make sure that the snapshot exists."""
-    wanted = module.params["name"] if module.params["guid"] is None else module.params["guid"]
-    if module.params["guid"] is not None and not guids.is_guid(wanted):
+def ensure_snapshot(module: AnsibleModule) -> Result:
+    """Take, delete or go back to a snapshot."""
+    params = module.params
+    wanted = params["name"] if params["guid"] is None else params["guid"]
+    if params["guid"] is not None and not guids.is_guid(wanted):
         raise BadRequest(f"guid: {wanted[:60]!r} is no GUID", hint="Use the option name for names.")
     if not wanted.strip():
         raise BadRequest("name: the name of a snapshot must not be empty", hint="Look at the variable that it comes from.")
 
     def planner(disk: Disk) -> Plan:
-        return plan_snapshot_take(disk.state, wanted_guid(disk.state, wanted, disk.snapshot_names), force=module.params["force"])
+        guid = wanted_guid(disk.state, wanted, disk.snapshot_names)
+        plan = _PLANNERS[params["state"]](module, disk, guid)
+        return plan.with_facts(snapshot=guid)
 
     result, plan, disk = change_disk(module, planner)
-    snapshot = next((one for one in result["disk"]["snapshots"] if one["guid"] == plan.facts["snapshot"]), None)
-    if snapshot is None:
-        snapshot = one_snapshot(plan.facts["after"], plan.facts["snapshot"], disk.vm)
-    result["snapshot"] = {**snapshot, "name": snapshot["name"] or module.params["name"]}
+    result["snapshot"] = _facts_of(disk, result["disk"], plan, params["name"])
+    if params["state"] == "absent":
+        result["freed"] = plan.bytes_freed
     return result
+
+
+def _take(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
+    return plan_snapshot_take(disk.state, guid, force=module.params["force"])
+
+
+def _revert(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
+    from .._ops.revert import plan_revert
+
+    if guid not in disk.state.tree.shots:
+        wanted = module.params["name"] if module.params["guid"] is None else module.params["guid"]
+        resolve(disk.state.tree, wanted, names=disk.snapshot_names, path=disk.state.location.directory)
+    return plan_revert(disk.state, guid, force=module.params["force"])
+
+
+def _delete(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
+    from .._ops.merge import plan_merge
+    from .._ops.removals import choose_deletion
+
+    kept = () if module.params["force"] or disk.vm is None else tuple(disk.vm.snapshots)
+    removals = choose_deletion(disk.state, guid, descendants=module.params["descendants"], kept_by_vm=kept)
+    return plan_merge(disk.port, disk.state, removals, force=module.params["force"])
+
+
+_PLANNERS: Dict[str, Callable[[AnsibleModule, Disk, str], Plan]] = {"present": _take, "reverted": _revert, "absent": _delete}
+
+
+def _facts_of(disk: Disk, after: Mapping[str, Any], plan: Plan, name: Optional[str]) -> Dict[str, Any]:
+    """The snapshot after the change, or as it was when it is gone, or just what it is called when it never was."""
+    guid = plan.facts["snapshot"]
+    found = next((one for one in after["snapshots"] if one["guid"] == guid), None)
+    if found is None and guid in disk.state.tree.shots:
+        found = one_snapshot(disk.state, guid, disk.vm)
+    if found is None:
+        found = {"guid": guid, "name": None, "parent": None, "children": [], "depth": None, "current": False, "vm_snapshot": False}
+    return {**found, "name": found["name"] or name}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from .._core import guid as guids
-from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, MissingImage, Unsupported
+from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, InUse, MissingImage, Unsupported
 from .._core.plan import Fingerprint, Identity
 from .._core.units import SECTOR
 from .._formats.detect import detect
@@ -40,7 +40,10 @@ _PREFIX = 512
 
 @dataclass(frozen=True)
 class ImageState:
-    """One image: the part of one layer that lies in one storage. ``size`` is what it holds of the guest disk, in bytes."""
+    """One image: the part of one layer that lies in one storage. ``size`` is what it holds of the guest disk, in bytes.
+
+    ``held_by`` tells who holds the file of an image that carries the in-use mark; of others it is not asked.
+    """
 
     storage: int
     guid: str
@@ -54,6 +57,7 @@ class ImageState:
     table: Optional[RunTable] = None
     extension: Optional[Extension] = None
     used_clusters: int = 0
+    held_by: Tuple[Holder, ...] = ()
 
     @property
     def is_dirty(self) -> bool:
@@ -143,8 +147,9 @@ def observe(port: Port, location: Location, *, allow_outside: bool = False) -> B
     tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
     images = _observe_images(port, location, descriptor, tree, allow_outside)
     paths = [image.path for image in images.values()]
-    named = {path.rsplit("/", 1)[-1] for path in paths} if location.kind == "bundle" else set()
-    warnings = tuple(_size_warnings(descriptor, tree, images))
+    # A link that the descriptor names is an image as much as the file that it leads to.
+    named = {path.rsplit("/", 1)[-1] for path in [*paths, *(image.file for image in images.values())]} if location.kind == "bundle" else set()
+    warnings = tuple(size_warnings(descriptor, tree, images))
     return BundleState(
         location,
         xml,
@@ -247,9 +252,9 @@ def _observe_image(port: Port, location: Location, number: int, storage: Storage
     image = open_hds(port, path)
     try:
         size = min(image.size, length)
-        return ImageState(
-            number, entry.guid, entry.file, path, outside, EXPANDING, stat, size, image.header, image.table, image.extension, image.table.clusters_used
-        )
+        held_by = port.holders(path) if image.header.is_dirty else ()
+        used = image.table.clusters_used
+        return ImageState(number, entry.guid, entry.file, path, outside, EXPANDING, stat, size, image.header, image.table, image.extension, used, held_by)
     finally:
         image.close()
 
@@ -270,7 +275,7 @@ def _refuse_foreign(prefix: bytes, path: str) -> None:
     raise Unsupported(f"An image is of the foreign format {kind}", path=path, offset=0, found=kind, expected="an expanding Parallels image")
 
 
-def _size_warnings(descriptor: Descriptor, tree: SnapshotTree, images: Mapping[Tuple[int, str], ImageState]) -> List[str]:
+def size_warnings(descriptor: Descriptor, tree: SnapshotTree, images: Mapping[Tuple[int, str], ImageState]) -> List[str]:
     """Differences that are no damage: after a grow or a switch the top may be shorter than the disk."""
     notes = []
     for number, storage in enumerate(descriptor.storages):
@@ -293,18 +298,29 @@ def refuse_encrypted(state: BundleState) -> None:
 
 
 def refuse_dirty(state: BundleState, *, force: bool, ours: Tuple[str, ...] = ()) -> None:
-    """Raise Dirty when an image carries the in-use mark, unless forced or when this very engine set it on the files in ``ours``."""
+    """Raise Dirty when an image carries the in-use mark, unless forced or when this very engine set it on the files in ``ours``.
+
+    Raises InUse instead when the one who set it is seen to hold the image.
+    """
     if force:
         return
-    for image in state.images.values():
-        if image.is_dirty and not image.outside and image.path not in ours:
-            raise Dirty(
-                "An image is marked as in use, but no process is seen to hold it: a virtual machine runs elsewhere, or its program died",
+    dirty = [image for image in state.images.values() if image.is_dirty and not image.outside and image.path not in ours]
+    # A mark whose owner is alive says more than one that was left behind.
+    for image in sorted(dirty, key=lambda image: not image.held_by):
+        for holder in image.held_by:
+            raise InUse(
+                f"{image.path} is held by {holder.owner}",
                 path=image.path,
-                offset=44,
-                found="Ynot",
-                hint="Stop the virtual machine and close the disk cleanly, or set force: true when you are sure that nobody uses it.",
+                found=f"{holder.kind}: {holder.owner}",
+                hint=f"Stop {holder.owner} or wait, then run again.",
             )
+        raise Dirty(
+            "An image is marked as in use, but no process is seen to hold it: a virtual machine runs elsewhere, or its program died",
+            path=image.path,
+            offset=44,
+            found="Ynot",
+            hint="Stop the virtual machine and close the disk cleanly, or set force: true when you are sure that nobody uses it.",
+        )
 
 
 def refuse_converting(state: BundleState) -> None:

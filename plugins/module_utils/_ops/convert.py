@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import List, Optional, Sequence, Tuple
 
-from .._bundle.bundle import BundleState, identity, observe, refuse_dirty
+from .._bundle.bundle import BundleState, identity, observe, refuse_dirty, refuse_encrypted
 from .._bundle.naming import marker_name, temporary_name
 from .._bundle.paths import is_inside, locate
 from .._core import guid as guids
@@ -106,6 +106,8 @@ def _odd_raw(port: Port, source: Source) -> List[str]:
 
 
 def _refuse_source(port: Port, source: Source, wanted: Wanted) -> None:
+    if source.state is not None:
+        refuse_encrypted(source.state)
     for path, _seen in source.fingerprint:
         for holder in port.holders(path):
             if holder.kind == "write":

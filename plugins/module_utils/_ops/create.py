@@ -48,7 +48,7 @@ def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> 
         "create",
         tuple(steps),
         fingerprint=((path, None),),
-        space=((directory, needed),),
+        space=((directory or "/", needed),),
         cleanup=Cleanup(remove=(temporary,)),
         facts={"descriptor": descriptor, "lengths": {file: size for file, (size, _reserve) in lengths.items()}, "shape": shape},
     )

@@ -109,15 +109,26 @@ def _clean_up(port: Port, plan: Plan, recover: Optional[Callable[[str], None]]) 
 
 def remove_tree(port: Port, path: str) -> None:
     """Remove a file, or a directory with all that is in it. Links are removed, never followed."""
-    stat = port.lstat(path)
-    if stat is None:
+    top = port.lstat(path)
+    if top is None:
         return
-    if stat.kind != DIRECTORY:
-        port.remove(path)
-        return
-    for name in port.list_directory(path):
-        remove_tree(port, f"{path}/{name}")
-    port.remove_directory(path)
+    # No recursion: somebody may have nested directories deeper than the stack allows.
+    pending = [path]
+    while pending:
+        here = pending.pop()
+        stat = port.lstat(here)
+        if stat is None:
+            continue
+        if stat.kind != DIRECTORY:
+            port.remove(here)
+            continue
+        if stat.device != top.device:
+            raise InUse("Another file system is mounted in a directory that is to be removed", path=here, hint="Unmount it and run again.")
+        names = port.list_directory(here)
+        if names:
+            pending += [here, *(f"{here}/{name}" for name in names)]
+        else:
+            port.remove_directory(here)
 
 
 class _Run:
@@ -228,13 +239,26 @@ class _Run:
         directory = step.new.rsplit("/", 1)[0] or "/"
         if step.displaced is None:
             self._rename_onto_nothing_or_file(step)
-        elif self._port.exchange(step.old, step.new):
-            self._port.rename(step.old, step.displaced)
         else:
-            self._port.rename(step.new, step.displaced)
-            self._port.sync_directory(directory)
-            self._port.rename(step.old, step.new)
+            self._replace(step.old, step.new, step.displaced, directory)
         self._port.sync_directory(directory)
+
+    def _replace(self, old: str, new: str, displaced: str, directory: str) -> None:
+        """Two renames; when the second one fails the first is taken back, so that what was at ``new`` is there again."""
+        if self._port.exchange(old, new):
+            try:
+                self._port.rename(old, displaced)
+            except BaseException:
+                self._port.exchange(old, new)
+                raise
+            return
+        self._port.rename(new, displaced)
+        try:
+            self._port.sync_directory(directory)
+            self._port.rename(old, new)
+        except BaseException:
+            self._port.rename(displaced, new)
+            raise
 
     def _rename_onto_nothing_or_file(self, step: Rename) -> None:
         there = self._port.lstat(step.new)

@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Iterator, List, Sequence, Tuple
 
 from .._bundle.bundle import ImageState
 from .._core.plan import Step, Sync, WriteBytes
 from .._formats.hds_bat import pack_entries
-from .._formats.hds_header import CLOSED, CLOSED_WITH_EXTENSION, EXTENSION_OFFSET, FLAG_EMPTY, FLAGS_OFFSET, IN_USE, IN_USE_OFFSET, HdsHeader
+from .._formats.hds_header import CLOSED, CLOSED_WITH_EXTENSION, EXTENSION_OFFSET, FLAG_EMPTY, FLAGS_OFFSET, IN_USE, IN_USE_OFFSET, HdsHeader, pack_header
 
 TABLE_OFFSET = 64
 _ENTRY_BYTES = 4
@@ -57,3 +58,13 @@ def writes_entries(path: str, header: HdsHeader, entries: Sequence[Tuple[int, in
         run.append(offset)
     if run:
         yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, run))
+
+
+def grows_table(path: str, header: HdsHeader, grown: HdsHeader) -> Iterator[Step]:
+    """Let an image in use hold more of the guest disk: the new part of its table is zero on the medium before the header counts it."""
+    room = grown.table_end - header.table_end
+    if room:
+        yield WriteBytes(path, header.table_end, bytes(room))
+        yield Sync(files=(path,))
+    yield WriteBytes(path, 0, pack_header(replace(grown, in_use=IN_USE)))
+    yield Sync(files=(path,))

@@ -17,23 +17,37 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from .._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
+from .._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted, size_warnings
 from .._bundle.chain import open_stack
 from .._bundle.descriptor import Descriptor
 from .._bundle.naming import image_name
 from .._bundle.tree import build_tree
 from .._core import guid as guids
-from .._core.errors import HasSnapshots, Unsupported
+from .._core.errors import Damaged, Unsupported
 from .._core.extents import Extent
 from .._core.plan import Cleanup, CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
 from .._core.units import SECTOR
 from .._formats.hds_extension import may_keep
-from .._formats.hds_header import new_header, pack_header
+from .._formats.hds_header import HdsHeader, new_header, pack_header
 from .._io.journal import APPLY, PREPARE, ImageBefore, Journal
 from .._io.port import Port
-from .image_steps import closes_images, marks_in_use, writes_entries
+from .image_steps import closes_images, grows_table, marks_in_use, writes_entries
 from .journal_steps import ends_journal, replaces_descriptor, writes_journal
-from .merge_group import Group, Placement, Slots, common_cluster_bytes, cost, free_slots, may_receive, place_in_expanding, place_in_plain, winners
+from .merge_group import (
+    Group,
+    Placement,
+    Slots,
+    common_cluster_bytes,
+    cost,
+    free_slots,
+    grown_header,
+    may_receive,
+    place_in_expanding,
+    place_in_plain,
+    refuse_ragged,
+    winners,
+)
+from .removals import groups_of
 
 AUTO = "auto"
 IN_PLACE = "in_place"
@@ -42,12 +56,16 @@ COPY = "copy"
 
 @dataclass(frozen=True)
 class MergedImage:
-    """How one group becomes one image in one storage: the receiver's file, or a new file like the receiver."""
+    """How one group becomes one image in one storage: the receiver's file, or a new file like the receiver.
+
+    ``grown`` is the header that a receiver gets which was shorter than the layer it becomes.
+    """
 
     group: Group
     receiver: ImageState
     is_new: bool
     placement: Placement
+    grown: Optional[HdsHeader] = None
 
     @property
     def moved(self) -> int:
@@ -67,45 +85,7 @@ class MergedImage:
     @property
     def changes_file(self) -> bool:
         """Whether the receiver's file is written at all."""
-        return self.is_new or bool(self.moved or self.placement.entries or self.growth)
-
-
-def choose_removals(state: BundleState, *, max_layers: int, snapshots: Optional[Sequence[str]] = None, kept_by_vm: Sequence[str] = ()) -> Tuple[str, ...]:
-    """The snapshots of the current chain that must go, oldest first, so that at most ``max_layers`` layers remain.
-
-    ``snapshots`` limits the choice; ``kept_by_vm`` are snapshots that may not go. Raises HasSnapshots when one of those
-    chosen is where branches part, or is kept by the virtual machine.
-    """
-    chain = state.tree.chain(state.tree.top)
-    candidates = [guid for guid in reversed(chain[1:]) if snapshots is None or guid in snapshots]
-    removals = tuple(candidates[: max(0, len(chain) - max_layers)])
-    for guid in removals:
-        if len(state.tree.children(guid)) > 1:
-            raise HasSnapshots(
-                f"Several branches start at snapshot {guid}; merging it would change them",
-                path=state.location.directory,
-                found=list(state.tree.children(guid)),
-                hint="Name the snapshots to merge in the option snapshots, or raise max_layers.",
-            )
-        if guid in kept_by_vm:
-            raise HasSnapshots(
-                f"Snapshot {guid} belongs to a snapshot of the virtual machine",
-                path=state.location.directory,
-                hint="Delete it in the virtual machine's own snapshots, name others in the option snapshots, or set force: true.",
-            )
-    return removals
-
-
-def groups_of(state: BundleState, removals: Sequence[str]) -> List[Tuple[str, ...]]:
-    """The layers that become one: for each run of removed snapshots the survivor above it, then the run, topmost first."""
-    gone = set(removals)
-    groups: List[List[str]] = []
-    for guid in state.tree.chain(state.tree.top):
-        if guid in gone:
-            groups[-1].append(guid)
-        else:
-            groups.append([guid])
-    return [tuple(group) for group in groups if len(group) > 1]
+        return self.is_new or bool(self.moved or self.placement.entries or self.growth or self.grown)
 
 
 def plan_merge(
@@ -128,15 +108,13 @@ def plan_merge(
     refuse_encrypted(state)
     refuse_converting(state)
     refuse_dirty(state, force=force, ours=ours)
-    merged = [
-        _plan_group(port, state, storage, guids_of_group, strategy, receivers)
-        for guids_of_group in groups_of(state, removals)
-        for storage in range(len(state.descriptor.storages))
-    ]
+    groups = groups_of(state.tree, removals)
+    merged = [_plan_group(port, state, storage, groups, group, strategy, receivers) for group in groups for storage in range(len(state.descriptor.storages))]
     target = _target(state, removals, merged)
-    discarded = _discarded(merged)
+    discarded = _discarded(state, removals, merged)
     steps = _steps(state, removals, merged, target, discarded)
     growth = sum(image.growth for image in merged)
+    needed = growth + sum(image.placement.filled for image in merged)
     directory = state.location.directory
     own = tuple(image.path for image in state.images.values() if not image.outside)
     return Plan(
@@ -145,17 +123,25 @@ def plan_merge(
         state.fingerprint,
         lock_directories=(directory,),
         lock_files=own,
-        space=((directory, growth + 2 * len(state.xml)),),
+        space=((directory, needed + 2 * len(state.xml)),),
         bytes_read=sum(image.read for image in merged),
         bytes_written=sum(image.moved for image in merged),
-        bytes_freed=sum(image.stat.allocated for image in discarded) - growth,
+        bytes_freed=sum(image.stat.allocated for image in discarded) - needed,
         cleanup=Cleanup(disk=directory),
         warnings=tuple(_warnings(merged)),
         facts={"merged": tuple(removals), "after": _after(state, target, merged)},
     )
 
 
-def _plan_group(port: Port, state: BundleState, storage: int, layers: Tuple[str, ...], strategy: str, receivers: Optional[Mapping[str, str]]) -> MergedImage:
+def _plan_group(
+    port: Port,
+    state: BundleState,
+    storage: int,
+    groups: Sequence[Tuple[str, ...]],
+    layers: Tuple[str, ...],
+    strategy: str,
+    receivers: Optional[Mapping[str, str]],
+) -> MergedImage:
     survivor = layers[0]
     chain = state.chain(survivor, storage)
     part = state.descriptor.storages[storage]
@@ -163,32 +149,39 @@ def _plan_group(port: Port, state: BundleState, storage: int, layers: Tuple[str,
     try:
         group = Group(storage, survivor, chain[: len(layers)], stack)
         extents = winners(group)
+        shared = [guid for guid in layers if sum(guid in other for other in groups) > 1]
         forced = (receivers or {}).get(f"{storage}/{survivor}")
-        index = _choose_receiver(state, group, extents, strategy, forced)
+        index = _choose_receiver(state, group, extents, shared, strategy, forced)
         if index is None:
             return _into_new_file(state, group, extents)
         image = group.images[index]
         if image.header is None:
             return MergedImage(group, image, False, place_in_plain(group, extents, index))
         step = common_cluster_bytes(group.images)
+        refuse_ragged(group, step)
         placement = place_in_expanding(group, extents, index, cluster_bytes=step, slots=free_slots(image, image.header), version=image.header.version)
         if not placement.fresh and not placement.overwrites and not placement.entries:
             placement = placement._replace(size_after=image.stat.size)
-        return MergedImage(group, image, False, placement)
+        return MergedImage(group, image, False, placement, grown_header(image.header, group.images[0].size))
     finally:
         stack.close()
 
 
-def _choose_receiver(state: BundleState, group: Group, extents: Sequence[Extent], strategy: str, forced: Optional[str]) -> Optional[int]:
-    """Index of the layer that takes the rest in, or None for a new file. Equal prices go to the lowest layer, whose file is the longest-lived."""
-    if forced is not None:
-        return next((index for index, image in enumerate(group.images) if image.file == forced), None)
+def _choose_receiver(state: BundleState, group: Group, extents: Sequence[Extent], shared: Sequence[str], strategy: str, forced: Optional[str]) -> Optional[int]:
+    """Index of the layer that takes the rest in, or None for a new file.
+
+    A layer in ``shared`` serves other branches, too, and stays as it is. Equal prices go to the lowest layer, whose file is the longest-lived.
+    """
     if strategy == COPY:
         return None
-    allowed = [index for index, image in enumerate(group.images) if may_receive(image, group.images[0])]
+    allowed = [index for index, image in enumerate(group.images) if image.guid not in shared and may_receive(image, group.images[0])]
+    if forced is not None:
+        allowed = [index for index in allowed if group.images[index].file == forced]
+        if not allowed:
+            raise Damaged("The file that an interrupted merge was changing cannot take the layers in", path=state.journal_path, found=str(forced)[:255])
     if not allowed and strategy == IN_PLACE:
         raise Unsupported("No layer of the disk may be changed in place", path=state.location.directory, hint="Use strategy: copy.")
-    return min(allowed, key=lambda index: (cost(extents, index), -index)) if allowed else None
+    return min(allowed, key=lambda index: (cost(group, extents, index), -index)) if allowed else None
 
 
 def _into_new_file(state: BundleState, group: Group, extents: Sequence[Extent]) -> MergedImage:
@@ -199,6 +192,7 @@ def _into_new_file(state: BundleState, group: Group, extents: Sequence[Extent]) 
             "A plain layer cannot be merged into a new file", path=survivor.path, hint="Use strategy: in_place, or convert the disk with hdd_convert."
         )
     step = common_cluster_bytes(group.images)
+    refuse_ragged(group, step)
     version = max(image.header.version for image in group.images if image.header is not None)
     header = new_header(size_bytes=survivor.size, cluster_bytes=step, version=version)
     placement = place_in_expanding(group, extents, None, cluster_bytes=step, slots=Slots((), header.data_start), version=version)
@@ -234,9 +228,11 @@ def _target(state: BundleState, removals: Sequence[str], merged: Sequence[Merged
     return replace(state.descriptor, storages=tuple(storages), shots=tuple(shots))
 
 
-def _discarded(merged: Sequence[MergedImage]) -> List[ImageState]:
+def _discarded(state: BundleState, removals: Sequence[str], merged: Sequence[MergedImage]) -> List[ImageState]:
     """Images that nobody names afterwards and that lie in the bundle."""
-    return [image for one in merged for image in one.group.images if image.path != one.receiver.path and not image.outside]
+    used = {one.receiver.path for one in merged}
+    touched = {*removals, *(one.group.survivor for one in merged)}
+    return [image for (_storage, guid), image in state.images.items() if guid in touched and image.path not in used and not image.outside]
 
 
 def _steps(state: BundleState, removals: Sequence[str], merged: Sequence[MergedImage], target: Descriptor, discarded: Sequence[ImageState]) -> Iterator[Step]:
@@ -284,6 +280,8 @@ def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
     for one in in_place:
         if one.receiver.header is None and one.growth:
             yield Resize(one.receiver.path, one.placement.size_after)
+        if one.receiver.header is not None and one.grown is not None:
+            yield from grows_table(one.receiver.path, one.receiver.header, one.grown)
         if one.placement.overwrites:
             yield CopyRanges(one.receiver.path, one.placement.overwrites)
         if one.receiver.header is not None:
@@ -296,10 +294,11 @@ def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
 
 def _warnings(merged: Sequence[MergedImage]) -> Iterator[str]:
     for one in merged:
-        extension = one.receiver.extension
-        if one.changes_file and extension is not None:
-            what = "the dirty bitmaps of backup software" if may_keep(extension) else "a format extension"
-            yield f"{one.receiver.path}: {what} are no longer true after the merge and are dropped; the next backup will be a full one."
+        for image in one.group.images:
+            stays = image.outside or (image.path == one.receiver.path and not one.changes_file)
+            if image.extension is not None and not stays:
+                what = "the dirty bitmaps of backup software" if may_keep(image.extension) else "the contents of a format extension"
+                yield f"{image.path}: {what} are no longer true after the merge and are dropped; the next backup will be a full one."
 
 
 def _after(state: BundleState, target: Descriptor, merged: Sequence[MergedImage]) -> BundleState:
@@ -309,14 +308,18 @@ def _after(state: BundleState, target: Descriptor, merged: Sequence[MergedImage]
     for one in merged:
         images[(one.group.storage, one.group.survivor)] = _receiver_after(one)
     tree = build_tree(target.shots, declared_top=target.declared_top, path=state.location.descriptor)
-    return replace(state, descriptor=target, tree=tree, images=images)
+    return replace(state, descriptor=target, tree=tree, images=images, warnings=tuple(size_warnings(target, tree, images)))
 
 
 def _receiver_after(one: MergedImage) -> ImageState:
     image = replace(one.receiver, guid=one.group.survivor)
-    if not one.changes_file or image.header is None:
+    if one.changes_file:
+        image = replace(image, stat=replace(image.stat, size=one.placement.size_after, allocated=-1))
+    if image.header is None:
+        return replace(image, size=min(image.stat.size // SECTOR * SECTOR, one.group.stack.size))
+    header = one.grown or image.header
+    image = replace(image, size=min(header.size_bytes, one.group.stack.size))
+    if not one.changes_file:
         return image
     clusters = (0 if one.is_new else image.used_clusters) + len(one.placement.entries)
-    header = replace(image.header, in_use=0, flags=0, ext_off=0)
-    stat = replace(image.stat, size=one.placement.size_after, allocated=-1)
-    return replace(image, header=header, stat=stat, used_clusters=clusters, table=None, extension=None)
+    return replace(image, header=replace(header, in_use=0, flags=0, ext_off=0), used_clusters=clusters, table=None, extension=None)

@@ -19,16 +19,16 @@ are overwritten; in every view that survives they are hidden by the winner until
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .._bundle.bundle import EXPANDING, PLAIN, ImageState
+from .._bundle.bundle import ImageState
 from .._bundle.chain import LayerStack, layer_extents
 from .._core.errors import Unsupported
 from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, fold
 from .._core.plan import Move
 from .._core.units import SECTOR, ceil_div
-from .._formats.hds_header import HdsHeader
+from .._formats.hds_header import HdsHeader, max_size_bytes, new_header
 
 CLEAR = "clear"
 """Zeros over layers that read as zeros, too: to be written only where the receiver holds something."""
@@ -50,12 +50,16 @@ class Group:
 
 
 class Placement(NamedTuple):
-    """What a receiver takes in. ``entries`` are pairs of cluster index and new file offset, ascending."""
+    """What a receiver takes in. ``entries`` are pairs of cluster index and new file offset, ascending.
+
+    ``filled`` are the bytes of ``overwrites`` that go into holes of the file and so need room although it does not grow.
+    """
 
     fresh: Tuple[Move, ...]
     overwrites: Tuple[Move, ...]
     entries: Tuple[Tuple[int, int], ...]
     size_after: int
+    filled: int = 0
 
 
 class Slots(NamedTuple):
@@ -92,9 +96,29 @@ def _judge_zeros(merged: Iterable[Extent], below: Iterator[Extent]) -> Iterator[
             position = end
 
 
-def cost(extents: Sequence[Extent], receiver: Optional[int]) -> int:
-    """Bytes to be written when layer ``receiver`` (None: a new file) takes the rest in."""
-    return sum(extent.length for extent in extents if extent.kind in (DATA, ZERO) and extent.layer != receiver)
+def cost(group: Group, extents: Sequence[Extent], receiver: int) -> int:
+    """Bytes to be written when layer ``receiver`` takes the rest in: data, and zeros where it holds data that has lost."""
+    return sum(extent.length if extent.kind == DATA else _held_bytes(group, receiver, extent) for extent in _foreign(group, extents, receiver))
+
+
+def _foreign(group: Group, extents: Iterable[Extent], receiver: Optional[int]) -> Iterator[Extent]:
+    """What the receiver does not have yet. The zeros behind its end are among it, because it may grow."""
+    for extent in extents:
+        if extent.kind == ABSENT:
+            continue
+        start = extent.start if receiver is None or extent.layer != receiver else max(extent.start, group.images[receiver].size)
+        if start < extent.end:
+            yield Extent(start, extent.end - start, extent.kind, extent.layer)
+
+
+def _held(group: Group, receiver: int, extent: Extent) -> Iterator[Extent]:
+    """The parts of the range of ``extent`` for which the receiver stores data."""
+    inside = min(extent.end, group.images[receiver].size) - extent.start
+    return (part for part in group.stack.layers[receiver].extents(extent.start, max(0, inside)) if part.kind == DATA) if inside > 0 else iter(())
+
+
+def _held_bytes(group: Group, receiver: int, extent: Extent) -> int:
+    return sum(part.length for part in _held(group, receiver, extent))
 
 
 def common_cluster_bytes(images: Sequence[ImageState]) -> int:
@@ -105,6 +129,21 @@ def common_cluster_bytes(images: Sequence[ImageState]) -> int:
             "Layers with different cluster sizes cannot be merged", path=images[0].path, found=sorted(sizes), hint="Export the disk with hdd_convert instead."
         )
     return sizes.pop()
+
+
+def refuse_ragged(group: Group, step: int) -> None:
+    """Raise Unsupported when a layer ends inside a cluster that the layers below the group may fill.
+
+    Such a cluster is neither absent nor held as a whole, and no table can say that.
+    """
+    for image in group.images:
+        if len(group.stack.layers) > len(group.images) and image.size < group.stack.size and image.size % step:
+            raise Unsupported(
+                "A layer ends within a cluster before the end of the disk and cannot be merged on its own",
+                path=image.path,
+                found=image.size,
+                hint="Merge it together with all layers below it, or export the disk with hdd_convert.",
+            )
 
 
 def free_slots(image: ImageState, header: HdsHeader) -> Slots:
@@ -118,24 +157,27 @@ def free_slots(image: ImageState, header: HdsHeader) -> Slots:
 def place_in_plain(group: Group, extents: Sequence[Extent], receiver: int) -> Placement:
     """The plain root takes everything in, at its own guest offsets."""
     overwrites: List[Move] = []
-    for extent in extents:
-        if extent.kind != ABSENT and extent.layer != receiver:
-            overwrites += _moves(group, extent, extent.start)
+    filled = 0
+    for extent in _foreign(group, extents, receiver):
+        overwrites += _overwrites(group, receiver, extent, extent.start)
+        filled += _filled(group, receiver, extent)
     size = max(group.images[receiver].stat.size, group.images[0].size)
-    return Placement((), tuple(overwrites), (), size)
+    return Placement((), tuple(overwrites), (), size, filled)
 
 
 def place_in_expanding(group: Group, extents: Sequence[Extent], receiver: Optional[int], *, cluster_bytes: int, slots: Slots, version: int) -> Placement:
     """An expanding image (None: a new, empty one) takes in what it lacks."""
     gaps: List[Extent] = []
     overwrites: List[Move] = []
-    for extent in extents:
-        if extent.kind == ABSENT or extent.layer == receiver:
-            continue
+    filled = 0
+    for extent in _foreign(group, extents, receiver):
         position = extent.start
         for start, length, offset in _mapped(group, extent, receiver):
             gaps += _gap(extent, position, start)
-            overwrites += _moves(group, Extent(start, length, extent.kind, extent.layer), offset)
+            taken = Extent(start, length, extent.kind, extent.layer)
+            if receiver is not None:
+                overwrites += _overwrites(group, receiver, taken, offset)
+                filled += _filled(group, receiver, taken)
             position = start + length
         gaps += _gap(extent, position, extent.end)
     fresh, entries, end = _allocate(group, gaps, cluster_bytes, slots)
@@ -143,7 +185,7 @@ def place_in_expanding(group: Group, extents: Sequence[Extent], receiver: Option
         raise Unsupported(
             "The image would become too long for format version 1", path=group.images[0].path, found=end, expected=f"at most {_V1_FILE_LIMIT} bytes"
         )
-    return Placement(tuple(fresh), tuple(overwrites), tuple(entries), end)
+    return Placement(tuple(fresh), tuple(overwrites), tuple(entries), end, filled)
 
 
 def _mapped(group: Group, extent: Extent, receiver: Optional[int]) -> Iterator[Tuple[int, int, int]]:
@@ -157,6 +199,17 @@ def _gap(extent: Extent, start: int, end: int) -> List[Extent]:
     if end <= start or extent.kind == CLEAR:
         return []
     return [Extent(start, end - start, extent.kind, extent.layer)]
+
+
+def _overwrites(group: Group, receiver: int, extent: Extent, target: int) -> List[Move]:
+    """Moves that put ``extent`` over what the receiver holds at file offset ``target``; its holes are zeros already."""
+    if extent.kind == DATA:
+        return _moves(group, extent, target)
+    return [Move(None, 0, target + part.start - extent.start, part.length) for part in _held(group, receiver, extent)]
+
+
+def _filled(group: Group, receiver: int, extent: Extent) -> int:
+    return extent.length - _held_bytes(group, receiver, extent) if extent.kind == DATA else 0
 
 
 def _moves(group: Group, extent: Extent, target: int) -> List[Move]:
@@ -235,9 +288,23 @@ class _Room:
 
 
 def may_receive(image: ImageState, survivor: ImageState) -> bool:
-    """Whether an image can become the merged one: our own to change, and large enough or able to grow."""
+    """Whether an image can become the merged one: our own to change, and large enough or able to grow where it lies."""
     if image.outside:
         return False
-    if image.kind == PLAIN:
+    if image.header is None:
         return True
-    return image.kind == EXPANDING and image.header is not None and image.header.size_bytes >= survivor.size
+    return image.header.size_bytes >= survivor.size or grown_header(image.header, survivor.size) is not None
+
+
+def grown_header(header: HdsHeader, size: int) -> Optional[HdsHeader]:
+    """The header of the same image made to hold ``size`` guest bytes; None when it does already, or when it cannot.
+
+    Its table must have room to grow, and its last cluster must be whole: what lies behind the end of the disk is not known to be zero.
+    """
+    if header.size_bytes >= size or header.size_bytes % header.cluster_bytes:
+        return None
+    if size > max_size_bytes(header.version, header.cluster_bytes):
+        return None
+    wanted = new_header(size_bytes=size, cluster_bytes=header.cluster_bytes, version=header.version)
+    grown = replace(header, size_sectors=wanted.size_sectors, bat_entries=max(header.bat_entries, wanted.bat_entries), cylinders=wanted.cylinders)
+    return grown if header.data_off and grown.table_end <= header.data_start else None

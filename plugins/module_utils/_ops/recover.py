@@ -27,6 +27,7 @@ from .._io.port import DIRECTORY, Port
 from .executor import execute, remove_tree
 
 _DISPLACED = "old-"
+_U32 = range(1 << 32)
 
 
 def needs_recovery(state: BundleState) -> bool:
@@ -76,20 +77,31 @@ def take_back(port: Port, directory: str) -> None:
 
 
 def _is_merged(state: BundleState, journal: Journal) -> bool:
+    return not any(guid in state.tree.shots for guid in _removals(state, journal))
+
+
+def _removals(state: BundleState, journal: Journal) -> List[str]:
+    """The snapshots that a merge was removing, as far as a journal may be believed. Raises Damaged."""
     removals = (journal.request or {}).get("removals", [])
-    return not any(guid in state.tree.shots for guid in removals)
+    if not isinstance(removals, list) or not all(isinstance(guid, str) and guid != state.tree.top for guid in removals):
+        raise _misfit(state)
+    return removals
+
+
+def _misfit(state: BundleState) -> Damaged:
+    return Damaged("The journal of an interrupted merge does not fit the disk", path=state.journal_path, hint="Look at the disk with hdd_info.")
 
 
 def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
     # Loaded only when there is a merge to end.
     from .merge import plan_merge
 
-    request = journal.request or {}
-    removals, receivers = request.get("removals", []), request.get("receivers", {})
-    if not isinstance(removals, list) or not isinstance(receivers, dict) or not all(guid in state.tree.shots for guid in removals):
-        raise Damaged("The journal of an interrupted merge does not fit the disk", path=state.journal_path, hint="Look at the disk with hdd_info.")
+    removals, receivers = _removals(state, journal), (journal.request or {}).get("receivers", {})
+    if not isinstance(receivers, dict) or not all(guid in state.tree.shots for guid in removals):
+        raise _misfit(state)
     directory = state.location.directory
-    ours = tuple(f"{directory}/{image.name}" for image in journal.images)
+    marked = {before.name for before in journal.images}
+    ours = tuple(image.path for image in state.images.values() if image.path.rsplit("/", 1)[-1] in marked)
     plan = plan_merge(port, state, removals, receivers=receivers, ours=ours)
     half_made = tuple(f"{directory}/{name}" for name in journal.created if name in state.others and _may_remove(name))
     clears = (Remove(half_made, directory),) if half_made else ()
@@ -106,7 +118,7 @@ def _steps(state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
             yield from _restores(image, before, cut=journal.phase != APPLY)
         if restored:
             yield Sync(files=tuple(image.path for image, _before in restored))
-        removed += [f"{directory}/{name}" for name in journal.created + journal.discarded if name not in by_name and _may_remove(name)]
+        removed += [f"{directory}/{name}" for name in journal.created + journal.discarded if name in state.others and _may_remove(name)]
     if removed:
         yield Remove(tuple(removed), directory)
     if journal is not None:
@@ -120,7 +132,7 @@ def _restores(image: ImageState, before: ImageBefore, *, cut: bool) -> Iterator[
     if cut and image.table is not None and image.table.data_end <= before.size < image.stat.size:
         yield Resize(image.path, before.size)
     if image.is_dirty:
-        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", before.in_use if cut else CLOSED))
+        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", before.in_use if cut and before.in_use in _U32 else CLOSED))
 
 
 def _may_remove(name: str) -> bool:

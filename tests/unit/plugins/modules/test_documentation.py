@@ -27,7 +27,7 @@ def test_every_option_is_documented_and_no_other(name):
     arguments = module_docs.spec_of(name)
     taken = set(arguments["argument_spec"])
     if arguments.get("add_file_common_args"):
-        taken |= set(module_docs._fragment("ansible.builtin.files")["options"])
+        taken |= set(module_docs.fragment("ansible.builtin.files")["options"])
     assert set(module_docs.options(name)) == taken
 
 
