@@ -14,7 +14,7 @@ import hashlib
 import os
 import struct
 import sys
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 TOP = "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
 

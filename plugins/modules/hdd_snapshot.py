@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: hdd_snapshot
 short_description: Take, delete and go back to snapshots of Parallels virtual disks
 description:
-  - Makes sure that a disk has a snapshot, has it no more, or goes on from it. Taking one freezes the current layer where it lies and puts a new, empty layer on top of it;
-    no guest data is copied, and frozen files keep their names because linked clones may refer to them.
+  - Makes sure that a disk has a snapshot, has it no more, or goes on from it. Taking one freezes the current layer where it lies and
+    puts a new, empty layer on top of it; no guest data is copied, and frozen files keep their names because linked clones may refer to them.
   - A name stands for a GUID that depends on the disk's UID and the name alone. That is why the same task may run again and again
     without any state being kept, and why the name itself is stored nowhere.
   - Every storage of a split disk is frozen in the same step. The commit is the rename of the descriptor; a run that is cut off before

@@ -15,7 +15,7 @@ Everything takes a port, so the same test runs on the host's files and in memory
 from __future__ import annotations
 
 import struct
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 from dataclasses import replace
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 

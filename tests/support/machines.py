@@ -32,13 +32,17 @@ _SNAPSHOT = """    <SavedStateItem guid="{guid}" state="poweroff"><Name>{name}</
 """
 
 
-def make_machine(directory: str, *, name: str = "Mac", disk: str = "mac.hdd", size_mib: int = 1, snapshots: Mapping[str, str] = {}) -> None:  # noqa: B006
+def make_machine(directory: str, *, name: str = "Mac", disk: str = "mac.hdd", size_mib: int = 1, snapshots: Mapping[str, str] = {}) -> None:
     """Create ``directory`` if need be, with ``config.pvs`` and, when there are ``snapshots`` (name by GUID), ``Snapshots.xml``."""
     os.makedirs(directory, exist_ok=True)
     _put(directory, "config.pvs", _CONFIG.format(uuid=UUID, name=escape(name), disk=escape(disk), size_mib=size_mib))
     if snapshots:
         items = "".join(_SNAPSHOT.format(guid=guid, name=escape(text)) for guid, text in snapshots.items())
-        _put(directory, "Snapshots.xml", f'<?xml version="1.0"?>\n<ParallelsSavedStates>\n  <SavedStateItem guid="">\n{items}  </SavedStateItem>\n</ParallelsSavedStates>\n')
+        _put(
+            directory,
+            "Snapshots.xml",
+            f'<?xml version="1.0"?>\n<ParallelsSavedStates>\n  <SavedStateItem guid="">\n{items}  </SavedStateItem>\n</ParallelsSavedStates>\n',
+        )
 
 
 def _put(directory: str, name: str, text: str) -> None:

@@ -36,13 +36,14 @@ def options(name: str) -> Dict[str, Dict[str, Any]]:
     """The documented options, those of fragments included; a module's own words go first."""
     documentation = parsed(name, "DOCUMENTATION")
     merged: Dict[str, Dict[str, Any]] = {}
-    for fragment in [documentation, *(fragment(one) for one in documentation.get("extends_documentation_fragment", []))]:
-        for option, fields in fragment.get("options", {}).items():
+    for part in [documentation, *(fragment(one) for one in documentation.get("extends_documentation_fragment", []))]:
+        for option, fields in part.get("options", {}).items():
             merged[option] = {**fields, **merged.get(option, {})}
     return merged
 
 
 def fragment(name: str) -> Dict[str, Any]:
+    """A documentation fragment, ours or Ansible's."""
     yaml = pytest.importorskip("yaml", reason="reading the documentation needs PyYAML")
     if name.startswith(OWN):
         file, _dot, variant = name[len(OWN) :].partition(".")

@@ -31,7 +31,7 @@ NONE = "{00000000-0000-0000-0000-000000000000}"
 SECTOR = 512
 MIB = 1 << 20
 
-_PACKAGES = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "qemu-nbd": "qemu-utils", "ploop": "ploop"}
+_PACKAGES = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "qemu-nbd": "qemu-utils", "ploop": "ploop", "fallocate": "util-linux"}
 _LIBRARIES = {"pyphdi": "libphdi-python", "dissect.hypervisor.disk.hdd": "dissect.hypervisor"}
 _TIMEOUT = 120
 _MAP_PIECE = 1 << 39
@@ -189,17 +189,20 @@ def _text(element: ElementTree.Element, path: str) -> str:
     return found.strip()
 
 
+class Part(NamedTuple):
+    """``length`` bytes of the guest disk from ``start``; ``offset`` is their place in the image's file, None when they have none."""
+
+    start: int
+    length: int
+    offset: Optional[int]
+
+
 class ChainOracle:
-    """Guest bytes of every snapshot from qemu-img alone: for each cluster the topmost layer of which qemu-img says that it is there."""
+    """Guest bytes of every snapshot from qemu-img alone: for each cluster the topmost layer of which qemu-img says where it lies."""
 
-    def __init__(self, bundle: str, scratch: str) -> None:
+    def __init__(self, bundle: str) -> None:
         self.layout = read_layout(bundle)
-        self._scratch = scratch
-        self._known: Dict[str, Tuple[List[Tuple[int, int]], bytes]] = {}
-
-    def allocated(self, path: str) -> List[Tuple[int, int]]:
-        """Offset and length of what an expanding image holds."""
-        return self._layer(path)[0]
+        self._maps: Dict[str, List[Part]] = {}
 
     def guest(self, guid: str) -> bytes:
         """The whole guest disk at ``guid``; for small disks."""
@@ -210,38 +213,44 @@ class ChainOracle:
         return bytes(disk)
 
     def _put(self, disk: bytearray, image: Image) -> None:
+        end = image.start + image.length
+        position = image.start
+        with open(image.path, "rb") as stream:
+            for start, length, offset in self._map(image):
+                position = image.start + start
+                length = min(length, end - position)
+                if offset is not None and length > 0:
+                    stream.seek(offset)
+                    # Where the file ends, the rest of a cluster is zeros.
+                    disk[position : position + length] = stream.read(length).ljust(length, b"\0")
+                position += length
+        # Beyond the end of a layer there are zeros, whatever lies below it.
+        disk[position:end] = bytes(end - position)
+
+    def _map(self, image: Image) -> List[Part]:
         if image.is_plain:
-            content = Path(image.path).read_bytes()[: image.length]
-            disk[image.start : image.start + len(content)] = content
-            return
-        ranges, content = self._layer(image.path)
-        for start, length in ranges:
-            length = min(length, image.length - start)
-            if length > 0:
-                disk[image.start + start : image.start + start + length] = content[start : start + length]
-        if len(content) < image.length:
-            disk[image.start + len(content) : image.start + image.length] = bytes(image.length - len(content))
-
-    def _layer(self, path: str) -> Tuple[List[Tuple[int, int]], bytes]:
-        if path not in self._known:
-            raw = os.path.join(self._scratch, f"layer-{len(self._known)}.raw")
-            qemu_img("convert", "-f", "parallels", "-O", "raw", path, raw)
-            self._known[path] = (allocated_by_qemu(path), Path(raw).read_bytes())
-            os.unlink(raw)
-        return self._known[path]
+            return [Part(0, min(image.length, os.path.getsize(image.path)), 0)]
+        if image.path not in self._maps:
+            self._maps[image.path] = map_of(image.path)
+        return self._maps[image.path]
 
 
-def allocated_by_qemu(path: str, *, size: int = 0) -> List[Tuple[int, int]]:
-    """Offset and length of the parts of an expanding image that have a place in its file.
+def map_of(path: str, *, size: int = 0) -> List[Part]:
+    """What qemu-img says of an expanding image, from its beginning to its end.
 
     ``size``, that of the guest disk, is needed beyond 1 TiB: QEMU 7.2 fails an assertion there unless it is asked piece by piece.
     """
-    found = []
+    parts = []
     for start in range(0, size or 1, _MAP_PIECE):
         window = [f"--start-offset={start}", f"--max-length={min(_MAP_PIECE, size - start)}"] if size else []
-        answer = json.loads(qemu_img("map", "--output=json", "-f", "parallels", *window, path))
-        found += [(entry["start"], entry["length"]) for entry in answer if "offset" in entry]
-    return found
+        for entry in json.loads(qemu_img("map", "--output=json", "-f", "parallels", *window, path)):
+            parts.append(Part(entry["start"], entry["length"], entry.get("offset")))
+    return parts
+
+
+def allocated_by_qemu(path: str, *, size: int = 0) -> List[Tuple[int, int]]:
+    """Offset and length of the parts of an expanding image that have a place in its file. ``size`` as in ``map_of``."""
+    return [(part.start, part.length) for part in map_of(path, size=size) if part.offset is not None]
 
 
 def assert_qemu_finds_clean(paths: Iterable[str]) -> None:
@@ -303,6 +312,15 @@ def read_with_pyphdi(bundle: str, guid: str, scratch: str) -> bytes:
         handle.close()
 
 
+def dig_holes(paths: Iterable[str]) -> None:
+    """Let the host forget the zeros in files; their bytes stay."""
+    require("fallocate")
+    for path in paths:
+        ended = run("fallocate", "--dig-holes", path)
+        if ended.code != 0:
+            pytest.skip(f"no holes in files here: {ended.output.strip()}")
+
+
 def make_dense(paths: Iterable[str]) -> None:
     """Rewrite files without holes or reserved blocks, which ploop 1.15 refuses; their bytes stay."""
     for path in paths:
@@ -334,9 +352,13 @@ def _skip_where_ploop_cannot_look(bundle: str) -> None:
         pytest.skip("ploop cannot look for holes on a tmpfs; choose another place with --basetemp")
 
 
-@lru_cache(maxsize=None)
 def _file_system(path: str) -> str:
-    return run("stat", "-f", "-c", "%T", path).output.strip()
+    """The type of the file system of ``path``; empty where the kernel does not tell."""
+    device = os.stat(path).st_dev
+    mounts = Path("/proc/self/mountinfo")
+    lines = mounts.read_text(encoding="utf-8").splitlines() if mounts.exists() else []
+    number = f"{os.major(device)}:{os.minor(device)}"
+    return next((line.partition(" - ")[2].split()[0] for line in lines if line.split()[2] == number), "")
 
 
 def succeeded(ended: Ended) -> None:

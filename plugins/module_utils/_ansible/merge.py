@@ -32,7 +32,7 @@ def merge_layers(module: AnsibleModule) -> Result:
         chosen = _chosen(disk, params["snapshots"], unknown)
         kept = () if disk.vm is None else tuple(disk.vm.snapshots)
         if params["orphans"]:
-            chosen = tuple(guid for guid in chosen or disk.state.tree.shots if guid not in kept)
+            chosen = tuple(guid for guid in (disk.state.tree.shots if chosen is None else chosen) if guid not in kept)
         removals = choose_removals(
             disk.state, max_layers=params["max_layers"], snapshots=chosen, kept_by_vm=() if params["force"] else kept, branches=params["branches"]
         )

@@ -18,7 +18,7 @@ from typing import Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 from .._core.errors import Damaged, Unsupported
 
 try:
-    from lxml import etree as etree
+    from lxml import etree
 except ImportError:  # told to the user by parse_xml, so that everything can be imported and documented without it
     etree = None
 

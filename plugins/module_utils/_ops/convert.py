@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, identity, observe, refuse_dirty, refuse_encrypted
-from .._bundle.naming import marker_name, temporary_name
+from .._bundle.naming import classify, marker_name, temporary_name
 from .._bundle.paths import is_inside, locate
 from .._core import guid as guids
-from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, NotABundle, NotFound
+from .._core.errors import AlreadyExists, BadRequest, Damaged, DiskError, HasSnapshots, InUse, MissingImage, NotABundle, NotFound, Unsupported
 from .._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
 from .._core.units import SECTOR, ceil_div, round_up
 from .._formats.hds_writer import measure_hds
@@ -135,8 +135,10 @@ def _existing(port: Port, wanted: Wanted) -> Existing:
         raise AlreadyExists(
             "A directory that is no bundle lies where the bundle should go", path=wanted.path, hint="Remove it or choose another dest."
         ) from error
-    except DiskError:
-        # A damaged destination is one more reason to write it anew; it is replaced as a whole.
+    except DiskError as error:
+        # A damaged destination is one more reason to write it anew; what is only not understood may be somebody's sound disk.
+        if not isinstance(error, (Damaged, MissingImage)) and not wanted.force:
+            raise
         return Existing(stat)
 
 
@@ -197,6 +199,9 @@ def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
         if len(existing.state.tree.shots) > 1 and not wanted.force:
             raise HasSnapshots("The destination has snapshots, which would be lost", path=wanted.path, hint="Set force: true to replace it with all of them.")
         refuse_dirty(existing.state, force=wanted.force)
+        _refuse_foreign(wanted, existing.state.others)
+    elif existing.stat is not None and wanted.format == HDD:
+        _refuse_foreign(wanted, port.list_directory(wanted.path))
     elif existing.stat is not None and existing.stat.kind not in (FILE, DIRECTORY):
         raise AlreadyExists("The destination is neither a file nor a bundle", path=wanted.path, found=existing.stat.kind, hint="Choose another dest.")
     elif existing.stat is not None and wanted.format == RAW and existing.stat.kind != FILE:
@@ -205,6 +210,18 @@ def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
     parent = port.stat(directory)
     if parent is None or parent.kind != DIRECTORY:
         raise NotFound("The directory for the destination does not exist", path=directory, hint="Create it first, for example with ansible.builtin.file.")
+
+
+def _refuse_foreign(wanted: Wanted, names: Sequence[str]) -> None:
+    """A bundle is replaced as a whole, so it must not hold what belongs to no disk."""
+    foreign = [name for name in names if classify(name) == "foreign"]
+    if foreign:
+        raise Unsupported(
+            f"The destination holds files that are no part of a disk: {', '.join(foreign[:5])}",
+            path=wanted.path,
+            found=foreign[:20],
+            hint="Move them away, then run again; nothing was replaced.",
+        )
 
 
 def _raw_plan(source: Source, wanted: Wanted, shape: Shape, existing: Existing, token: str) -> Plan:

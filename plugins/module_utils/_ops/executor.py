@@ -41,7 +41,7 @@ class Outcome:
 def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, recover: Optional[Callable[[str], None]] = None) -> Outcome:
     """Apply ``plan``. ``recover`` takes a disk's directory and brings it back to order after a step has failed.
 
-    Raises InUse, StalePlan or NoSpace before anything changes; any other error comes from a step and leaves the disk as it
+    Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any other error comes from a step and leaves the disk as it
     was, or with a journal that a further run finishes.
     """
     started = time.monotonic()
@@ -50,6 +50,7 @@ def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, r
     try:
         refuse_stale(port, plan)
         refuse_without_room(port, plan)
+        run.open_targets()
         try:
             run.steps()
         except BaseException:
@@ -144,6 +145,13 @@ class _Run:
         self.bytes_read = 0
         self.bytes_written = 0
         self.reports: Dict[str, object] = {}
+
+    def open_targets(self) -> None:
+        """Open what is there and will be written, so that a file that may not be written is found before the first step."""
+        paths = [step.path for step in self._plan.steps if isinstance(step, (WriteBytes, CopyRanges, Resize))]
+        for path in dict.fromkeys(paths):
+            if self._port.lstat(path) is not None:
+                self._writing(path)
 
     def steps(self) -> None:
         """Apply all steps in order."""

@@ -84,8 +84,8 @@ class MergedImage:
 
     @property
     def changes_file(self) -> bool:
-        """Whether the receiver's file is written at all."""
-        return self.is_new or bool(self.moved or self.placement.entries or self.growth or self.grown)
+        """Whether the receiver's file is written at all; one that is marked as in use is closed."""
+        return self.is_new or self.receiver.is_dirty or bool(self.moved or self.placement.entries or self.growth or self.grown)
 
 
 def plan_merge(
@@ -158,7 +158,7 @@ def _plan_group(
         if image.header is None:
             return MergedImage(group, image, False, place_in_plain(group, extents, index))
         step = common_cluster_bytes(group.images)
-        refuse_ragged(group, step)
+        refuse_ragged(group, extents, index, step)
         placement = place_in_expanding(group, extents, index, cluster_bytes=step, slots=free_slots(image, image.header), version=image.header.version)
         if not placement.fresh and not placement.overwrites and not placement.entries:
             placement = placement._replace(size_after=image.stat.size)
@@ -192,7 +192,7 @@ def _into_new_file(state: BundleState, group: Group, extents: Sequence[Extent]) 
             "A plain layer cannot be merged into a new file", path=survivor.path, hint="Use strategy: in_place, or convert the disk with hdd_convert."
         )
     step = common_cluster_bytes(group.images)
-    refuse_ragged(group, step)
+    refuse_ragged(group, extents, None, step)
     version = max(image.header.version for image in group.images if image.header is not None)
     header = new_header(size_bytes=survivor.size, cluster_bytes=step, version=version)
     placement = place_in_expanding(group, extents, None, cluster_bytes=step, slots=Slots((), header.data_start), version=version)

@@ -102,13 +102,14 @@ def cost(group: Group, extents: Sequence[Extent], receiver: int) -> int:
 
 
 def _foreign(group: Group, extents: Iterable[Extent], receiver: Optional[int]) -> Iterator[Extent]:
-    """What the receiver does not have yet. The zeros behind its end are among it, because it may grow."""
+    """What the receiver does not have yet. The zeros behind its end are among it, because it may grow, but none behind the end that it gets."""
+    held = 0 if receiver is None else group.images[receiver].size
+    limit = max(held, group.images[0].size)
     for extent in extents:
-        if extent.kind == ABSENT:
-            continue
-        start = extent.start if receiver is None or extent.layer != receiver else max(extent.start, group.images[receiver].size)
-        if start < extent.end:
-            yield Extent(start, extent.end - start, extent.kind, extent.layer)
+        start = extent.start if extent.layer != receiver else max(extent.start, held)
+        end = min(extent.end, limit)
+        if start < end and extent.kind != ABSENT:
+            yield Extent(start, end - start, extent.kind, extent.layer)
 
 
 def _held(group: Group, receiver: int, extent: Extent) -> Iterator[Extent]:
@@ -131,17 +132,21 @@ def common_cluster_bytes(images: Sequence[ImageState]) -> int:
     return sizes.pop()
 
 
-def refuse_ragged(group: Group, step: int) -> None:
-    """Raise Unsupported when a layer ends inside a cluster that the layers below the group may fill.
+def refuse_ragged(group: Group, extents: Sequence[Extent], receiver: Optional[int], step: int) -> None:
+    """Raise Unsupported when the receiver would hold a part of a cluster and leave the rest to the layers below the group.
 
-    Such a cluster is neither absent nor held as a whole, and no table can say that.
+    That takes a layer that ends within the cluster and is shorter than one below it; no table can say it.
     """
-    for image in group.images:
-        if len(group.stack.layers) > len(group.images) and image.size < group.stack.size and image.size % step:
+    if len(group.stack.layers) == len(group.images):
+        return
+    for end in {image.size for image in group.images if image.size % step and image.size < group.stack.size}:
+        low, high = end - end % step, end - end % step + step
+        taken = any(extent.start < high and extent.end > low and extent.kind != CLEAR for extent in _foreign(group, extents, receiver))
+        if taken and any(extent.start < high and extent.end > low and extent.kind == ABSENT for extent in extents):
             raise Unsupported(
                 "A layer ends within a cluster before the end of the disk and cannot be merged on its own",
-                path=image.path,
-                found=image.size,
+                path=next(image.path for image in group.images if image.size == end),
+                found=end,
                 hint="Merge it together with all layers below it, or export the disk with hdd_convert.",
             )
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.tests.support import module_docs  # noqa: E402
+from ansible_collections.vdisk.parallels.tests.support import module_docs
 
 each_module = pytest.mark.parametrize("name", module_docs.NAMES)
 

@@ -15,10 +15,10 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.tests.support import module_docs  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree, warnings  # noqa: E402
+from ansible_collections.vdisk.parallels.tests.support import module_docs
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree, warnings
 
 MIB = 1 << 20
 SHAPES = {
@@ -281,7 +281,9 @@ def test_a_held_disk_is_refused_in_check_mode_as_well_and_with_force(root, disk,
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("spelling", ["{0}/", "{0}//", "{0}/DiskDescriptor.xml", "{0}/a.hdd", "a.hdd", "./a.hdd", "a.hdd/../a.hdd", "~/a.hdd", "$HOME/a.hdd", "link"])
+@pytest.mark.parametrize(
+    "spelling", ["{0}/", "{0}//", "{0}/DiskDescriptor.xml", "{0}/a.hdd", "a.hdd", "./a.hdd", "a.hdd/../a.hdd", "~/a.hdd", "$HOME/a.hdd", "link"]
+)
 def test_a_disk_may_be_named_in_many_ways(root, disk, spelling, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.setenv("HOME", root)
@@ -290,7 +292,9 @@ def test_a_disk_may_be_named_in_many_ways(root, disk, spelling, monkeypatch):
     assert not result["changed"] and result["disk"]["path"] == disk
 
 
-@pytest.mark.parametrize("name", ["with space.hdd", "\u00fc \u78c1\u76d8.hdd", "quote'\".hdd", "-dash.hdd", ".hdd", "two\nlines.hdd", "a.hdd.hdd", "%41{{ b }}.hdd"])
+@pytest.mark.parametrize(
+    "name", ["with space.hdd", "\u00fc \u78c1\u76d8.hdd", "quote'\".hdd", "-dash.hdd", ".hdd", "two\nlines.hdd", "a.hdd.hdd", "%41{{ b }}.hdd"]
+)
 def test_a_disk_may_be_called_anything(root, name):
     ended = three_runs("hdd", root, path=f"{root}/{name}", size="1M")
     assert ended.done["disk"]["path"] == f"{root}/{name}"

@@ -15,11 +15,11 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.tests.support import module_docs  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, UID, Layer, build_bundle, guid_of, line_of_layers  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.machines import UUID, make_machine  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, tree  # noqa: E402
+from ansible_collections.vdisk.parallels.tests.support import module_docs
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, UID, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
+from ansible_collections.vdisk.parallels.tests.support.machines import UUID, make_machine
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, tree
 
 MIB = 1 << 20
 SECTORS = 2048 * 4
@@ -30,7 +30,9 @@ def root_fixture(tmp_path):
     """A machine with a disk of two layers, a disk, a bad one, an image and other things."""
     root = str(tmp_path)
     make_machine(f"{root}/mac.pvm", size_mib=4, snapshots={guid_of(1): "before"})
-    build_bundle(f"{root}/mac.pvm/mac.hdd", size_sectors=SECTORS, layers=line_of_layers({0: fill(0, MIB), 1: fill(1, MIB)}, {1: fill(1, MIB, 7), 3: bytes(MIB)}))
+    build_bundle(
+        f"{root}/mac.pvm/mac.hdd", size_sectors=SECTORS, layers=line_of_layers({0: fill(0, MIB), 1: fill(1, MIB)}, {1: fill(1, MIB, 7), 3: bytes(MIB)})
+    )
     build_bundle(f"{root}/one.hdd", size_sectors=SECTORS, layers=[Layer(TOP, clusters={2: fill(2, MIB)})])
     os.mkdir(f"{root}/bad.hdd")
     with open(f"{root}/bad.hdd/DiskDescriptor.xml", "w", encoding="utf-8") as stream:

@@ -15,11 +15,11 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.tests.support import module_docs  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.machines import make_machine  # noqa: E402
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree, warnings  # noqa: E402
+from ansible_collections.vdisk.parallels.tests.support import module_docs
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
+from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree, warnings
 
 MIB = 1 << 20
 SECTORS = 2048 * 8
