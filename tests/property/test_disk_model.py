@@ -90,7 +90,13 @@ class DiskMachine(RuleBasedStateMachine):
         with tempfile.TemporaryDirectory() as scratch:
             built = os.path.join(scratch, "disk.hdd")
             build_bundle(
-                built, size_sectors=size, layers=[root], style=shape["maker"], split=split, version=shape["version"], cluster_sectors=shape["cluster_bytes"] // SECTOR
+                built,
+                size_sectors=size,
+                layers=[root],
+                style=shape["maker"],
+                split=split,
+                version=shape["version"],
+                cluster_sectors=shape["cluster_bytes"] // SECTOR,
             )
             self.plant_bundle(built)
 
@@ -132,7 +138,11 @@ class DiskMachine(RuleBasedStateMachine):
         self.views[kept], self.parents[kept] = self.views[TOP], self.parents[TOP]
         self.views[TOP], self.parents[TOP] = bytearray(self.views[target]), target
 
-    @rule(chosen=st.one_of(st.none(), st.lists(st.integers(0, 9), max_size=4)), max_layers=st.integers(1, 4), strategy=st.sampled_from(["auto", "in_place", "copy"]))
+    @rule(
+        chosen=st.one_of(st.none(), st.lists(st.integers(0, 9), max_size=4)),
+        max_layers=st.integers(1, 4),
+        strategy=st.sampled_from(["auto", "in_place", "copy"]),
+    )
     def merge(self, chosen: Optional[List[int]], max_layers: int, strategy: str) -> None:
         chain = self._mergeable()
         snapshots = chain if chosen is None else [chain[number % len(chain)] for number in chosen if chain]
@@ -261,7 +271,7 @@ class RealDiskMachine(DiskMachine):
             shutil.rmtree(self.folder)
 
 
-@pytest.mark.parametrize("machine, examples", [(DiskMachine, 60), (RealDiskMachine, 15)], ids=["memory", "host"])
+@pytest.mark.parametrize("machine, examples", [(DiskMachine, 40), (RealDiskMachine, 10)], ids=["memory", "host"])
 def test_a_disk_shows_what_the_model_shows(machine: type, examples: int) -> None:
     chosen = settings(max_examples=examples * 50 if LONG else examples, stateful_step_count=60 if LONG else 20)
     run_state_machine_as_test(machine, settings=chosen)

@@ -55,6 +55,10 @@ SHAPES = st.fixed_dictionaries(
         "with_backup": st.booleans(),
     }
 )
+PIECES = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 20), st.integers(0, 255)), min_size=1, max_size=4)
+HISTORY = st.lists(st.tuples(PIECES, st.sampled_from([0, 0, 0, 1, 7, 64]), st.one_of(st.none(), st.none(), st.integers(0, 9))), max_size=5)
+"""What the guest writes before each of the first snapshots, by how many sectors the disk grows, and whether it then goes on from another one."""
+Pieces = List[Tuple[int, int, int]]
 
 
 class Scene(NamedTuple):
@@ -205,7 +209,19 @@ class TreeMachine(RuleBasedStateMachine):
         self.port, self.folder = MemoryPort(), "/vm"
         self.port.plant_directory(self.folder)
 
-    @initialize(shape=SHAPES)
+    @initialize(shape=SHAPES, history=HISTORY)
+    def start(self, shape: Dict[str, Any], history: List[Tuple[Pieces, int, Optional[int]]]) -> None:
+        self.create(shape)
+        for pieces, add, target in history:
+            if add:
+                self.ploop_grows(add)
+            self.guest_writes(pieces)
+            self.take()
+            if target is not None:
+                self.revert(target)
+        if history:
+            self.guest_writes(history[0][0])
+
     def create(self, shape: Dict[str, Any]) -> None:
         self.open_port()
         scene = Scene(**shape)
@@ -264,16 +280,15 @@ class TreeMachine(RuleBasedStateMachine):
 
     # What others do.
 
-    @rule(where=st.integers(0, 1 << 16), length=st.integers(1, 40 * SECTOR), byte=st.integers(0, 255), aligned=st.booleans())
-    def guest_writes(self, where: int, length: int, byte: int, aligned: bool) -> None:
-        """Only where the top layer reaches: ploop makes tops that are shorter than the disk."""
+    @rule(pieces=PIECES)
+    def guest_writes(self, pieces: Pieces) -> None:
+        """Sectors, but only where the top layer reaches: ploop makes tops that are shorter than the disk."""
         view, end = self.views[self.top], self.writable_end()
-        offset = where % end
-        if aligned:
-            offset -= offset % (16 * SECTOR)
-        content = (bytes([byte]) * length)[: end - offset]
-        disks.write(self.port, self.path, offset, content)
-        view[offset : offset + len(content)] = content
+        for sector, length, byte in pieces:
+            offset = sector * SECTOR % end
+            content = (bytes([byte]) * length * SECTOR)[: end - offset]
+            disks.write(self.port, self.path, offset, content)
+            view[offset : offset + len(content)] = content
 
     @rule(number=st.integers(0, 30))
     def guest_forgets_a_cluster(self, number: int) -> None:
@@ -283,13 +298,14 @@ class TreeMachine(RuleBasedStateMachine):
         if is_plain:
             return
         step = HEADER.unpack(get(self.port, path)[:64])[4] * SECTOR
-        index = number % -(-length_of(self.port, part.chain[0]) // step)
+        length = min(part.end, length_of(self.port, part.chain[0]))
+        index = number % -(-length // step)
         disks.leak(self.port, self.path, index=index)
         parent = self.parents[self.top]
-        piece = slice(index * step, min(part.end, (index + 1) * step))
+        piece = slice(index * step, min(length, (index + 1) * step))
         self.views[self.top][piece] = bytes(piece.stop - piece.start) if parent is None else self.views[parent][piece]
 
-    @precondition(lambda self: self.views and len(self.views[self.top]) < 1000 * SECTOR)
+    @precondition(lambda self: self.views and self.writable_end() == len(self.views[self.top]) < 1000 * SECTOR)
     @rule(add=st.one_of(st.integers(1, 20), st.sampled_from([64, 128])))
     def ploop_grows(self, add: int) -> None:
         grow(self.port, self.path, add)
@@ -309,13 +325,12 @@ class TreeMachine(RuleBasedStateMachine):
         view = self.views[target][: self.writable_end()]
         self.views[self.top], self.parents[self.top] = view.ljust(len(self.views[target]), b"\0"), target
 
-    @precondition(lambda self: len(self.views) > 1)
+    @precondition(lambda self: len(self.views) > 1 and not self.temporary)
     @rule(number=st.integers(0, 20), mark=st.sampled_from(["Temporary", "TemporaryZero"]))
     def ploop_dies_in_a_merge(self, number: int, mark: str) -> None:
         guid = self.pick(number)
-        if guid not in self.temporary:
-            mark_temporary(self.port, self.path, guid, mark)
-            self.temporary.add(guid)
+        mark_temporary(self.port, self.path, guid, mark)
+        self.temporary.add(guid)
 
     # What the engine does.
 
@@ -353,6 +368,7 @@ class TreeMachine(RuleBasedStateMachine):
             assert set(plan.facts["merged"]) == removals
             self.forget(removals)
 
+    @precondition(lambda self: len(self.views) > 1)
     @rule(
         chosen=st.one_of(st.none(), st.lists(st.integers(0, 9), max_size=4)),
         max_layers=st.integers(1, 4),
@@ -361,7 +377,7 @@ class TreeMachine(RuleBasedStateMachine):
     )
     def merge(self, chosen: Optional[List[int]], max_layers: int, strategy: str, branches: str) -> None:
         chain = self.chain(self.top)
-        snapshots = None if chosen is None else [self.pick(number) for number in chosen if len(self.views) > 1]
+        snapshots = None if chosen is None else [self.pick(number) for number in chosen]
         candidates = [guid for guid in chain[:-1] if snapshots is None or guid in snapshots]
         removals = set(candidates[: max(0, len(chain) - max_layers)])
         aside = {child for child, parent in self.parents.items() if parent in removals and child not in chain}

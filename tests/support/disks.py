@@ -15,9 +15,9 @@ Everything takes a port, so the same test runs on the host's files and in memory
 from __future__ import annotations
 
 import struct
-from xml.etree import ElementTree
 from dataclasses import replace
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from xml.etree import ElementTree
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
@@ -28,10 +28,10 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import Outcome, execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import EXPANDING, Shape
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import Shape
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
@@ -86,7 +86,9 @@ def take(port: Port, path: str, guid: str, **options: Any) -> Plan:
     return plan
 
 
-def plan_of_merge(port: Port, path: str, *, max_layers: int = 1, snapshots: Optional[List[str]] = None, strategy: str = AUTO, allow_outside: bool = False) -> Plan:
+def plan_of_merge(
+    port: Port, path: str, *, max_layers: int = 1, snapshots: Optional[List[str]] = None, strategy: str = AUTO, allow_outside: bool = False
+) -> Plan:
     """What ``hdd_merge`` would do."""
     state = state_of(port, path, allow_outside=allow_outside)
     return plan_merge(port, state, choose_removals(state, max_layers=max_layers, snapshots=snapshots), strategy=strategy)
@@ -113,7 +115,9 @@ def convert(port: Port, source: str, dest: str, *, snapshot: Optional[str] = Non
     return plan
 
 
-def plan_of_convert(port: Port, source: str, dest: str, *, snapshot: Optional[str] = None, format: Optional[str] = None, predict: bool = False, **wanted: Any) -> Plan:
+def plan_of_convert(
+    port: Port, source: str, dest: str, *, snapshot: Optional[str] = None, format: Optional[str] = None, predict: bool = False, **wanted: Any
+) -> Plan:
     """What ``hdd_convert`` would do."""
     found = find_source(port, source)
     if snapshot is not None:
@@ -167,9 +171,10 @@ class _Image:
         return struct.unpack("<I", self.get(64 + 4 * index, 4))[0] * self.unit
 
     def allocate(self, index: int, content: bytes) -> None:
-        """Put a cluster at the end of the file and name it in the table."""
+        """Put a cluster at the end of the file and name it in the table; what ``content`` lacks stays a hole."""
         end = self.data_start + -(-max(0, self.file.size() - self.data_start) // self.cluster) * self.cluster
-        self.file.pwrite(end, content.ljust(self.cluster, b"\0"))
+        self.file.pwrite(end, content)
+        self.file.truncate(end + self.cluster)
         self.file.pwrite(64 + 4 * index, struct.pack("<I", end // self.unit))
 
 
@@ -251,7 +256,8 @@ def _write_part(port: Port, part: Part, offset: int, content: bytes) -> None:
         file.pwrite(offset, content)
         file.close()
         return
-    below = bytearray(part.end - part.start)
+    # A disk of one layer may be huge.
+    below = bytearray(part.end - part.start if len(part.chain) > 1 else 0)
     for lower, lower_is_plain in reversed(part.chain[1:]):
         _lay_over(port, lower, lower_is_plain, below)
     image = _Image(port, path, writable=True)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping
+from typing import Mapping, Optional
 from xml.sax.saxutils import escape
 
 UUID = "{9c27ae79-fbe5-4c84-9cdc-e1459f642b91}"
@@ -28,21 +28,23 @@ _CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
    </Hardware>
 </ParallelsVirtualMachine>
 """
+_SNAPSHOTS = """<?xml version="1.0" encoding="UTF-8"?>
+<ParallelsSavedStates>
+  <SavedStateItem guid="">
+{items}  </SavedStateItem>
+</ParallelsSavedStates>
+"""
 _SNAPSHOT = """    <SavedStateItem guid="{guid}" state="poweroff"><Name>{name}</Name><DateTime>2024-11-15 10:30:00</DateTime></SavedStateItem>
 """
 
 
-def make_machine(directory: str, *, name: str = "Mac", disk: str = "mac.hdd", size_mib: int = 1, snapshots: Mapping[str, str] = {}) -> None:
+def make_machine(directory: str, *, name: str = "Mac", disk: str = "mac.hdd", size_mib: int = 1, snapshots: Optional[Mapping[str, str]] = None) -> None:
     """Create ``directory`` if need be, with ``config.pvs`` and, when there are ``snapshots`` (name by GUID), ``Snapshots.xml``."""
     os.makedirs(directory, exist_ok=True)
     _put(directory, "config.pvs", _CONFIG.format(uuid=UUID, name=escape(name), disk=escape(disk), size_mib=size_mib))
     if snapshots:
         items = "".join(_SNAPSHOT.format(guid=guid, name=escape(text)) for guid, text in snapshots.items())
-        _put(
-            directory,
-            "Snapshots.xml",
-            f'<?xml version="1.0"?>\n<ParallelsSavedStates>\n  <SavedStateItem guid="">\n{items}  </SavedStateItem>\n</ParallelsSavedStates>\n',
-        )
+        _put(directory, "Snapshots.xml", _SNAPSHOTS.format(items=items))
 
 
 def _put(directory: str, name: str, text: str) -> None:

@@ -53,9 +53,9 @@ def _arguments(options: Dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def run(name: str, /, *, check: bool = False, **options: Any) -> Run:
-    """Call ``main()`` of the module ``name`` with these options, in diff mode."""
-    main = importlib.import_module(f"{MODULES}.{name}").main
+def run(module: str, /, *, check: bool = False, **options: Any) -> Run:
+    """Call ``main()`` of the module with these options, in diff mode."""
+    main = importlib.import_module(f"{MODULES}.{module}").main
     for record in ("_global_warnings", "_global_deprecations"):
         getattr(recorded, record, []).clear()
     printed = io.StringIO()
@@ -77,19 +77,19 @@ def warnings(result: Dict[str, Any]) -> List[str]:
     return [one["event"]["msg"] if isinstance(one, dict) else one for one in result.get("warnings", ())]
 
 
-def succeed(name: str, /, *, check: bool = False, **options: Any) -> Dict[str, Any]:
+def succeed(module: str, /, *, check: bool = False, **options: Any) -> Dict[str, Any]:
     """The result of a run that must not fail."""
-    ended = run(name, check=check, **options)
+    ended = run(module, check=check, **options)
     assert not ended.failed, ended.result
     return ended.result
 
 
-def refused(name: str, root: str, /, *, code: Optional[str], check: Optional[bool] = None, **options: Any) -> Dict[str, Any]:
+def refused(module: str, root: str, /, *, code: Optional[str], check: Optional[bool] = None, **options: Any) -> Dict[str, Any]:
     """The result of a task that must fail with this code, in check mode as well as for real, and leave everything below ``root`` as it is."""
     before = tree(root)
     ended = Run({}, False)
     for mode in (True, False) if check is None else (check,):
-        ended = run(name, check=mode, **options)
+        ended = run(module, check=mode, **options)
         assert ended.failed, ended.result
         assert ended.result.get("error_code") == code, ended.result
         assert "Traceback" not in json.dumps(ended.result)
@@ -97,20 +97,20 @@ def refused(name: str, root: str, /, *, code: Optional[str], check: Optional[boo
     return ended.result
 
 
-def three_runs(name: str, root: str, /, **options: Any) -> ThreeRuns:
+def three_runs(module: str, root: str, /, **options: Any) -> ThreeRuns:
     """Predict, do, repeat. The prediction touches nothing below ``root`` and comes true; the repetition touches nothing and changes nothing."""
     before = tree(root)
-    predicted = succeed(name, check=True, **options)
+    predicted = succeed(module, check=True, **options)
     assert tree(root) == before
-    done = succeed(name, **options)
+    done = succeed(module, **options)
     assert foretold(predicted) == foretold(done)
     after = tree(root)
     if not done["changed"]:
         assert after == before
-    again = succeed(name, **options)
+    again = succeed(module, **options)
     assert not again["changed"]
     assert tree(root) == after
-    assert foretold(succeed(name, check=True, **options)) == foretold(again)
+    assert foretold(succeed(module, check=True, **options)) == foretold(again)
     assert tree(root) == after
     return ThreeRuns(predicted, done, again)
 

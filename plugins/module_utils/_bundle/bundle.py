@@ -11,6 +11,7 @@ A single-file image is described by a descriptor made up for it, so that all tha
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Tuple
 
@@ -28,7 +29,7 @@ from .._io.journal import Journal, read_journal
 from .._io.port import FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
 from .descriptor_xml import parse_descriptor
-from .naming import JOURNAL, classify
+from .naming import JOURNAL, classify, temporary_name
 from .paths import Location, resolve_image
 from .tree import SnapshotTree, build_tree
 
@@ -142,7 +143,7 @@ def observe(port: Port, location: Location, *, allow_outside: bool = False) -> B
         descriptor = parse_descriptor(xml, path=location.descriptor)
         others: Tuple[str, ...] = tuple(port.list_directory(location.directory))
     else:
-        xml, descriptor, others = b"", _descriptor_of_single_file(port, location), ()
+        xml, descriptor, others = b"", _descriptor_of_single_file(port, location), _unfinished_journal(port, location)
     validate(descriptor, path=location.descriptor)
     tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
     images = _observe_images(port, location, descriptor, tree, allow_outside)
@@ -161,6 +162,12 @@ def observe(port: Port, location: Location, *, allow_outside: bool = False) -> B
         described + tuple((image.path, identity(image.stat)) for image in images.values()),
         warnings,
     )
+
+
+def _unfinished_journal(port: Port, location: Location) -> Tuple[str, ...]:
+    """The journal of a single-file disk that was not complete when its run was cut off; of the names beside such a disk only this one is its own."""
+    name = temporary_name(posixpath.basename(journal_path(location)), "new")
+    return (name,) if port.lstat(posixpath.join(location.directory, name)) is not None else ()
 
 
 def identity(stat: Optional[Stat]) -> Identity:

@@ -41,8 +41,8 @@ class Outcome:
 def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, recover: Optional[Callable[[str], None]] = None) -> Outcome:
     """Apply ``plan``. ``recover`` takes a disk's directory and brings it back to order after a step has failed.
 
-    Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any other error comes from a step and leaves the disk as it
-    was, or with a journal that a further run finishes.
+    Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any other
+    error comes from a step and leaves the disk as it was, or with a journal that a further run finishes.
     """
     started = time.monotonic()
     lock = port.lock(plan.lock_directories, plan.lock_files) if plan.lock_directories or plan.lock_files else None

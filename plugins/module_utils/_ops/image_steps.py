@@ -60,11 +60,14 @@ def writes_entries(path: str, header: HdsHeader, entries: Sequence[Tuple[int, in
         yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, run))
 
 
-def grows_table(path: str, header: HdsHeader, grown: HdsHeader) -> Iterator[Step]:
-    """Let an image in use hold more of the guest disk: the new part of its table is zero on the medium before the header counts it."""
+def grows_table(path: str, header: HdsHeader, grown: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
+    """Let an image in use hold more of the guest disk, with these new entries.
+
+    Behind its end the image hides what lies below; so what hides it from then on is on the medium before the header counts it.
+    """
     room = grown.table_end - header.table_end
     if room:
         yield WriteBytes(path, header.table_end, bytes(room))
-        yield Sync(files=(path,))
-    yield WriteBytes(path, 0, pack_header(replace(grown, in_use=IN_USE)))
+    yield from writes_entries(path, grown, entries)
     yield Sync(files=(path,))
+    yield WriteBytes(path, 0, pack_header(replace(grown, in_use=IN_USE)))

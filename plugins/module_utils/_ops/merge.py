@@ -101,7 +101,8 @@ def plan_merge(
     """Merge the layers of ``removals`` into their children; an empty plan when there are none.
 
     ``receivers`` (file names by "storage/survivor") and ``ours`` (images that this engine marked) serve the repetition of
-    a merge that was cut off. Reads where files have holes, never guest data. Raises Encrypted, Dirty, Unsupported.
+    a merge that was cut off: its journal stays, and what it has written so far is made durable. Reads where files have
+    holes, never guest data. Raises Encrypted, Dirty, Unsupported.
     """
     if not removals:
         return Plan("merge", facts={"merged": (), "after": state})
@@ -112,7 +113,7 @@ def plan_merge(
     merged = [_plan_group(port, state, storage, groups, group, strategy, receivers) for group in groups for storage in range(len(state.descriptor.storages))]
     target = _target(state, removals, merged)
     discarded = _discarded(state, removals, merged)
-    steps = _steps(state, removals, merged, target, discarded)
+    steps = _steps(state, removals, merged, target, discarded, repeats=receivers is not None, ours=ours)
     growth = sum(image.growth for image in merged)
     needed = growth + sum(image.placement.filled for image in merged)
     directory = state.location.directory
@@ -235,8 +236,18 @@ def _discarded(state: BundleState, removals: Sequence[str], merged: Sequence[Mer
     return [image for (_storage, guid), image in state.images.items() if guid in touched and image.path not in used and not image.outside]
 
 
-def _steps(state: BundleState, removals: Sequence[str], merged: Sequence[MergedImage], target: Descriptor, discarded: Sequence[ImageState]) -> Iterator[Step]:
-    changed = [one for one in merged if one.changes_file]
+def _steps(
+    state: BundleState,
+    removals: Sequence[str],
+    merged: Sequence[MergedImage],
+    target: Descriptor,
+    discarded: Sequence[ImageState],
+    *,
+    repeats: bool,
+    ours: Tuple[str, ...],
+) -> Iterator[Step]:
+    # What the run that was cut off wrote may be seen by now without being on the medium.
+    changed = [one for one in merged if one.changes_file or one.receiver.path in ours]
     in_place = [one for one in changed if not one.is_new]
     structured = [one.receiver for one in in_place if one.receiver.header is not None]
     journal = Journal(
@@ -247,11 +258,14 @@ def _steps(state: BundleState, removals: Sequence[str], merged: Sequence[MergedI
         images=tuple(ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, image.header.in_use) for image in structured if image.header is not None),
         request={"removals": list(removals), "receivers": {f"{one.group.storage}/{one.group.survivor}": one.receiver.file for one in merged if not one.is_new}},
     )
-    yield writes_journal(state, journal)
+    # A repetition must not fall back to a phase in which recovery takes back.
+    if not repeats:
+        yield writes_journal(state, journal)
     yield from marks_in_use(structured)
     yield from _fills_fresh_places(state, changed)
     if in_place:
-        yield writes_journal(state, replace(journal, phase=APPLY))
+        if not repeats:
+            yield writes_journal(state, replace(journal, phase=APPLY))
         yield from _changes_in_place(in_place)
     yield replaces_descriptor(state, target)
     yield from ends_journal(state, [image.path for image in discarded])
@@ -280,11 +294,11 @@ def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
     for one in in_place:
         if one.receiver.header is None and one.growth:
             yield Resize(one.receiver.path, one.placement.size_after)
-        if one.receiver.header is not None and one.grown is not None:
-            yield from grows_table(one.receiver.path, one.receiver.header, one.grown)
         if one.placement.overwrites:
             yield CopyRanges(one.receiver.path, one.placement.overwrites)
-        if one.receiver.header is not None:
+        if one.receiver.header is not None and one.grown is not None:
+            yield from grows_table(one.receiver.path, one.receiver.header, one.grown, one.placement.entries)
+        elif one.receiver.header is not None:
             yield from writes_entries(one.receiver.path, one.receiver.header, one.placement.entries)
     files = tuple(one.receiver.path for one in in_place)
     yield Sync(files=files)

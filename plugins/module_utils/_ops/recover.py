@@ -155,9 +155,11 @@ def clear_siblings(port: Port, path: str) -> Tuple[str, ...]:
     if stat is None or stat.kind != DIRECTORY:
         return ()
     done = []
-    for name in port.list_directory(directory or "/"):
-        if not is_temporary_of(name, base):
-            continue
+    leftovers = [name for name in port.list_directory(directory or "/") if is_temporary_of(name, base)]
+    if leftovers:
+        # A disk that was put in the place of another must be there for good before the other one goes.
+        port.sync_directory(directory or "/")
+    for name in leftovers:
         leftover = f"{directory}/{name}"
         try:
             lock = _hold(port, leftover)

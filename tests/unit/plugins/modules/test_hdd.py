@@ -67,7 +67,7 @@ def test_a_disk_is_created_as_predicted_and_then_left_alone(root, path, shape):
     ended = three_runs("hdd", root, path=path, **options)
     assert ended.done["changed"]
     assert ended.predicted["disk"]["uid"] is None and ended.predicted["disk"]["allocated_size"] is None
-    assert ended.done["disk"]["uid"] == ended.again["disk"]["uid"] is not None
+    assert ended.done["disk"]["uid"] is not None and ended.done["disk"]["uid"] == ended.again["disk"]["uid"]
     assert {key: ended.done["disk"][key] for key in facts} == facts
     assert os.listdir(root) == ["a.hdd"]
 
@@ -132,7 +132,7 @@ def test_an_odd_size_is_rounded_up_with_one_warning_and_stays(root, path):
         ({"size": "1M", "split_size": "0"}, "bad_request", "split_size: "),
         ({"size": "8G", "split_size": "102M"}, "bad_request", "split_size: "),
         ({"size": "1M", "name": " "}, "bad_request", "name: "),
-        ({"size": "1M", "name": "a\x00b"}, "unsupported", "Choose a name"),
+        ({"size": "1M", "name": "a\x01b"}, "unsupported", "Choose a name"),
         ({"size": "8000P", "type": "plain", "preallocate": True}, "no_space", "Free some space"),
     ],
 )

@@ -76,10 +76,10 @@ def place_fixture(tmp_path):
     shutil.rmtree(folder)
 
 
-def refused_by_the_host(folder, name, /, **options):
+def refused_by_the_host(folder, module, /, **options):
     before = tree(folder)
     with without_privileges():
-        ended = run(name, **options)
+        ended = run(module, **options)
     assert ended.failed and tree(folder) == before
     assert ended.result["error_code"] == "io_error", ended.result
     assert "Permission denied" in ended.result["msg"] and "Run as a user who may do this" in ended.result["msg"]

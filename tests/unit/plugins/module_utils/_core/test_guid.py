@@ -20,14 +20,16 @@ BARE = "0f6c1a52-7a1e-4c6b-9a53-3f3c3d6a1b01"
 
 @given(st.uuids())
 def test_every_spelling_comes_to_one_form(value: uuid.UUID) -> None:
-    expected = "{%s}" % value
+    expected = "{" + str(value) + "}"
     for text in (str(value), expected, expected.upper(), f"  {expected}\n", str(value).upper()):
         assert guids.is_guid(text)
         assert guids.normalise(text) == expected
     assert guids.normalise(expected) == expected
 
 
-@pytest.mark.parametrize("text", ["", "{}", BARE[:-1], BARE + "0", BARE.replace("-", ""), BARE.replace("0", "g"), f"({BARE})", f"{BARE} {BARE}", f"x{BARE}", "٠" + BARE[1:]])
+@pytest.mark.parametrize(
+    "text", ["", "{}", BARE[:-1], BARE + "0", BARE.replace("-", ""), BARE.replace("0", "g"), f"({BARE})", f"{BARE} {BARE}", f"x{BARE}", "٠" + BARE[1:]]
+)
 def test_what_is_no_guid_is_refused(text: str) -> None:
     assert not guids.is_guid(text)
     with pytest.raises(Damaged) as caught:
@@ -62,5 +64,5 @@ def test_drawn_guids_differ_and_are_written_as_guids() -> None:
 
 
 def test_the_well_known_ones_are_in_the_written_form() -> None:
-    assert guids.WELL_KNOWN == {guids.TOP, guids.NONE, guids.BACKUP}
+    assert {guids.TOP, guids.NONE, guids.BACKUP} == guids.WELL_KNOWN
     assert all(guids.normalise(guid) == guid for guid in guids.WELL_KNOWN)

@@ -188,7 +188,15 @@ def test_different_disks_never_share_a_uid(port: MemoryPort) -> None:
     port.plant_file("/vm/d.raw", b"\1" + bytes(SIZE - 1))
     port.plant_file("/vm/e.raw", bytes(SIZE - 512))
     uids = []
-    requests = [(PATH, {}), (PATH, {"snapshot": ONE}), (RAW, {}), ("/vm/c.raw", {}), ("/vm/d.raw", {}), ("/vm/e.raw", {}), *((PATH, one) for one in DIFFERENCES)]
+    requests = [
+        (PATH, {}),
+        (PATH, {"snapshot": ONE}),
+        (RAW, {}),
+        ("/vm/c.raw", {}),
+        ("/vm/d.raw", {}),
+        ("/vm/e.raw", {}),
+        *((PATH, one) for one in DIFFERENCES),
+    ]
     for number, (source, options) in enumerate(requests):
         port.plant_directory(f"/{number}")
         disks.convert(port, source, f"/{number}/same.hdd", **options)
@@ -343,7 +351,9 @@ def test_a_destination_that_somebody_holds_is_refused(port: MemoryPort) -> None:
         assert port.listing() == before
 
 
-@pytest.mark.parametrize("dest, kind", [("/vm/x.hdd", "file"), ("/vm/x.hdd", "folder"), ("/vm/x.raw", "folder"), ("/vm/x.raw", "fifo"), ("/vm/x.raw", "link"), ("/vm/x.hdd", "link")])
+@pytest.mark.parametrize(
+    "dest, kind", [("/vm/x.hdd", "file"), ("/vm/x.hdd", "folder"), ("/vm/x.raw", "folder"), ("/vm/x.raw", "fifo"), ("/vm/x.raw", "link"), ("/vm/x.hdd", "link")]
+)
 def test_what_is_no_image_is_not_replaced(port: MemoryPort, dest: str, kind: str) -> None:
     if kind == "file":
         port.plant_file(dest, b"precious")

@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists, BadRequest, Dirty, DiskError, IoFailure, NoSpace, StalePlan, Unsupported
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
+    BadRequest,
+    Dirty,
+    DiskError,
+    IoFailure,
+    NoSpace,
+    StalePlan,
+    Unsupported,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, SYMLINK
@@ -171,7 +180,7 @@ def remove(port: Any, path: str = PATH, **options: Any) -> Plan:
 def test_a_removed_disk_is_gone_with_all_that_belongs_to_it(port: MemoryPort) -> None:
     disks.new_disk(port, PATH)
     disks.take(port, PATH, guid_of(1))
-    own = ("DiskDescriptor.xml.Backup", "a.hdd.drh", ".DS_Store", "._a.hdd", "DiskDescriptor.xml.lck", "orphan.hds", "root.hds.{%s}" % TOP[1:-1], ".statfs")
+    own = ("DiskDescriptor.xml.Backup", "a.hdd.drh", ".DS_Store", "._a.hdd", "DiskDescriptor.xml.lck", "orphan.hds", f"root.hds.{TOP}", ".statfs")
     for name in own:
         port.plant_file(f"{PATH}/{name}", b"x")
     port.plant_file("/vm/neighbour.hdd", b"x")

@@ -19,7 +19,16 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import
 
 @pytest.mark.parametrize(
     "size, version",
-    [(512, 1), (64 * GIB, 1), (max_size_bytes(1, MIB), 1), (max_size_bytes(1, MIB) + 512, 2), (2 * TIB - 512, 2), (2 * TIB, 2), (2 * TIB + MIB, 2), (16 * TIB, 2)],
+    [
+        (512, 1),
+        (64 * GIB, 1),
+        (max_size_bytes(1, MIB), 1),
+        (max_size_bytes(1, MIB) + 512, 2),
+        (2 * TIB - 512, 2),
+        (2 * TIB, 2),
+        (2 * TIB + MIB, 2),
+        (16 * TIB, 2),
+    ],
 )
 def test_version_one_is_chosen_as_long_as_it_can_hold_the_disk(size: int, version: int) -> None:
     assert shape_of(size=size).version == version

@@ -259,5 +259,3 @@ def test_the_foretold_facts_hold_for_an_image_that_is_shorter_than_the_disk(tmp_
     assert disks.facts_of(port, disks.state_of(port, built.directory))["warnings"]
     disks.apply(port, plan)
     assert disks.facts_of(port, disks.state_of(port, built.directory)) == foretold
-
-

@@ -26,7 +26,7 @@ CLUSTER = 512 << 10
 SECTORS = CLUSTER // 512
 
 
-def droppable(directory: str, guid: str = TOP) -> "tuple[List[int], int]":
+def droppable(directory: str, guid: str = TOP) -> tuple[List[int], int]:
     state = disks.state_of(PORT, directory)
     return find_droppable(PORT, state, state.layer(guid)[0])
 
