@@ -129,7 +129,7 @@ options:
     default: false
   force:
     description:
-      - Replace an output that has snapshots or carries the in-use mark. One that another process is seen to hold is refused all the same.
+      - Replace an output that has snapshots, is damaged or carries the in-use mark. One that another process is seen to hold is refused all the same.
     type: bool
     default: false
 seealso:

@@ -191,7 +191,7 @@ disks:
     partitions:
       description:
         - The partition table of the guest disk with scheme and a list of entries (number, type, name, start and size in bytes).
-        - Null when there is none, when it cannot be understood or when the disk is encrypted.
+        - Null when there is none, when it cannot be understood or when the disk is encrypted. Modules that change disks leave it out.
       type: dict
       returned: when it exists
     checksum:

@@ -10,11 +10,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe, refuse_changed
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
@@ -76,13 +77,18 @@ class Run:
     def change(self, name: str, planner: Planner) -> None:
         """As ``_ansible.disk.change_disk`` does."""
         location = locate(self.port, f"{self.folder}/{name}")
-        state = observe(self.port, location)
+        state = observe(self.port, location, allow_outside=True)
         if needs_recovery(state):
-            self.recovered += recover(self.port, location)
-            state = observe(self.port, location)
+            self.recovered += recover(self.port, location, allow_outside=True)
+            state = observe(self.port, location, allow_outside=True)
         if self._between is not None:
             self._between()
-        self.apply(planner(self.port, state))
+        try:
+            plan = planner(self.port, state)
+        except DiskError:
+            refuse_changed(self.port, state.fingerprint)
+            raise
+        self.apply(plan)
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,24 @@ MERGES = (
     merges("bitmap", line("ABCDEF..", "..A....B", ".C......", bitmap="base"), ["base", "s1"], into="base"),
 )
 
+
+def _with_an_image_outside(drawing: Drawing, layer: str) -> Callable[[MemoryPort, str], None]:
+    """The image of ``layer`` lies beside the bundle and is not the bundle's to change, as in a linked clone."""
+
+    def prepare(port: MemoryPort, folder: str) -> None:
+        plant(port, f"{folder}/{DISK}", drawing)
+        image = disks.file_of(port, f"{folder}/{DISK}", drawing.guid(layer))
+        name = image.rsplit("/", 1)[-1]
+        port.plant_file(f"{folder}/elsewhere/{name}", port.content(image))
+        port.remove(image)
+        descriptor = f"{folder}/{DISK}/DiskDescriptor.xml"
+        port.plant_file(descriptor, port.content(descriptor).replace(f"<File>{name}<".encode(), f"<File>../elsewhere/{name}<".encode()))
+
+    return prepare
+
+
+OUTSIDE = tree("base - ABCD..", "side base .E..F.", "top base ..G..H")
+
 DELETIONS = (
     merges("leaf-away", BRANCHED, ["leaf"]),
     merges("branch-away", BRANCHED, ["leaf", "side"]),
@@ -198,6 +222,8 @@ DELETIONS = (
     merges("fork-and-branch-away", BRANCHED, ["s1", "side"]),
     merges("fork-away-split", tree("base - AB.C", "s1 base .D.E", "side s1 F..F", "top s1 .G..", split=(2, 2)), ["s1"]),
     merges("fork-away-plain", tree("base - ABCD", "side base .E.0", "top base F.0.", plain=True, version=2), ["base"]),
+    replace(merges("into-new-and-old-files", OUTSIDE, ["base"]), prepare=_with_an_image_outside(OUTSIDE, "side")),
+    replace(merges("root-outside", OUTSIDE, ["base"]), prepare=_with_an_image_outside(OUTSIDE, "base")),
     merges("shorter-base", line("ABC", "..A.....", "....BCDE"), ["base"]),
     merges("shorter-middle", line("ABCDEFGH", "..A0", "B......."), ["s1"]),
     merges("shorter-base-grows", line("ABC", "..A.....", "......B."), ["base", "s1"], into="base"),
@@ -264,7 +290,9 @@ def _removes(name: str, prepare: Callable[[MemoryPort, str], None]) -> Operation
     return Operation(f"remove-{name}", prepare, run, inside=False)
 
 
-def _converts(name: str, prepare: Callable[[MemoryPort, str], None], source: str, dest: str, *, format: str = "raw", exchanges: bool = True, **wanted: Any) -> Operation:
+def _converts(
+    name: str, prepare: Callable[[MemoryPort, str], None], source: str, dest: str, *, format: str = "raw", exchanges: bool = True, **wanted: Any
+) -> Operation:
     def run(one: Run) -> None:
         found = find_source(one.port, f"{one.folder}/{source}")
         path = one.clear(dest)
@@ -331,3 +359,16 @@ def random_operation(seed: object) -> Operation:
     removed = [name for name in names if chance.random() < 0.6] or names[:1]
     strategy = AUTO if drawing.plain else chance.choice((AUTO, AUTO, "copy"))
     return merges(f"random-{seed}", drawing, removed, strategy=strategy)
+
+
+def same_disk_operations() -> Tuple[Operation, ...]:
+    """Operations of all kinds that find the same disk before them and can follow one another."""
+    disk = line("A0B.C...", ".D.0.E..", "F..G..A.", "..H....B")
+    return (
+        _take("shared", disk),
+        merges("shared", disk, ["base", "s1"]),
+        merges("shared-copy", disk, ["s2"], strategy="copy"),
+        _compacts("shared", disk),
+        _reverts("shared", disk, "s2"),
+        _changes("rename-shared", disk, _renames),
+    )

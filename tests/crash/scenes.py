@@ -36,7 +36,8 @@ MISSING_SECTORS = 5
 class Drawing:
     """A disk: names of layers with their parents and clusters, parents first; the layer called ``top`` is the current one.
 
-    A layer with fewer clusters than another is shorter than the disk. ``split`` counts the clusters of the parts. ``plain`` makes the root a raw file, ``bitmap`` gives the image of that layer a format extension.
+    A layer with fewer clusters than another is shorter than the disk. ``split`` counts the clusters of the parts. ``plain``
+    makes the root a raw file, ``bitmap`` gives the image of that layer a format extension.
     """
 
     layers: Tuple[Tuple[str, Optional[str], str], ...]
@@ -180,18 +181,13 @@ def _random_clusters(chance: random.Random, width: int, split: Tuple[int, ...]) 
 
 
 def pour(port: MemoryPort, folder: str, target: str) -> None:
-    """Write all that lies below ``folder`` of ``port`` to the directory ``target`` of the host, zero pages as holes."""
+    """Write all that lies below ``folder`` of ``port`` to the directory ``target`` of the host. Zeros stay data, as they are in the port."""
     for path, content in sorted(port.listing().items()):
-        if not path.startswith(folder + "/"):
-            continue
-        real = target + path[len(folder) :]
-        if content is None:
-            os.mkdir(real)
-            continue
-        with open(real, "wb") as stream:
-            for start in range(0, len(content), 4096):
-                page = content[start : start + 4096]
-                if any(page):
-                    stream.seek(start)
-                    stream.write(page)
-            stream.truncate(len(content))
+        if path.startswith(folder + "/"):
+            real = target + path[len(folder) :]
+            if content is None:
+                os.mkdir(real)
+            else:
+                with open(real, "wb") as stream:
+                    stream.write(content)
+            os.chmod(real, port.tree.nodes[port.tree.find(path).inode or 0].mode)

@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, OPERATIONS, Operation, Run
-from ansible_collections.vdisk.parallels.tests.crash.sight import journal_of
 from ansible_collections.vdisk.parallels.tests.crash.trial import Trial
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
@@ -58,16 +57,21 @@ def judge(trial: Trial, number: int, fault: Fault) -> None:
             return
         assert error.path is not None and str(error), "the error does not say where"
         if not fault[2]:
-            check_taken_back(trial, port)
+            check_taken_back(trial, port, error)
         trial.finish(port)
     except Exception as failure:
         raise AssertionError(f"{what}: {error}\n{type(failure).__name__}: {failure}") from failure
 
 
-def check_taken_back(trial: Trial, port: MemoryPort) -> None:
-    """When only one call failed, there is nothing left over but the journal of a merge that can only go forward."""
-    is_merging = trial.operation.inside and journal_of(port, trial.path) == ("merge", "apply")
-    assert is_merging or not trial.traces(port), f"left over: {trial.traces(port)}"
+def check_taken_back(trial: Trial, port: MemoryPort, error: DiskError) -> None:
+    """When only one call failed, nothing is left over before the commit, and inside a bundle not after it either.
+
+    A merge that can only go forward keeps its journal, and the error says so.
+    """
+    if trial.is_merging(port):
+        assert error.hint is not None and "finishes the merge" in error.hint, f"no word of the merge: {error}"
+    elif trial.operation.inside or not trial.is_new(port):
+        assert not trial.traces(port), f"left over: {trial.traces(port)}"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -102,7 +106,7 @@ def test_a_file_system_that_fills_up_is_told_and_loses_nothing(operation: Operat
             needed = free
             assert error.code == "no_space" and error.hint, str(error)
             trial.check(port)
-            check_taken_back(trial, port)
+            check_taken_back(trial, port, error)
         port.set_free_space(None)
         trial.finish(port)
     assert needed or not any(effect.kind == "write" for effect in trial.effects)

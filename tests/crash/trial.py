@@ -85,11 +85,10 @@ class Trial:
         if not self.operation.inside:
             self._check_built(port)
             return
-        journal = journal_of(port, self.path)
-        self._check_views(port, unreliable=self.operation.gone if journal == ("merge", "apply") else ())
+        self._check_views(port, unreliable=self.operation.gone if self.is_merging(port) else ())
         images = images_of(port, self.path)
         marked = [name for name, content in images.items() if is_marked(content)]
-        assert journal[0] or not marked, f"{marked} are in use, and no journal says by whom"
+        assert journal_of(port, self.path)[0] or not marked, f"{marked} are in use, and no journal says by whom"
         if first_run:
             self._check_closed_images({name: content for name, content in images.items() if name not in marked})
 
@@ -100,7 +99,7 @@ class Trial:
             aside = [name for name in port.list_directory(self.folder) if name.startswith(f".{self.operation.disk}.vdisk-old-")]
             assert aside, "the old disk is gone, and no new one is there"
             now = whole(port, f"{self.folder}/{aside[0]}")
-        assert now == old or now == new, "the disk is neither the old nor the new one"
+        assert now in (old, new), "the disk is neither the old nor the new one"
 
     def _check_views(self, port: Port, *, unreliable: Tuple[str, ...] = ()) -> None:
         """The disk shows the old or the new; snapshots that are ``unreliable`` may show anything as long as they are there."""
@@ -142,6 +141,14 @@ class Trial:
         self.check_finished(port)
         self._leads_to_the_end |= start
         return run
+
+    def is_merging(self, port: Port) -> bool:
+        """Whether the disk carries the journal of a merge that can only go forward."""
+        return self.operation.inside and journal_of(port, self.path) == ("merge", "apply")
+
+    def is_new(self, port: Port) -> bool:
+        """Whether a disk that is built or removed is what it will be."""
+        return whole(port, self.path) == self.after.names.get(self.operation.disk)
 
     def traces(self, port: Port) -> List[str]:
         """Names in the folder and in the disk that only an unfinished run leaves."""

@@ -273,5 +273,5 @@ class RealDiskMachine(DiskMachine):
 
 @pytest.mark.parametrize("machine, examples", [(DiskMachine, 40), (RealDiskMachine, 10)], ids=["memory", "host"])
 def test_a_disk_shows_what_the_model_shows(machine: type, examples: int) -> None:
-    chosen = settings(max_examples=examples * 50 if LONG else examples, stateful_step_count=60 if LONG else 20)
+    chosen = settings(max_examples=examples * 6 if LONG else examples, stateful_step_count=40 if LONG else 20)
     run_state_machine_as_test(machine, settings=chosen)

@@ -15,8 +15,8 @@ import os
 import shutil
 import struct
 import tempfile
-from xml.etree import ElementTree
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Type
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import settings
@@ -202,7 +202,6 @@ class TreeMachine(RuleBasedStateMachine):
         self.parents: Dict[str, Optional[str]] = {}
         self.temporary: Set[str] = set()
         self.shared: object = None
-        self.counter = 0
 
     def open_port(self) -> None:
         """Make ``port`` and ``folder``."""
@@ -397,8 +396,8 @@ class TreeMachine(RuleBasedStateMachine):
     # The model.
 
     def new_guid(self) -> str:
-        self.counter += 1
-        return guid_of(self.counter)
+        """A GUID that no snapshot has now; it may have been that of one before, as with snapshots that are taken by name."""
+        return next(guid for guid in map(guid_of, range(1, 99)) if guid not in self.views)
 
     def writable_end(self) -> int:
         """Where the top layer ends on the disk."""

@@ -110,6 +110,8 @@ def _check_keys(where: str, promised: Dict[str, Any], found: Dict[str, Any], lev
 def _check_type(where: str, fields: Dict[str, Any], value: Any) -> None:
     kinds = {"str": str, "int": int, "float": (float, int), "bool": bool, "dict": dict, "list": list}
     if value is None:
+        told = fields["description"] if isinstance(fields["description"], str) else " ".join(fields["description"])
+        assert "null" in told.lower(), f"{where} is null"
         return
     assert isinstance(value, kinds[fields["type"]]), f"{where} is a {type(value).__name__}"
     assert isinstance(value, bool) == (fields["type"] == "bool"), where

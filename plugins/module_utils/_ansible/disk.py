@@ -13,11 +13,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.bundle import BundleState, observe
+from .._bundle.bundle import BundleState, observe, refuse_changed
 from .._bundle.naming import DESCRIPTOR
 from .._bundle.paths import SINGLE_FILE, Location, locate
 from .._bundle.pvm import VmFacts, find_vm
-from .._core.errors import BadRequest
+from .._core.errors import BadRequest, DiskError
 from .._core.plan import Plan
 from .._io.port import Port
 from .._io.real import OsPort
@@ -93,7 +93,12 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan]) -> Tuple
     """Open the disk, plan, apply and report. ``result`` has ``changed``, ``diff``, ``disk`` and the amounts of data."""
     disk = open_disk(module)
     before = disk.facts()
-    plan = planner(disk)
+    try:
+        plan = planner(disk)
+    except DiskError:
+        # A disk that somebody else changes while it is looked at may seem damaged.
+        refuse_changed(disk.port, disk.state.fingerprint)
+        raise
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)
     if outcome is not None:
         state = observe(disk.port, disk.state.location, allow_outside=bool(module.params.get("allow_outside")))

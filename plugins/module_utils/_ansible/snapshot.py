@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.tree import resolve
 from .._core import guid as guids
-from .._core.errors import BadRequest
+from .._core.errors import BadRequest, NoSuchSnapshot
 from .._core.plan import Plan
 from .._ops.report import one_snapshot
 from .._ops.snapshot_name import wanted_guid
@@ -45,6 +45,13 @@ def ensure_snapshot(module: AnsibleModule) -> Result:
 
 
 def _take(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
+    if module.params["guid"] is None and guid in disk.snapshot_names and guid not in disk.state.tree.shots:
+        raise NoSuchSnapshot(
+            f"The virtual machine has a snapshot {module.params['name'][:80]!r}, but this disk does not",
+            path=disk.state.location.directory,
+            found=guid,
+            hint="Choose another name, or give the GUID when this disk is meant to have that very snapshot.",
+        )
     return plan_snapshot_take(disk.state, guid, force=module.params["force"])
 
 
@@ -76,5 +83,5 @@ def _facts_of(disk: Disk, after: Mapping[str, Any], plan: Plan, name: Optional[s
     if found is None and guid in disk.state.tree.shots:
         found = one_snapshot(disk.state, guid, disk.vm)
     if found is None:
-        found = {"guid": guid, "name": None, "parent": None, "children": [], "depth": None, "current": False, "vm_snapshot": False}
+        found = {"guid": guid, "name": None, "parent": None, "children": [], "depth": None, "current": False, "vm_snapshot": guid in disk.snapshot_names}
     return {**found, "name": found["name"] or name}

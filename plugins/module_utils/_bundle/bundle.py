@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from .._core import guid as guids
-from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, InUse, MissingImage, Unsupported
+from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, InUse, MissingImage, StalePlan, Unsupported
 from .._core.plan import Fingerprint, Identity
 from .._core.units import SECTOR
 from .._formats.detect import detect
@@ -134,9 +134,18 @@ def observe(port: Port, location: Location, *, allow_outside: bool = False) -> B
     """Read the descriptor, every header and every table of a disk.
 
     Raises an error that says what is wrong and where; a disk that is observed is consistent as far as metadata tell.
+    Raises StalePlan when somebody else changes the disk at this very moment.
     """
     # The fingerprint is taken first: whatever changes while the rest is read makes the plan stale.
     described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == "bundle" else ()
+    try:
+        return _observe(port, location, described, allow_outside)
+    except DiskError:
+        refuse_changed(port, described)
+        raise
+
+
+def _observe(port: Port, location: Location, described: Fingerprint, allow_outside: bool) -> BundleState:
     journal = read_journal(port, journal_path(location))
     if location.kind == "bundle":
         xml = read_file(port, location.descriptor, limit=_DESCRIPTOR_LIMIT)
@@ -173,6 +182,13 @@ def _unfinished_journal(port: Port, location: Location) -> Tuple[str, ...]:
 def identity(stat: Optional[Stat]) -> Identity:
     """What of a file must stay the same for a plan to hold."""
     return None if stat is None else (stat.device, stat.inode, stat.size, stat.mtime_ns)
+
+
+def refuse_changed(port: Port, fingerprint: Fingerprint) -> None:
+    """Raise StalePlan when a file is no longer what it was."""
+    for path, seen in fingerprint:
+        if identity(port.stat(path)) != seen:
+            raise StalePlan("The disk was changed by somebody else while this run was looking at it", path=path, hint="Run again.")
 
 
 def _descriptor_of_single_file(port: Port, location: Location) -> Descriptor:

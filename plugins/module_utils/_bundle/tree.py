@@ -127,6 +127,8 @@ def resolve(tree: SnapshotTree, wanted: str, *, names: Mapping[str, str], path: 
 
 
 def _known(tree: SnapshotTree, names: Mapping[str, str]) -> str:
-    shown = [f"{guid} ({names[guid][:80]})" if names.get(guid) else guid for guid in tree.shots]
+    shown = [f"{guid} ({names[guid][:80]})" if names.get(guid) else guid for guid in tree.shots if guid != tree.top]
+    if not shown:
+        return "no snapshots"
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return ", ".join(shown[:_SHOWN]) + more

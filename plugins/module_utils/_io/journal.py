@@ -24,7 +24,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from .._core.errors import Damaged
+from .._core.errors import Damaged, NotFound
 from .durable import read_file
 from .port import Port
 
@@ -72,9 +72,10 @@ def pack_journal(journal: Journal) -> bytes:
 
 def read_journal(port: Port, path: str) -> Optional[Journal]:
     """The journal at ``path``, or None when there is none. Raises Damaged when it is not one of ours."""
-    if port.lstat(path) is None:
+    try:
+        raw = read_file(port, path, limit=_LIMIT)
+    except NotFound:
         return None
-    raw = read_file(port, path, limit=_LIMIT)
     try:
         return _parse(json.loads(raw.decode()))
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -19,7 +19,7 @@ from .._bundle.bundle import BundleState, identity, observe, refuse_dirty, refus
 from .._bundle.naming import classify, marker_name, temporary_name
 from .._bundle.paths import is_inside, locate
 from .._core import guid as guids
-from .._core.errors import AlreadyExists, BadRequest, Damaged, DiskError, HasSnapshots, InUse, MissingImage, NotABundle, NotFound, Unsupported
+from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, NotABundle, NotFound, Unsupported
 from .._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
 from .._core.units import SECTOR, ceil_div, round_up
 from .._formats.hds_writer import measure_hds
@@ -136,10 +136,11 @@ def _existing(port: Port, wanted: Wanted) -> Existing:
             "A directory that is no bundle lies where the bundle should go", path=wanted.path, hint="Remove it or choose another dest."
         ) from error
     except DiskError as error:
-        # A damaged destination is one more reason to write it anew; what is only not understood may be somebody's sound disk.
-        if not isinstance(error, (Damaged, MissingImage)) and not wanted.force:
-            raise
-        return Existing(stat)
+        # What is damaged, or only not understood, may still be all that somebody has.
+        if wanted.force or wanted.update == MISSING:
+            return Existing(stat)
+        error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
+        raise
 
 
 def _reason(port: Port, source: Source, shape: Shape, wanted: Wanted, existing: Existing) -> str:

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
 
-from .._bundle.bundle import identity
-from .._core.errors import AlreadyExists, DiskError, InUse, NoSpace, StalePlan
+from .._bundle.bundle import refuse_changed
+from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound
 from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, Remove, Rename, ReplaceFile, Resize, Step, Sync, Transfer, WriteBytes
 from .._core.units import format_size
 from .._io.copy import SLICE, copy_bytes
@@ -25,6 +25,7 @@ from .._io.durable import replace_file
 from .._io.port import DIRECTORY, File, Lock, Port
 
 Progress = Callable[[int, int], None]
+Recover = Callable[[str], Optional[str]]
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,14 @@ class Outcome:
     reports: Dict[str, object]
 
 
-def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, recover: Optional[Callable[[str], None]] = None) -> Outcome:
-    """Apply ``plan``. ``recover`` takes a disk's directory and brings it back to order after a step has failed.
+def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, recover: Optional[Recover] = None) -> Outcome:
+    """Apply ``plan``. ``recover`` takes a disk's directory and brings it back to order after a step has failed; it may return advice.
 
     Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any other
     error comes from a step and leaves the disk as it was, or with a journal that a further run finishes.
     """
     started = time.monotonic()
-    lock = port.lock(plan.lock_directories, plan.lock_files) if plan.lock_directories or plan.lock_files else None
+    lock = _locked(port, plan) if plan.lock_directories or plan.lock_files else None
     run = _Run(port, plan, on_progress)
     try:
         refuse_stale(port, plan)
@@ -53,9 +54,11 @@ def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, r
         run.open_targets()
         try:
             run.steps()
-        except BaseException:
+        except BaseException as error:
             run.close()
-            _clean_up(port, plan, recover)
+            advice = _clean_up(port, plan, recover)
+            if advice is not None and isinstance(error, DiskError):
+                error.hint = f"{error.hint} {advice}" if error.hint else advice
             raise
     finally:
         run.close()
@@ -64,6 +67,14 @@ def execute(port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, r
             lock.release()
     warnings = tuple(getattr(lock, "warnings", ())) if lock is not None else ()
     return Outcome(run.bytes_read, run.bytes_written, time.monotonic() - started, warnings, run.reports)
+
+
+def _locked(port: Port, plan: Plan) -> Lock:
+    try:
+        return port.lock(plan.lock_directories, plan.lock_files)
+    except NotFound:
+        refuse_stale(port, plan)
+        raise
 
 
 def foresee(port: Port, plan: Plan) -> None:
@@ -78,9 +89,7 @@ def foresee(port: Port, plan: Plan) -> None:
 
 def refuse_stale(port: Port, plan: Plan) -> None:
     """Raise StalePlan when a file is no longer what the plan was made for."""
-    for path, seen in plan.fingerprint:
-        if identity(port.stat(path)) != seen:
-            raise StalePlan("The disk was changed by somebody else while this run was looking at it", path=path, hint="Run again.")
+    refuse_changed(port, plan.fingerprint)
 
 
 def refuse_without_room(port: Port, plan: Plan) -> None:
@@ -97,15 +106,16 @@ def refuse_without_room(port: Port, plan: Plan) -> None:
             )
 
 
-def _clean_up(port: Port, plan: Plan, recover: Optional[Callable[[str], None]]) -> None:
-    """Take back what a failed plan did. A failure in here must not hide the first one: a further run will clean up."""
+def _clean_up(port: Port, plan: Plan, recover: Optional[Recover]) -> Optional[str]:
+    """Take back what a failed plan did; returns advice for the user. A failure in here must not hide the first one: a further run will clean up."""
     try:
         for path in plan.cleanup.remove:
             remove_tree(port, path)
         if plan.cleanup.disk is not None and recover is not None:
-            recover(plan.cleanup.disk)
+            return recover(plan.cleanup.disk)
     except DiskError:
-        return
+        pass
+    return None
 
 
 def remove_tree(port: Port, path: str) -> None:
@@ -186,13 +196,24 @@ class _Run:
 
     def make_directory(self, step: MakeDirectory) -> None:
         self._port.make_directory(step.path)
-        self._held.append(self._port.lock((step.path,), ()))
+        self._hold((step.path,), ())
+
+    def _hold(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> None:
+        """Lock what was made a moment ago. Raises InUse when another run took it for a leftover in that moment."""
+        path = (directories + files)[0]
+        try:
+            self._held.append(self._port.lock(directories, files))
+            is_there = self._port.lstat(path) is not None
+        except NotFound:
+            is_there = False
+        if not is_there:
+            raise InUse("Another run was clearing up in this directory at the same moment", path=path, hint="Run again.")
 
     def create_file(self, step: CreateFile) -> None:
         stream = self._port.create(step.path)
         self._files[(step.path, True)] = stream
         if step.hold:
-            self._held.append(self._port.lock((), (step.path,)))
+            self._hold((), (step.path,))
         if step.like is not None:
             model = self._port.stat(step.like)
             if model is not None:
@@ -269,10 +290,17 @@ class _Run:
             raise
 
     def _rename_onto_nothing_or_file(self, step: Rename) -> None:
-        there = self._port.lstat(step.new)
+        self._refuse_directory(step.new)
+        try:
+            self._port.rename(step.old, step.new)
+        except IoFailure:
+            self._refuse_directory(step.new)
+            raise
+
+    def _refuse_directory(self, path: str) -> None:
+        there = self._port.lstat(path)
         if there is not None and there.kind == DIRECTORY:
-            raise AlreadyExists("Somebody else put a directory where the new one should go", path=step.new, hint="Look at it and run again.")
-        self._port.rename(step.old, step.new)
+            raise AlreadyExists("Somebody else put a directory where the new one should go", path=path, hint="Look at it and run again.")
 
     def remove(self, step: Remove) -> None:
         for path in step.paths:

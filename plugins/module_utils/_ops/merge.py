@@ -15,14 +15,12 @@ After the commit, files are only removed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted, size_warnings
 from .._bundle.chain import open_stack
-from .._bundle.descriptor import Descriptor
-from .._bundle.naming import image_name
+from .._bundle.descriptor import Descriptor, ImageEntry
 from .._bundle.tree import build_tree
-from .._core import guid as guids
 from .._core.errors import Damaged, Unsupported
 from .._core.extents import Extent
 from .._core.plan import Cleanup, CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
@@ -47,6 +45,7 @@ from .merge_group import (
     refuse_ragged,
     winners,
 )
+from .new_layer import nothing_at, unused_names
 from .removals import groups_of
 
 AUTO = "auto"
@@ -106,10 +105,11 @@ def plan_merge(
     """
     if not removals:
         return Plan("merge", facts={"merged": (), "after": state})
-    refuse_encrypted(state)
+    groups = groups_of(state.tree, removals)
+    if groups:
+        refuse_encrypted(state)
     refuse_converting(state)
     refuse_dirty(state, force=force, ours=ours)
-    groups = groups_of(state.tree, removals)
     merged = [_plan_group(port, state, storage, groups, group, strategy, receivers) for group in groups for storage in range(len(state.descriptor.storages))]
     target = _target(state, removals, merged)
     discarded = _discarded(state, removals, merged)
@@ -121,7 +121,7 @@ def plan_merge(
     return Plan(
         "merge",
         tuple(steps),
-        state.fingerprint,
+        state.fingerprint + nothing_at(state, [one.receiver.file for one in merged if one.is_new]),
         lock_directories=(directory,),
         lock_files=own,
         space=((directory, needed + 2 * len(state.xml)),),
@@ -197,8 +197,7 @@ def _into_new_file(state: BundleState, group: Group, extents: Sequence[Extent]) 
     version = max(image.header.version for image in group.images if image.header is not None)
     header = new_header(size_bytes=survivor.size, cluster_bytes=step, version=version)
     placement = place_in_expanding(group, extents, None, cluster_bytes=step, slots=Slots((), header.data_start), version=version)
-    own = guids.derive("merged", state.descriptor.uid or guids.NONE, *(image.guid for image in group.images))
-    name = image_name(state.location.base, group.storage, own)
+    (name,) = unused_names(state, [group.storage], "merged", *(image.guid for image in group.images))
     stat = replace(survivor.stat, size=placement.size_after, allocated=-1)
     image = ImageState(group.storage, group.survivor, name, f"{state.location.directory}/{name}", False, EXPANDING, stat, survivor.size, header)
     return MergedImage(group, image, True, placement)
@@ -210,14 +209,7 @@ def _target(state: BundleState, removals: Sequence[str], merged: Sequence[Merged
     storages = []
     for number, storage in enumerate(state.descriptor.storages):
         taken = {image.group.survivor: image.receiver for image in merged if image.group.storage == number}
-        images = []
-        for entry in storage.images:
-            if entry.guid in taken:
-                receiver = taken[entry.guid]
-                entry = replace(entry, file=receiver.file, type="Plain" if receiver.kind == PLAIN else "Compressed")
-            if entry.guid not in gone:
-                images.append(entry)
-        storages.append(replace(storage, images=tuple(images)))
+        storages.append(replace(storage, images=tuple(_entries(state, number, gone, taken))))
     parents = {shot.guid: shot.parent for shot in state.descriptor.shots}
     shots = []
     for shot in state.descriptor.shots:
@@ -227,6 +219,21 @@ def _target(state: BundleState, removals: Sequence[str], merged: Sequence[Merged
         if shot.guid not in gone:
             shots.append(replace(shot, parent=parent))
     return replace(state.descriptor, storages=tuple(storages), shots=tuple(shots))
+
+
+def _entries(state: BundleState, number: int, gone: Set[str], taken: Mapping[str, ImageState]) -> Iterator[ImageEntry]:
+    """The images of a storage afterwards. ploop calls all layers above a plain root Plain, and takes that as said of the root; not without one."""
+    kept = [entry for entry in state.descriptor.storages[number].images if entry.guid not in gone]
+    now = {entry.guid: taken.get(entry.guid, state.images.get((number, entry.guid))) for entry in kept}
+    has_plain = any(image is not None and image.kind == PLAIN for image in now.values())
+    for entry in kept:
+        image = now[entry.guid]
+        if entry.guid in taken and image is not None:
+            yield replace(entry, file=image.file, type="Plain" if image.kind == PLAIN else "Compressed")
+        elif entry.type == "Plain" and image is not None and not has_plain:
+            yield replace(entry, type="Compressed")
+        else:
+            yield entry
 
 
 def _discarded(state: BundleState, removals: Sequence[str], merged: Sequence[MergedImage]) -> List[ImageState]:
@@ -293,6 +300,8 @@ def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
     """Clusters and entries that the surviving views do not see, then the end of the in-use mark, each behind a barrier."""
     for one in in_place:
         if one.receiver.header is None and one.growth:
+            # Bytes behind the last whole sector belong to no disk and must not become part of this one.
+            yield Resize(one.receiver.path, one.receiver.size)
             yield Resize(one.receiver.path, one.placement.size_after)
         if one.placement.overwrites:
             yield CopyRanges(one.receiver.path, one.placement.overwrites)
@@ -308,6 +317,8 @@ def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
 
 def _warnings(merged: Sequence[MergedImage]) -> Iterator[str]:
     for one in merged:
+        if one.receiver.header is not None and one.group.images[-1].header is None:
+            yield f"{one.group.images[-1].path}: the plain image was merged into an expanding one, which moves fewer bytes; the disk is no longer plain."
         for image in one.group.images:
             stays = image.outside or (image.path == one.receiver.path and not one.changes_file)
             if image.extension is not None and not stays:

@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, Iterator, Mapping, Tuple
+from typing import Dict, Iterable, Iterator, Mapping, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, size_warnings
 from .._bundle.descriptor import Descriptor
 from .._bundle.naming import image_name
 from .._bundle.tree import build_tree
 from .._core import guid as guids
-from .._core.plan import CreateFile, Step, Sync, WriteBytes
+from .._core.plan import CreateFile, Fingerprint, Step, Sync, WriteBytes
 from .._core.units import SECTOR
 from .._formats.hds_header import HdsHeader, max_size_bytes, new_header, pack_header
 
@@ -25,18 +25,31 @@ NewImages = Tuple[Tuple[str, HdsHeader], ...]
 
 
 def new_images(state: BundleState, parent: str, *, base: str) -> NewImages:
-    """The images of a new layer on snapshot ``parent``, which has, or will have, the images that layer ``base`` has now.
+    """The images of a new layer on snapshot ``parent``, which has, or will have, the images that layer ``base`` has now."""
+    names = unused_names(state, range(len(state.descriptor.storages)), "layer on", parent)
+    return tuple((name, _header(state, number, base)) for number, name in enumerate(names))
 
-    Names follow from what is known before the run, so that check mode can tell them; a name that is taken is passed over.
+
+def unused_names(state: BundleState, storages: Iterable[int], *purpose: str) -> Tuple[str, ...]:
+    """Names for new images in ``storages``. They follow from what is known before the run, so that check mode can tell them.
+
+    A name that is taken is passed over: the layer that got it for the same purpose may have another role by now.
     """
-    taken = {*state.others, *(image.file for image in state.images.values())}
+    files = (path.rsplit("/", 1)[-1] for image in state.images.values() for path in (image.file, image.path))
+    taken = {*state.others, *files}
+    storages = tuple(storages)
     attempt = 0
     while True:
-        own = guids.derive("layer on", state.descriptor.uid or guids.NONE, parent, *([str(attempt)] if attempt else []))
-        names = [image_name(state.location.base, number, own) for number in range(len(state.descriptor.storages))]
+        own = guids.derive(purpose[0], state.descriptor.uid or guids.NONE, *purpose[1:], *([str(attempt)] if attempt else []))
+        names = tuple(image_name(state.location.base, number, own) for number in storages)
         if taken.isdisjoint(names):
-            return tuple((name, _header(state, number, base)) for number, name in enumerate(names))
+            return names
         attempt += 1
+
+
+def nothing_at(state: BundleState, names: Iterable[str]) -> Fingerprint:
+    """The part of a fingerprint that makes a plan stale when somebody else puts a file where a new one should go."""
+    return tuple((f"{state.location.directory}/{name}", None) for name in names)
 
 
 def _header(state: BundleState, storage: int, base: str) -> HdsHeader:

@@ -19,7 +19,7 @@ from typing import Iterator, List, Optional, Tuple
 from .._bundle.bundle import BundleState, ImageState, observe
 from .._bundle.naming import classify, is_temporary_of, temporary_name
 from .._bundle.paths import Location, locate
-from .._core.errors import Damaged, Interrupted, InUse
+from .._core.errors import Damaged, Interrupted, InUse, NotFound
 from .._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
 from .._formats.hds_header import CLOSED, IN_USE_OFFSET
 from .._io.journal import APPLY, ImageBefore, Journal
@@ -68,12 +68,13 @@ def recover(port: Port, location: Location, *, allow_outside: bool = False) -> T
         done.append(f"{location.directory}: an interrupted run ({plan.facts.get('what', plan.operation)}) was found and {ending}.")
 
 
-def take_back(port: Port, directory: str) -> None:
-    """After a failed step of a run that still holds the lock: clear what a recovery without moving data can clear."""
+def take_back(port: Port, directory: str) -> Optional[str]:
+    """After a failed step of a run that still holds the lock: clear what a recovery without moving data can clear. Returns advice for what it cannot."""
     state = observe(port, locate(port, directory), allow_outside=True)
     plan = plan_recovery(port, state)
     if plan.operation == "recover" and not plan.is_empty:
         execute(port, Plan("recover", plan.steps))
+    return None if plan.operation == "recover" else "The disk shows what it should; the next run that changes it finishes the merge."
 
 
 def _is_merged(state: BundleState, journal: Journal) -> bool:
@@ -102,10 +103,12 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
     directory = state.location.directory
     marked = {before.name for before in journal.images}
     ours = tuple(image.path for image in state.images.values() if image.path.rsplit("/", 1)[-1] in marked)
-    plan = plan_merge(port, state, removals, receivers=receivers, ours=ours)
-    half_made = tuple(f"{directory}/{name}" for name in journal.created if name in state.others and _may_remove(name))
-    clears = (Remove(half_made, directory),) if half_made else ()
-    return replace(plan, steps=clears + plan.steps).with_facts(what="merge")
+    half_made = tuple(name for name in journal.created if name in state.others and _may_remove(name))
+    # New images get the names that the journal knows once more, so that a further run finds them.
+    cleared = replace(state, others=tuple(name for name in state.others if name not in half_made))
+    plan = plan_merge(port, cleared, removals, receivers=receivers, ours=ours)
+    clears = (Remove(tuple(f"{directory}/{name}" for name in half_made), directory),) if half_made else ()
+    return replace(plan, steps=clears + plan.steps, fingerprint=state.fingerprint).with_facts(what="merge")
 
 
 def _steps(state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
@@ -163,7 +166,8 @@ def clear_siblings(port: Port, path: str) -> Tuple[str, ...]:
         leftover = f"{directory}/{name}"
         try:
             lock = _hold(port, leftover)
-        except InUse:
+        except (InUse, NotFound):
+            # Another run is at work with it, or has ended just now.
             continue
         try:
             if port.lstat(path) is None and name.startswith(displaced_prefix(base)):

@@ -21,7 +21,7 @@ from .._core.plan import Cleanup, Plan
 from .._core.units import format_size
 from .._io.journal import PREPARE, Journal
 from .journal_steps import ends_journal, replaces_descriptor, writes_journal
-from .new_layer import creates_images, new_images, with_new_top
+from .new_layer import creates_images, new_images, nothing_at, with_new_top
 
 
 def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan:
@@ -51,7 +51,7 @@ def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan:
     return Plan(
         "revert",
         steps,
-        state.fingerprint,
+        state.fingerprint + nothing_at(state, names),
         lock_directories=(directory,),
         lock_files=tuple(image.path for image in old),
         space=((directory, needed + len(state.xml) * 2),),

@@ -22,12 +22,17 @@ def snapshot_guid(state: BundleState, name: str) -> str:
 
 
 def wanted_guid(state: BundleState, name_or_guid: str, vm_names: Mapping[str, str]) -> str:
-    """The GUID that is meant: of an existing snapshot, or the one that the name would get. Raises NoSuchSnapshot for an ambiguous name."""
+    """The GUID that is meant: of an existing snapshot, of one of the virtual machine that this disk lacks, or the one that the name would get.
+
+    Raises NoSuchSnapshot for a name that several snapshots of the disk have.
+    """
     try:
         return resolve(state.tree, name_or_guid, names=vm_names, path=state.location.directory)
     except NoSuchSnapshot:
         if guids.is_guid(name_or_guid):
             return guids.normalise(name_or_guid)
-        if name_or_guid in vm_names.values():
+        named = [guid for guid, name in vm_names.items() if name == name_or_guid]
+        if any(guid in state.tree.shots for guid in named):
             raise
-        return snapshot_guid(state, name_or_guid)
+        own = snapshot_guid(state, name_or_guid)
+        return named[0] if named and own not in state.tree.shots else own

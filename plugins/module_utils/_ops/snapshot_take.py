@@ -22,7 +22,7 @@ from .._core.errors import BadRequest, Unsupported
 from .._core.plan import Cleanup, Plan
 from .._io.journal import PREPARE, Journal
 from .journal_steps import ends_journal, replaces_descriptor, writes_journal
-from .new_layer import creates_images, new_images, with_new_top
+from .new_layer import creates_images, new_images, nothing_at, with_new_top
 
 MOST_LAYERS = 128
 """ploop's limit: 126 snapshots, a base and a top."""
@@ -51,7 +51,7 @@ def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) ->
     return Plan(
         "snapshot",
         steps,
-        state.fingerprint,
+        state.fingerprint + nothing_at(state, names),
         lock_directories=(directory,),
         lock_files=tuple(image.path for image in state.layer(top) if not image.outside),
         space=((directory, sum(header.data_start for _name, header in created) + len(state.xml) * 2),),

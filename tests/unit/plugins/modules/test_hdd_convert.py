@@ -360,10 +360,11 @@ def test_a_dirty_output_is_replaced_only_with_force(root, raw):
     assert as_predicted(root, src=raw, dest=f"{root}/out.hdd", force=True)[0]["changed"]
 
 
-def test_a_damaged_output_is_written_anew(root, raw):
+def test_a_damaged_output_is_replaced_by_force_only(root, raw):
     succeed("hdd_convert", src=raw, dest=f"{root}/out.hdd")
     put(f"{root}/out.hdd/DiskDescriptor.xml", b"<")
-    done, _again = as_predicted(root, src=raw, dest=f"{root}/out.hdd")
+    assert "force: true" in refused("hdd_convert", root, code="damaged", src=raw, dest=f"{root}/out.hdd")["msg"]
+    done, _again = as_predicted(root, src=raw, dest=f"{root}/out.hdd", force=True)
     assert done["changed"] and done["reason"] == "written: the destination is damaged"
 
 

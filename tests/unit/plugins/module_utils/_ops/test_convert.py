@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     AlreadyExists,
     BadRequest,
+    Damaged,
     Dirty,
     DiskError,
     Encrypted,
@@ -222,7 +223,8 @@ def test_reasons_tell_why_an_output_is_written_or_kept(port: MemoryPort) -> None
     for options in ({"kind": "plain"}, {"version": 2}, {"cluster_bytes": 65536}, {"align": 1 << 20}):
         assert reason(port, PATH, DEST, **options).startswith("written: its parts end at" if "align" in options else "written: it ")
     disks.patch(port, disks.file_of(port, DEST), 16, b"\7")
-    assert reason(port, PATH, DEST) == "written: the destination is damaged"
+    assert reason(port, PATH, DEST, force=True) == "written: the destination is damaged"
+    assert reason(port, PATH, DEST, update="missing") == "kept: the destination exists"
 
 
 def test_reasons_of_a_raw_output(port: MemoryPort) -> None:
@@ -460,10 +462,12 @@ def test_room_that_is_known_to_be_needed_is_checked_first(port: MemoryPort, dest
 # Damaged destinations
 
 
-def test_a_damaged_destination_is_written_anew(port: MemoryPort) -> None:
+def test_a_damaged_destination_is_replaced_by_force_only(port: MemoryPort) -> None:
     disks.convert(port, PATH, DEST)
     disks.patch(port, disks.file_of(port, DEST), 16, b"\7")
-    disks.convert(port, PATH, DEST)
+    with pytest.raises(Damaged, match="force: true"):
+        disks.convert(port, PATH, DEST)
+    disks.convert(port, PATH, DEST, force=True)
     assert disks.read_naively(port, DEST) == disks.read_naively(port, PATH)
 
 

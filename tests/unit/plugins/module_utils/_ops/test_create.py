@@ -105,6 +105,7 @@ def test_the_name_of_a_bundle_ends_in_hdd(name: str) -> None:
 
 def test_a_bundle_may_lie_at_the_root_of_the_file_system() -> None:
     port = MemoryPort()
+    assert [directory for directory, _needed in plan_of(disks.shape(), "/a.hdd").space] == ["/"]
     disks.new_disk(port, "/a.hdd")
     assert disks.read(port, "/a.hdd") == bytes(8 * disks.SMALL_CLUSTER)
 

@@ -298,6 +298,19 @@ def test_a_layer_that_ends_within_a_cluster_keeps_every_view_or_is_refused(tmp_p
         shutil.rmtree(bundle.directory)
 
 
+@pytest.mark.parametrize("strategy", ["auto", "in_place", "copy"])
+def test_a_short_receiver_that_grows_goes_on_hiding_what_lies_below_its_old_end(tmp_path: Path, strategy: str) -> None:
+    layers = [Layer(ONE, clusters=filled(*range(8))), Layer(TWO, ONE, filled(0, 1, seed=1), size_sectors=4 * SECTORS), Layer(TOP, TWO, filled(5, seed=2))]
+    bundle = build(tmp_path, layers)
+    expected = {guid: naive(bundle, guid) for guid in (ONE, TOP)}
+    assert expected[TOP][6 * CLUSTER :] == bytes(2 * CLUSTER)
+    plan = disks.plan_of_merge(PORT, bundle.directory, snapshots=[TWO], strategy=strategy)
+    foretold = disks.facts_of(PORT, plan.facts["after"])
+    disks.apply(PORT, plan)
+    assert {guid: naive(bundle, guid) for guid in expected} == expected
+    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == foretold
+
+
 def test_a_plain_root_grows_when_it_takes_in_a_longer_layer(tmp_path: Path) -> None:
     layers = [Layer(ONE, clusters=filled(0, 1), type="Plain", size_sectors=2 * SECTORS), Layer(TOP, ONE, filled(1, 5, seed=1))]
     bundle = build(tmp_path, layers)
@@ -393,6 +406,16 @@ def test_force_merges_a_dirty_disk_and_leaves_it_clean(tmp_path: Path) -> None:
     disks.apply(PORT, plan_merge(PORT, state, choose_removals(state, max_layers=1), force=True))
     assert naive(bundle) == bundle.guest(TOP)
     assert not disks.state_of(PORT, bundle.directory).layer(TOP)[0].is_dirty
+
+
+def test_a_dirty_receiver_is_closed_even_when_nothing_moves(tmp_path: Path) -> None:
+    bundle = build(tmp_path, line_of_layers(filled(0, 1), {}))
+    disks.marked_in_use(PORT, bundle.directory, ONE)
+    plan = plan_merge(PORT, disks.state_of(PORT, bundle.directory), [ONE], force=True)
+    foretold = disks.facts_of(PORT, plan.facts["after"])
+    disks.apply(PORT, plan)
+    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == foretold
+    assert foretold["state"] == "clean"
 
 
 def planted(bundle: BuiltBundle) -> MemoryPort:
