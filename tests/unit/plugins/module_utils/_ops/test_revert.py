@@ -239,7 +239,7 @@ def test_a_name_that_is_taken_is_passed_over(port: MemoryPort) -> None:
 
 @pytest.mark.parametrize("plant", ["plant_file", "plant_directory", "plant_other"])
 def test_what_somebody_else_put_there_stays(port: MemoryPort, plant: str) -> None:
-    (new,) = [path for path in views_of_new_files(planned(port, TWO))]
+    (new,) = views_of_new_files(planned(port, TWO))
     getattr(port, plant)(new)
     before = views(port)
     reverted(port, TWO)
