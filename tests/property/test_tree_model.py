@@ -540,7 +540,7 @@ class RealTreeMachine(TreeMachine):
             shutil.rmtree(self.folder)
 
 
-@pytest.mark.parametrize("machine, examples", [(TreeMachine, 100), (RealTreeMachine, 20)], ids=["memory", "host"])
+@pytest.mark.parametrize("machine, examples", [(TreeMachine, 40), (RealTreeMachine, 8)], ids=["memory", "host"])
 def test_a_tree_shows_what_the_model_shows(machine: Type[TreeMachine], examples: int) -> None:
-    chosen = settings(max_examples=examples * 50 if LONG else examples, stateful_step_count=60 if LONG else 25)
+    chosen = settings(max_examples=examples * 50 if LONG else examples, stateful_step_count=60 if LONG else 20)
     run_state_machine_as_test(machine, settings=chosen)

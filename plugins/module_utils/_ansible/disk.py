@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -17,7 +17,7 @@ from .._bundle.bundle import BundleState, observe, refuse_changed
 from .._bundle.naming import DESCRIPTOR
 from .._bundle.paths import SINGLE_FILE, Location, locate
 from .._bundle.pvm import VmFacts, find_vm
-from .._core.errors import BadRequest, DiskError
+from .._core.errors import BadRequest, DiskError, HasSnapshots
 from .._core.plan import Plan
 from .._io.port import Port
 from .._io.real import OsPort
@@ -38,6 +38,7 @@ class Disk:
     vm: Optional[VmFacts]
     warnings: Tuple[str, ...]
     recovered: Tuple[str, ...]
+    is_doubtful: bool = False
 
     def facts(self, state: Optional[BundleState] = None) -> Dict[str, Any]:
         """The facts of the disk, or of it in another state."""
@@ -60,16 +61,27 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     if needs_recovery(state) and not module.check_mode:
         recovered = recover(port, location, allow_outside=allow_outside)
         state = observe(port, location, allow_outside=allow_outside)
-    vm, warnings = find_vm(port, location)
+    report = find_vm(port, location)
+    vm, warnings = report
     if needs_recovery(state):
         warnings = (*warnings, f"{location.directory}: an interrupted run will be finished first; the prediction is made for the disk as it is now.")
-    return Disk(port, state, vm, tuple(warnings), recovered)
+    return Disk(port, state, vm, tuple(warnings), recovered, report.is_doubtful)
 
 
 def refuse_layer(port: Port, location: Location) -> None:
     """Raise BadRequest for an image in a bundle: alone it lacks what the layers below it hold, and the bundle needs it as it is."""
     if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
         raise BadRequest("The image is a layer of a bundle and no disk of its own", path=location.image, hint=f"Name the bundle: {location.directory}")
+
+
+def refuse_doubtful(disk: Disk, removals: Sequence[str], *, force: bool) -> None:
+    """Raise HasSnapshots when snapshots are to go and the virtual machine's own list of snapshots cannot be read."""
+    if removals and disk.is_doubtful and not force:
+        raise HasSnapshots(
+            f"Nobody can tell which snapshots the virtual machine needs: {' '.join(disk.warnings)}",
+            path=disk.state.location.directory,
+            hint="Restore the files of the virtual machine, or set force: true when none of its snapshots is needed any more.",
+        )
 
 
 def run_plan(module: AnsibleModule, port: Port, plan: Plan, recovered: Tuple[str, ...] = ()) -> Tuple[Result, Optional[Outcome]]:

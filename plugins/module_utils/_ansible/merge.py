@@ -17,7 +17,7 @@ from .._core.plan import Plan
 from .._ops.merge import plan_merge
 from .._ops.removals import choose_removals
 from .._ops.snapshot_name import wanted_guid
-from .disk import Disk, change_disk
+from .disk import Disk, change_disk, refuse_doubtful
 from .run import Result
 
 
@@ -36,6 +36,8 @@ def merge_layers(module: AnsibleModule) -> Result:
         removals = choose_removals(
             disk.state, max_layers=params["max_layers"], snapshots=chosen, kept_by_vm=() if params["force"] else kept, branches=params["branches"]
         )
+        # Without the list, an orphan cannot be told from a snapshot that is needed: force does not help.
+        refuse_doubtful(disk, removals, force=params["force"] and not params["orphans"])
         return plan_merge(disk.port, disk.state, removals, strategy=params["strategy"], force=params["force"])
 
     result, plan, disk = change_disk(module, planner)

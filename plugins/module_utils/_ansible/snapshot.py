@@ -19,7 +19,7 @@ from .._core.plan import Plan
 from .._ops.report import one_snapshot
 from .._ops.snapshot_name import wanted_guid
 from .._ops.snapshot_take import plan_snapshot_take
-from .disk import Disk, change_disk
+from .disk import Disk, change_disk, refuse_doubtful
 from .run import Result
 
 
@@ -70,6 +70,7 @@ def _delete(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
 
     kept = () if module.params["force"] or disk.vm is None else tuple(disk.vm.snapshots)
     removals = choose_deletion(disk.state, guid, descendants=module.params["descendants"], kept_by_vm=kept)
+    refuse_doubtful(disk, removals, force=module.params["force"])
     return plan_merge(disk.port, disk.state, removals, force=module.params["force"])
 
 

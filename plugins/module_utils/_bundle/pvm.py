@@ -56,6 +56,7 @@ class VmFacts:
     interface: Optional[str]
     suspended: bool
     snapshots: Mapping[str, VmSnapshot]
+    snapshots_known: bool = True
 
 
 class VmReport(NamedTuple):
@@ -63,6 +64,11 @@ class VmReport(NamedTuple):
 
     facts: Optional[VmFacts]
     warnings: Tuple[str, ...] = ()
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether there is a machine whose snapshots are not known, so that nobody can tell what it needs."""
+        return bool(self.warnings) if self.facts is None else not self.facts.snapshots_known
 
 
 def find_vm(port: Port, location: Location) -> VmReport:
@@ -72,7 +78,8 @@ def find_vm(port: Port, location: Location) -> VmReport:
     try:
         stat = port.stat(config)
         if stat is None:
-            return VmReport(None)
+            has_snapshots = port.stat(posixpath.join(folder, SNAPSHOTS)) is not None
+            return VmReport(None, (f"{config} is missing, although the machine has snapshots.",) if has_snapshots else ())
         if stat.kind != FILE:
             return VmReport(None, (f"{config} is not a regular file.",))
         return _read_vm(port, folder, config, location)
@@ -91,6 +98,7 @@ def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmRepo
     interface = _value(disk, "InterfaceType")
     if interface == "3" and root.tag.startswith("Virtuozzo"):
         interface = "virtio"
+    snapshots = _snapshots_or_warning(port, folder, warnings)
     facts = VmFacts(
         name=_value(root, "Identification/VmName"),
         uuid=_value(root, "Identification/VmUuid"),
@@ -99,7 +107,8 @@ def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmRepo
         config_size_mib=_number(_value(disk, "Size")),
         interface=_INTERFACES.get(interface, interface) if interface is not None else None,
         suspended=any(name.endswith((".mem", ".sav")) for name in port.list_directory(folder)),
-        snapshots=_snapshots_or_warning(port, folder, warnings),
+        snapshots=snapshots or {},
+        snapshots_known=snapshots is not None,
     )
     return VmReport(facts, tuple(warnings))
 
@@ -132,7 +141,7 @@ def _number(text: Optional[str]) -> Optional[int]:
     return number if number <= _MAX_NUMBER else None
 
 
-def _snapshots_or_warning(port: Port, folder: str, warnings: List[str]) -> Mapping[str, VmSnapshot]:
+def _snapshots_or_warning(port: Port, folder: str, warnings: List[str]) -> Optional[Mapping[str, VmSnapshot]]:
     path = posixpath.join(folder, SNAPSHOTS)
     try:
         if port.stat(path) is None:
@@ -140,7 +149,7 @@ def _snapshots_or_warning(port: Port, folder: str, warnings: List[str]) -> Mappi
         return parse_vm_snapshots(read_file(port, path, limit=MAX_DOCUMENT_BYTES), path=path)
     except DiskError as exc:
         warnings.append(f"The snapshots of the virtual machine are not understood: {exc}")
-        return {}
+        return None
 
 
 def parse_vm_snapshots(xml: bytes, *, path: str) -> Mapping[str, VmSnapshot]:

@@ -237,3 +237,35 @@ def test_a_chain_that_grew_becomes_one_layer_of_full_length(root, path, strategy
     ended = three_runs("hdd_merge", root, path=path, strategy=strategy)
     assert ended.done["layers_after"] == 1 and ended.done["disk"]["warnings"] == []
     assert_views(built)
+
+
+# A machine whose list of snapshots cannot be read
+
+
+def spoil_list(built):
+    """Make the list of the machine's snapshots unreadable, or take the machine's configuration away."""
+    with open(f"{os.path.dirname(built.directory)}/Snapshots.xml", "w", encoding="utf-8") as stream:
+        stream.write("<ParallelsSavedStates><SavedStateItem")
+
+
+def lose_config(built):
+    os.unlink(f"{os.path.dirname(built.directory)}/config.pvs")
+
+
+@pytest.mark.parametrize("harm", [spoil_list, lose_config])
+def test_no_snapshot_goes_while_nobody_can_tell_what_the_machine_needs(root, harm):
+    built = in_machine(root, ONE, layers=line_of_layers(held(0), held(1), held(2)))
+    harm(built)
+    for options in ({}, {"orphans": True}, {"orphans": True, "force": True}):
+        assert "Nobody can tell" in refused("hdd_merge", root, code="has_snapshots", path=built.directory, **options)["msg"]
+    gone = dict(path=built.directory, guid=ONE, state="absent")
+    assert "force: true" in refused("hdd_snapshot", root, code="has_snapshots", **gone)["msg"]
+    assert succeed("hdd_snapshot", **gone, force=True)["changed"]
+    assert succeed("hdd_merge", path=built.directory, force=True)["layers_after"] == 1
+    assert_views(built)
+
+
+def test_a_merge_that_has_nothing_to_do_does_not_ask_what_the_machine_needs(root):
+    built = in_machine(root, ONE, layers=line_of_layers(held(0)))
+    spoil_list(built)
+    assert not succeed("hdd_merge", path=built.directory)["changed"]
