@@ -16,6 +16,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 NAME = "ansible_collections.vdisk.parallels"
 LONG = "VDISK_LONG"
+FEW = "VDISK_FEW"
 
 
 def _package(name: str, folders: list) -> None:
@@ -56,7 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     settings.register_profile("short", deadline=None, derandomize=True, database=None, suppress_health_check=slow)
     settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=slow)
-    settings.load_profile("long" if os.environ.get(LONG) else "short")
+    settings.register_profile("few", deadline=None, derandomize=True, database=None, max_examples=10, suppress_health_check=slow)
+    settings.load_profile("long" if os.environ.get(LONG) else "few" if os.environ.get(FEW) else "short")
 
 
 def pytest_collection_modifyitems(items: list) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.vdisk.parallels.tests.crash.operations import OPERATION
 from ansible_collections.vdisk.parallels.tests.crash.trial import NothingToDo, Trial
 
 LONG = bool(os.environ.get("VDISK_LONG"))
-SEEDS = int(os.environ.get("VDISK_CRASH_SEEDS") or (4000 if LONG else 60))
+SEEDS = int(os.environ.get("VDISK_CRASH_SEEDS") or (4000 if LONG else 25))
 SEEDS_PER_TEST = 5
 
 Count = Callable[[Explorer], None]

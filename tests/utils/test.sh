@@ -55,7 +55,14 @@ for python in "$pythons"/python3.*; do
   if make_venv "$folder" "$real" units tests/utils/requirements-units.txt &&
     { [ -e "$folder/.made-core" ] || "$folder/bin/python" -m pip install -qq --no-deps --ignore-requires-python 'ansible-core == 2.17.*' </dev/null; }; then
     touch "$folder/.made-core"
-    run_pytest "unit-$version" "$folder/bin/python" tests/unit
+    # The main Python has played all examples; here the question is whether the code runs at all. The modules run on the oldest, too.
+    units=tests/unit/plugins/module_utils
+    case $version in 3.8) units=tests/unit ;; esac
+    if [ -n "${VDISK_LONG:-}" ]; then
+      run_pytest "unit-$version" "$folder/bin/python" tests/unit
+    else
+      VDISK_FEW=1 run_pytest "unit-$version" "$folder/bin/python" "$units"
+    fi
   else
     failed="$failed unit-$version(packages)"
   fi

@@ -167,20 +167,16 @@ def _refuse(state: BundleState, option: str, found: object, expected: object, wh
 
 
 def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
-    # A link that leads nowhere, too, is no disk.
-    if port.stat(path) is None:
-        return {
-            "changed": False,
-            "disk": absent_facts(path),
-            "diff": diff_of({}, absent_facts(path)),
-            "bytes_read": 0,
-            "bytes_written": 0,
-            "elapsed": 0.0,
-            "warnings": [],
-        }
-    location = locate(port, path)
-    refuse_layer(port, location)
-    state = observe(port, location, allow_outside=True)
+    try:
+        location = locate(port, path)
+        refuse_layer(port, location)
+        state = observe(port, location, allow_outside=True)
+    except NotFound:
+        # Nothing, a link that leads nowhere, or a disk that another run has just removed.
+        if port.stat(path) is not None:
+            raise
+        gone = absent_facts(path)
+        return {"changed": False, "disk": gone, "diff": diff_of({}, gone), "bytes_read": 0, "bytes_written": 0, "elapsed": 0.0, "warnings": []}
     before = disk_facts(port, state)
     result, _outcome = run_plan(module, port, plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"]))
     result["disk"] = absent_facts(before["path"])

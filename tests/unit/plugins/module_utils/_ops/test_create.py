@@ -162,7 +162,7 @@ def test_a_failing_creation_leaves_nothing(port: MemoryPort) -> None:
 
 @pytest.mark.parametrize("kind", [EXPANDING, PLAIN])
 def test_sizes_that_no_file_can_have_end_in_an_error_of_ours(tmp_path: Path, kind: str) -> None:
-    for size in (1 << 62, 1 << 63, 1 << 64, 1 << 75):
+    for size in (1 << 63, 1 << 64, 1 << 75):
         path = f"{tmp_path}/a.hdd"
         with pytest.raises(DiskError):
             disks.apply(OsPort(), plan_create(path, shape_of(size=size, kind=kind), name="a", uid=disks.UID, token="t"))
