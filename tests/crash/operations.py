@@ -261,7 +261,7 @@ def _renames(port: Port, state: BundleState) -> Plan:
 
 
 OTHERS = (
-    Operation("compact-single-file", _single, lambda run: run.change(DISK, lambda port, state: plan_compact(port, state))),
+    Operation("compact-single-file", _single, lambda run: run.change(DISK, plan_compact)),
     _changes("rename", line("AB", ".A"), _renames),
     _changes("rename-ploop", line("AB", ".A", style="ploop"), _renames),
 )

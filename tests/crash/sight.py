@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import struct
-import xml.etree.ElementTree as ElementTree
 from functools import lru_cache
 from typing import Dict, List, NamedTuple, Optional, Tuple
+from xml.etree import ElementTree
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, FILE, Port
 from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP

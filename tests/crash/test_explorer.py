@@ -115,7 +115,7 @@ def test_a_file_removed_before_the_new_descriptor_is_durable_is_missed(port):
     port.rename("/d/x.tmp", "/d/x")
     port.remove("/d/images/1")
     with pytest.raises(AssertionError):
-        check_states(recording, lambda state: _old_has_its_image(state))
+        check_states(recording, _old_has_its_image)
 
 
 def test_removing_it_after_the_sync_of_the_directory_is_right(port):

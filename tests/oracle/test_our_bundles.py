@@ -113,7 +113,7 @@ def compacted(folder: str, *, holes: bool = False, **shape: object) -> TrialDisk
 SCENARIOS: Dict[str, Callable[[str], TrialDisk]] = {
     "v1-1M-empty": lambda folder: create(folder, 8 * MIB),
     "v1-1M": lambda folder: filled(folder, 12 * MIB),
-    "v1-1M-odd": lambda folder: filled(folder),
+    "v1-1M-odd": filled,
     "v1-512K-odd": lambda folder: filled(folder, cluster_bytes=512 * KIB),
     "v1-64K-odd": lambda folder: filled(folder, cluster_bytes=64 * KIB),
     "v2-1M-odd": lambda folder: filled(folder, version=2),

@@ -447,7 +447,7 @@ class TreeMachine(RuleBasedStateMachine):
         expected = (refusal,) if refusal is not None else may_be
         try:
             plan = planned()
-        except expected:
+        except expected:  # pylint: disable=catching-non-exception
             with pytest.raises(expected):
                 planned()
             assert self.listing() == before

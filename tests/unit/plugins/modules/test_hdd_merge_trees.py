@@ -28,13 +28,13 @@ def held(*numbers, seed=0):
     return {number: fill(number, CLUSTER, seed) for number in numbers}
 
 
-BRANCHED = [
+BRANCHED = (
     Layer(ONE, NONE, held(0, 1, 2, 3)),
     Layer(TWO, ONE, held(1, 5, seed=1)),
     Layer(TOP, TWO, held(2, seed=2)),
     Layer(THREE, ONE, held(3, seed=3)),
     Layer(FOUR, THREE, held(0, 7, seed=4)),
-]
+)
 """1 - 2 - TOP, and 3 - 4 beside 2."""
 KINDS = {
     "expanding": {"layers": BRANCHED},

@@ -256,7 +256,7 @@ def refused(bundle: BuiltBundle, kind: Type[DiskError], path: Optional[str] = No
     before = sorted((name, os.lstat(os.path.join(bundle.directory, name)).st_mtime_ns) for name in os.listdir(bundle.directory))
     with pytest.raises(DiskError) as caught:
         disks.state_of(PORT, bundle.directory)
-    assert type(caught.value) is kind, str(caught.value)
+    assert caught.value.__class__ is kind, str(caught.value)
     assert caught.value.path == (path or bundle.descriptor)
     if offset is not None:
         assert caught.value.offset == offset

@@ -31,7 +31,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures impor
 )
 def test_each_errno_has_its_error(number, kind):
     error = translated(OSError(number, os.strerror(number)), "open", "/x", 7)
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert error.context == {"path": "/x", "offset": 7, "found": errno.errorcode.get(number, "9999")}
 
 
