@@ -107,12 +107,19 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
     # New images get the names that the journal knows once more, so that a further run finds them.
     cleared = replace(state, others=tuple(name for name in state.others if name not in half_made))
     plan = plan_merge(port, cleared, removals, receivers=receivers, ours=ours)
-    clears = (Remove(tuple(f"{directory}/{name}" for name in half_made), directory),) if half_made else ()
-    return replace(plan, steps=clears + plan.steps, fingerprint=state.fingerprint).with_facts(what="merge")
+    clears: Tuple[Step, ...] = (Remove(tuple(f"{directory}/{name}" for name in half_made), directory),) if half_made else ()
+    return replace(plan, steps=(_settles(directory),) + clears + plan.steps, fingerprint=state.fingerprint).with_facts(what="merge")
+
+
+def _settles(directory: str) -> Step:
+    """Names that a killed run has left may be in the cache alone: what is built on them must not reach the medium before them."""
+    return Sync(directories=(directory,))
 
 
 def _steps(state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
     directory = state.location.directory
+    if journal is not None:
+        yield _settles(directory)
     removed = [f"{directory}/{name}" for name in _temporaries(state)]
     if journal is not None:
         by_name = {image.path.rsplit("/", 1)[-1]: image for image in state.images.values() if not image.outside}
