@@ -7,9 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hdd_convert
-short_description: Convert between Parallels virtual disks and raw images
+short_description: Convert virtual disks between Parallels and raw, qcow2, VMDK, VHD, VHDX and VDI
 description:
-  - Writes the guest disk of a source, as it is now or was at a snapshot, into a new image. All layers are flattened into one.
+  - Writes the guest disk of a source, as it is now or was at a snapshot, into a new image of any of these formats. All layers are
+    flattened into one, or each becomes a layer of the output.
   - Holes and zeros of the source are skipped, so the cost follows the data and not the size of the disk.
   - The output is built under a temporary name beside its place, synced, read back and compared, and only then gets its name. What lay
     there before is replaced in the same step. A run that is cut off leaves nothing under the final name; the next run clears up.
@@ -34,44 +35,94 @@ attributes:
 options:
   src:
     description:
-      - The disk to read, in any form that M(vdisk.parallels.hdd_info) accepts as a disk, or a raw image.
+      - The disk to read, in any form that M(vdisk.parallels.hdd_info) accepts as a disk, or a raw, qcow2, VMDK, VHD, VHDX or VDI image.
     type: path
     required: true
   dest:
     description:
-      - The image to write. A bundle is a directory whose name ends in C(.hdd).
+      - The image to write. A bundle is a directory whose name ends in C(.hdd). Other files that the output consists of lie beside it.
     type: path
     required: true
   src_format:
     description:
       - What the source is. With V(auto), a file is taken for raw only when it looks like no other format.
     type: str
-    choices: [auto, hdd, raw]
+    choices: [auto, hdd, raw, qcow2, vmdk, vhd, vhdx, vdi]
     default: auto
   dest_format:
     description:
-      - What to write. When left out, the end of O(dest) tells, C(.hdd) for a bundle, C(.raw), C(.img), C(.dd) or C(.bin) for a raw image.
+      - What to write. When left out, the end of O(dest) tells, C(.hdd) for a bundle, C(.raw), C(.img), C(.dd) or C(.bin) for a raw image,
+        and C(.qcow2), C(.vmdk), C(.vhd), C(.vhdx) or C(.vdi).
     type: str
-    choices: [hdd, raw]
+    choices: [hdd, raw, qcow2, vmdk, vhd, vhdx, vdi]
   subformat:
     description:
-      - The kind of bundle, V(expanding) when left out. Only for O(dest_format=hdd).
+      - The kind of image. A bundle is V(expanding) or V(plain), VHD and VHDX are V(dynamic), V(fixed) or V(differencing), VDI is V(dynamic)
+        or V(fixed), and the others are kinds of VMDK. The first one named for a format is what it is when this is left out, and
+        V(monolithicSparse) for VMDK.
+      - V(differencing) needs O(chain=preserve); the lowest layer is then dynamic.
     type: str
-    choices: [expanding, plain]
+    choices:
+      - expanding
+      - plain
+      - dynamic
+      - fixed
+      - differencing
+      - monolithicSparse
+      - streamOptimized
+      - monolithicFlat
+      - twoGbMaxExtentSparse
+      - twoGbMaxExtentFlat
+  chain:
+    description:
+      - With V(flatten) the output holds the whole disk. With V(preserve) each layer of the source, down from O(snapshot) or the current state,
+        becomes one of the output with exactly its own data, as qcow2 overlays, differencing VHD or VHDX disks, VMDK deltas, or snapshots of a bundle.
+      - The layers below O(dest) lie beside it and are called after it, C(disk.layer0.qcow2) the lowest below C(disk.qcow2).
+    type: str
+    choices: [flatten, preserve]
+    default: flatten
+  backing:
+    description:
+      - Read an image of another product that lies on other images together with them. Only files in the directory of O(src) and below
+        are opened, only those whose format is recorded, and never in a circle. Otherwise such a source is refused.
+    type: bool
+    default: false
   snapshot:
     description:
       - Name or GUID of the snapshot to read. When left out, the current state is read.
     type: str
   cluster_size:
     description:
-      - The allocation unit of an expanding bundle, a power of two from V(32K) to V(64M). 1 MiB when left out.
+      - The allocation unit, a power of two. An expanding bundle takes V(32K) to V(64M) (1 MiB when left out), qcow2 V(512) to V(2M) (64 KiB),
+        a sparse VMDK V(4K) to V(64K) (64 KiB), a dynamic VHD V(512K) to V(256M) (2 MiB), and VHDX V(1M) to V(256M).
     type: str
   format_version:
     description:
-      - The format version of an expanding bundle. With V(auto), 1 up to 2 TiB, else 2.
+      - The format version. For an expanding bundle, V(auto) is 1 up to 2 TiB, else 2; for qcow2 it is 3, and V(2) suits old readers.
     type: str
-    choices: [auto, "1", "2"]
+    choices: [auto, "1", "2", "3"]
     default: auto
+  compression:
+    description:
+      - Compress the data of a qcow2 image. What does not get smaller is stored as it is. Streams of VMDK are always compressed by zlib.
+      - V(zstd) needs Python 3.14 or the Python package zstandard on the node.
+    type: str
+    choices: [none, zlib, zstd]
+    default: none
+  compression_level:
+    description:
+      - How hard to try, V(1) to V(9) for zlib and to V(22) for zstd. What suits most data when left out.
+    type: int
+  adapter_type:
+    description:
+      - The disk controller that a VMDK image is made for, V(lsilogic) when left out.
+    type: str
+    choices: [ide, buslogic, lsilogic, legacyESX]
+  azure:
+    description:
+      - Write a VHD that Azure takes, fixed and a whole number of mebibytes long. Sets O(subformat=fixed) and O(align=1M).
+    type: bool
+    default: false
   split_size:
     description:
       - Split the bundle into files of at most this size, by the rule of M(vdisk.parallels.hdd). One file when left out.
@@ -119,7 +170,8 @@ options:
     type: path
   reproducible:
     description:
-      - The same guest content and options give the same bytes, the identity of a new bundle included. When V(false), the identity is drawn.
+      - The same guest content and options give the same bytes, all identifiers included, and times in the output are 1970 or what the environment
+        variable E(SOURCE_DATE_EPOCH) says. When V(false), identifiers are drawn and the time is now.
     type: bool
     default: true
   allow_outside:
@@ -129,7 +181,8 @@ options:
     default: false
   force:
     description:
-      - Replace an output that has snapshots, is damaged or carries the in-use mark. One that another process is seen to hold is refused all the same.
+      - Replace an output that has snapshots or lies on other images, is damaged or carries the in-use mark. One that another process is seen to
+        hold is refused all the same.
     type: bool
     default: false
 seealso:
@@ -151,6 +204,30 @@ EXAMPLES = r"""
     src: /vms/mac.pvm/mac.hdd
     dest: /export/before.raw
     snapshot: before-upgrade
+
+- name: Move the disk to KVM with its snapshots, each as an overlay
+  vdisk.parallels.hdd_convert:
+    src: /vms/mac.pvm/mac.hdd
+    dest: /kvm/mac.qcow2
+    chain: preserve
+
+- name: Make a small qcow2 image for download
+  vdisk.parallels.hdd_convert:
+    src: /vms/mac.pvm/mac.hdd
+    dest: /export/mac.qcow2
+    compression: zlib
+
+- name: Make an image for ESXi and OVA packages
+  vdisk.parallels.hdd_convert:
+    src: /vms/mac.pvm/mac.hdd
+    dest: /export/mac.vmdk
+    subformat: streamOptimized
+
+- name: Make an image that Azure takes
+  vdisk.parallels.hdd_convert:
+    src: /vms/mac.pvm/mac.hdd
+    dest: /export/mac.vhd
+    azure: true
 
 - name: Make a Parallels disk of a cloud image
   vdisk.parallels.hdd_convert:
@@ -235,17 +312,37 @@ disk:
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.convert import convert_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 
+FORMATS = ["hdd", "raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi"]
+SUBFORMATS = [
+    "expanding",
+    "plain",
+    "dynamic",
+    "fixed",
+    "differencing",
+    "monolithicSparse",
+    "streamOptimized",
+    "monolithicFlat",
+    "twoGbMaxExtentSparse",
+    "twoGbMaxExtentFlat",
+]
+
 
 def main():
     spec = dict(
         src=dict(type="path", required=True),
         dest=dict(type="path", required=True),
-        src_format=dict(type="str", choices=["auto", "hdd", "raw"], default="auto"),
-        dest_format=dict(type="str", choices=["hdd", "raw"]),
-        subformat=dict(type="str", choices=["expanding", "plain"]),
+        src_format=dict(type="str", choices=["auto", *FORMATS], default="auto"),
+        dest_format=dict(type="str", choices=FORMATS),
+        subformat=dict(type="str", choices=SUBFORMATS),
+        chain=dict(type="str", choices=["flatten", "preserve"], default="flatten"),
+        backing=dict(type="bool", default=False),
         snapshot=dict(type="str"),
         cluster_size=dict(type="str"),
-        format_version=dict(type="str", choices=["auto", "1", "2"], default="auto"),
+        format_version=dict(type="str", choices=["auto", "1", "2", "3"], default="auto"),
+        compression=dict(type="str", choices=["none", "zlib", "zstd"], default="none"),
+        compression_level=dict(type="int"),
+        adapter_type=dict(type="str", choices=["ide", "buslogic", "lsilogic", "legacyESX"]),
+        azure=dict(type="bool", default=False),
         split_size=dict(type="str"),
         align=dict(type="str"),
         sparse=dict(type="bool", default=True),

@@ -123,7 +123,8 @@ def plan_of_convert(
     if snapshot is not None:
         found = replace(found, guid=snapshot)
     chosen = format or ("hdd" if dest.endswith(".hdd") else "raw")
-    wanted.setdefault("cluster_bytes", SMALL_CLUSTER)
+    if chosen in ("hdd", "raw"):
+        wanted.setdefault("cluster_bytes", SMALL_CLUSTER)
     return plan_convert(port, found, Wanted(chosen, dest, **wanted), token="dest", predict=predict)
 
 

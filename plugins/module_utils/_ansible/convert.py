@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os.path
+import time
 import uuid
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
@@ -21,12 +22,13 @@ from .._bundle.pvm import find_vm
 from .._bundle.tree import resolve
 from .._core.errors import AlreadyExists, BadRequest, DiskError, NotFound
 from .._core.plan import Plan
-from .._core.units import SECTOR
+from .._core.units import MIB, SECTOR
+from .._io.clock import source_date_epoch
 from .._io.durable import read_file, replace_file
 from .._io.port import DIRECTORY, FILE, Port
 from .._io.real import OsPort
 from .._ops.convert import CONTENT, Wanted, plan_convert
-from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, descriptor_of
+from .._ops.layout import EXPANDING, PLAIN
 from .._ops.recover import clear_siblings
 from .._ops.report import absent_facts, disk_facts
 from .._ops.snapshot_name import wanted_guid
@@ -35,7 +37,19 @@ from .disk import Disk, diff_of, refuse_layer, run_plan
 from .run import Result, absolute, apply_file_options, apply_owner
 from .spec import disk_name, size_option, size_or
 
-_BY_SUFFIX = {".hdd": HDD, ".raw": RAW, ".img": RAW, ".dd": RAW, ".bin": RAW}
+_BY_SUFFIX = {
+    ".hdd": HDD,
+    ".raw": RAW,
+    ".img": RAW,
+    ".dd": RAW,
+    ".bin": RAW,
+    ".qcow2": "qcow2",
+    ".vmdk": "vmdk",
+    ".vhd": "vhd",
+    ".vhdx": "vhdx",
+    ".vdi": "vdi",
+}
+_BUNDLE_KINDS = (EXPANDING, PLAIN)
 _CHECKSUMS_LIMIT = 1 << 20
 
 
@@ -54,7 +68,7 @@ def convert_disk(module: AnsibleModule) -> Result:
     report = outcome.reports["transfer"] if outcome is not None else None
     result.update(dest=dest, reason=plan.facts["reason"], virtual_size=plan.facts["virtual_size"])
     result["verified"] = wanted.update == CONTENT if plan.is_empty else wanted.verify
-    result["files"] = _files(module, port, plan, dest, report)
+    result["files"] = _files(module, port, plan, wanted, report)
     result["dest_size"] = sum(file["size"] for file in result["files"])
     checksums = [file["checksum"] for file in result["files"]]
     if len(checksums) == 1 and checksums[0] is not None:
@@ -73,13 +87,16 @@ def convert_disk(module: AnsibleModule) -> Result:
 
 def _source(module: AnsibleModule, port: Port) -> Source:
     params = module.params
-    source = find_source(port, absolute(port, params["src"], "src"), format=params["src_format"], allow_outside=params["allow_outside"])
+    path = absolute(port, params["src"], "src")
+    source = find_source(port, path, format=params["src_format"], allow_outside=params["allow_outside"], backing=params["backing"])
     if source.state is not None:
         refuse_layer(port, source.state.location)
     if params["snapshot"] is None:
         return source
     if source.state is None:
-        raise BadRequest("snapshot: a raw source has no snapshots", path=source.path, hint="Leave the option out.")
+        raise BadRequest(
+            f"snapshot: a {source.format} source has no snapshots that could be read", path=source.path, hint="Leave the option out; name the layer as src."
+        )
     vm, _warnings = find_vm(port, source.state.location)
     disk = Disk(port, source.state, vm, (), ())
     guid = wanted_guid(source.state, params["snapshot"], disk.snapshot_names)
@@ -112,18 +129,19 @@ def _wanted(module: AnsibleModule, dest: str) -> Wanted:
     params = module.params
     chosen = params["dest_format"] or _BY_SUFFIX.get(os.path.splitext(dest)[1].lower())
     if chosen is None:
-        raise BadRequest("dest_format: the name of the destination does not tell the format", path=dest, hint="Set dest_format to hdd or raw.")
-    bundle_only = [option for option in ("subformat", "cluster_size", "split_size", "name") if params[option] is not None]
-    if chosen == RAW and (bundle_only or params["format_version"] != "auto"):
-        raise BadRequest(f"{', '.join(bundle_only) or 'format_version'}: only a bundle has that", path=dest, hint="Leave the option out for a raw image.")
-    align = size_or(params["align"], "align", SECTOR)
+        raise BadRequest("dest_format: the name of the destination does not tell the format", path=dest, hint="Set dest_format, for example to hdd or qcow2.")
+    _refuse_options(params, chosen, dest)
+    is_azure = params["azure"]
+    align = size_or(params["align"], "align", MIB if is_azure else SECTOR)
     if align % SECTOR or not align:
         raise BadRequest("align: must be a multiple of 512 bytes", found=align, hint="Write for example 1M.")
+    if is_azure and align % MIB:
+        raise BadRequest("align: Azure takes only whole mebibytes", found=align, hint="Leave align out; azure: true sets it to 1M.")
     return Wanted(
         format=chosen,
         path=dest,
-        kind=params["subformat"] or EXPANDING,
-        cluster_bytes=size_or(params["cluster_size"], "cluster_size", DEFAULT_CLUSTER),
+        kind=(params["subformat"] if chosen == HDD else None) or EXPANDING,
+        cluster_bytes=size_option(params["cluster_size"], "cluster_size"),
         version=None if params["format_version"] == "auto" else int(params["format_version"]),
         split_size=size_option(params["split_size"], "split_size"),
         align=align,
@@ -135,21 +153,54 @@ def _wanted(module: AnsibleModule, dest: str) -> Wanted:
         checksum=None if params["checksum"] == "none" else params["checksum"],
         reproducible=params["reproducible"],
         force=params["force"],
+        subformat=None if chosen == HDD else "fixed" if is_azure else params["subformat"],
+        compression=params["compression"],
+        level=params["compression_level"],
+        adapter_type=params["adapter_type"],
+        timestamp=source_date_epoch() if params["reproducible"] else int(time.time()),
+        keeps_layers=params["chain"] == "preserve",
     )
 
 
-def _files(module: AnsibleModule, port: Port, plan: Plan, dest: str, report: Any) -> List[Dict[str, Any]]:
+def _refuse_options(params: Mapping[str, Any], chosen: str, dest: str) -> None:
+    """Options that the format of the output does not know are an error, never ignored."""
+    given = [option for option in ("subformat", "cluster_size", "split_size", "name", "adapter_type") if params[option] is not None]
+    given += [option for option, default in (("format_version", "auto"), ("compression", "none")) if params[option] != default]
+    given += [option for option in ("azure",) if params[option]]
+    known = {
+        RAW: (),
+        HDD: ("subformat", "cluster_size", "split_size", "name", "format_version"),
+        "qcow2": ("cluster_size", "format_version", "compression"),
+        "vmdk": ("subformat", "cluster_size", "adapter_type", "compression"),
+        "vhd": ("subformat", "cluster_size", "azure"),
+        "vhdx": ("subformat", "cluster_size"),
+        "vdi": ("subformat",),
+    }[chosen]
+    wrong = [option for option in given if option not in known]
+    if wrong:
+        raise BadRequest(f"{', '.join(wrong)}: no option for {chosen}", path=dest, hint=f"Leave it out; {chosen} knows {', '.join(known) or 'none of them'}.")
+    if chosen == RAW and params["chain"] == "preserve":
+        raise BadRequest("chain: a raw image holds no layers", path=dest, hint="Choose chain: flatten, or another dest_format.")
+    if chosen == HDD and params["subformat"] not in (None,) + _BUNDLE_KINDS:
+        raise BadRequest(f"subformat: a bundle is {' or '.join(_BUNDLE_KINDS)}", found=params["subformat"], hint="Choose one of them.")
+    if chosen in (HDD, "qcow2") and params["format_version"] not in ("auto",) + (("1", "2") if chosen == HDD else ("2", "3")):
+        raise BadRequest(f"format_version: {chosen} has no version {params['format_version']}", found=params["format_version"], hint="Leave it out.")
+    if params["azure"] and params["subformat"] not in (None, "fixed"):
+        raise BadRequest("subformat: Azure takes only fixed disks", found=params["subformat"], hint="Leave subformat out.")
+
+
+def _files(module: AnsibleModule, port: Port, plan: Plan, wanted: Wanted, report: Any) -> List[Dict[str, Any]]:
     """The image files of the output, as they are or as they will be."""
     if report is not None:
-        checksums = report.checksums or (None,) * len(report.lengths)
-        return [_file(path, size, checksum) for path, size, checksum in zip(plan.facts["files"], report.lengths, checksums)]
+        made = plan.facts["made"]
+        return [_file(path, report.lengths[made[path]], report.checksums.get(made[path])) for path in plan.facts["files"]]
     if not plan.is_empty:
         return [_file(path, size, None) for path, size in zip(plan.facts["files"], plan.facts["lengths"])]
-    from .._ops.transfer import file_checksum
+    from .._ops.digests import file_checksum
 
     algorithm = module.params["checksum"]
     found = []
-    for path in _existing_files(port, dest):
+    for path in _existing_files(port, wanted.path, wanted):
         stat = port.stat(path)
         found.append(_file(path, stat.size if stat is not None else 0, None if algorithm == "none" else file_checksum(port, path, algorithm)))
     return found
@@ -159,8 +210,12 @@ def _file(path: str, size: int, checksum: Optional[str]) -> Dict[str, Any]:
     return {"path": path, "size": size, "checksum": checksum}
 
 
-def _existing_files(port: Port, dest: str) -> List[str]:
+def _existing_files(port: Port, dest: str, wanted: Wanted) -> List[str]:
     stat = port.stat(dest)
+    if wanted.format not in (HDD, RAW):
+        from .._ops.foreign import find_chain
+
+        return [path for path, _seen in find_chain(port, dest, format=wanted.format, backing=True).fingerprint]
     if stat is None or stat.kind != DIRECTORY:
         return [dest]
     state = observe(port, locate(port, dest), allow_outside=True)
@@ -171,7 +226,7 @@ def _facts_of_output(port: Port, dest: str, wanted: Wanted) -> Dict[str, Any]:
     stat = port.stat(dest)
     if stat is None:
         return absent_facts(dest)
-    if wanted.format == RAW:
+    if wanted.format != HDD:
         return {"path": dest, "exists": True, "size": stat.size}
     try:
         return disk_facts(port, observe(port, locate(port, dest)))
@@ -181,15 +236,12 @@ def _facts_of_output(port: Port, dest: str, wanted: Wanted) -> Dict[str, Any]:
 
 
 def _predicted_facts(port: Port, plan: Plan, wanted: Wanted) -> Dict[str, Any]:
-    if wanted.format == RAW:
+    if wanted.format != HDD:
         return {"path": wanted.path, "exists": True, "size": plan.facts["lengths"][0]}
     from .._ops.predict import predicted_bundle
 
-    shape = plan.facts["shape"]
-    base = wanted.path.rsplit("/", 1)[-1]
-    descriptor = descriptor_of(shape, name=wanted.name or base[: -len(".hdd")], base=base, uid=None)
-    files = [storage.images[0].file for storage in descriptor.storages]
-    return disk_facts(port, predicted_bundle(wanted.path, shape, descriptor, dict(zip(files, plan.facts["lengths"]))))
+    names = [path.rsplit("/", 1)[-1] for path in plan.facts["files"]]
+    return disk_facts(port, predicted_bundle(wanted.path, plan.facts["shape"], plan.facts["descriptor"], dict(zip(names, plan.facts["lengths"]))))
 
 
 def _diff(before: Mapping[str, Any], after: Mapping[str, Any], wanted: Wanted, plan: Plan) -> Dict[str, Any]:

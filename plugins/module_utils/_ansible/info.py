@@ -97,7 +97,7 @@ def _partitions(port: Port, state: BundleState) -> Any:
 
 
 def _checksum(port: Port, state: BundleState, algorithm: str) -> str:
-    from .._ops.transfer import guest_checksum
+    from .._ops.digests import guest_checksum
 
     view = open_view(port, state, state.tree.top)
     try:

@@ -12,7 +12,7 @@ A layer that ends early reads as zeros beyond its end, whatever lies below it (f
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Iterator, List, Sequence, Tuple, Union
+from typing import Any, Generic, Iterator, List, Sequence, Tuple, TypeVar, Union
 
 from .._core.errors import BadRequest
 from .._core.extents import DATA, ZERO, Extent, coalesce, fold, ground, shifted
@@ -23,11 +23,13 @@ from .._formats.reader import ImageReader, MappedReader
 from .._io.port import Port
 from .bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
 
+Reader = TypeVar("Reader", bound=ImageReader)
 
-class LayerStack:
+
+class LayerStack(Generic[Reader]):
     """The layers of one storage, topmost first, read as one image of ``size`` bytes without ABSENT parts."""
 
-    def __init__(self, layers: Sequence[MappedReader], sizes: Sequence[int], size: int) -> None:
+    def __init__(self, layers: Sequence[Reader], sizes: Sequence[int], size: int) -> None:
         self.layers = tuple(layers)
         self.sizes = tuple(sizes)
         self.size = size
@@ -35,6 +37,14 @@ class LayerStack:
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What each part is made of; ``layer`` is the index of the layer that answers."""
         return ground(fold([self._layer_extents(index, start, length) for index in range(len(self.layers))]))
+
+    def below(self, depth: int) -> LayerStack[Reader]:
+        """The same stack without its topmost ``depth`` layers; it shares the readers, which stay this stack's to close."""
+        return LayerStack(self.layers[depth:], self.sizes[depth:], self.size)
+
+    def own_extents(self, depth: int, start: int, length: int) -> Iterator[Extent]:
+        """What the one layer ``depth`` below the top says of the range: ABSENT where those below it answer."""
+        return (Extent(e.start, e.length, e.kind) for e in self._layer_extents(depth, start, length))
 
     def _layer_extents(self, index: int, start: int, length: int) -> Iterator[Extent]:
         return layer_extents(self.layers[index], self.sizes[index], start, length, index)
@@ -71,7 +81,7 @@ def layer_extents(layer: ImageReader, size: int, start: int, length: int, index:
 class ComposedView:
     """A whole guest disk at one snapshot. Never ABSENT; positional, so threads may share it."""
 
-    def __init__(self, size: int, parts: Sequence[Tuple[int, LayerStack]]) -> None:
+    def __init__(self, size: int, parts: Sequence[Tuple[int, LayerStack[Any]]]) -> None:
         self.size = size
         self._starts = [start for start, _stack in parts]
         self._stacks = [stack for _start, stack in parts]
@@ -85,7 +95,27 @@ class ComposedView:
         for base, stack, inner, part in self._parts(start, length):
             yield from shifted(stack.extents(inner, part), base)
 
-    def _parts(self, start: int, length: int) -> Iterator[Tuple[int, LayerStack, int, int]]:
+    @property
+    def depth(self) -> int:
+        """How many layers lie on each other."""
+        return max(len(stack.layers) for stack in self._stacks)
+
+    def below(self, depth: int) -> ComposedView:
+        """The view without its topmost ``depth`` layers; it shares the images, which stay this view's to close."""
+        return ComposedView(self.size, [(start, stack.below(depth)) for start, stack in zip(self._starts, self._stacks)])
+
+    def own_extents(self, depth: int) -> Iterator[Extent]:
+        """What the one layer ``depth`` below the top says of the whole disk: DATA, ZERO, and ABSENT where those below it answer."""
+        for base, stack, inner, part in self._parts(0, self.size):
+            yield from shifted(stack.own_extents(depth, inner, part), base)
+
+    def grown(self, size: int) -> ComposedView:
+        """The same disk with zeros after its end, up to ``size``; it shares the images, and closes them."""
+        last = self._stacks[-1]
+        tail = LayerStack(last.layers, last.sizes, last.size + size - self.size)
+        return ComposedView(size, list(zip(self._starts, self._stacks[:-1] + [tail])))
+
+    def _parts(self, start: int, length: int) -> Iterator[Tuple[int, LayerStack[Any], int, int]]:
         end = start + length
         index = max(0, bisect_right(self._starts, start) - 1)
         while start < end:
@@ -123,7 +153,7 @@ def open_image(port: Port, image: ImageState) -> MappedReader:
     return open_raw(port, image.path, size=image.size)
 
 
-def open_stack(port: Port, images: Sequence[ImageState], size: int) -> LayerStack:
+def open_stack(port: Port, images: Sequence[ImageState], size: int) -> LayerStack[MappedReader]:
     """Open the images of one storage, topmost first, closing all again when one fails."""
     opened: List[MappedReader] = []
     try:
@@ -139,7 +169,7 @@ def open_stack(port: Port, images: Sequence[ImageState], size: int) -> LayerStac
 def open_view(port: Port, state: BundleState, guid: str) -> ComposedView:
     """The guest disk as it is at snapshot ``guid``. Raises Encrypted when the bytes would be cipher text."""
     refuse_encrypted(state)
-    parts: List[Tuple[int, LayerStack]] = []
+    parts: List[Tuple[int, LayerStack[MappedReader]]] = []
     try:
         for number, storage in enumerate(state.descriptor.storages):
             size = (storage.end_sector - storage.start_sector) * SECTOR

@@ -123,7 +123,8 @@ class Remove:
 class Transfer:
     """Stream a guest view into new images, leaving zeros out, and check the result.
 
-    ``job`` is opaque here: the source and target descriptions that belong to the operation that planned it.
+    ``job`` is opaque here: it knows source and target, and its ``run(port, on_progress)`` returns a report with ``bytes_read``
+    and ``bytes_written``.
     """
 
     job: Any
@@ -134,10 +135,11 @@ Step = Union[MakeDirectory, CreateFile, WriteBytes, CopyRanges, Resize, Sync, Re
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What to do when a step fails: remove these paths, or run the recovery of the disk at ``disk``."""
+    """What to do when a step fails: remove these paths, end the publishing from ``staging``, or run the recovery of the disk at ``disk``."""
 
     remove: Tuple[str, ...] = ()
     disk: Optional[str] = None
+    staging: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,16 @@ class HdsWriter:
         self.file.pwrite(start + offset % cluster_bytes, buffer)
         self._position = offset + length
 
+    def write_zeros(self, offset: int, length: int) -> None:
+        """Allocate the clusters that the range touches, so that it reads as zeros over any parent. Raises BadRequest as ``write`` does."""
+        if offset < self._position or offset + length > self.header.size_bytes:
+            expected = f"{self._position}..{self.header.size_bytes}"
+            raise BadRequest("The range goes back or leaves the disk", path=self.file.path, expected=expected, found=f"{offset}..{offset + length}")
+        if length:
+            first, last = offset // self.header.cluster_bytes, (offset + length - 1) // self.header.cluster_bytes
+            self._allocate(max(first, self._next_cluster), last)
+            self._position = offset + length
+
     def _allocate(self, first: int, last: int) -> None:
         count = last - first + 1
         if count > 0:

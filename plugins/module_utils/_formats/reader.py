@@ -36,6 +36,21 @@ class ImageReader(Protocol):
         """Release the file; a second call does nothing."""
 
 
+class GuestView(Protocol):
+    """A whole guest disk: every byte is there, DATA or ZERO."""
+
+    size: int
+
+    def extents(self, start: int, length: int) -> Iterator[Extent]:
+        """DATA and ZERO parts of the range."""
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` with guest bytes from ``offset``."""
+
+    def close(self) -> None:
+        """Release every file."""
+
+
 class MappedReader(ImageReader, Protocol):
     """An image whose stored bytes lie in its file as they are, so that a copy may go from file to file."""
 

@@ -8,22 +8,65 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Tuple
+from heapq import merge
+from typing import Iterator, Optional, Sequence, Tuple
 
-from .._core.extents import ZERO
+from .._bundle.chain import ComposedView
+from .._core.extents import ABSENT, ZERO
+from .._formats.reader import GuestView
 from .._io.copy import SLICE
-from .views import GuestView
 
 
 def first_difference(one: GuestView, other: GuestView) -> Optional[int]:
     """The first guest offset at which the disks differ, None when they are the same. A shorter disk differs where it ends."""
     size = min(one.size, other.size)
+    difference = _first_in(one, other, _pairs(one, other, size))
+    return difference if difference is not None or one.size == other.size else size
+
+
+def chain_difference(one: ComposedView, other: ComposedView, depths: Sequence[int]) -> Optional[Tuple[int, int]]:
+    """Where the first layer differs of those ``depths`` layers below the top of ``one``, which ``other`` should have from its top down.
+
+    Returns how many layers below the top of ``other`` and the guest offset, None when all are the same. Where neither disk's layer has
+    anything of its own, those below answer; so nothing is compared twice.
+    """
+    lowest = len(depths) - 1
+    difference = first_difference(one.below(depths[lowest]), other.below(lowest))
+    if difference is not None:
+        return lowest, difference
+    for number in range(lowest - 1, -1, -1):
+        ranges = _joined(_own(one, depths[number]), _own(other, number))
+        difference = _first_in(one.below(depths[number]), other.below(number), ranges)
+        if difference is not None:
+            return number, difference
+    return None
+
+
+def _own(view: ComposedView, depth: int) -> Iterator[Tuple[int, int]]:
+    return ((extent.start, extent.end) for extent in view.own_extents(depth) if extent.kind != ABSENT)
+
+
+def _joined(one: Iterator[Tuple[int, int]], other: Iterator[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:
+    """What either of two ascending sequences of ranges covers."""
+    first = last = 0
+    for start, end in merge(one, other):
+        if start <= last:
+            last = max(last, end)
+            continue
+        if first < last:
+            yield first, last
+        first, last = start, end
+    if first < last:
+        yield first, last
+
+
+def _first_in(one: GuestView, other: GuestView, ranges: Iterator[Tuple[int, int]]) -> Optional[int]:
     buffers = bytearray(SLICE), bytearray(SLICE)
-    for start, length in _slices(_pairs(one, other, size)):
+    for start, length in _slices(ranges):
         difference = _compare_slice(one, other, start, length, buffers)
         if difference is not None:
             return difference
-    return None if one.size == other.size else size
+    return None
 
 
 def _pairs(one: GuestView, other: GuestView, size: int) -> Iterator[Tuple[int, int]]:

@@ -4,10 +4,10 @@
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
-"""Convert: the guest disk of one snapshot into a new image of any kind that can be written.
+"""Convert: the guest disk of a source, or each of its layers, into a new image of any kind that can be written.
 
-The output is built under a temporary name beside its place, synced and read back. Commit point: its rename. What lay there
-before is replaced in the same step, and removed after it.
+The output is built under a temporary name beside its place, synced and read back. Commit point: the rename of the bundle or
+of the image that names the other files. What lay there before is replaced in the same step, and removed after it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from dataclasses import dataclass, replace
 from typing import List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, identity, observe, refuse_dirty, refuse_encrypted
-from .._bundle.naming import classify, marker_name, temporary_name
+from .._bundle.naming import classify
 from .._bundle.paths import is_inside, locate
-from .._core import guid as guids
 from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, NotABundle, NotFound, Unsupported
-from .._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
-from .._core.units import SECTOR, ceil_div, round_up
-from .._formats.hds_writer import measure_hds
+from .._core.plan import Plan
+from .._core.units import SECTOR, round_up
 from .._io.port import DIRECTORY, FILE, Port, Stat
-from .compare import first_difference
-from .layout import EXPANDING, PLAIN, Shape, descriptor_of, shape_of
-from .recover import displaced_name
-from .views import HDD, RAW, PaddedView, Source, find_source, open_source
+from .compare import chain_difference
+from .foreign import ForeignChain, find_chain
+from .layout import DEFAULT_CLUSTER, EXPANDING, PLAIN, Shape, shape_of
+from .output_shape import NONE, AnyShape, ForeignShape, foreign_shape
+from .views import HDD, RAW, Source, find_source, open_source
 
 CONTENT = "content"
 MISSING = "missing"
@@ -36,12 +35,16 @@ ALWAYS = "always"
 
 @dataclass(frozen=True)
 class Wanted:
-    """The output that is asked for. Sizes are bytes; ``version`` None chooses; ``align`` rounds the guest size up."""
+    """The output that is asked for. Sizes are bytes; None leaves the choice; ``align`` rounds the guest size up.
+
+    ``kind``, ``split_size`` and ``name`` are for bundles, ``subformat``, the compression and ``adapter_type`` for images of other
+    products. With ``keeps_layers`` each layer of the source becomes one of the output.
+    """
 
     format: str
     path: str
     kind: str = EXPANDING
-    cluster_bytes: int = 1 << 20
+    cluster_bytes: Optional[int] = None
     version: Optional[int] = None
     split_size: Optional[int] = None
     align: int = SECTOR
@@ -53,6 +56,12 @@ class Wanted:
     checksum: Optional[str] = None
     reproducible: bool = True
     force: bool = False
+    subformat: Optional[str] = None
+    compression: str = NONE
+    level: Optional[int] = None
+    adapter_type: Optional[str] = None
+    timestamp: int = 0
+    keeps_layers: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ class Existing:
 
     stat: Optional[Stat]
     state: Optional[BundleState] = None
+    chain: Optional[ForeignChain] = None
 
 
 def plan_convert(port: Port, source: Source, wanted: Wanted, *, token: str, predict: bool = False) -> Plan:
@@ -68,41 +78,89 @@ def plan_convert(port: Port, source: Source, wanted: Wanted, *, token: str, pred
 
     ``predict`` also reads the source to tell the exact size of the output, as check mode wants it.
     """
+    from .convert_steps import convert_steps, predicted
+
     _refuse_source(port, source, wanted)
-    size = round_up(source.size, wanted.align)
-    shape = _shape(source, wanted, size)
+    depths = layer_depths(source, wanted)
+    shape = _shape(wanted, round_up(source.size, wanted.align), len(depths))
     existing = _existing(port, wanted)
-    reason = _reason(port, source, shape, wanted, existing)
-    facts = {"virtual_size": size, "reason": reason, "shape": shape}
+    _refuse_needed(source, existing)
+    reason = _reason(port, source, shape, wanted, existing, depths)
+    facts = {"virtual_size": shape.size, "reason": reason, "shape": shape}
     if reason.startswith("kept"):
         return Plan("convert", facts=facts)
     _refuse_replacing(port, wanted, existing)
-    warnings = (
-        [f"The guest disk grows from {source.size} to {size} bytes because of align; a backup GPT header stays where it was."] if size != source.size else []
-    )
-    warnings += _odd_raw(port, source)
-    plan = _bundle_plan(source, wanted, shape, existing, token) if wanted.format == HDD else _raw_plan(source, wanted, shape, existing, token)
-    plan = _with_warnings(plan, warnings).with_facts(**facts)
-    return _predicted(port, source, shape, wanted, plan) if predict else plan
+    plan = convert_steps(port, source, shape, wanted, existing, depths, token)
+    plan = replace(plan, warnings=tuple(_warnings(port, source, shape, wanted))).with_facts(**facts)
+    return predicted(port, plan) if predict else plan
 
 
-def _with_warnings(plan: Plan, warnings: Sequence[str]) -> Plan:
-    return replace(plan, warnings=tuple(warnings))
+def layer_depths(source: Source, wanted: Wanted) -> Tuple[int, ...]:
+    """Which layers of the source become layers of the output, counted from its top, the lowest first."""
+    if not wanted.keeps_layers or wanted.format == RAW:
+        return (0,)
+    if source.state is not None and source.guid is not None:
+        count = len(source.state.tree.chain(source.guid))
+    else:
+        count = len(source.chain.layers) if source.chain is not None else 1
+    return tuple(reversed(range(count)))
 
 
-def _shape(source: Source, wanted: Wanted, size: int) -> Shape:
+def _shape(wanted: Wanted, size: int, layers: int) -> AnyShape:
     if wanted.format == RAW:
         return Shape(size, PLAIN, preallocate=wanted.preallocate)
-    return shape_of(
-        size=size, kind=wanted.kind, cluster_bytes=wanted.cluster_bytes, version=wanted.version, split_size=wanted.split_size, preallocate=wanted.preallocate
+    if wanted.format == HDD:
+        return shape_of(
+            size=size,
+            kind=wanted.kind,
+            cluster_bytes=DEFAULT_CLUSTER if wanted.cluster_bytes is None else wanted.cluster_bytes,
+            version=wanted.version,
+            split_size=wanted.split_size,
+            preallocate=wanted.preallocate,
+        )
+    shape = ForeignShape(
+        wanted.format,
+        size,
+        wanted.subformat,
+        wanted.cluster_bytes,
+        wanted.version,
+        wanted.compression,
+        wanted.level,
+        wanted.adapter_type,
+        wanted.preallocate,
+        wanted.timestamp,
     )
+    return foreign_shape(shape, layers=layers)
 
 
-def _odd_raw(port: Port, source: Source) -> List[str]:
+def _warnings(port: Port, source: Source, shape: AnyShape, wanted: Wanted) -> List[str]:
+    found = list(source.chain.warnings) if source.chain is not None else []
+    found += _odd_size(port, source)
+    if shape.size != source.size:
+        found.append(f"The guest disk grows from {source.size} to {shape.size} bytes because of align; {_stranded(port, source)}.")
+    return found
+
+
+def _odd_size(port: Port, source: Source) -> List[str]:
     stat = port.stat(source.path)
-    if source.format != RAW or stat is None or stat.size == source.size:
+    exact = source.chain.layers[0].size if source.chain is not None else stat.size if source.format == RAW and stat is not None else source.size
+    if exact == source.size:
         return []
-    return [f"{source.path}: {stat.size} bytes are no whole number of sectors; the output ends with {source.size - stat.size} zero bytes more."]
+    return [f"{source.path}: {exact} bytes are no whole number of sectors; the output ends with {source.size - exact} zero bytes more."]
+
+
+def _stranded(port: Port, source: Source) -> str:
+    """What a larger disk means for the partition table."""
+    from .._formats.partitions import read_partitions
+
+    view = open_source(port, source)
+    try:
+        table = read_partitions(view)
+    finally:
+        view.close()
+    if table is None or table.get("type") != "gpt":
+        return "no GUID partition table is affected"
+    return f"the backup GPT header stays at byte {source.size - SECTOR} instead of the end (mend it in the guest with sgdisk -e)"
 
 
 def _refuse_source(port: Port, source: Source, wanted: Wanted) -> None:
@@ -121,12 +179,24 @@ def _refuse_source(port: Port, source: Source, wanted: Wanted) -> None:
         raise BadRequest("The destination lies inside the source bundle", path=wanted.path, hint="Choose a dest outside of it.")
 
 
+def _refuse_needed(source: Source, existing: Existing) -> None:
+    """The source must not be a part of what is replaced."""
+    if existing.chain is None:
+        return
+    files = {path for path, _seen in existing.chain.fingerprint}
+    for path, _seen in source.fingerprint:
+        if path in files:
+            raise BadRequest("The destination consists of files of the source", path=path, hint="Choose another dest.")
+
+
 def _existing(port: Port, wanted: Wanted) -> Existing:
     stat = port.stat(wanted.path)
     if stat is None and port.lstat(wanted.path) is not None:
         raise AlreadyExists("The destination is a link that leads nowhere", path=wanted.path, hint="Remove it or choose another dest.")
     if stat is None or wanted.format == RAW:
         return Existing(stat)
+    if wanted.format != HDD:
+        return _existing_image(port, wanted, stat)
     if stat.kind != DIRECTORY:
         raise AlreadyExists("A file lies where the bundle should go", path=wanted.path, hint="Remove it or choose another dest.")
     try:
@@ -136,63 +206,88 @@ def _existing(port: Port, wanted: Wanted) -> Existing:
             "A directory that is no bundle lies where the bundle should go", path=wanted.path, hint="Remove it or choose another dest."
         ) from error
     except DiskError as error:
-        # What is damaged, or only not understood, may still be all that somebody has.
-        if wanted.force or wanted.update == MISSING:
-            return Existing(stat)
-        error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
-        raise
+        return _unreadable(wanted, stat, error)
 
 
-def _reason(port: Port, source: Source, shape: Shape, wanted: Wanted, existing: Existing) -> str:
+def _existing_image(port: Port, wanted: Wanted, stat: Stat) -> Existing:
+    if stat.kind != FILE:
+        # What is no file is refused where replacing is judged.
+        return Existing(stat)
+    try:
+        return Existing(stat, chain=find_chain(port, wanted.path, format=wanted.format, backing=True))
+    except DiskError as error:
+        return _unreadable(wanted, stat, error)
+
+
+def _unreadable(wanted: Wanted, stat: Stat, error: DiskError) -> Existing:
+    """What is damaged, or only not understood, may still be all that somebody has."""
+    if wanted.force or wanted.update == MISSING:
+        return Existing(stat)
+    error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
+    raise error
+
+
+def _reason(port: Port, source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int]) -> str:
     if existing.stat is None:
         return "written: there was no destination"
     if wanted.update == MISSING:
         return "kept: the destination exists"
     if wanted.update == ALWAYS:
         return "written: update is always"
-    difference = _shape_difference(shape, wanted, existing)
+    difference = _shape_difference(port, shape, wanted, existing, len(depths))
     if difference is not None:
         return f"written: {difference}"
-    offset = _content_difference(port, source, wanted, shape.size)
-    return "kept: shape and content are the same" if offset is None else f"written: the content differs at byte {offset}"
+    found = _content_difference(port, source, wanted, shape.size, depths)
+    return "kept: shape and content are the same" if found is None else f"written: the content differs {found}"
 
 
-def _shape_difference(shape: Shape, wanted: Wanted, existing: Existing) -> Optional[str]:
+def _shape_difference(port: Port, shape: AnyShape, wanted: Wanted, existing: Existing, layers: int) -> Optional[str]:
+    if isinstance(shape, ForeignShape):
+        from .output_traits import image_difference
+
+        return image_difference(port, shape, wanted.path, existing.chain, layers)
     if wanted.format == RAW:
         size = existing.stat.size if existing.stat is not None and existing.stat.kind == FILE else -1
         return None if size == shape.size else f"the destination has {size} bytes instead of {shape.size}"
     state = existing.state
     if state is None:
         return "the destination is damaged"
-    if len(state.tree.shots) != 1:
-        return "the destination has snapshots"
+    if len(state.tree.shots) != len(state.tree.current_chain) or len(state.tree.shots) != layers:
+        return "the destination has snapshots" if layers == 1 else f"the destination has other snapshots than a chain of {layers} layers"
     return shape_difference(state, shape)
 
 
 def shape_difference(state: BundleState, shape: Shape) -> Optional[str]:
-    """In words, the first way in which a disk of one layer differs from ``shape``; None when it does not."""
+    """In words, the first way in which a disk without branches differs from ``shape``; None when it does not."""
     storages = state.descriptor.storages
     parts = tuple((storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR) for storage in storages)
     if parts != shape.parts:
         return f"its parts end at {[start + length for start, length in parts]} instead of {[start + length for start, length in shape.parts]}"
-    for image in state.layer(state.tree.top):
-        if image.kind != shape.kind:
-            return f"it is {image.kind} instead of {shape.kind}"
-        if image.header is not None and (image.header.cluster_bytes, image.header.version) != (shape.cluster_bytes, shape.version):
-            return f"it has format version {image.header.version} with clusters of {image.header.cluster_bytes} bytes"
+    root = state.tree.current_chain[-1]
+    for guid in state.tree.current_chain:
+        for image in state.layer(guid):
+            kind = shape.kind if guid == root else EXPANDING
+            if image.kind != kind:
+                return f"it is {image.kind} instead of {kind}"
+            if image.header is not None and (image.header.cluster_bytes, image.header.version) != (shape.cluster_bytes, shape.version):
+                return f"it has format version {image.header.version} with clusters of {image.header.cluster_bytes} bytes"
     return None
 
 
-def _content_difference(port: Port, source: Source, wanted: Wanted, size: int) -> Optional[int]:
-    one = PaddedView(open_source(port, source), size)
+def _content_difference(port: Port, source: Source, wanted: Wanted, size: int, depths: Sequence[int]) -> Optional[str]:
+    """Where the first of the layers that differ does so."""
+    one = open_source(port, source, size)
     try:
-        other = open_source(port, find_source(port, wanted.path, format=wanted.format))
+        other = open_source(port, find_source(port, wanted.path, format=wanted.format, backing=True))
         try:
-            return first_difference(one, other)
+            found = chain_difference(one, other, list(reversed(depths)))
         finally:
             other.close()
     finally:
         one.close()
+    if found is None:
+        return None
+    return f"at byte {found[1]}" + (f", {found[0]} layers below the top" if found[0] else "")
 
 
 def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
@@ -201,11 +296,15 @@ def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
             raise HasSnapshots("The destination has snapshots, which would be lost", path=wanted.path, hint="Set force: true to replace it with all of them.")
         refuse_dirty(existing.state, force=wanted.force)
         _refuse_foreign(wanted, existing.state.others)
+    elif existing.chain is not None and len(existing.chain.layers) > 1 and not wanted.force:
+        raise HasSnapshots(
+            "The destination lies on other images, which would be lost with it", path=wanted.path, hint="Set force: true to replace it and its own layers."
+        )
     elif existing.stat is not None and wanted.format == HDD:
         _refuse_foreign(wanted, port.list_directory(wanted.path))
     elif existing.stat is not None and existing.stat.kind not in (FILE, DIRECTORY):
         raise AlreadyExists("The destination is neither a file nor a bundle", path=wanted.path, found=existing.stat.kind, hint="Choose another dest.")
-    elif existing.stat is not None and wanted.format == RAW and existing.stat.kind != FILE:
+    elif existing.stat is not None and wanted.format != HDD and existing.stat.kind != FILE:
         raise AlreadyExists("A directory lies where the file should go", path=wanted.path, hint="Remove it or choose another dest.")
     directory = wanted.path.rsplit("/", 1)[0] or "/"
     parent = port.stat(directory)
@@ -225,85 +324,8 @@ def _refuse_foreign(wanted: Wanted, names: Sequence[str]) -> None:
         )
 
 
-def _raw_plan(source: Source, wanted: Wanted, shape: Shape, existing: Existing, token: str) -> Plan:
-    from .transfer import TransferJob
-
-    directory, base = wanted.path.rsplit("/", 1)
-    temporary = f"{directory}/{temporary_name(base, token)}"
-    job = TransferJob(source, shape.size, (temporary,), shape, wanted.sparse, wanted.preallocate, wanted.verify, wanted.checksum)
-    like = wanted.path if existing.stat is not None else None
-    steps = (CreateFile(temporary, 0, like=like, hold=True), Transfer(job), Rename(temporary, wanted.path))
-    return Plan(
-        "convert",
-        steps,
-        source.fingerprint + ((wanted.path, identity(existing.stat)),),
-        lock_files=(wanted.path,) if existing.stat is not None else (),
-        space=((directory or "/", shape.size if wanted.preallocate or not wanted.sparse else 0),),
-        cleanup=Cleanup(remove=(temporary,)),
-        facts={"files": (wanted.path,)},
-    )
-
-
-def _bundle_plan(source: Source, wanted: Wanted, shape: Shape, existing: Existing, token: str) -> Plan:
-    from .transfer import TransferJob
-
-    directory, base = wanted.path.rsplit("/", 1)
-    if not base.endswith(".hdd"):
-        raise BadRequest("The name of a bundle ends in .hdd", path=wanted.path, found=base, hint="Add .hdd, in lower case, to the name.")
-    temporary = f"{directory}/{temporary_name(base, token)}"
-    displaced = displaced_name(wanted.path, token) if existing.stat is not None else None
-    name = wanted.name or base[: -len(".hdd")]
-    descriptor = descriptor_of(shape, name=name, base=base, uid=None if wanted.reproducible else guids.draw())
-    files = tuple(storage.images[0].file for storage in descriptor.storages)
-    paths = tuple(f"{temporary}/{file}" for file in files)
-    job = TransferJob(source, shape.size, paths, shape, wanted.sparse, wanted.preallocate, wanted.verify, wanted.checksum, temporary, descriptor)
-    steps: List[Step] = [MakeDirectory(temporary)]
-    steps += [CreateFile(path, 0) for path in paths]
-    steps += [CreateFile(f"{temporary}/DiskDescriptor.xml", 0), CreateFile(f"{temporary}/{marker_name(base)}", 0)]
-    steps += [Transfer(job), Sync(directories=(temporary,)), Rename(temporary, wanted.path, displaced=displaced)]
-    if displaced is not None:
-        steps.append(Remove((displaced,), directory or "/"))
-    locks = _locks(existing)
-    return Plan(
-        "convert",
-        tuple(steps),
-        source.fingerprint + _destination(wanted, existing),
-        lock_directories=locks[0],
-        lock_files=locks[1],
-        space=((directory or "/", shape.size if wanted.preallocate else 0),),
-        cleanup=Cleanup(remove=(temporary,)),
-        facts={"files": tuple(f"{wanted.path}/{file}" for file in files)},
-    )
-
-
-def _locks(existing: Existing) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
-    if existing.state is None:
-        return (), ()
-    images = tuple(image.path for image in existing.state.images.values() if not image.outside)
-    return (existing.state.location.directory,), images
-
-
-def _destination(wanted: Wanted, existing: Existing) -> Tuple[Tuple[str, Optional[Tuple[int, ...]]], ...]:
+def destination_fingerprint(wanted: Wanted, existing: Existing) -> Tuple[Tuple[str, Optional[Tuple[int, ...]]], ...]:
+    """The files that the output replaces, as they were looked at."""
     if existing.state is not None:
         return existing.state.fingerprint
-    return ((wanted.path, identity(existing.stat)),)
-
-
-def _predicted(port: Port, source: Source, shape: Shape, wanted: Wanted, plan: Plan) -> Plan:
-    from .transfer import measure
-
-    view = PaddedView(open_source(port, source), shape.size)
-    try:
-        foretold = measure(view, shape, sparse=wanted.sparse)
-    finally:
-        view.close()
-    lengths = tuple(_image_length(shape, length, foretold.clusters.get(number, 0)) for number, (_start, length) in enumerate(shape.parts))
-    return replace(plan, bytes_read=foretold.bytes_read, bytes_written=foretold.bytes_written).with_facts(lengths=lengths)
-
-
-def _image_length(shape: Shape, length: int, clusters: int) -> int:
-    """How long the image of a part of ``length`` guest bytes gets when data lie in so many clusters."""
-    if shape.kind == PLAIN:
-        return length
-    allocated = ceil_div(length, shape.cluster_bytes) if shape.preallocate else clusters
-    return measure_hds(size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version, allocated_clusters=allocated)
+    return ((wanted.path, identity(existing.stat)),) + (existing.chain.fingerprint if existing.chain is not None else ())

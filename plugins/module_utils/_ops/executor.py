@@ -111,6 +111,10 @@ def _clean_up(port: Port, plan: Plan, recover: Optional[Recover]) -> Optional[st
     try:
         for path in plan.cleanup.remove:
             remove_tree(port, path)
+        if plan.cleanup.staging is not None:
+            from .file_sets import settle
+
+            settle(port, plan.cleanup.staging)
         if plan.cleanup.disk is not None and recover is not None:
             return recover(plan.cleanup.disk)
     except DiskError:
@@ -309,10 +313,7 @@ class _Run:
         self._port.sync_directory(step.directory)
 
     def transfer(self, step: Transfer) -> None:
-        # Only conversions stream; the others need not load what it takes.
-        from .transfer import run_transfer
-
-        report = run_transfer(self._port, step.job, on_progress=self._on_progress)
+        report = step.job.run(self._port, self._on_progress)
         self.bytes_read += report.bytes_read
         self.bytes_written += report.bytes_written
         self.reports["transfer"] = report

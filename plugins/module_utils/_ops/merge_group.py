@@ -29,6 +29,7 @@ from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, fold
 from .._core.plan import Move
 from .._core.units import SECTOR, ceil_div
 from .._formats.hds_header import HdsHeader, max_size_bytes, new_header
+from .._formats.reader import MappedReader
 
 CLEAR = "clear"
 """Zeros over layers that read as zeros, too: to be written only where the receiver holds something."""
@@ -46,7 +47,7 @@ class Group:
     storage: int
     survivor: str
     images: Tuple[ImageState, ...]
-    stack: LayerStack
+    stack: LayerStack[MappedReader]
 
 
 class Placement(NamedTuple):

@@ -18,7 +18,7 @@ from .._bundle.tree import build_tree
 from .._core.units import SECTOR
 from .._io.port import FILE, Stat
 from .create import header_of_part
-from .layout import PLAIN, Shape
+from .layout import EXPANDING, PLAIN, Shape
 
 
 def unwritten(size: int) -> Stat:
@@ -27,17 +27,27 @@ def unwritten(size: int) -> Stat:
 
 
 def predicted_bundle(path: str, shape: Shape, descriptor: Descriptor, lengths: Mapping[str, int]) -> BundleState:
-    """A bundle with one layer whose image files will have these ``lengths``."""
+    """A bundle of layers above each other whose image files will have these ``lengths``, by name."""
     base = path.rsplit("/", 1)[-1]
     location = Location("bundle", path, f"{path}/{DESCRIPTOR}", None, base, without_suffix(base))
     images: Dict[Tuple[int, str], ImageState] = {}
     for number, storage in enumerate(descriptor.storages):
-        entry = storage.images[0]
         size = (storage.end_sector - storage.start_sector) * SECTOR
-        header = None if shape.kind == PLAIN else header_of_part(shape, size)
-        used = 0 if header is None else (lengths[entry.file] - header.data_start) // header.cluster_bytes
-        images[(number, entry.guid)] = ImageState(
-            number, entry.guid, entry.file, f"{path}/{entry.file}", False, shape.kind, unwritten(lengths[entry.file]), size, header, used_clusters=used
-        )
+        for entry in storage.images:
+            is_plain = entry.type == "Plain"
+            header = None if is_plain else header_of_part(shape, size)
+            used = 0 if header is None else (lengths[entry.file] - header.data_start) // header.cluster_bytes
+            images[(number, entry.guid)] = ImageState(
+                number,
+                entry.guid,
+                entry.file,
+                f"{path}/{entry.file}",
+                False,
+                PLAIN if is_plain else EXPANDING,
+                unwritten(lengths[entry.file]),
+                size,
+                header,
+                used_clusters=used,
+            )
     tree = build_tree(descriptor.shots, declared_top=None, path=location.descriptor)
     return BundleState(location, b"", descriptor, tree, images, (DESCRIPTOR, marker_name(base)), None, ())

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Iterator, List, Optional, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, observe
-from .._bundle.naming import classify, is_temporary_of, temporary_name
+from .._bundle.naming import JOURNAL, classify, is_temporary_of, temporary_name
 from .._bundle.paths import Location, locate
 from .._core.errors import Damaged, Interrupted, InUse, NotFound
 from .._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
@@ -181,13 +181,23 @@ def clear_siblings(port: Port, path: str) -> Tuple[str, ...]:
                 port.rename(leftover, path)
                 done.append(f"{path}: the disk got its name back after an interrupted replacement.")
             else:
-                remove_tree(port, leftover)
+                _end(port, leftover)
                 done.append(f"{path}: what an interrupted run had left beside it was removed.")
         finally:
             lock.release()
     if done:
         port.sync_directory(directory or "/")
     return tuple(done)
+
+
+def _end(port: Port, leftover: str) -> None:
+    if port.lstat(f"{leftover}/{JOURNAL}") is not None:
+        # Only outputs of several files keep a journal while they are built.
+        from .file_sets import settle
+
+        settle(port, leftover)
+    else:
+        remove_tree(port, leftover)
 
 
 def _hold(port: Port, path: str):  # type: ignore[no-untyped-def]

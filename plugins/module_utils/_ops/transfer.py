@@ -4,224 +4,210 @@
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
-"""Stream a guest disk into new images in one ascending pass, leaving zeros out, and check what was written."""
+"""Stream a guest disk into new images, layer by layer when its snapshots are kept, and check what was written."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-from .._bundle.bundle import identity
+from .._bundle.bundle import identity as identity_of_file
+from .._bundle.chain import ComposedView
 from .._bundle.descriptor import Descriptor
 from .._bundle.descriptor_edit import new_descriptor
 from .._core import guid as guids
 from .._core.errors import StalePlan, VerifyFailed
-from .._core.extents import DATA, Extent
-from .._formats.hds_writer import HdsWriter, ReservedHdsWriter
-from .._formats.raw_writer import RawWriter
-from .._formats.reader import ImageWriter
-from .._io.copy import SLICE
+from .._formats.reader import ForeignWriter, ParentImage
 from .._io.port import File, Port
-from .._io.sparse import data_parts, is_zero
-from .compare import first_difference
-from .layout import PLAIN, Shape
-from .views import HDD, RAW, GuestView, PaddedView, Source, find_source, open_source
+from .compare import chain_difference
+from .digests import ContentDigest, checksum_of
+from .layout import Shape
+from .output_shape import FORMATS, AnyShape
+from .stream import Flow, stream_disk, stream_layer
+from .views import HDD, RAW, Source, find_source, open_source
+from .writers import new_writer
 
 Progress = Callable[[int, int], None]
-_WRITEBACK = 8 << 20
-_ZEROS = bytes(SLICE)
+
+
+@dataclass(frozen=True)
+class LayerJob:
+    """One layer to write: what lies ``depth`` layers below the top of the source. ``paths`` are its files, created and empty, ``names`` their final ones."""
+
+    depth: int
+    paths: Tuple[str, ...]
+    names: Tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class TransferJob:
-    """One conversion. ``paths`` are the files of the parts, created and empty; ``size`` is the output's guest size in bytes.
+    """One conversion. ``layers`` start with the lowest; a flattened disk has one.
 
     ``descriptor`` belongs to a bundle at ``directory`` and gets a UID from the content when it has none.
     """
 
     source: Source
-    size: int
-    paths: Tuple[str, ...]
-    shape: Shape
+    shape: AnyShape
+    layers: Tuple[LayerJob, ...]
     sparse: bool
-    preallocate: bool
     verify: bool
     checksum: Optional[str]
+    reproducible: bool
     directory: Optional[str] = None
     descriptor: Optional[Descriptor] = None
+
+    @property
+    def size(self) -> int:
+        """The guest disk of the output, in bytes."""
+        return self.shape.size
+
+    @property
+    def needs_digest(self) -> bool:
+        """Whether the output carries ids that come from the content."""
+        if isinstance(self.shape, Shape):
+            return self.descriptor is not None and self.descriptor.uid is None
+        return self.reproducible and FORMATS[self.shape.format].has_ids
+
+    def run(self, port: Port, on_progress: Optional[Progress] = None) -> TransferReport:
+        """Fill the files, sync them, and read them back when asked. Raises StalePlan when the source changed meanwhile, VerifyFailed."""
+        return _run(port, self, on_progress)
 
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What a transfer did. ``checksums`` are those of the files at ``paths``, in their order."""
+    """What a transfer did. ``lengths`` and ``checksums`` are those of the files by their path."""
 
     bytes_read: int
     bytes_written: int
-    lengths: Tuple[int, ...]
-    checksums: Tuple[str, ...]
+    lengths: Dict[str, int]
+    checksums: Dict[str, str]
     verified: bool
     uid: Optional[str]
 
 
-def data_slices(extents: Iterable[Extent], size: int) -> Iterator[Tuple[int, int]]:
-    """Slices (offset, length) on a fixed grid that touch data, ascending, each once."""
-    done = 0
-    for extent in extents:
-        if extent.kind != DATA:
-            continue
-        start = max(done, extent.start // SLICE * SLICE)
-        for offset in range(start, extent.end, SLICE):
-            yield offset, min(SLICE, size - offset)
-            done = offset + SLICE
-
-
-class ContentDigest:
-    """A digest of guest content that does not depend on how it is stored: non-zero slices and where they lie."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def add(self, offset: int, content: memoryview) -> None:
-        """Take in a slice of the grid that is not zero."""
-        self._hash.update(offset.to_bytes(8, "little"))
-        self._hash.update(content)
-
-    def value(self, size: int) -> str:
-        """The digest of a disk of ``size`` bytes."""
-        self._hash.update(size.to_bytes(8, "little"))
-        return self._hash.hexdigest()
-
-
-class FileDigest:
-    """The checksum of a plain file that is written in ascending order; what is skipped counts as zeros."""
-
-    def __init__(self, algorithm: str) -> None:
-        self._hash = hashlib.new(algorithm)
-        self._position = 0
-
-    def add(self, offset: int, content: memoryview) -> None:
-        """Take in what lies at ``offset``."""
-        self.skip_to(offset)
-        self._hash.update(content)
-        self._position += len(content)
-
-    def skip_to(self, offset: int) -> None:
-        """Take in zeros up to ``offset``."""
-        while self._position < offset:
-            part = min(SLICE, offset - self._position)
-            self._hash.update(_ZEROS if part == SLICE else _ZEROS[:part])
-            self._position += part
-
-    def hexdigest(self) -> str:
-        """The checksum of everything so far."""
-        return self._hash.hexdigest()
-
-
-class PartsWriter:
-    """Spreads one ascending stream over the parts of a split disk."""
-
-    def __init__(self, parts: Sequence[Tuple[int, int]], writers: Sequence[ImageWriter]) -> None:
-        self._parts = list(zip(parts, writers))
-
-    def write(self, offset: int, buffer: memoryview) -> None:
-        """Store ``buffer`` at guest byte ``offset``, cut at the borders of parts."""
-        end = offset + len(buffer)
-        for (start, length), writer in self._parts:
-            low, high = max(offset, start), min(end, start + length)
-            if low < high:
-                writer.write(low - start, buffer[low - offset : high - offset])
-
-    def finish(self) -> None:
-        """Finish every part."""
-        for _part, writer in self._parts:
-            writer.finish()
-
-
-def run_transfer(port: Port, job: TransferJob, *, on_progress: Optional[Progress] = None) -> TransferReport:
-    """Fill the files of ``job``, sync them, and read them back when asked. Raises StalePlan when the source changed meanwhile, VerifyFailed."""
-    view = PaddedView(open_source(port, job.source), job.size)
-    files: List[File] = []
+def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> TransferReport:
+    view = open_source(port, job.source, job.size)
+    lengths: Dict[str, int] = {}
+    checksums: Dict[str, str] = {}
+    flow = Flow()
+    chain = _Chain(job)
     try:
-        files += [port.open_write(path) for path in job.paths]
-        content = ContentDigest() if job.descriptor is not None and job.descriptor.uid is None else None
-        plain = FileDigest(job.checksum) if job.checksum and job.directory is None else None
-        read, written = _stream(view, files, job, content, plain, on_progress)
-        uid = _finish_bundle(port, job, content)
-        for file in files:
-            file.sync()
+        for number, layer in enumerate(job.layers):
+            files = _open_files(port, job, layer)
+            try:
+                write_layer(view, job, number, files, chain, flow, on_progress)
+                for file in files:
+                    file.sync()
+                    lengths[file.path] = file.size()
+                    if job.checksum is not None:
+                        checksums[file.path] = _checksum(file, job.checksum)
+            finally:
+                for file in files:
+                    file.close()
+        uid = _finish_bundle(port, job, chain)
         _refuse_changed_source(port, job.source)
         if job.verify:
             _verify(port, view, job)
-        checksums = (plain.hexdigest(),) if plain is not None else tuple(_checksum_of(file, job.checksum) for file in files if job.checksum)
-        return TransferReport(read, written, tuple(file.size() for file in files), checksums, job.verify, uid)
+        return TransferReport(flow.read, flow.written, lengths, checksums, job.verify, uid)
     finally:
         view.close()
-        for file in files:
+
+
+def _open_files(port: Port, job: TransferJob, layer: LayerJob) -> List[File]:
+    opened: List[File] = []
+    try:
+        for path in layer.paths:
+            file = port.open_write(path)
+            opened.append(file)
+            if job.checksum is not None:
+                from .._io.digesting import DigestingFile
+
+                opened[-1] = DigestingFile(file, job.checksum)
+    except BaseException:
+        for file in opened:
             file.close()
+        raise
+    return opened
 
 
-def _stream(
-    view: GuestView, files: Sequence[File], job: TransferJob, content: Optional[ContentDigest], plain: Optional[FileDigest], on_progress: Optional[Progress]
-) -> Tuple[int, int]:
-    writer = PartsWriter(job.shape.parts, [_writer(file, length, job) for file, (_start, length) in zip(files, job.shape.parts)])
-    buffer = bytearray(SLICE)
-    window = memoryview(buffer)
-    read = written = flushed = 0
-    for offset, length in _wanted_slices(view, job):
-        view.pread_into(offset, window[:length])
-        read += length
-        for start, end in _parts_to_write(buffer, length, job):
-            writer.write(offset + start, window[start:end])
-            written += end - start
-        if (content is not None or plain is not None) and not is_zero(buffer if length == SLICE else buffer[:length]):
-            for digest in (content, plain):
-                if digest is not None:
-                    digest.add(offset, window[:length])
-        if written - flushed >= _WRITEBACK:
-            flushed = written
-            _start_writeback(files)
-        if on_progress is not None:
-            on_progress(offset + length, job.size)
-    writer.finish()
-    if plain is not None:
-        plain.skip_to(job.size)
-    return read, written
+def _checksum(file: File, algorithm: str) -> str:
+    """The checksum that came with the writing where that was in order, else by reading the file."""
+    return getattr(file, "hexdigest", _unknown)() or checksum_of(file, algorithm)
 
 
-def _start_writeback(files: Sequence[File]) -> None:
-    for file in files:
-        file.start_writeback(0, 0)
+def _unknown() -> Optional[str]:
+    return None
 
 
-def _wanted_slices(view: GuestView, job: TransferJob) -> Iterator[Tuple[int, int]]:
-    if job.sparse:
-        return data_slices(view.extents(0, view.size), view.size)
-    return ((offset, min(SLICE, view.size - offset)) for offset in range(0, view.size, SLICE))
+class _Chain:
+    """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are ``wanted``."""
+
+    def __init__(self, job: TransferJob, *, wanted: bool = True) -> None:
+        self._job = job
+        self._needs_digest = wanted and job.needs_digest
+        self.parent: Optional[ParentImage] = None
+        self.lowest: Optional[str] = None
+        self.digests: List[str] = []
+
+    def new_digest(self) -> Optional[ContentDigest]:
+        """What the next layer's content goes into, if anything comes of it."""
+        return ContentDigest() if self._needs_digest else None
+
+    def identity(self, digest: Optional[ContentDigest], writer: ForeignWriter) -> str:
+        """The GUID that all ids of a layer come from: by its content, what it is like and what lies below it; or drawn."""
+        job = self._job
+        if digest is not None:
+            self.digests.append(digest.value(job.size))
+        if isinstance(job.shape, Shape) or not FORMATS[job.shape.format].has_ids:
+            return guids.NONE
+        if digest is None:
+            return guids.draw()
+        below = self.parent.identity if self.parent is not None else ""
+        return guids.derive("content", self.digests[-1], job.shape.format, repr(sorted(writer.traits.items())), below)
+
+    def add(self, identity: str, name: str) -> None:
+        """The layer is written."""
+        self.lowest = self.lowest or identity
+        self.parent = ParentImage(name, identity)
 
 
-def _parts_to_write(buffer: bytearray, length: int, job: TransferJob) -> Iterable[Tuple[int, int]]:
-    return data_parts(buffer, length) if job.sparse else ((0, length),)
+def write_layer(
+    view: ComposedView, job: TransferJob, number: int, files: Sequence[File], chain: _Chain, flow: Flow, on_progress: Optional[Progress] = None
+) -> ForeignWriter:
+    """Fill the files of one layer. What went through is added to ``flow``."""
+    layer = job.layers[number]
+    lies_on = chain.parent if number else None
+    writer = new_writer(job.shape, files, layer.names, parent=lies_on, is_overlay=number > 0, disk_identity=chain.lowest)
+    digest = chain.new_digest()
+    tell = _part_of_all(on_progress, number, len(job.layers), job.size)
+    seen = view.below(layer.depth) if layer.depth else view
+    if number:
+        part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=digest, on_progress=tell)
+    else:
+        part = stream_disk(seen, writer, files, sparse=job.sparse, digest=digest, on_progress=tell)
+    identity = chain.identity(digest, writer)
+    writer.finish(identity)
+    chain.add(identity, layer.names[0])
+    flow.read += part.read
+    flow.written += part.written
+    return writer
 
 
-def _writer(file: File, length: int, job: TransferJob) -> ImageWriter:
-    if job.preallocate and job.shape.kind == PLAIN:
-        file.allocate(0, length)
-    if job.shape.kind == PLAIN:
-        return RawWriter(file, size_bytes=length)
-    if job.preallocate:
-        return ReservedHdsWriter(file, size_bytes=length, cluster_bytes=job.shape.cluster_bytes, version=job.shape.version)
-    return HdsWriter(file, size_bytes=length, cluster_bytes=job.shape.cluster_bytes, version=job.shape.version)
+def _part_of_all(on_progress: Optional[Progress], number: int, count: int, size: int) -> Optional[Callable[[int], None]]:
+    if on_progress is None:
+        return None
+    tell = on_progress
+    return lambda done: tell(number * size + done, count * size)
 
 
-def _finish_bundle(port: Port, job: TransferJob, content: Optional[ContentDigest]) -> Optional[str]:
+def _finish_bundle(port: Port, job: TransferJob, chain: _Chain) -> Optional[str]:
     """Write the descriptor; its UID comes from the content, the shape and the name, so that equal requests give equal bytes."""
-    if job.descriptor is None or job.directory is None:
+    if job.descriptor is None or job.directory is None or not isinstance(job.shape, Shape):
         return None
     descriptor = job.descriptor
-    if content is not None:
+    if chain.digests:
         shape = job.shape
-        seed = (content.value(job.size), descriptor.name or "", shape.kind, str(shape.cluster_bytes), str(shape.version), str(shape.part_size))
+        seed = ("/".join(chain.digests), descriptor.name or "", shape.kind, str(shape.cluster_bytes), str(shape.version), str(shape.part_size))
         descriptor = replace(descriptor, uid=guids.derive("content", *seed))
     file = port.open_write(f"{job.directory}/DiskDescriptor.xml")
     try:
@@ -234,93 +220,50 @@ def _finish_bundle(port: Port, job: TransferJob, content: Optional[ContentDigest
 
 def _refuse_changed_source(port: Port, source: Source) -> None:
     for path, seen in source.fingerprint:
-        if identity(port.stat(path)) != seen:
+        if identity_of_file(port.stat(path)) != seen:
             raise StalePlan("The source changed while it was read", path=path, hint="Stop what writes to it and run again; nothing was replaced.")
 
 
-def _verify(port: Port, view: GuestView, job: TransferJob) -> None:
-    """Read the output back through its own reader and compare it with the source."""
-    path = job.directory or job.paths[0]
-    output = open_source(port, find_source(port, path, format=HDD if job.directory else RAW))
+def _verify(port: Port, view: ComposedView, job: TransferJob) -> None:
+    """Read the output back through its own reader and compare it with the source, layer by layer."""
+    path = job.directory if isinstance(job.shape, Shape) and job.directory is not None else job.layers[-1].paths[0]
+    format = job.shape.format if not isinstance(job.shape, Shape) else HDD if job.directory is not None else RAW
+    output = open_source(port, find_source(port, path, format=format, backing=True))
     try:
-        difference = first_difference(view, output)
+        difference = chain_difference(view, output, [layer.depth for layer in reversed(job.layers)])
     finally:
         output.close()
     if difference is not None:
         raise VerifyFailed(
             "The output does not read back as the source",
-            path=path,
-            offset=difference,
+            path=job.layers[-1 - difference[0]].names[0],
+            offset=difference[1],
             hint="Check the disks and the memory of this machine; nothing was replaced.",
         )
 
 
-def file_checksum(port: Port, path: str, algorithm: str) -> str:
-    """The checksum of a whole file; its holes are not read."""
-    file = port.open_read(path)
-    try:
-        return _checksum_of(file, algorithm)
-    finally:
-        file.close()
-
-
-def _checksum_of(file: File, algorithm: str) -> str:
-    digest = FileDigest(algorithm)
-    buffer = bytearray(SLICE)
-    window = memoryview(buffer)
-    size = file.size()
-    for start, end in file.data_ranges(0, size):
-        for offset in range(start, end, SLICE):
-            part = window[: min(SLICE, end - offset)]
-            file.pread_into(offset, part)
-            digest.add(offset, part)
-    digest.skip_to(size)
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True)
-class Measure:
-    """What a transfer would do: bytes read and written, and how many clusters each part would get, by its number."""
+class Foretold:
+    """What a transfer would do: bytes read and written, and how long each file would get, by its path."""
 
     bytes_read: int
     bytes_written: int
-    clusters: Dict[int, int]
+    lengths: Dict[str, int]
 
 
-def measure(view: GuestView, shape: Shape, *, sparse: bool) -> Measure:
-    """Foretell a transfer exactly, by reading what is not known to be zero."""
-    clusters: Dict[int, int] = {}
-    last: Dict[int, int] = {}
-    written = 0
-    for start, end in _data_ranges(view) if sparse else ((0, view.size),):
-        written += end - start
-        for number, (base, length) in enumerate(shape.parts):
-            low, high = max(start, base) - base, min(end, base + length) - base
-            if low >= high:
-                continue
-            first = max(low // shape.cluster_bytes, last.get(number, -1) + 1)
-            final = (high - 1) // shape.cluster_bytes
-            clusters[number] = clusters.get(number, 0) + max(0, final - first + 1)
-            last[number] = max(final, last.get(number, -1))
-    read = sum(length for _offset, length in data_slices(view.extents(0, view.size), view.size)) if sparse else view.size
-    return Measure(read, written, clusters)
+def foretell(port: Port, job: TransferJob) -> Foretold:
+    """Foretell a transfer exactly, by doing all of it but the writing."""
+    from .._io.counting import CountingFile
 
-
-def _data_ranges(view: GuestView) -> Iterator[Tuple[int, int]]:
-    buffer = bytearray(SLICE)
-    for offset, length in data_slices(view.extents(0, view.size), view.size):
-        view.pread_into(offset, memoryview(buffer)[:length])
-        for start, end in data_parts(buffer, length):
-            yield offset + start, offset + end
-
-
-def guest_checksum(view: GuestView, algorithm: str) -> str:
-    """The checksum of the whole guest disk, zeros included."""
-    digest = FileDigest(algorithm)
-    buffer = bytearray(SLICE)
-    window = memoryview(buffer)
-    for offset, length in data_slices(view.extents(0, view.size), view.size):
-        view.pread_into(offset, window[:length])
-        digest.add(offset, window[:length])
-    digest.skip_to(view.size)
-    return digest.hexdigest()
+    view = open_source(port, job.source, job.size)
+    flow = Flow()
+    chain = _Chain(job, wanted=False)
+    lengths: Dict[str, int] = {}
+    try:
+        for number, layer in enumerate(job.layers):
+            files = [CountingFile(path) for path in layer.paths]
+            write_layer(view, job, number, files, chain, flow)
+            lengths.update((file.path, file.size()) for file in files)
+    finally:
+        view.close()
+    return Foretold(flow.read, flow.written, lengths)

@@ -4,51 +4,43 @@
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
-"""Sources and targets of guest data: what stands behind a path, opened as one view of a whole guest disk."""
+"""Sources of guest data: what stands behind a path, opened as one view of a whole guest disk."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator, Optional, Protocol, Tuple, Union
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from .._bundle.bundle import BundleState, identity, observe
-from .._bundle.chain import open_view
+from .._bundle.chain import ComposedView, LayerStack, open_view
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import locate
-from .._core.errors import BadRequest, NotFound, Unsupported
-from .._core.extents import ZERO, Extent, coalesce
+from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
 from .._core.plan import Fingerprint
 from .._core.units import SECTOR, round_up
 from .._formats.detect import detect
 from .._formats.raw import RawImage
-from .._formats.reader import ImageReader
 from .._io.port import DIRECTORY, FILE, Port
+
+if TYPE_CHECKING:
+    from .foreign import ForeignChain
 
 AUTO = "auto"
 HDD = "hdd"
 RAW = "raw"
+FOREIGN = ("qcow2", "vmdk", "vhd", "vhdx", "vdi")
+"""The formats of other products that can be read and written."""
+
 _PREFIX = 4096
 _SUFFIX = 512
 
 
-class GuestView(Protocol):
-    """A whole guest disk: every byte is there, DATA or ZERO."""
-
-    size: int
-
-    def extents(self, start: int, length: int) -> Iterator[Extent]:
-        """DATA and ZERO parts of the range."""
-
-    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
-        """Fill ``buffer`` with guest bytes from ``offset``."""
-
-    def close(self) -> None:
-        """Release every file."""
-
-
 @dataclass(frozen=True)
 class Source:
-    """Where guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512; a bundle has its ``state`` and ``guid``."""
+    """Where guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
+
+    A bundle has its ``state`` and ``guid``, an image of another product its ``chain``.
+    """
 
     format: str
     path: str
@@ -56,43 +48,13 @@ class Source:
     fingerprint: Fingerprint
     state: Optional[BundleState] = None
     guid: Optional[str] = None
+    chain: Optional[ForeignChain] = None
 
 
-class PaddedView:
-    """A view that goes on with zeros after the end of ``inner``, up to ``size``."""
+def find_source(port: Port, path: str, *, format: str = AUTO, allow_outside: bool = False, backing: bool = False) -> Source:
+    """What lies at ``path``. ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one.
 
-    def __init__(self, inner: ImageReader, size: int) -> None:
-        self._inner = inner
-        self.size = size
-
-    def extents(self, start: int, length: int) -> Iterator[Extent]:
-        """The extents of the inner view, then ZERO."""
-        return coalesce(self._extents(start, start + length))
-
-    def _extents(self, start: int, end: int) -> Iterator[Extent]:
-        inside = min(end, self._inner.size)
-        if start < inside:
-            yield from self._inner.extents(start, inside - start)
-        if max(start, inside) < end:
-            yield Extent(max(start, inside), end - max(start, inside), ZERO)
-
-    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
-        """Fill ``buffer`` from ``offset``."""
-        view = memoryview(buffer)
-        inside = max(0, min(offset + len(view), self._inner.size) - offset)
-        if inside:
-            self._inner.pread_into(offset, view[:inside])
-        view[inside:] = bytes(len(view) - inside)
-
-    def close(self) -> None:
-        """Close the inner view."""
-        self._inner.close()
-
-
-def find_source(port: Port, path: str, *, format: str = AUTO, allow_outside: bool = False) -> Source:
-    """What lies at ``path``. ``auto`` takes for raw only what looks like no other format.
-
-    Raises NotFound, Unsupported for a foreign format, BadRequest for an empty file.
+    Raises NotFound, Unsupported for a format that cannot be read, BadRequest for an empty file, and what a foreign image's reader raises.
     """
     stat = port.stat(path)
     if stat is None:
@@ -103,9 +65,22 @@ def find_source(port: Port, path: str, *, format: str = AUTO, allow_outside: boo
         return Source(HDD, state.location.directory if state.is_bundle else path, state.descriptor.size_bytes, state.fingerprint, state, state.tree.top)
     if stat.kind != FILE or stat.size == 0:
         what = stat.kind if stat.kind != FILE else stat.size
-        raise BadRequest("A raw source must be a regular file that is not empty", path=path, found=what, hint="Choose another src.")
+        raise BadRequest(f"A {chosen} source must be a regular file that is not empty", path=path, found=what, hint="Choose another src.")
     real = port.real_path(path)
-    return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
+    if chosen == RAW:
+        return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
+    # Only those who read images of other products load what that takes.
+    from .foreign import find_chain
+
+    try:
+        chain = find_chain(port, real, format=chosen, backing=backing)
+    except (Damaged, Unsupported) as error:
+        if format == AUTO and error.path == real:
+            error.hint = f"{error.hint or ''} Set src_format: raw if it really is raw.".strip()
+        raise
+    if chain.size == 0:
+        raise BadRequest("The source is a disk without any sector", path=real, found=0, hint="Choose another src.")
+    return Source(chosen, real, chain.size, chain.fingerprint, chain=chain)
 
 
 def _detected(port: Port, path: str, kind: str, size: int) -> str:
@@ -117,12 +92,14 @@ def _detected(port: Port, path: str, kind: str, size: int) -> str:
     found = detect(prefix, suffix_bytes=suffix, name=path)
     if found == "hds" or path.endswith("/DiskDescriptor.xml"):
         return HDD
+    if found in FOREIGN:
+        return found
     if found != "unstructured":
         raise Unsupported(
             f"The source looks like {found}, which cannot be read",
             path=path,
             found=found,
-            expected="hdd or raw",
+            expected=f"hdd, raw, {', '.join(FOREIGN)}",
             hint="Set src_format: raw if it really is raw.",
         )
     return RAW
@@ -139,9 +116,19 @@ def _ends(port: Port, path: str, size: int) -> Tuple[bytes, bytes]:
         stream.close()
 
 
-def open_source(port: Port, source: Source) -> GuestView:
-    """Open what ``find_source`` found."""
+def open_source(port: Port, source: Source, size: Optional[int] = None) -> ComposedView:
+    """Open what ``find_source`` found, with zeros after its end up to ``size`` bytes."""
+    view = _opened(port, source)
+    return view if size is None or size == view.size else view.grown(size)
+
+
+def _opened(port: Port, source: Source) -> ComposedView:
     if source.state is not None and source.guid is not None:
         return open_view(port, source.state, source.guid)
+    if source.chain is not None:
+        from .foreign import open_chain
+
+        return open_chain(port, source.chain)
     stream = port.open_read(source.path)
-    return PaddedView(RawImage(stream, stream.size()), source.size)
+    image = RawImage(stream, stream.size())
+    return ComposedView(source.size, [(0, LayerStack([image], [image.size], source.size))])

@@ -18,6 +18,7 @@ from .._bundle.chain import LayerStack, open_stack
 from .._core.extents import DATA
 from .._core.units import SECTOR
 from .._formats.hds_header import HdsHeader
+from .._formats.reader import MappedReader
 from .._io.copy import SLICE
 from .._io.port import Port
 from .._io.sparse import is_zero
@@ -26,9 +27,9 @@ from .._io.sparse import is_zero
 class ZeroScan:
     """Reads the allocated clusters of one layer. ``bytes_read`` counts what was looked at."""
 
-    def __init__(self, stack: LayerStack) -> None:
+    def __init__(self, stack: LayerStack[MappedReader]) -> None:
         self._own = LayerStack(stack.layers[:1], stack.sizes[:1], stack.size)
-        self._below: Optional[LayerStack] = LayerStack(stack.layers[1:], stack.sizes[1:], stack.size) if len(stack.layers) > 1 else None
+        self._below: Optional[LayerStack[MappedReader]] = LayerStack(stack.layers[1:], stack.sizes[1:], stack.size) if len(stack.layers) > 1 else None
         self._buffer = bytearray(SLICE)
         self.bytes_read = 0
 
@@ -47,10 +48,10 @@ class ZeroScan:
     def _is_zero_below(self, start: int, length: int) -> bool:
         return self._below is None or self._reads_zero(self._below, start, length)
 
-    def _reads_zero(self, stack: LayerStack, start: int, length: int) -> bool:
+    def _reads_zero(self, stack: LayerStack[MappedReader], start: int, length: int) -> bool:
         return all(extent.kind != DATA or self._is_zero_data(stack, extent.start, extent.length) for extent in stack.extents(start, length))
 
-    def _is_zero_data(self, stack: LayerStack, start: int, length: int) -> bool:
+    def _is_zero_data(self, stack: LayerStack[MappedReader], start: int, length: int) -> bool:
         view = memoryview(self._buffer)
         for offset in range(start, start + length, SLICE):
             part = min(SLICE, start + length - offset)

@@ -15,15 +15,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.transfer import (
-    ContentDigest,
-    FileDigest,
-    PartsWriter,
-    data_slices,
-    file_checksum,
-    guest_checksum,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.digests import ContentDigest, FileDigest, file_checksum, guest_checksum
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.slices import data_slices
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.writers import PartsWriter
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -90,11 +85,11 @@ class Kept:
 
 def test_a_stream_is_cut_at_the_borders_of_parts() -> None:
     writers = [Kept(), Kept(), Kept()]
-    writer = PartsWriter([(0, 10), (10, 10), (20, 5)], writers)  # type: ignore[arg-type]
+    writer = PartsWriter([(0, 10), (10, 10), (20, 5)], writers, grain=1)  # type: ignore[arg-type]
     writer.write(2, memoryview(b"abc"))
     writer.write(8, memoryview(b"0123456789abcd"))
     writer.write(24, memoryview(b"z"))
-    writer.finish()
+    writer.finish("")
     assert [one.written for one in writers] == [[(2, b"abc"), (8, b"01")], [(0, b"23456789ab")], [(0, b"cd"), (4, b"z")]]
     assert [one.finished for one in writers] == [1, 1, 1]
 

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError, Escape, NotABundle, NotFound, Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import HDD, RAW, PaddedView, find_source, open_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import HDD, RAW, find_source, open_source
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.disks import TOP
@@ -57,7 +57,7 @@ def test_a_single_file_image_is_a_disk(tmp_path: Path) -> None:
     assert content(OsPort(), path) == bytes(65536) + fill(1, 65536) + bytes(6 * 65536)
 
 
-@pytest.mark.parametrize("prefix", [b"QFI\xfb\0\0\0\3", b"KDMV", b"vhdxfile", b"conectix", b"\x1f\x8b\x08", b"PK\x03\x04", b"<?xml version='1.0'?>"])
+@pytest.mark.parametrize("prefix", [b"\x1f\x8b\x08", b"PK\x03\x04", b"<?xml version='1.0'?>", b"QED\0", b"EVF\x09\x0d\x0a\xff\x00"])
 def test_a_structured_file_is_never_taken_for_raw_unless_asked(port: MemoryPort, prefix: bytes) -> None:
     port.plant_file("/vm/x.img", prefix.ljust(2048, b"\0"))
     with pytest.raises(Unsupported) as caught:
@@ -66,9 +66,18 @@ def test_a_structured_file_is_never_taken_for_raw_unless_asked(port: MemoryPort,
     assert content(port, "/vm/x.img", format=RAW) == prefix.ljust(2048, b"\0")
 
 
+@pytest.mark.parametrize("prefix", [b"QFI\xfb\0\0\0\3", b"KDMV", b"vhdxfile", b"conectix"])
+def test_a_mark_without_an_image_behind_it_is_damage_and_not_raw(port: MemoryPort, prefix: bytes) -> None:
+    port.plant_file("/vm/x.img", prefix.ljust(2048, b"\0"))
+    with pytest.raises((Damaged, Unsupported)) as caught:
+        find_source(port, "/vm/x.img")
+    assert caught.value.path == "/vm/x.img"
+    assert content(port, "/vm/x.img", format=RAW) == prefix.ljust(2048, b"\0")
+
+
 def test_marks_at_the_end_of_a_file_count_too(port: MemoryPort) -> None:
     port.plant_file("/vm/fixed.vhd", bytes(4096) + b"conectix".ljust(512, b"\0"))
-    with pytest.raises(Unsupported):
+    with pytest.raises(Damaged):
         find_source(port, "/vm/fixed.vhd")
 
 
@@ -110,10 +119,9 @@ def test_outside_images_are_read_only_when_allowed(tmp_path: Path) -> None:
     assert content(OsPort(), built.directory, allow_outside=True) == built.guest(TOP)
 
 
-def test_a_padded_view_goes_on_with_zeros(port: MemoryPort) -> None:
+def test_a_view_that_is_larger_than_the_source_goes_on_with_zeros(port: MemoryPort) -> None:
     port.plant_file("/vm/x.raw", b"x" * 1024)
-    inner = open_source(port, find_source(port, "/vm/x.raw"))
-    view = PaddedView(inner, 4096)
+    view = open_source(port, find_source(port, "/vm/x.raw"), 4096)
     assert [(extent.start, extent.end, extent.kind) for extent in view.extents(0, 4096)] == [(0, 1024, DATA), (1024, 4096, ZERO)]
     assert [(extent.start, extent.end, extent.kind) for extent in view.extents(2000, 100)] == [(2000, 2100, ZERO)]
     assert list(view.extents(4096, 0)) == []

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""A file that stores nothing: a writer is run dry on it to foretell how long its file will be."""
+
+from __future__ import annotations
+
+from typing import Iterator, Tuple, Union
+
+from .port import Buffer, File
+
+_ZEROS = bytes(256 << 10)
+
+
+class CountingFile:
+    """A new, empty file that knows only its length and how many bytes were written to it. Implements ``File``.
+
+    ``bytes_written`` counts what ``pwrite`` was given, twice where it was given twice. Reads give zeros, whatever was written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.bytes_written = 0
+        self._size = 0
+
+    def size(self) -> int:
+        """The length now."""
+        return self._size
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> int:
+        """Zeros up to the end of the file."""
+        view = memoryview(buffer)
+        length = max(0, min(len(view), self._size - offset))
+        for start in range(0, length, len(_ZEROS)):
+            stop = min(length, start + len(_ZEROS))
+            view[start:stop] = _ZEROS[: stop - start]
+        return length
+
+    def pwrite(self, offset: int, buffer: Buffer) -> None:
+        """Count all of ``buffer``."""
+        length = memoryview(buffer).nbytes
+        self.bytes_written += length
+        if length:
+            self._size = max(self._size, offset + length)
+
+    def truncate(self, size: int) -> None:
+        """Cut, or grow."""
+        self._size = size
+
+    def allocate(self, offset: int, length: int) -> None:
+        """Grow when the range ends behind the file; nothing is reserved."""
+        if length:
+            self._size = max(self._size, offset + length)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
+        """All of the range that lies in the file: there are no holes."""
+        end = min(end, self._size)
+        return iter(((start, end),) if start < end else ())
+
+    def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:  # pylint: disable=unused-argument
+        """0, always: the caller is to write, so that the bytes are counted."""
+        return 0
+
+    def sync(self) -> None:
+        """Nothing is to be synced."""
+
+    def start_writeback(self, offset: int, length: int) -> None:
+        """Nothing is to be written back."""
+
+    def will_need(self, offset: int, length: int) -> None:
+        """Nothing is to be read."""
+
+    def close(self) -> None:
+        """Nothing is to be released; the counts stay."""

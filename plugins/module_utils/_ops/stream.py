@@ -1,0 +1,122 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Stream a guest disk, or one layer of it, into a writer in one ascending pass, leaving zeros out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
+
+from .._core.extents import ZERO, Extent
+from .._formats.reader import ForeignWriter, GuestView
+from .._io.copy import SLICE, WRITEBACK_STEP
+from .._io.port import File
+from .._io.sparse import GRAIN, data_parts, is_zero
+from .digests import ContentDigest
+from .slices import data_slices, layer_slices
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class Flow:
+    """How much guest data went through: bytes read and bytes written."""
+
+    read: int = 0
+    written: int = 0
+
+
+class Writeback:
+    """Starts writing back what was written every few MiB, so that the sync at the end finds little to do."""
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self._files = files
+        self._started = 0
+
+    def reached(self, written: int) -> None:
+        """So many bytes are written now."""
+        if written - self._started >= WRITEBACK_STEP:
+            self._started = written
+            for file in self._files:
+                file.start_writeback(0, 0)
+
+
+def stream_disk(
+    view: GuestView, writer: ForeignWriter, files: Sequence[File], *, sparse: bool, digest: Optional[ContentDigest], on_progress: Optional[Progress] = None
+) -> Flow:
+    """Write the whole disk. With ``sparse`` zeros are neither read where that is known nor written. ``on_progress`` is told how far it is."""
+    flow, writeback = Flow(), Writeback(files)
+    buffer = bytearray(SLICE)
+    window = memoryview(buffer)
+    for offset, length in _disk_slices(view, sparse):
+        view.pread_into(offset, window[:length])
+        flow.read += length
+        for start, end in data_parts(buffer, length) if sparse else ((0, length),):
+            writer.write(offset + start, window[start:end])
+            flow.written += end - start
+        if digest is not None and not is_zero(buffer if length == SLICE else buffer[:length]):
+            digest.add(offset, window[:length])
+        writeback.reached(flow.written)
+        if on_progress is not None:
+            on_progress(offset + length)
+    return flow
+
+
+def _disk_slices(view: GuestView, sparse: bool) -> Iterable[Tuple[int, int]]:
+    if sparse:
+        return data_slices(view.extents(0, view.size), view.size)
+    return ((offset, min(SLICE, view.size - offset)) for offset in range(0, view.size, SLICE))
+
+
+def stream_layer(
+    view: GuestView,
+    own: Iterable[Extent],
+    writer: ForeignWriter,
+    files: Sequence[File],
+    *,
+    digest: Optional[ContentDigest],
+    on_progress: Optional[Progress] = None,
+) -> Flow:
+    """Write an overlay: whatever ``own``, the layer's extents, touches, in whole grains, with the bytes of ``view``, the disk seen through it.
+
+    Zeros are stored as such, since they may hide what lies below.
+    """
+    flow, writeback = Flow(), Writeback(files)
+    for offset, length in layer_slices(own, view.size, writer.grain):
+        if _is_known_zero(view, offset, length):
+            parts: Iterator[Tuple[int, int]] = iter(())
+            window = memoryview(b"")
+        else:
+            buffer = bytearray(length)
+            view.pread_into(offset, buffer)
+            flow.read += length
+            window = memoryview(buffer)
+            parts = data_parts(buffer, length, max(GRAIN, writer.grain))
+        done = 0
+        for start, end in parts:
+            _zeros(writer, digest, offset + done, start - done)
+            writer.write(offset + start, window[start:end])
+            if digest is not None:
+                digest.add(offset + start, window[start:end])
+            flow.written += end - start
+            done = end
+        _zeros(writer, digest, offset + done, length - done)
+        writeback.reached(flow.written)
+        if on_progress is not None:
+            on_progress(offset + length)
+    return flow
+
+
+def _is_known_zero(view: GuestView, offset: int, length: int) -> bool:
+    return all(extent.kind == ZERO for extent in view.extents(offset, length))
+
+
+def _zeros(writer: ForeignWriter, digest: Optional[ContentDigest], offset: int, length: int) -> None:
+    if length > 0:
+        writer.write_zeros(offset, length)
+        if digest is not None:
+            digest.add_zeros(offset, length)

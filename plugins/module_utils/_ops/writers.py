@@ -1,0 +1,150 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The writer of each kind of output, behind one face."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
+
+from .._formats.hds_writer import HdsWriter, ReservedHdsWriter
+from .._formats.raw_writer import RawWriter
+from .._formats.reader import ForeignWriter, ParentImage
+from .._io.port import Buffer, File
+from .layout import EXPANDING, PLAIN, Shape
+from .output_shape import AnyShape, ForeignShape
+
+_OwnWriter = Union[HdsWriter, ReservedHdsWriter, RawWriter]
+
+
+class PartsWriter:
+    """A raw image, or one layer of a Parallels disk: one ascending stream, spread over the parts of a split disk."""
+
+    traits: Mapping[str, object] = {}
+
+    def __init__(self, parts: Sequence[Tuple[int, int]], writers: Sequence[_OwnWriter], *, grain: int) -> None:
+        self._parts = list(zip(parts, writers))
+        self.grain = grain
+
+    def write(self, offset: int, buffer: Buffer) -> None:
+        """Store ``buffer`` at guest byte ``offset``, cut at the borders of parts."""
+        view = memoryview(buffer)
+        end = offset + len(view)
+        for (start, length), writer in self._parts:
+            low, high = max(offset, start), min(end, start + length)
+            if low < high:
+                writer.write(low - start, view[low - offset : high - offset])
+
+    def write_zeros(self, offset: int, length: int) -> None:
+        """Allocate clusters that read as zeros; a layer without another one below needs none."""
+        for (start, size), writer in self._parts:
+            low, high = max(offset, start), min(offset + length, start + size)
+            if low < high and isinstance(writer, HdsWriter):
+                writer.write_zeros(low - start, high - low)
+
+    def finish(self, identity: str) -> None:
+        """Finish every part; none of them knows an ``identity``, which lies in the descriptor."""
+        del identity
+        for _part, writer in self._parts:
+            writer.finish()
+
+
+def new_writer(
+    shape: AnyShape,
+    files: Sequence[File],
+    names: Sequence[str],
+    *,
+    parent: Optional[ParentImage] = None,
+    is_overlay: bool = False,
+    disk_identity: Optional[str] = None,
+) -> ForeignWriter:
+    """A writer that fills ``files``, which will be called ``names``. ``disk_identity`` is that of the lowest layer.
+
+    Raises BadRequest when the format cannot hold such a disk.
+    """
+    if isinstance(shape, Shape):
+        return _own_writer(shape, files, is_overlay)
+    return _foreign_writer(shape, files, names, parent, disk_identity)
+
+
+def _own_writer(shape: Shape, files: Sequence[File], is_overlay: bool) -> PartsWriter:
+    writers: List[_OwnWriter] = []
+    for file, (_start, length) in zip(files, shape.parts):
+        writers.append(_part_writer(shape, file, length, is_overlay))
+    return PartsWriter(shape.parts, writers, grain=shape.cluster_bytes)
+
+
+def _part_writer(shape: Shape, file: File, length: int, is_overlay: bool) -> _OwnWriter:
+    kind = EXPANDING if is_overlay else shape.kind
+    if kind == PLAIN:
+        if shape.preallocate:
+            file.allocate(0, length)
+        return RawWriter(file, size_bytes=length)
+    if shape.preallocate and not is_overlay:
+        return ReservedHdsWriter(file, size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)
+    return HdsWriter(file, size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)
+
+
+def _foreign_writer(shape: ForeignShape, files: Sequence[File], names: Sequence[str], parent: Optional[ParentImage], disk_identity: Optional[str]) -> Any:
+    # Only the writer that is asked for is loaded.
+    size = shape.size
+    if shape.format == "qcow2":
+        from .._formats.qcow2_writer import Qcow2Writer
+
+        return Qcow2Writer(
+            files[0],
+            size_bytes=size,
+            cluster_bytes=shape.cluster_bytes or 1 << 16,
+            version=shape.version or 3,
+            compression=shape.compression,
+            level=shape.level,
+            parent=parent,
+        )
+    if shape.format == "vmdk":
+        from .._formats.vmdk_writer import SPLIT_BYTES, new_vmdk_writer
+
+        if shape.preallocate:
+            piece = size if shape.subformat == "monolithicFlat" else SPLIT_BYTES
+            for file, start in zip(files[1:], range(0, size, piece)):
+                file.allocate(0, min(piece, size - start))
+        return new_vmdk_writer(
+            files,
+            names,
+            subformat=shape.subformat or "",
+            size_bytes=size,
+            grain_bytes=shape.cluster_bytes or 1 << 16,
+            level=shape.level,
+            adapter_type=shape.adapter_type or "lsilogic",
+            parent=parent,
+        )
+    subformat = "differencing" if parent is not None else shape.subformat or "dynamic"
+    if shape.format == "vhd":
+        from .._formats.vhd_writer import VhdWriter
+
+        return VhdWriter(
+            files[0],
+            subformat=subformat,
+            size_bytes=size,
+            block_bytes=shape.cluster_bytes or 1 << 21,
+            parent=parent,
+            timestamp=shape.timestamp,
+            preallocate=shape.preallocate,
+        )
+    if shape.format == "vhdx":
+        from .._formats.vhdx_writer import VhdxWriter
+
+        return VhdxWriter(
+            files[0],
+            subformat=subformat,
+            size_bytes=size,
+            block_bytes=shape.cluster_bytes,
+            parent=parent,
+            preallocate=shape.preallocate,
+            disk_identity=disk_identity,
+        )
+    from .._formats.vdi_writer import VdiWriter
+
+    return VdiWriter(files[0], subformat=subformat, size_bytes=size, preallocate=shape.preallocate)
