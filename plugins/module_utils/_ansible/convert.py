@@ -215,7 +215,11 @@ def _existing_files(port: Port, dest: str, wanted: Wanted) -> List[str]:
     if wanted.format not in (HDD, RAW):
         from .._ops.foreign import find_chain
 
-        return [path for path, _seen in find_chain(port, dest, format=wanted.format, backing=True).fingerprint]
+        try:
+            return [path for path, _seen in find_chain(port, dest, format=wanted.format, backing=True).fingerprint]
+        except DiskError:
+            # It was kept because it exists, whatever it is.
+            return [dest]
     if stat is None or stat.kind != DIRECTORY:
         return [dest]
     state = observe(port, locate(port, dest), allow_outside=True)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Dict, Tuple
 
 UNSTRUCTURED = "unstructured"
@@ -17,14 +18,19 @@ TAIL_BYTES = 512
 """How much of the end of the file the marks may lie in."""
 
 _TEXT_BYTES = 1024
+_BOM = b"\xef\xbb\xbf"
+_DESCRIPTOR = b"disk descriptorfile"
+# One piece of a split image has no mark of its own but for the first (if it is dynamic) and the last.
+_VHD_NAME = re.compile(r"\.(?:a?vhd|v\d\d)", re.IGNORECASE)
 
 # Format: offset and bytes of marks, any of which suffices.
 _MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
     "hds": ((0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt")),
-    "qcow2": ((0, b"QFI\xfb\x00\x00\x00\x02"), (0, b"QFI\xfb\x00\x00\x00\x03")),
-    "qcow": ((0, b"QFI\xfb"),),
+    "qcow": ((0, b"QFI\xfb\0\0\0\1"),),
+    # Of any other version; whoever opens it says which ones there are.
+    "qcow2": ((0, b"QFI\xfb"),),
     "qed": ((0, b"QED\0"),),
-    "vmdk": ((0, b"KDMV"), (0, b"COWD"), (0, b"# Disk DescriptorFile"), (0, b"\xbe\xba\xfe\xca\0\0\0\0")),
+    "vmdk": ((0, b"KDMV"), (0, b"COWD"), (0, b"\xbe\xba\xfe\xca\0\0\0\0")),
     "vhdx": ((0, b"vhdxfile"),),
     "vhd": ((0, b"conectix"),),
     "vdi": ((64, b"\x7f\x10\xda\xbe"),),
@@ -50,7 +56,8 @@ _MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
 def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
     """The format that the first bytes (512 or more) and the last 512 bytes of a file claim, or UNSTRUCTURED.
 
-    An expanding image is ``hds``. ``name`` decides only where the marks leave it open: a text that is called ``.vmdk``.
+    An expanding image is ``hds``. ``name`` decides only where the marks leave it open: a text that is called ``.vmdk``, and a file without
+    any mark that is called as a VHD image or a piece of one (``.vhd``, ``.v01``), which would lack its footer.
     """
     for kind, marks in _MARKS.items():
         if any(prefix[offset : offset + len(mark)] == mark for offset, mark in marks):
@@ -61,6 +68,19 @@ def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
         return "vhd"
     if tail.startswith(b"koly") or tail.endswith(b"cdsaencr"):
         return "dmg"
-    if name.lower().endswith(".vmdk") and b"createtype" in prefix[:_TEXT_BYTES].lower():
+    if _is_descriptor(prefix[:_TEXT_BYTES], name):
         return "vmdk"
-    return UNSTRUCTURED
+    extension = name[name.rfind(".") :] if "." in name else ""
+    return "vhd" if _VHD_NAME.fullmatch(extension) else UNSTRUCTURED
+
+
+def _is_descriptor(text: bytes, name: str) -> bool:
+    """Whether a file begins as the text of a VMDK image: its title comes first, but for a byte order mark, blank lines and comments."""
+    lines = (text[len(_BOM) :] if text.startswith(_BOM) else text).lower().splitlines()
+    for line in lines:
+        stripped = line.strip()
+        if stripped and not stripped.startswith(b"#"):
+            break
+        if stripped[1:].lstrip().startswith(_DESCRIPTOR):
+            return True
+    return name.lower().endswith(".vmdk") and b"createtype" in text.lower()

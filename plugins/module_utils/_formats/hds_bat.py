@@ -240,15 +240,24 @@ def check_table(table: RunTable, header: HdsHeader, *, path: str, file_size: int
     """
     if not len(table):
         return
-    unit = header.entry_bytes
-    inside = min(table.entries) * unit >= header.data_start and table.data_end <= file_size
-    # The grid of version 2 starts at a cluster, as its entries do.
-    aligned = header.version == 2 or set(map(mod, table.entries, repeat(header.entry_step))) == {header.data_start // unit % header.entry_step}
-    if not (inside and aligned):
+    if not _is_placed(table, header, file_size):
         for run in table.runs():
             _check_run(run, header, path, file_size)
     if not _is_disjoint(table, header):
         _refuse_shared(table, header, path)
+
+
+def is_sound(table: RunTable, header: HdsHeader, *, file_size: int) -> bool:
+    """Whether every cluster lies whole in the file, on the grid and only once."""
+    return not len(table) or (_is_placed(table, header, file_size) and _is_disjoint(table, header))
+
+
+def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
+    unit = header.entry_bytes
+    if min(table.entries) * unit < header.data_start or table.data_end > file_size:
+        return False
+    # The grid of version 2 starts at a cluster, as its entries do.
+    return header.version == 2 or set(map(mod, table.entries, repeat(header.entry_step))) == {header.data_start // unit % header.entry_step}
 
 
 def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import NoReturn, Optional
+from typing import NoReturn, Optional, Tuple
 
 from .._core.errors import BadRequest, Damaged
 from .._core.units import SECTOR, ceil_div, round_up
@@ -134,16 +134,20 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> HdsHeader:
         _refuse("The file is no expanding image: it does not start with a known signature", path, 0, expected=MAGIC_V1, found=bytes(raw[:16]))
     if min(len(raw), file_size) < HEADER_BYTES:
         _refuse("The file ends within its header", path, file_size, expected=HEADER_BYTES, found=file_size)
-    magic, disk_type, heads, cylinders, cluster_sectors, entries, size, in_use, data_off, flags, ext_off = _LAYOUT.unpack_from(raw)
-    version = _MAGICS[magic]
+    disk_type, header = unpack_header(raw, version=_MAGICS[bytes(raw[:16])])
     if disk_type != DISK_TYPE:
         _refuse("The header names an unknown kind of disk", path, TYPE_OFFSET, expected=DISK_TYPE, found=disk_type)
-    if version == 1:
-        size &= _U32
-    header = HdsHeader(version, heads, cylinders, cluster_sectors, entries, size, in_use, data_off, flags, ext_off)
     _check_sizes(header, path, file_size)
     _check_data_start(header, path)
     return header
+
+
+def unpack_header(raw: bytes, *, version: int) -> Tuple[int, HdsHeader]:
+    """The kind of disk and the fields in ``raw`` (64 bytes) as they stand; nothing is judged, not even the signature."""
+    _magic, disk_type, heads, cylinders, cluster_sectors, entries, size, in_use, data_off, flags, ext_off = _LAYOUT.unpack_from(raw)
+    if version == 1:
+        size &= _U32
+    return disk_type, HdsHeader(version, heads, cylinders, cluster_sectors, entries, size, in_use, data_off, flags, ext_off)
 
 
 def _check_sizes(header: HdsHeader, path: str, file_size: int) -> None:

@@ -9,12 +9,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Iterator, Optional, Tuple, Union
+from typing import Iterator, Optional, Protocol, Tuple, Union
 
 from .._core.errors import Unsupported
 from .port import Buffer, File
 
 _ZEROS = bytes(256 << 10)
+
+
+class _Digest(Protocol):
+    """What hashlib gives."""
+
+    def update(self, data: Buffer, /) -> None:
+        """Go on with ``data``."""
+
+    def hexdigest(self) -> str:
+        """The digest of everything so far."""
 
 
 class DigestingFile:
@@ -26,13 +36,14 @@ class DigestingFile:
         |-----------------|- - - - - - - - - |  length
 
     Only a file that is empty at first, and that nobody else writes to, can be followed. What lies between two writes is zeros. A write
-    that goes back, a cut into what is hashed and a failed write end the hashing: then only reading the file tells its digest.
+    that goes back, a cut into what is hashed and a failed call end the hashing: then only reading the file tells its digest. Only one
+    thread may write.
     """
 
     def __init__(self, file: File, algorithm: str) -> None:
         self.path = file.path
         self._file = file
-        self._hash: Optional[hashlib._Hash] = _new_hash(algorithm)
+        self._hash: Optional[_Digest] = _new_hash(algorithm)
         self._hashed = 0
         self._length = 0
         if file.size():
@@ -66,13 +77,13 @@ class DigestingFile:
             follows.update(view)
             self._advance(follows, offset + view.nbytes)
 
-    def _follow(self, offset: int) -> Optional[hashlib._Hash]:
+    def _follow(self, offset: int) -> Optional[_Digest]:
         """The digest to go on with, if bytes at ``offset`` continue it. It is given up until they have been stored without a failure."""
         follows = self._hash if offset >= self._hashed else None
         self._hash = None
         return follows
 
-    def _advance(self, follows: hashlib._Hash, end: int) -> None:
+    def _advance(self, follows: _Digest, end: int) -> None:
         self._hash = follows
         self._hashed = end
         self._length = max(self._length, end)
@@ -82,7 +93,7 @@ class DigestingFile:
             self._hash_zeros_with(self._hash, end)
             self._hashed = max(self._hashed, end)
 
-    def _hash_zeros_with(self, digest: hashlib._Hash, end: int) -> None:
+    def _hash_zeros_with(self, digest: _Digest, end: int) -> None:
         zeros = memoryview(_ZEROS)
         for position in range(self._hashed, end, len(_ZEROS)):
             digest.update(zeros[: end - position])
@@ -118,7 +129,7 @@ class DigestingFile:
             self._advance(follows, offset + done)
         return done
 
-    def _read_back(self, digest: hashlib._Hash, offset: int, length: int) -> bool:
+    def _read_back(self, digest: _Digest, offset: int, length: int) -> bool:
         """Hash a range of the file; False when the file has become shorter."""
         self._hash_zeros_with(digest, offset)
         buffer = memoryview(bytearray(min(length, len(_ZEROS))))
@@ -146,7 +157,7 @@ class DigestingFile:
         self._file.close()
 
 
-def _new_hash(algorithm: str) -> hashlib._Hash:
+def _new_hash(algorithm: str) -> _Digest:
     """A digest of fixed length. Raises Unsupported where Python, or a rule of the host (FIPS), has none of that name."""
     try:
         found = hashlib.new(algorithm)

@@ -41,7 +41,11 @@ class OrderedPool(Generic[Task, Result]):
 
     def put(self, task: Task) -> Iterator[Result]:
         """Hand over a task; yields the results that must or can be taken now. Iterate to the end before the next call."""
+        # At once, not when somebody begins to iterate: a task must not be lost.
         self._pending.append(self._executor.submit(self._function, task))
+        return self._ready()
+
+    def _ready(self) -> Iterator[Result]:
         while len(self._pending) > self._most or (self._pending and self._pending[0].done()):
             yield self._pending.popleft().result()
 

@@ -37,9 +37,10 @@ def publishing_steps(directory: str, staging: str, names: Sequence[str], replace
     journal = f"{staging}/{JOURNAL}"
     record = Journal(_PUBLISH, PREPARE, tuple(names[1:]), tuple(replaced), (), {"entry": names[0]})
     renames = [Rename(f"{staging}/{name}", f"{directory}/{name}") for name in tuple(names[1:]) + (names[0],)]
-    removed = tuple(f"{directory}/{name}" for name in replaced) + (staging,)
+    # The journal goes only when the removal of what was replaced is durable.
+    removes = [Remove(tuple(f"{directory}/{name}" for name in replaced), directory)] if replaced else []
     begin: Tuple[Step, ...] = (CreateFile(journal, 0), WriteBytes(journal, 0, pack_journal(record)), Sync((journal,), (staging,)))
-    return begin + tuple(renames) + (Remove(removed, directory),)
+    return begin + tuple(renames) + tuple(removes) + (Remove((staging,), directory),)
 
 
 def settle(port: Port, staging: str) -> None:

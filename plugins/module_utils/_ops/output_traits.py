@@ -27,7 +27,7 @@ _TRIED_CLUSTERS = 64
 def wanted_traits(shape: ForeignShape, path: str, *, is_overlay: bool) -> Mapping[str, object]:
     """What a reader will say of such an image. Raises BadRequest when the format cannot hold such a disk."""
     names = file_names(shape, posixpath.basename(path))
-    files = [CountingFile(name) for name in names]
+    files = [CountingFile(posixpath.join(posixpath.dirname(path), name)) for name in names]
     parent = ParentImage("parent", guids.NONE) if is_overlay else None
     traits = dict(new_writer(shape, files, names, parent=parent, is_overlay=is_overlay, disk_identity=guids.NONE).traits)
     if "compression" in traits:

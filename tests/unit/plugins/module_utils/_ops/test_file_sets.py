@@ -1,0 +1,108 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Outputs of several files: published in one step, ended by the next run wherever they were cut off."""
+
+from __future__ import annotations
+
+from typing import Dict, List
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import CreateFile, MakeDirectory, Plan, Step, Sync, WriteBytes
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import PREPARE, Journal, pack_journal
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.file_sets import publishing_steps, settle
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import clear_siblings
+from ansible_collections.vdisk.parallels.tests.support.crash import crash_states
+from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+
+STAGING = "/vm/.d.vmdk.vdisk-t.tmp"
+OLD = {"d.vmdk": b"old", "d-flat.vmdk": b"old data", "other": b"not ours"}
+NEW = {"d.vmdk": b"new", "d.2-flat.vmdk": b"new data", "other": b"not ours"}
+
+
+@pytest.fixture(name="port")
+def _port() -> MemoryPort:
+    port = MemoryPort()
+    port.plant_directory("/vm")
+    for name, content in OLD.items():
+        port.plant_file(f"/vm/{name}", content)
+    return port
+
+
+def publish(port: MemoryPort) -> None:
+    files = [(f"{STAGING}/{name}", NEW[name]) for name in ("d.vmdk", "d.2-flat.vmdk")]
+    steps: List[Step] = [MakeDirectory(STAGING)]
+    for path, content in files:
+        steps += [CreateFile(path, 0), WriteBytes(path, 0, content)]
+    steps.append(Sync(tuple(path for path, _content in files), (STAGING,)))
+    execute(port, Plan("convert", tuple(steps) + publishing_steps("/vm", STAGING, ("d.vmdk", "d.2-flat.vmdk"), ("d-flat.vmdk",))))
+
+
+def found(port: MemoryPort) -> Dict[str, bytes]:
+    return {name: port.content(f"/vm/{name}") for name in port.list_directory("/vm")}
+
+
+def test_a_set_takes_the_place_of_another(port: MemoryPort) -> None:
+    publish(port)
+    assert found(port) == NEW
+
+
+def test_wherever_it_is_cut_off_the_next_run_leaves_the_old_set_or_the_new_one(port: MemoryPort) -> None:
+    recording = port.record()
+    publish(port)
+    seen = []
+    for state in crash_states(recording):
+        clear_siblings(state, "/vm/d.vmdk")
+        left = found(state)
+        assert left in (OLD, NEW), state.origin
+        seen.append(left == NEW)
+        assert clear_siblings(state, "/vm/d.vmdk") == ()
+    assert len(seen) >= 15 and set(seen) == {True, False}
+
+
+def test_a_second_cut_while_clearing_up_does_no_harm_either(port: MemoryPort) -> None:
+    recording = port.record()
+    publish(port)
+    count = 0
+    for state in list(crash_states(recording)):
+        again = state.record()
+        clear_siblings(state, "/vm/d.vmdk")
+        for second in crash_states(again):
+            clear_siblings(second, "/vm/d.vmdk")
+            assert found(second) in (OLD, NEW), f"{state.origin}; then {second.origin}"
+            count += 1
+    assert count >= 50
+
+
+@pytest.mark.parametrize("number", range(1, 60))
+def test_a_call_that_fails_leaves_the_old_set_or_the_new_one_and_the_next_run_clears_up(port: MemoryPort, number: int) -> None:
+    port.fail_call(number, "EIO")
+    try:
+        publish(port)
+    except Exception:
+        pass
+    left = {name: content for name, content in ((name, port.content(f"/vm/{name}")) for name in ("d.vmdk", "other"))}
+    assert left["d.vmdk"] in (b"old", b"new")
+    fresh = MemoryPort(port.tree)
+    clear_siblings(fresh, "/vm/d.vmdk")
+    assert found(fresh) in (OLD, NEW)
+
+
+@pytest.mark.parametrize("name", ["other", "d.vmdk", "../x", "e-flat.vmdk"])
+def test_a_journal_makes_nobody_remove_what_cannot_belong_to_the_output(port: MemoryPort, name: str) -> None:
+    port.plant_directory(STAGING)
+    port.plant_file(f"{STAGING}/d.vmdk", b"x")
+    port.plant_file("/vm/e-flat.vmdk", b"of another disk")
+    port.plant_file(f"{STAGING}/.vdisk-journal", pack_journal(Journal("publish", PREPARE, (name,), (), (), {"entry": "d.vmdk"})))
+    settle(port, STAGING)
+    assert found(port) == {**OLD, "e-flat.vmdk": b"of another disk"}
+
+
+def test_a_journal_that_cannot_be_read_means_that_nothing_was_published(port: MemoryPort) -> None:
+    port.plant_directory(STAGING)
+    port.plant_file(f"{STAGING}/.vdisk-journal", b"{")
+    settle(port, STAGING)
+    assert found(port) == OLD
