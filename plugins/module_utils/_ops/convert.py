@@ -13,20 +13,21 @@ of the image that names the other files. What lay there before is replaced in th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, identity, observe, refuse_dirty, refuse_encrypted
 from .._bundle.naming import classify
 from .._bundle.paths import is_inside, locate
-from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, NotABundle, NotFound, Unsupported
+from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, IoFailure, NotABundle, NotFound, Unsupported
 from .._core.plan import Plan
 from .._core.units import SECTOR, round_up
 from .._io.port import DIRECTORY, FILE, Port, Stat
-from .compare import chain_difference
-from .foreign import ForeignChain, find_chain
 from .layout import DEFAULT_CLUSTER, EXPANDING, PLAIN, Shape, shape_of
 from .output_shape import NONE, AnyShape, ForeignShape, foreign_shape
 from .views import HDD, RAW, Source, find_source, open_source
+
+if TYPE_CHECKING:
+    from .foreign import ForeignChain
 
 CONTENT = "content"
 MISSING = "missing"
@@ -213,6 +214,8 @@ def _existing_image(port: Port, wanted: Wanted, stat: Stat) -> Existing:
     if stat.kind != FILE:
         # What is no file is refused where replacing is judged.
         return Existing(stat)
+    from .foreign import find_chain
+
     try:
         return Existing(stat, chain=find_chain(port, wanted.path, format=wanted.format, backing=True))
     except DiskError as error:
@@ -220,9 +223,14 @@ def _existing_image(port: Port, wanted: Wanted, stat: Stat) -> Existing:
 
 
 def _unreadable(wanted: Wanted, stat: Stat, error: DiskError) -> Existing:
-    """What is damaged, or only not understood, may still be all that somebody has."""
-    if wanted.force or wanted.update == MISSING:
+    """What is damaged, or only not understood, may still be all that somebody has.
+
+    A call that the operating system refused says nothing of the image; replaced unseen, it would leave its pieces behind.
+    """
+    if wanted.update == MISSING or (wanted.force and not isinstance(error, IoFailure)):
         return Existing(stat)
+    if isinstance(error, IoFailure):
+        raise error
     error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
     raise error
 
@@ -276,6 +284,8 @@ def shape_difference(state: BundleState, shape: Shape) -> Optional[str]:
 
 def _content_difference(port: Port, source: Source, wanted: Wanted, size: int, depths: Sequence[int]) -> Optional[str]:
     """Where the first of the layers that differ does so."""
+    from .compare import chain_difference
+
     one = open_source(port, source, size)
     try:
         other = open_source(port, find_source(port, wanted.path, format=wanted.format, backing=True))
