@@ -14,10 +14,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe, refuse_changed
-from .._bundle.naming import DESCRIPTOR
-from .._bundle.paths import SINGLE_FILE, Location, locate
+from .._bundle.paths import locate, refuse_layer
 from .._bundle.pvm import VmFacts, find_vm
-from .._core.errors import BadRequest, DiskError, HasSnapshots
+from .._core.errors import DiskError, HasSnapshots
 from .._core.plan import Plan
 from .._io.port import Port
 from .._io.real import OsPort
@@ -66,12 +65,6 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     if needs_recovery(state):
         warnings = (*warnings, f"{location.directory}: an interrupted run will be finished first; the prediction is made for the disk as it is now.")
     return Disk(port, state, vm, tuple(warnings), recovered, report.is_doubtful)
-
-
-def refuse_layer(port: Port, location: Location) -> None:
-    """Raise BadRequest for an image in a bundle: alone it lacks what the layers below it hold, and the bundle needs it as it is."""
-    if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
-        raise BadRequest("The image is a layer of a bundle and no disk of its own", path=location.image, hint=f"Name the bundle: {location.directory}")
 
 
 def refuse_doubtful(disk: Disk, removals: Sequence[str], *, force: bool) -> None:

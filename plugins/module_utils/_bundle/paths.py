@@ -164,3 +164,9 @@ def _moved(port: Port, location: Location, real: str) -> Tuple[str, bool]:
         return real, False
     found = port.real_path(candidate)
     return found, is_inside(found, location.directory)
+
+
+def refuse_layer(port: Port, location: Location) -> None:
+    """Raise BadRequest for an image in a bundle: alone it lacks what the layers below it hold, and the bundle needs it as it is."""
+    if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
+        raise BadRequest("The image is a layer of a bundle and no disk of its own", path=location.image, hint=f"Name the bundle: {location.directory}")

@@ -48,6 +48,9 @@ def furnish(root, name):
     make_machine(machine, size_mib=8)
     build_bundle(f"{machine}/mac.hdd", size_sectors=2048 * 8, layers=line_of_layers({0: fill(0, MIB)}, {1: bytes(MIB)}, {2: fill(2, MIB)}))
     build_bundle(f"{root}/Users/build/Parallels/one.hdd", size_sectors=2048 * 8)
+    if name == "hdd_check":
+        for image in [file for file in os.listdir(f"{machine}/mac.hdd") if file.endswith(".hds")]:
+            os.truncate(f"{machine}/mac.hdd/{image}", os.path.getsize(f"{machine}/mac.hdd/{image}") + MIB)
     with open(f"{root}/images/almalinux.raw", "wb") as stream:
         stream.write(fill(0, MIB))
     if name in ("hdd_convert", "hdd_merge", "hdd_snapshot"):
