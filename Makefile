@@ -5,7 +5,7 @@
 # All work is done by the scripts in tests/utils, which quote every path: the checkout may lie in a folder with spaces in its name.
 # CORE=2.21 in front of a target takes that version of ansible-core.
 
-.PHONY: help demo test test-long sanity lint format units integration coverage docs build clean
+.PHONY: help demo test test-long sanity lint format units integration coverage bench docs build clean
 .NOTPARALLEL:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint         style, types, playbooks, documentation, changes, licences'
 	@echo 'make format       let ruff format the Python files and sort the imports'
 	@echo 'make coverage     lines and branches that the unit tests do not reach'
+	@echo 'make bench        speed beside qemu-img and cp; ARGS="--allocated 512M --only merge" chooses'
 	@echo 'make docs         the documentation as HTML'
 	@echo 'make build        the collection as an archive for ansible-galaxy'
 	@echo 'make clean        remove all that these commands made'
@@ -52,6 +53,9 @@ coverage:
 	@sh tests/utils/tool.sh coverage run -m pytest -q tests/unit
 	@sh tests/utils/tool.sh coverage combine -q
 	@sh tests/utils/tool.sh coverage report
+
+bench:
+	@sh tests/utils/bench.sh
 
 docs:
 	@sh tests/utils/docs.sh

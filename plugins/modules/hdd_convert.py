@@ -94,7 +94,7 @@ options:
   cluster_size:
     description:
       - The allocation unit, a power of two. An expanding bundle takes V(32K) to V(64M) (1 MiB when left out), qcow2 V(512) to V(2M) (64 KiB),
-        a sparse VMDK V(4K) to V(64K) (64 KiB), a dynamic VHD V(512K) to V(256M) (2 MiB), and VHDX V(1M) to V(256M).
+        a sparse VMDK V(8K) to V(64K) (64 KiB), a dynamic VHD V(512K) to V(256M) (2 MiB), and VHDX V(1M) to V(256M).
     type: str
   format_version:
     description:
@@ -111,7 +111,7 @@ options:
     default: none
   compression_level:
     description:
-      - How hard to try, V(1) to V(9) for zlib and to V(22) for zstd. What suits most data when left out.
+      - How hard to try, V(1) to V(9) for zlib and to V(19) for zstd. What suits most data when left out.
     type: int
   adapter_type:
     description:

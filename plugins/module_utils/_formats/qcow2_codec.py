@@ -13,6 +13,7 @@ import zlib
 from typing import Any, Callable, Optional, Tuple
 
 from .._core.errors import BadRequest, Unsupported
+from .._core.randomness import looks_random
 
 Unpack = Callable[[bytes, int], Optional[bytes]]
 """Gives exactly so many bytes, or None when the packed ones are not worth that; they may be followed by others."""
@@ -27,12 +28,6 @@ _ZSTD_WINDOW_BITS = 23
 _LEVELS = {"zlib": (1, 6, 9), "zstd": (1, 3, 19)}
 # Where less than this part of a cluster would be saved, reading it fast is worth more.
 _LEAST_SAVING = 16
-
-_SAMPLES = 1024
-# Of 1024 random bytes about 251 values occur.
-_MANY_VALUES = 240
-_PROBE_BYTES = 1536
-_PROBES = 3
 
 
 def unpacker(compression: str, *, path: str) -> Unpack:
@@ -72,7 +67,7 @@ def _inflate(packed: bytes, length: int) -> Optional[bytes]:
 
 def _deflater(level: int) -> Pack:
     def pack(content: bytes) -> Optional[bytes]:
-        if _looks_random(content):
+        if looks_random(content):
             return None
         stream = zlib.compressobj(level, zlib.DEFLATED, -_WRITTEN_WINDOW_BITS)
         return _if_smaller(stream.compress(content) + stream.flush(), content)
@@ -82,17 +77,6 @@ def _deflater(level: int) -> Pack:
 
 def _if_smaller(packed: bytes, content: bytes) -> Optional[bytes]:
     return packed if len(packed) <= len(content) - len(content) // _LEAST_SAVING - 1 else None
-
-
-def _looks_random(content: bytes) -> bool:
-    """Whether samples of the content say that packing it is time lost."""
-    if len(content) < 2 * _PROBES * _PROBE_BYTES:
-        return False
-    if len(set(content[:: len(content) // _SAMPLES])) < _MANY_VALUES:
-        return False
-    step = (len(content) - _PROBE_BYTES) // (_PROBES - 1)
-    packed = sum(len(zlib.compress(content[index * step : index * step + _PROBE_BYTES], 1)) for index in range(_PROBES))
-    return packed >= _PROBES * _PROBE_BYTES
 
 
 def _zstd(path: str) -> Tuple[str, Any]:

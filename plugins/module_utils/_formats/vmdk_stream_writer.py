@@ -23,6 +23,7 @@ from array import array
 from typing import List, Mapping, Optional, Tuple
 
 from .._core.errors import BadRequest
+from .._core.randomness import looks_random
 from .._core.units import SECTOR, round_up
 from .._io.pipeline import OrderedPool
 from .._io.port import Buffer, File
@@ -131,7 +132,8 @@ class StreamWriter:
     def _compressed(self, task: _Task) -> _Task:
         """The record of a grain: its first sector, the length, a zlib stream, zeros up to the next sector. Runs in threads."""
         grain, content = task
-        packed = zlib.compress(content, self._level)
+        # A stream holds compressed grains only; what would not shrink is stored in blocks that are not packed.
+        packed = zlib.compress(content, 0 if looks_random(content) else self._level)
         record = GRAIN_HEADER.pack(grain * self._header.grain_sectors, len(packed)) + packed
         return grain, record.ljust(round_up(len(record), SECTOR), b"\0")
 

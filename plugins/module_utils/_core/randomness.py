@@ -1,0 +1,28 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Telling data that no compression will make smaller, at a fraction of the cost of trying."""
+
+from __future__ import annotations
+
+import zlib
+
+_SAMPLES = 1024
+# Of 1024 random bytes about 251 values occur.
+_MANY_VALUES = 240
+_PROBE_BYTES = 1536
+_PROBES = 3
+
+
+def looks_random(content: bytes) -> bool:
+    """Whether samples of ``content`` say that packing it is time lost. Depends on the content alone; never for less than 9 KiB."""
+    if len(content) < 2 * _PROBES * _PROBE_BYTES:
+        return False
+    if len(set(content[:: len(content) // _SAMPLES])) < _MANY_VALUES:
+        return False
+    step = (len(content) - _PROBE_BYTES) // (_PROBES - 1)
+    packed = sum(len(zlib.compress(content[index * step : index * step + _PROBE_BYTES], 1)) for index in range(_PROBES))
+    return packed >= _PROBES * _PROBE_BYTES

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One operation of the engine in a process of its own: ``python -m ...tests.bench.engine OPERATION ARGUMENTS``.
+
+With VDISK_BENCH_NOSYNC nothing is synced, to compare with programs that do not sync either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, List
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
+
+
+class LazyPort(OsPort):
+    """The operating system, but nothing is synced or written back early."""
+
+    def open_write(self, path: str) -> File:
+        return _lazy(super().open_write(path))
+
+    def create(self, path: str, mode: int = 0o666) -> File:
+        return _lazy(super().create(path, mode))
+
+    def sync_directory(self, path: str) -> None:
+        del path
+
+
+def _lazy(file: Any) -> File:
+    file.sync = lambda: None
+    file.start_writeback = lambda offset, length: None
+    return file
+
+
+def convert(port: OsPort, source: str, dest: str, format: str, options: str = "{}") -> None:
+    """Write anew, whatever is there; not read back unless asked."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+
+    wanted = {"verify": False, "update": "always", "force": True, **json.loads(options)}
+    execute(port, plan_convert(port, find_source(port, source, backing=True), Wanted(format, dest, **wanted), token="bench"))
+
+
+def compare(port: OsPort, one: str, other: str) -> None:
+    """End with 1 when the guest disks differ."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compare import first_difference
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+
+    views = [open_source(port, find_source(port, path, backing=True)) for path in (one, other)]
+    sys.exit(first_difference(*views) is not None)
+
+
+def merge(port: OsPort, path: str) -> None:
+    """Everything into one layer."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
+
+    state = observe(port, locate(port, path))
+    execute(port, plan_merge(port, state, state.tree.current_chain[1:]))
+
+
+def compact(port: OsPort, path: str) -> None:
+    """Give back zero clusters, in place."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
+
+    execute(port, plan_compact(port, observe(port, locate(port, path))))
+
+
+def facts(port: OsPort, *paths: str) -> None:
+    """The facts of many disks."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
+
+    for path in paths:
+        disk_facts(port, observe(port, locate(port, path)))
+
+
+def main(arguments: List[str]) -> None:
+    """Do what the command line says."""
+    port = LazyPort() if os.environ.get("VDISK_BENCH_NOSYNC") else OsPort()
+    {"convert": convert, "compare": compare, "merge": merge, "compact": compact, "facts": facts}[arguments[0]](port, *arguments[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

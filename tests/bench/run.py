@@ -1,0 +1,100 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The comparisons, printed as a table and written to docs/performance.md on request.
+
+make bench                          8 GiB virtual, 3 GiB allocated, three rounds
+make bench ARGS="--allocated 512M --only merge"
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import List, NamedTuple
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB, format_size, parse_size
+from ansible_collections.vdisk.parallels.tests.bench.cases import Bench
+from ansible_collections.vdisk.parallels.tests.bench.images import Images
+from ansible_collections.vdisk.parallels.tests.bench.measure import Result, side_by_side
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Line(NamedTuple):
+    """One finished comparison."""
+
+    name: str
+    peer: str
+    goal: float
+    result: Result
+
+
+def main() -> int:
+    """Run what was asked for. Timings never decide whether it succeeds; different outputs do."""
+    options = _options()
+    if shutil.which("qemu-img") is None:
+        print("qemu-img is not installed (package qemu-utils), so there is nothing to compare with.")
+        return 0
+    folder = Path(options.folder)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    images = Images(folder / "images", virtual=parse_size(options.virtual), allocated=parse_size(options.allocated), environment=environment)
+    bench = Bench(images, folder / "work", environment)
+    lines: List[Line] = []
+    for make in bench.cases():
+        case = make()
+        if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
+            continue
+        result = side_by_side(case.ours, case.theirs, rounds=options.rounds)
+        case.check()
+        lines.append(Line(case.name, case.peer, case.goal, result))
+        print(_row(lines[-1]), flush=True)
+    if options.write:
+        _write(Path(options.write), options, lines)
+    if not options.keep:
+        shutil.rmtree(folder)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--virtual", default="8G", help="size of the guest disks")
+    parser.add_argument("--allocated", default="3G", help="how much of them holds data")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="only lines that hold one of these words")
+    parser.add_argument("--folder", default=str(ROOT / ".build" / "bench"), help="where the images lie; put it on the disk that matters")
+    parser.add_argument("--keep", action="store_true", help="keep the images for the next run")
+    parser.add_argument("--write", metavar="FILE", help="write the table into this file")
+    return parser.parse_args()
+
+
+def _row(line: Line) -> str:
+    ours, theirs = line.result.ours, line.result.theirs
+    return (
+        f"| {line.name} | {line.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | **{line.result.ratio:.2f}** ({line.result.lowest:.2f} to {line.result.highest:.2f}) "
+        f"| {line.goal} | {ours.cpu / theirs.cpu:.2f} | {ours.peak // MIB} / {theirs.peak // MIB} |"
+    )
+
+
+def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:
+    """Replace the table between its marks."""
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- table -->\n", "<!-- end of table -->"
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    version = subprocess.run(["qemu-img", "--version"], check=True, capture_output=True, text=True).stdout.split()[2]
+    about = (
+        f"Disks of {format_size(parse_size(options.virtual))} with {format_size(parse_size(options.allocated))} of data, {options.rounds} rounds, "
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, qemu-img {version}.\n\n"
+    )
+    head = "| operation | against | ours | theirs | ratio of wall time | goal | ratio of CPU | peak MiB |\n|---|---|---|---|---|---|---|---|\n"
+    path.write_text(before + begin + about + head + "".join(_row(line) + "\n" for line in lines) + end + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The comparisons with other programs (tests/bench). Timings decide nothing; ARGS="--only merge" and the like choose.
+
+# shellcheck disable=SC2154,SC2086
+set -eu
+. "$(dirname "$0")/common.sh"
+use_venv dev
+cd "$build/link"
+PYTHONPATH=$build/link exec "$venv/bin/python" -m ansible_collections.vdisk.parallels.tests.bench.run ${ARGS:-} "$@"
