@@ -289,7 +289,8 @@ def _relative_name(parent: ParentImage, path: str) -> bytes:
 def _check_request(path: str, disk_type: int, size: int, block_bytes: int, parent: Optional[ParentImage], preallocate: bool) -> None:
     if size <= 0 or size % SECTOR or size > LARGEST_SIZE:
         expected = f"a multiple of {SECTOR} up to {LARGEST_SIZE} ({format_size(LARGEST_SIZE)})"
-        raise BadRequest("The VHD format cannot hold a disk of this size", path=path, expected=expected, found=size)
+        hint = f"A VHD image holds at most {LARGEST_SIZE >> 30} GiB; choose vhdx for a larger disk."
+        raise BadRequest("The VHD format cannot hold a disk of this size", path=path, expected=expected, found=size, hint=hint)
     if (disk_type == DIFFERENCING) != (parent is not None):
         raise BadRequest("A differencing image needs an image below it, and no other has one", path=path)
     if preallocate and disk_type != FIXED:

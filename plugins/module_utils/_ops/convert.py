@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 from .._bundle.bundle import BundleState, identity, observe, refuse_dirty, refuse_encrypted
 from .._bundle.naming import classify
 from .._bundle.paths import is_inside, locate
-from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, IoFailure, NotABundle, NotFound, Unsupported
+from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, IoFailure, NoSpace, NotABundle, NotFound, Unsupported
 from .._core.plan import Plan
 from .._core.units import SECTOR, round_up
 from .._io.port import DIRECTORY, FILE, Port, Stat
@@ -159,7 +159,7 @@ def _stranded(port: Port, source: Source) -> str:
         table = read_partitions(view)
     finally:
         view.close()
-    if table is None or table.get("type") != "gpt":
+    if table is None or table["scheme"] != "gpt":
         return "no GUID partition table is affected"
     return f"the backup GPT header stays at byte {source.size - SECTOR} instead of the end (mend it in the guest with sgdisk -e)"
 
@@ -227,9 +227,10 @@ def _unreadable(wanted: Wanted, stat: Stat, error: DiskError) -> Existing:
 
     A call that the operating system refused says nothing of the image; replaced unseen, it would leave its pieces behind.
     """
-    if wanted.update == MISSING or (wanted.force and not isinstance(error, IoFailure)):
+    is_refused = isinstance(error, (IoFailure, NoSpace))
+    if wanted.update == MISSING or (wanted.force and not is_refused):
         return Existing(stat)
-    if isinstance(error, IoFailure):
+    if is_refused:
         raise error
     error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
     raise error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import zlib
 
 import pytest
 
@@ -303,6 +304,16 @@ def test_a_checksum_file_lists_every_file(root, built):
 def test_a_disk_that_grows_by_align_names_what_is_stranded(root, built):
     done = succeed("hdd_convert", **converted(root, {"dest": "out.vhd"}, align="16M"))
     assert any("grows from 8388608 to 16777216 bytes because of align" in text for text in warnings(done))
+
+
+def test_a_disk_with_a_guid_partition_table_that_grows_is_told_where_its_backup_is_left(root):
+    entries = bytes(128 * 128)
+    header = struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, 1, 16383, 34, 16350, bytes(16), 2, 128, 128, zlib.crc32(entries))
+    header = header[:16] + struct.pack("<I", zlib.crc32(header)) + header[20:]
+    protective = bytes(446) + struct.pack("<BBBBBBBBII", 0, 0, 2, 0, 0xEE, 255, 255, 255, 1, 16383) + bytes(48) + b"\x55\xaa"
+    put(f"{root}/a.raw", (protective + header.ljust(512, b"\0") + entries).ljust(8 * MIB, b"\0"))
+    done = succeed("hdd_convert", src=f"{root}/a.raw", dest=f"{root}/out.vhd", align="16M")
+    assert any(f"the backup GPT header stays at byte {8 * MIB - 512}" in text for text in warnings(done))
 
 
 def test_what_an_interrupted_run_left_of_several_files_is_cleared_by_the_next(root, built):
