@@ -208,7 +208,7 @@ EXAMPLES = r"""
 - name: Move the disk to KVM with its snapshots, each as an overlay
   vdisk.parallels.hdd_convert:
     src: /vms/mac.pvm/mac.hdd
-    dest: /kvm/mac.qcow2
+    dest: /export/mac-chain.qcow2
     chain: preserve
 
 - name: Make a small qcow2 image for download
