@@ -133,12 +133,13 @@ options:
     type: str
   sparse:
     description:
-      - Leave zeros out, as holes of the file or as clusters that are not allocated. When V(false), zeros are written like data.
+      - Leave zeros out, as holes of the file or as clusters that are not allocated. When V(false), zeros are written like data, which
+        streams of VMDK and O(chain=preserve) never do.
     type: bool
     default: true
   preallocate:
     description:
-      - Reserve the host's blocks of the whole output.
+      - Reserve the host's blocks of the whole output. An existing output that is good otherwise is kept as it is.
     type: bool
     default: false
   name:
@@ -166,11 +167,12 @@ options:
   checksum_file:
     description:
       - Write the checksums into this file, in the form that C(sha256sum -c) reads, with file names relative to it where they lie beside it.
+        A file that holds anything else than checksums is never replaced.
       - Requires O(checksum).
     type: path
   reproducible:
     description:
-      - The same guest content and options give the same bytes, all identifiers included, and times in the output are 1970 or what the environment
+      - The same guest content, options and name give the same bytes, all identifiers included, and times in the output are 1970 or what the environment
         variable E(SOURCE_DATE_EPOCH) says. When V(false), identifiers are drawn and the time is now.
     type: bool
     default: true

@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import os.path
+import re
 import time
 import uuid
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -51,6 +52,8 @@ _BY_SUFFIX = {
 }
 _BUNDLE_KINDS = (EXPANDING, PLAIN)
 _CHECKSUMS_LIMIT = 1 << 20
+_AZURE_LEAST = 20 * MIB
+_CHECKSUM_LINE = re.compile(rb"\\?[0-9a-fA-F]{32,128} [ *].+")
 
 
 def convert_disk(module: AnsibleModule) -> Result:
@@ -59,11 +62,12 @@ def convert_disk(module: AnsibleModule) -> Result:
     port = OsPort()
     dest = absolute(port, params["dest"], "dest")
     source = _source(module, port)
-    checksum_file = _checksum_file(module, port, (dest, source.path))
+    checksum_file = _checksum_file(module, port, source, dest)
     wanted = _wanted(module, dest)
     cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
     before = _facts_of_output(port, dest, wanted)
     plan = plan_convert(port, source, wanted, token=uuid.uuid4().hex[:8], predict=module.check_mode)
+    _refuse_own_file(port, checksum_file, plan)
     result, outcome = run_plan(module, port, plan)
     report = outcome.reports["transfer"] if outcome is not None else None
     result.update(dest=dest, reason=plan.facts["reason"], virtual_size=plan.facts["virtual_size"])
@@ -80,6 +84,8 @@ def convert_disk(module: AnsibleModule) -> Result:
     if wanted.format == HDD:
         result["disk"] = after
     result["warnings"] = cleared + result["warnings"]
+    if module.params["azure"] and result["virtual_size"] < _AZURE_LEAST:
+        result["warnings"].append("Azure takes no disks below 20 MiB; align: 20M makes this one large enough.")
     result["changed"] = _give_file_options(module, port, dest, result["files"]) or result["changed"] or bool(cleared)
     result["changed"] = _write_checksum_file(module, port, checksum_file, result["files"]) or result["changed"]
     return result
@@ -105,8 +111,8 @@ def _source(module: AnsibleModule, port: Port) -> Source:
     return replace(source, guid=guid)
 
 
-def _checksum_file(module: AnsibleModule, port: Port, taken: Sequence[str]) -> Optional[str]:
-    """Where the checksums go; a place where they can be written and that is no part of the disks in ``taken``."""
+def _checksum_file(module: AnsibleModule, port: Port, source: Source, dest: str) -> Optional[str]:
+    """Where the checksums go; a place where they can be written and that is no part of the source or the output, nor any other file of value."""
     params = module.params
     if params["checksum_file"] is None:
         return None
@@ -114,15 +120,30 @@ def _checksum_file(module: AnsibleModule, port: Port, taken: Sequence[str]) -> O
         raise BadRequest("checksum_file: there is no checksum to write", hint="Set checksum, for example to sha256.")
     path = absolute(port, params["checksum_file"], "checksum_file")
     real = port.real_path(path)
+    taken = [dest, source.path] + [one for one, _seen in source.fingerprint]
     for place in [port.real_path(one) for one in taken]:
         if real == place or is_inside(real, place):
             raise BadRequest("checksum_file: the file is a part of src or dest", path=path, hint="Choose another name, such as that of dest with .sha256.")
     there, directory = port.stat(path), port.stat(path.rsplit("/", 1)[0] or "/")
     if there is not None and there.kind != FILE:
         raise AlreadyExists("checksum_file: what lies there is no file", path=path, found=there.kind, hint="Choose another name.")
+    if there is not None and there.size and not _holds_checksums(port, path, there.size):
+        raise AlreadyExists("checksum_file: the file that lies there holds no checksums", path=path, hint="Choose another name, or remove the file.")
     if directory is None or directory.kind != DIRECTORY:
         raise NotFound("checksum_file: its directory does not exist", path=path, hint="Create it first, for example with ansible.builtin.file.")
     return path
+
+
+def _refuse_own_file(port: Port, checksum_file: Optional[str], plan: Plan) -> None:
+    if checksum_file is not None and port.real_path(checksum_file) in [port.real_path(path) for path in plan.facts.get("files", ())]:
+        raise BadRequest("checksum_file: the output needs this name for a file of its own", path=checksum_file, hint="Choose another name.")
+
+
+def _holds_checksums(port: Port, path: str, size: int) -> bool:
+    if size > _CHECKSUMS_LIMIT:
+        return False
+    lines = read_file(port, path, limit=_CHECKSUMS_LIMIT).splitlines()
+    return all(_CHECKSUM_LINE.fullmatch(line) for line in lines)
 
 
 def _wanted(module: AnsibleModule, dest: str) -> Wanted:
@@ -164,14 +185,14 @@ def _wanted(module: AnsibleModule, dest: str) -> Wanted:
 
 def _refuse_options(params: Mapping[str, Any], chosen: str, dest: str) -> None:
     """Options that the format of the output does not know are an error, never ignored."""
-    given = [option for option in ("subformat", "cluster_size", "split_size", "name", "adapter_type") if params[option] is not None]
+    given = [option for option in ("subformat", "cluster_size", "split_size", "name", "adapter_type", "compression_level") if params[option] is not None]
     given += [option for option, default in (("format_version", "auto"), ("compression", "none")) if params[option] != default]
     given += [option for option in ("azure",) if params[option]]
     known = {
         RAW: (),
         HDD: ("subformat", "cluster_size", "split_size", "name", "format_version"),
-        "qcow2": ("cluster_size", "format_version", "compression"),
-        "vmdk": ("subformat", "cluster_size", "adapter_type", "compression"),
+        "qcow2": ("cluster_size", "format_version", "compression", "compression_level"),
+        "vmdk": ("subformat", "cluster_size", "adapter_type", "compression", "compression_level"),
         "vhd": ("subformat", "cluster_size", "azure"),
         "vhdx": ("subformat", "cluster_size"),
         "vdi": ("subformat",),
@@ -185,6 +206,8 @@ def _refuse_options(params: Mapping[str, Any], chosen: str, dest: str) -> None:
         raise BadRequest(f"subformat: a bundle is {' or '.join(_BUNDLE_KINDS)}", found=params["subformat"], hint="Choose one of them.")
     if chosen in (HDD, "qcow2") and params["format_version"] not in ("auto",) + (("1", "2") if chosen == HDD else ("2", "3")):
         raise BadRequest(f"format_version: {chosen} has no version {params['format_version']}", found=params["format_version"], hint="Leave it out.")
+    if not params["sparse"] and (params["chain"] == "preserve" or params["subformat"] == "streamOptimized"):
+        raise BadRequest("sparse: layers and streams leave zeros out in any case", found=False, hint="Leave sparse out.")
     if params["azure"] and params["subformat"] not in (None, "fixed"):
         raise BadRequest("subformat: Azure takes only fixed disks", found=params["subformat"], hint="Leave subformat out.")
 
@@ -280,7 +303,7 @@ def _write_checksum_file(module: AnsibleModule, port: Port, path: Optional[str],
         return False
     if module.check_mode and any(file["checksum"] is None for file in files):
         return True
-    content = "".join(f"{file['checksum']}  {_relative(file['path'], path)}\n" for file in files).encode()
+    content = "".join(_checksum_line(file["checksum"], _relative(file["path"], path)) for file in files).encode(errors="surrogateescape")
     stat = port.stat(path)
     if stat is not None and stat.size == len(content) and read_file(port, path, limit=_CHECKSUMS_LIMIT) == content:
         return False
@@ -290,6 +313,12 @@ def _write_checksum_file(module: AnsibleModule, port: Port, path: Optional[str],
         port.remove(temporary)
         replace_file(port, path, content, temporary=temporary)
     return True
+
+
+def _checksum_line(checksum: str, name: str) -> str:
+    """A line as sha256sum writes it; names with backslashes and newlines are escaped, and a backslash at the start says so."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if escaped == name else chr(92)}{checksum}  {escaped}\n"
 
 
 def _relative(path: str, checksum_file: str) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from .._core.errors import BadRequest
 from .._io.port import Buffer, File
-from .hds_bat import TableBuilder, sequential_entries, table_pieces
+from .hds_bat import RunTable, TableBuilder, sequential_entries, table_pieces
 from .hds_header import ENTRY_BYTES, HEADER_BYTES, new_header, pack_header
 
 _RESERVED_PIECE = 1 << 18
@@ -70,9 +70,13 @@ class HdsWriter:
             self._allocated += count
             self._next_cluster = last + 1
 
+    def table(self) -> RunTable:
+        """Where everything written so far lies."""
+        return self._builder.build()
+
     def finish(self) -> None:
         """Give the file its length, its table and at last its header."""
-        table = self._builder.build()
+        table = self.table()
         self.file.truncate(table.data_end)
         for offset, piece in table_pieces(table, self.header):
             self.file.pwrite(offset, piece)
@@ -94,6 +98,12 @@ class ReservedHdsWriter:
         if offset < 0 or end > self.header.size_bytes:
             raise BadRequest("The range leaves the disk", path=self.file.path, expected=f"0..{self.header.size_bytes}", found=f"{offset}..{end}")
         self.file.pwrite(self.header.data_start + offset, buffer)
+
+    def table(self) -> RunTable:
+        """Where all clusters lie."""
+        builder = TableBuilder(self.header)
+        builder.add(0, self.header.used_entries, self.header.data_start // self.header.entry_bytes)
+        return builder.build()
 
     def finish(self) -> None:
         """Give the file its table and at last its header."""

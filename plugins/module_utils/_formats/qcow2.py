@@ -95,6 +95,7 @@ class Qcow2Image:
         self.size = header.size_bytes
         self.files: Tuple[str, ...] = (real_path,)
         self.parent = None if header.backing_name is None else ParentLink((header.backing_name,), header.backing_format)
+        self.snapshots = header.snapshots
         self.warnings = tuple(_warnings(header))
         self._tables = tables
         self._file_size = file_size

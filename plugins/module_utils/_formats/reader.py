@@ -63,12 +63,14 @@ class ParentLink:
     """What an overlay says of the image below it.
 
     ``names`` are the places where it may lie, best first, as written but with ``/`` between the parts. ``format`` is None when
-    the overlay does not say it. ``identity`` is what the parent's own ``identity`` must be; None where the format has no such check.
+    the overlay does not say it. ``identity`` is what the parent's own ``identity`` must be, or else ``other_identity``; None where the
+    format has no such check.
     """
 
     names: Tuple[str, ...]
     format: Optional[str]
     identity: Optional[str] = None
+    other_identity: Optional[str] = None
 
 
 class ForeignImage(ImageReader, Protocol):

@@ -66,7 +66,8 @@ class VhdWriter:
     the parent, too. Raises BadRequest for what the format cannot hold.
     """
 
-    grain = SECTOR
+    # Whole bytes of the bitmap: libvhdi misreads those in which only some of the eight sectors are marked.
+    grain = 8 * SECTOR
 
     def __init__(
         self,

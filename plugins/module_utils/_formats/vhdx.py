@@ -152,7 +152,7 @@ def parent_link(locator: Optional[Mapping[str, str]]) -> Optional[ParentLink]:
         names.append(absolute[4:] if absolute.startswith("\\\\?\\") else absolute)
     names = [name.replace("\\", "/") for name in names]
     names = [name[2:] if name.startswith("./") else name for name in names]
-    return ParentLink(tuple(name for name in names if name), "vhdx", locator["parent_linkage"])
+    return ParentLink(tuple(name for name in names if name), "vhdx", locator["parent_linkage"], locator.get("parent_linkage2"))
 
 
 def open_vhdx(port: Port, path: str) -> VhdxImage:

@@ -20,7 +20,7 @@ from .._io.copy import SLICE
 def first_difference(one: GuestView, other: GuestView) -> Optional[int]:
     """The first guest offset at which the disks differ, None when they are the same. A shorter disk differs where it ends."""
     size = min(one.size, other.size)
-    difference = _first_in(one, other, _pairs(one, other, size))
+    difference = _first_in(one, other, _pairs(one, other, 0, size))
     return difference if difference is not None or one.size == other.size else size
 
 
@@ -35,8 +35,9 @@ def chain_difference(one: ComposedView, other: ComposedView, depths: Sequence[in
     if difference is not None:
         return lowest, difference
     for number in range(lowest - 1, -1, -1):
+        above, below = one.below(depths[number]), other.below(number)
         ranges = _joined(_own(one, depths[number]), _own(other, number))
-        difference = _first_in(one.below(depths[number]), other.below(number), ranges)
+        difference = _first_in(above, below, (pair for start, end in ranges for pair in _pairs(above, below, start, end)))
         if difference is not None:
             return number, difference
     return None
@@ -69,18 +70,18 @@ def _first_in(one: GuestView, other: GuestView, ranges: Iterator[Tuple[int, int]
     return None
 
 
-def _pairs(one: GuestView, other: GuestView, size: int) -> Iterator[Tuple[int, int]]:
-    """The ranges (start, end) in which at least one disk has data."""
-    left, right = one.extents(0, size), other.extents(0, size)
+def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[Tuple[int, int]]:
+    """The parts (start, end) of the range in which at least one disk has data."""
+    left, right = one.extents(start, end - start), other.extents(start, end - start)
     a, b = next(left, None), next(right, None)
-    position = 0
+    position = start
     while a is not None and b is not None:
-        end = min(a.end, b.end)
+        stop = min(a.end, b.end)
         if (a.kind, b.kind) != (ZERO, ZERO):
-            yield position, end
-        position = end
-        a = next(left, None) if a.end == end else a
-        b = next(right, None) if b.end == end else b
+            yield position, stop
+        position = stop
+        a = next(left, None) if a.end == stop else a
+        b = next(right, None) if b.end == stop else b
 
 
 def _slices(ranges: Iterator[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:

@@ -21,7 +21,7 @@ from .._bundle.paths import is_inside, locate
 from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, IoFailure, NoSpace, NotABundle, NotFound, Unsupported
 from .._core.plan import Plan
 from .._core.units import SECTOR, round_up
-from .._io.port import DIRECTORY, FILE, Port, Stat
+from .._io.port import DIRECTORY, FILE, SYMLINK, Port, Stat
 from .layout import DEFAULT_CLUSTER, EXPANDING, PLAIN, Shape, shape_of
 from .output_shape import NONE, AnyShape, ForeignShape, foreign_shape
 from .views import HDD, RAW, Source, find_source, open_source
@@ -67,11 +67,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Existing:
-    """What lies at the destination: its entry, and the disk when it is one of the wanted format."""
+    """What lies at the destination: its entry, and the disk when it is one of the wanted format. Behind a link lies somebody else's file."""
 
     stat: Optional[Stat]
     state: Optional[BundleState] = None
     chain: Optional[ForeignChain] = None
+    is_link: bool = False
 
 
 def plan_convert(port: Port, source: Source, wanted: Wanted, *, token: str, predict: bool = False) -> Plan:
@@ -217,9 +218,15 @@ def _existing_image(port: Port, wanted: Wanted, stat: Stat) -> Existing:
     from .foreign import find_chain
 
     try:
-        return Existing(stat, chain=find_chain(port, wanted.path, format=wanted.format, backing=True))
+        chain = find_chain(port, wanted.path, format=wanted.format, backing=True, with_traits=True)
+        return Existing(stat, chain=chain, is_link=_is_link(port, wanted.path))
     except DiskError as error:
         return _unreadable(wanted, stat, error)
+
+
+def _is_link(port: Port, path: str) -> bool:
+    entry = port.lstat(path)
+    return entry is not None and entry.kind == SYMLINK
 
 
 def _unreadable(wanted: Wanted, stat: Stat, error: DiskError) -> Existing:
@@ -307,6 +314,8 @@ def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
             raise HasSnapshots("The destination has snapshots, which would be lost", path=wanted.path, hint="Set force: true to replace it with all of them.")
         refuse_dirty(existing.state, force=wanted.force)
         _refuse_foreign(wanted, existing.state.others)
+    elif existing.chain is not None and any(layer.snapshots for layer in existing.chain.layers) and not wanted.force:
+        raise HasSnapshots("The destination holds snapshots of its own, which would be lost", path=wanted.path, hint="Set force: true to replace it with them.")
     elif existing.chain is not None and len(existing.chain.layers) > 1 and not wanted.force:
         raise HasSnapshots(
             "The destination lies on other images, which would be lost with it", path=wanted.path, hint="Set force: true to replace it and its own layers."

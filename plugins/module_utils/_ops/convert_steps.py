@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import replace
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -21,7 +22,7 @@ from .._io.port import Port
 from .convert import Existing, Wanted, destination_fingerprint
 from .file_sets import publishing_steps
 from .layout import Shape, descriptor_of
-from .output_shape import AnyShape, ForeignShape, file_names, layer_files
+from .output_shape import NONE, AnyShape, ForeignShape, file_names, layer_files
 from .output_traits import wanted_traits
 from .recover import displaced_name
 from .transfer import LayerJob, TransferJob, foretell
@@ -54,7 +55,8 @@ def _job(source: Source, shape: AnyShape, wanted: Wanted, layers: Sequence[Layer
 
 
 def _space(shape: AnyShape, wanted: Wanted) -> int:
-    return shape.size if wanted.preallocate or not wanted.sparse else 0
+    is_packed = isinstance(shape, ForeignShape) and shape.compression != NONE
+    return shape.size if wanted.preallocate or (not wanted.sparse and not is_packed) else 0
 
 
 def _file_plan(source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str) -> Plan:
@@ -64,7 +66,7 @@ def _file_plan(source: Source, shape: AnyShape, wanted: Wanted, existing: Existi
     like = wanted.path if existing.stat is not None else None
     return Plan(
         "convert",
-        (CreateFile(temporary, 0, like=like, hold=True), Transfer(job), Rename(temporary, wanted.path)),
+        (CreateFile(temporary, 0, like=like, hold=True), Transfer(job), Rename(temporary, wanted.path, is_new=existing.stat is None)),
         source.fingerprint + destination_fingerprint(wanted, existing),
         lock_files=(wanted.path,) if existing.stat is not None else (),
         space=((directory or "/", _space(shape, wanted)),),
@@ -74,17 +76,17 @@ def _file_plan(source: Source, shape: AnyShape, wanted: Wanted, existing: Existi
 
 
 def _own_pieces(wanted: Wanted, existing: Existing) -> Tuple[str, ...]:
-    """The names of files beside the destination that belong to it alone: pieces, and layers that a conversion has made."""
-    if existing.chain is None:
+    """The names of files beside the destination that belong to it alone: pieces, and layers that a conversion has made.
+
+    Whatever else it lies on may have been made by somebody else, and have other images on it.
+    """
+    if existing.chain is None or existing.is_link:
         return ()
     directory, base = wanted.path.rsplit("/", 1)
-    stem = posixpath.splitext(base)[0]
-    found: List[str] = []
-    for path, _seen in existing.chain.fingerprint:
-        name = path.rsplit("/", 1)[-1]
-        if path.rsplit("/", 1)[0] == directory and name != base and name.startswith((f"{stem}-", f"{stem}.")):
-            found.append(name)
-    return tuple(found)
+    stem, suffix = (re.escape(part) for part in posixpath.splitext(base))
+    own = re.compile(rf"{stem}(?:\.\d+)?(?:\.layer\d+{suffix}|(?:{suffix})?-(?:flat|[sf]\d{{3,}})\.vmdk)|{stem}\.v\d\d")
+    names = (posixpath.split(path) for path, _seen in existing.chain.fingerprint)
+    return tuple(name for folder, name in names if folder == (directory or "/") and own.fullmatch(name))
 
 
 def _set_plan(
@@ -100,7 +102,7 @@ def _set_plan(
     like = wanted.path if existing.stat is not None else None
     steps += [CreateFile(path, 0, like=like) for layer in layers for path in layer.paths]
     steps += [Transfer(_job(source, shape, wanted, layers)), Sync(directories=(staging,))]
-    steps += publishing_steps(directory, staging, names, replaced)
+    steps += publishing_steps(directory, staging, names, replaced, is_new=existing.stat is None)
     final = tuple(f"{directory}/{name}" for name in names)
     return Plan(
         "convert",

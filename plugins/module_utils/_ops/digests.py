@@ -29,13 +29,39 @@ class ContentDigest:
         self._hash.update(offset.to_bytes(8, "little"))
         self._hash.update(content)
 
-    def add_zeros(self, offset: int, length: int) -> None:
-        """Take in zeros that hide something."""
-        self._hash.update(b"zeros" + offset.to_bytes(8, "little") + length.to_bytes(8, "little"))
-
     def value(self, size: int) -> str:
         """The digest of a disk of ``size`` bytes."""
         self._hash.update(size.to_bytes(8, "little"))
+        return self._hash.hexdigest()
+
+
+class LayerDigest:
+    """A digest of what one layer holds, data and zeros, that does not depend on the pieces in which it comes."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._kind = b""
+        self._end = 0
+
+    def add(self, offset: int, content: memoryview) -> None:
+        """Take in data, ascending."""
+        self._go_on(b"data", offset)
+        self._hash.update(content)
+        self._end = offset + len(content)
+
+    def add_zeros(self, offset: int, length: int) -> None:
+        """Take in zeros that may hide something, ascending."""
+        self._go_on(b"zero", offset)
+        self._end = offset + length
+
+    def _go_on(self, kind: bytes, offset: int) -> None:
+        if (kind, offset) != (self._kind, self._end):
+            self._hash.update(self._end.to_bytes(8, "little") + kind + offset.to_bytes(8, "little"))
+            self._kind = kind
+
+    def value(self, size: int) -> str:
+        """The digest of a layer of a disk of ``size`` bytes."""
+        self._hash.update(self._end.to_bytes(8, "little") + size.to_bytes(8, "little"))
         return self._hash.hexdigest()
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import posixpath
 from typing import Sequence, Tuple
 
-from .._bundle.naming import JOURNAL
+from .._bundle.naming import JOURNAL, is_temporary_of
 from .._core.errors import Damaged
 from .._core.plan import CreateFile, Remove, Rename, Step, Sync, WriteBytes
 from .._io.journal import PREPARE, Journal, pack_journal, read_journal
@@ -32,11 +32,14 @@ from .executor import remove_tree
 _PUBLISH = "publish"
 
 
-def publishing_steps(directory: str, staging: str, names: Sequence[str], replaced: Sequence[str]) -> Tuple[Step, ...]:
-    """Give the finished files in ``staging`` their names in ``directory``; the first of ``names`` is the image itself, ``replaced`` go."""
+def publishing_steps(directory: str, staging: str, names: Sequence[str], replaced: Sequence[str], *, is_new: bool) -> Tuple[Step, ...]:
+    """Give the finished files in ``staging`` their names in ``directory``; the first of ``names`` is the image itself, ``replaced`` go.
+
+    ``is_new`` says that nothing has the name of the image itself.
+    """
     journal = f"{staging}/{JOURNAL}"
     record = Journal(_PUBLISH, PREPARE, tuple(names[1:]), tuple(replaced), (), {"entry": names[0]})
-    renames = [Rename(f"{staging}/{name}", f"{directory}/{name}") for name in tuple(names[1:]) + (names[0],)]
+    renames = [Rename(f"{staging}/{name}", f"{directory}/{name}", is_new=is_new or name != names[0]) for name in tuple(names[1:]) + (names[0],)]
     # The journal goes only when the removal of what was replaced is durable.
     removes = [Remove(tuple(f"{directory}/{name}" for name in replaced), directory)] if replaced else []
     begin: Tuple[Step, ...] = (CreateFile(journal, 0), WriteBytes(journal, 0, pack_journal(record)), Sync((journal,), (staging,)))
@@ -54,7 +57,8 @@ def settle(port: Port, staging: str) -> None:
         port.sync_directory(directory)
         is_committed = port.lstat(f"{staging}/{entry}") is None
         for name in record.discarded if is_committed else record.created:
-            if _belongs(name, entry):
+            # What is still in here was not published, so somebody else's file has its name.
+            if _belongs(name, entry) and port.lstat(f"{staging}/{name}") is None:
                 port.remove(f"{directory}/{name}")
         port.sync_directory(directory)
         # It goes before the image does, whose absence would tell another tale.
@@ -69,7 +73,10 @@ def _record(port: Port, staging: str) -> Journal | None:
     except Damaged:
         # It was being written, so nothing was published yet.
         return None
-    return record if record is not None and record.operation == _PUBLISH else None
+    if record is None or record.operation != _PUBLISH:
+        return None
+    entry = str((record.request or {}).get("entry", ""))
+    return record if is_temporary_of(posixpath.basename(staging), entry) else None
 
 
 def _belongs(name: str, entry: str) -> bool:

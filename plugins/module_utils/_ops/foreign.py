@@ -38,11 +38,15 @@ _DRIVE = re.compile(r"[A-Za-z]:/|//")
 
 @dataclass(frozen=True)
 class ForeignLayer:
-    """One image of a chain: where it lies, without links, what it is like, and its guest size in bytes."""
+    """One image of a chain: where it lies, without links, its guest size in bytes, how many snapshots it holds inside, and what it is like.
+
+    ``traits`` are empty unless they were asked for: to know them, all tables may have to be read.
+    """
 
     format: str
     path: str
     size: int
+    snapshots: int
     traits: Mapping[str, object]
 
 
@@ -61,7 +65,7 @@ class ForeignChain:
         return round_up(self.layers[0].size, SECTOR)
 
 
-def find_chain(port: Port, path: str, *, format: str, backing: bool) -> ForeignChain:
+def find_chain(port: Port, path: str, *, format: str, backing: bool, with_traits: bool = False) -> ForeignChain:
     """Look at the image at ``path`` and, with ``backing``, at all below it; nothing stays open.
 
     Raises BadRequest for an image on another one without ``backing``, Escape, MissingImage, Damaged for a circle or a parent that
@@ -78,7 +82,8 @@ def find_chain(port: Port, path: str, *, format: str, backing: bool) -> ForeignC
         image = open_foreign(port, format, real, root)
         try:
             _refuse_wrong_parent(image, link, layers)
-            layers.append(ForeignLayer(format, real, image.size, dict(image.traits)))
+            traits = dict(image.traits) if with_traits else {}
+            layers.append(ForeignLayer(format, real, image.size, getattr(image, "snapshots", 0), traits))
             warnings += [f"{real}: {warning}" for warning in image.warnings]
             for file in image.files:
                 stats[file] = identity(port.stat(file))
@@ -173,7 +178,13 @@ class Beside:
 
     def __call__(self, name: str) -> File:
         """Open the file. Raises Escape, MissingImage, Unsupported for what is no regular file."""
-        return self._port.open_read(self.locate(name))
+        real = self.locate(name)
+        file = self._port.open_read(real)
+        # Somebody may have put a link in the way between the look and the opening.
+        if self._port.real_path(real) != real:
+            file.close()
+            raise Escape("A directory turned into a link while the image was opened", path=self._path, found=real, hint="Look at the directory.")
+        return file
 
     def locate(self, name: str) -> str:
         """Where the file lies, without links. Raises as a call does."""
@@ -237,7 +248,9 @@ def _parent(port: Port, path: str, link: ParentLink, root: str) -> Tuple[str, st
 
 
 def _refuse_wrong_parent(image: ForeignImage, link: Optional[ParentLink], layers: List[ForeignLayer]) -> None:
-    if link is None or link.identity is None or image.identity is None or link.identity.lower() == image.identity.lower():
+    if link is None or link.identity is None or image.identity is None:
+        return
+    if image.identity.lower() in (link.identity.lower(), (link.other_identity or link.identity).lower()):
         return
     raise Damaged(
         "The image below is not the one that the overlay was made on, or it has been changed since",

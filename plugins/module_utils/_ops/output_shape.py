@@ -39,7 +39,8 @@ FORMATS: Dict[str, FormatFacts] = {
         ("monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"),
         compressions=(NONE, ZLIB),
         cluster_bytes=64 * KIB,
-        smallest_cluster=4 * KIB,
+        # VMware, and libvmdk with it, wants grains of more than 8 sectors.
+        smallest_cluster=8 * KIB,
         largest_cluster=64 * KIB,
     ),
     "vhd": FormatFacts(("dynamic", "fixed", "differencing"), cluster_bytes=2 * MIB, smallest_cluster=512 * KIB, largest_cluster=256 * MIB),

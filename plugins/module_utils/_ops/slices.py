@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator, Tuple
 
-from .._core.extents import ABSENT, DATA, Extent
+from .._core.extents import ABSENT, DATA, ZERO, Extent
+from .._formats.reader import GuestView
 from .._io.copy import SLICE
 
 
@@ -26,15 +27,38 @@ def data_slices(extents: Iterable[Extent], size: int) -> Iterator[Tuple[int, int
             done = offset + SLICE
 
 
-def layer_slices(extents: Iterable[Extent], size: int, grain: int) -> Iterator[Tuple[int, int]]:
-    """Slices (offset, length) in whole grains that touch what is not ABSENT, ascending, each grain once.
+def layer_slices(view: GuestView, own: Iterable[Extent], grain: int) -> Iterator[Tuple[int, int, str]]:
+    """Slices (offset, length, kind) in whole grains that touch what ``own``, a layer's extents, has; ascending, each grain once.
 
-    A slice is at least a grain and else about as long as SLICE; the last one ends with the disk.
+    ``view`` is the disk seen through the layer. What reads as zeros there comes as one ZERO slice, however long it is; a DATA
+    slice is at least a grain and else about as long as SLICE. The last one ends with the disk.
     """
     longest = max(SLICE // grain * grain, grain)
-    for start, end in _rounded(extents, size, grain):
-        for offset in range(start, end, longest):
-            yield offset, min(longest, end - offset)
+    for start, end in _rounded(own, view.size, grain):
+        for first, last, kind in _kinds(view, start, end, grain):
+            if kind == ZERO:
+                yield first, last - first, ZERO
+            else:
+                for offset in range(first, last, longest):
+                    yield offset, min(longest, last - offset), DATA
+
+
+def _kinds(view: GuestView, start: int, end: int, grain: int) -> Iterator[Tuple[int, int, str]]:
+    """The range (start, end, kind), cut where whole grains are known to be zero."""
+    position = start
+    for extent in view.extents(start, end - start):
+        if extent.kind != ZERO:
+            continue
+        first = -(-extent.start // grain) * grain
+        last = end if extent.end == end else extent.end // grain * grain
+        if last <= first:
+            continue
+        if position < first:
+            yield position, first, DATA
+        yield first, last, ZERO
+        position = last
+    if position < end:
+        yield position, end, DATA
 
 
 def _rounded(extents: Iterable[Extent], size: int, grain: int) -> Iterator[Tuple[int, int]]:

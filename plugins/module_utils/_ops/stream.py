@@ -16,7 +16,7 @@ from .._formats.reader import ForeignWriter, GuestView
 from .._io.copy import SLICE, WRITEBACK_STEP
 from .._io.port import File
 from .._io.sparse import GRAIN, data_parts, is_zero
-from .digests import ContentDigest
+from .digests import ContentDigest, LayerDigest
 from .slices import data_slices, layer_slices
 
 Progress = Callable[[int], None]
@@ -78,7 +78,7 @@ def stream_layer(
     writer: ForeignWriter,
     files: Sequence[File],
     *,
-    digest: Optional[ContentDigest],
+    digest: Optional[LayerDigest],
     on_progress: Optional[Progress] = None,
 ) -> Flow:
     """Write an overlay: whatever ``own``, the layer's extents, touches, in whole grains, with the bytes of ``view``, the disk seen through it.
@@ -86,11 +86,10 @@ def stream_layer(
     Zeros are stored as such, since they may hide what lies below.
     """
     flow, writeback = Flow(), Writeback(files)
-    for offset, length in layer_slices(own, view.size, writer.grain):
-        if _is_known_zero(view, offset, length):
-            parts: Iterator[Tuple[int, int]] = iter(())
-            window = memoryview(b"")
-        else:
+    for offset, length, kind in layer_slices(view, own, writer.grain):
+        parts: Iterator[Tuple[int, int]] = iter(())
+        window = memoryview(b"")
+        if kind != ZERO:
             buffer = bytearray(length)
             view.pread_into(offset, buffer)
             flow.read += length
@@ -111,11 +110,7 @@ def stream_layer(
     return flow
 
 
-def _is_known_zero(view: GuestView, offset: int, length: int) -> bool:
-    return all(extent.kind == ZERO for extent in view.extents(offset, length))
-
-
-def _zeros(writer: ForeignWriter, digest: Optional[ContentDigest], offset: int, length: int) -> None:
+def _zeros(writer: ForeignWriter, digest: Optional[LayerDigest], offset: int, length: int) -> None:
     if length > 0:
         writer.write_zeros(offset, length)
         if digest is not None:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from .._bundle.bundle import identity as identity_of_file
 from .._bundle.chain import ComposedView
@@ -20,7 +20,7 @@ from .._core.errors import StalePlan, VerifyFailed
 from .._formats.reader import ForeignWriter, ParentImage
 from .._io.port import File, Port
 from .compare import chain_difference
-from .digests import ContentDigest, checksum_of
+from .digests import ContentDigest, LayerDigest, checksum_of
 from .layout import Shape
 from .output_shape import FORMATS, AnyShape
 from .stream import Flow, stream_disk, stream_layer
@@ -28,6 +28,7 @@ from .views import HDD, RAW, Source, find_source, open_source
 from .writers import new_writer
 
 Progress = Callable[[int, int], None]
+_Digest = TypeVar("_Digest", ContentDigest, LayerDigest)
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,15 @@ class _Chain:
         self.lowest: Optional[str] = None
         self.digests: List[str] = []
 
-    def new_digest(self) -> Optional[ContentDigest]:
+    def new_digest(self, kind: Type[_Digest]) -> Optional[_Digest]:
         """What the next layer's content goes into, if anything comes of it."""
-        return ContentDigest() if self._needs_digest else None
+        return kind() if self._needs_digest else None
 
-    def identity(self, digest: Optional[ContentDigest], writer: ForeignWriter) -> str:
-        """The GUID that all ids of a layer come from: by its content, what it is like and what lies below it; or drawn."""
+    def identity(self, digest: Optional[Union[ContentDigest, LayerDigest]], writer: ForeignWriter) -> str:
+        """The GUID that all ids of a layer come from: by its content, what it is like, what lies below it and the name of the output; or drawn.
+
+        The name counts because two blank disks are two disks all the same, and VirtualBox takes each identifier only once.
+        """
         job = self._job
         if digest is not None:
             self.digests.append(digest.value(job.size))
@@ -163,7 +167,8 @@ class _Chain:
         if digest is None:
             return guids.draw()
         below = self.parent.identity if self.parent is not None else ""
-        return guids.derive("content", self.digests[-1], job.shape.format, repr(sorted(writer.traits.items())), below)
+        name = job.layers[-1].names[0]
+        return guids.derive("content", self.digests[-1], job.shape.format, repr(sorted(writer.traits.items())), below, name)
 
     def add(self, identity: str, name: str) -> None:
         """The layer is written."""
@@ -178,14 +183,16 @@ def write_layer(
     layer = job.layers[number]
     lies_on = chain.parent if number else None
     writer = new_writer(job.shape, files, layer.names, parent=lies_on, is_overlay=number > 0, disk_identity=chain.lowest)
-    digest = chain.new_digest()
     tell = _part_of_all(on_progress, number, len(job.layers), job.size)
     seen = view.below(layer.depth) if layer.depth else view
     if number:
-        part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=digest, on_progress=tell)
+        of_layer = chain.new_digest(LayerDigest)
+        part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=of_layer, on_progress=tell)
+        identity = chain.identity(of_layer, writer)
     else:
-        part = stream_disk(seen, writer, files, sparse=job.sparse, digest=digest, on_progress=tell)
-    identity = chain.identity(digest, writer)
+        of_disk = chain.new_digest(ContentDigest)
+        part = stream_disk(seen, writer, files, sparse=job.sparse, digest=of_disk, on_progress=tell)
+        identity = chain.identity(of_disk, writer)
     writer.finish(identity)
     chain.add(identity, layer.names[0])
     flow.read += part.read

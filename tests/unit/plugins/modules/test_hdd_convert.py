@@ -209,7 +209,7 @@ def test_a_checksum_file_lists_every_part_and_is_kept_true(root, raw):
     done, _again = as_predicted(root, **options)
     assert len(done["files"]) == 2 and "checksum" not in done
     assert content(f"{root}/sums/list").decode() == "".join(f"{hashlib.md5(content(file['path'])).hexdigest()}  {file['path']}\n" for file in done["files"])
-    put(f"{root}/sums/list", b"wrong")
+    put(f"{root}/sums/list", b"0123456789abcdef0123456789abcdef  another file\n")
     assert three_runs("hdd_convert", root, **options).done["changed"]
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
+import subprocess
 import zlib
 
 import pytest
@@ -17,7 +19,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
-from ansible_collections.vdisk.parallels.tests.support.module_runner import foretold, refused, succeed, three_runs, tree, warnings
+from ansible_collections.vdisk.parallels.tests.support.module_runner import foretold, refused, run, succeed, three_runs, tree, warnings
 
 MIB = 1 << 20
 SECTORS = 2048 * 8
@@ -258,6 +260,10 @@ def test_the_source_must_not_be_a_part_of_what_is_replaced(root, built):
         ({"dest": "o.hdd", "subformat": "fixed"}, "subformat: a bundle is expanding or plain"),
         ({"dest": "o.hdd", "format_version": "3"}, "format_version: hdd has no version 3"),
         ({"dest": "o.hdd", "compression": "zlib"}, "compression: no option for hdd"),
+        ({"dest": "o.raw", "compression_level": 9}, "compression_level: no option for raw"),
+        ({"dest": "o.vmdk", "subformat": "streamOptimized", "compression_level": 0}, "compression_level: "),
+        ({"dest": "o.vmdk", "subformat": "streamOptimized", "sparse": False}, "sparse: "),
+        ({"dest": "o.qcow2", "chain": "preserve", "sparse": False}, "sparse: "),
     ],
     ids=str,
 )
@@ -324,6 +330,44 @@ def test_what_an_interrupted_run_left_of_several_files_is_cleared_by_the_next(ro
     done = succeed("hdd_convert", **options)
     assert any("interrupted run" in text for text in warnings(done))
     assert sorted(os.listdir(root)) == ["a.hdd", "out-flat.vmdk", "out.vmdk"]
+
+
+def test_what_lies_behind_a_link_is_somebody_elses(root, built):
+    os.mkdir(f"{root}/store")
+    succeed("hdd_convert", **converted(root, {"dest": "disk.layer0.qcow2"}))
+    os.symlink("disk.layer0.qcow2", f"{root}/disk.qcow2")
+    succeed("hdd_convert", **converted(root, {"dest": "disk.qcow2"}, snapshot=guid_of(1)))
+    assert os.path.exists(f"{root}/disk.layer0.qcow2")
+
+
+def test_an_image_with_snapshots_inside_is_replaced_only_with_force(root, built):
+    if shutil.which("qemu-img") is None:
+        pytest.skip("qemu-img makes such snapshots (package qemu-utils)")
+    succeed("hdd_convert", **converted(root, {"dest": "out.qcow2"}))
+    subprocess.run(["qemu-img", "snapshot", "-c", "precious", f"{root}/out.qcow2"], check=True)
+    options = converted(root, {"dest": "out.qcow2"}, snapshot=guid_of(1))
+    assert "snapshots of its own" in refused("hdd_convert", root, code="has_snapshots", **options)["msg"]
+    assert succeed("hdd_convert", **options, force=True)["changed"]
+
+
+def test_the_checksum_file_never_takes_the_place_of_anything_else(root, built):
+    succeed("hdd_convert", **converted(root, {"dest": "chain.qcow2"}, chain="preserve"))
+    options = {"src": f"{root}/chain.qcow2", "dest": f"{root}/out.vmdk", "backing": True, "subformat": "monolithicFlat", "checksum": "sha256"}
+    put(f"{root}/notes", b"not a checksum\n")
+    for name, words in (("chain.layer0.qcow2", "part of src or dest"), ("out-flat.vmdk", "a file of its own"), ("notes", "holds no checksums")):
+        failed = run("hdd_convert", **options, checksum_file=f"{root}/{name}")
+        assert failed.failed and words in failed.result["msg"]
+    assert content(f"{root}/notes") == b"not a checksum\n"
+    succeed("hdd_convert", **options, checksum_file=f"{root}/SUMS")
+    assert not succeed("hdd_convert", **options, checksum_file=f"{root}/SUMS")["changed"]
+
+
+def test_two_blank_disks_have_two_identities(root):
+    succeed("hdd", path=f"{root}/a.hdd", size="8M")
+    for kind in ("vdi", "vhd", "vhdx"):
+        for name in ("one", "two"):
+            succeed("hdd_convert", src=f"{root}/a.hdd", dest=f"{root}/{name}.{kind}")
+        assert content(f"{root}/one.{kind}") != content(f"{root}/two.{kind}")
 
 
 def test_check_mode_leaves_no_trace(root, built):

@@ -234,6 +234,16 @@ def test_a_chain_shows_what_was_written_last(tmp_path: Path) -> None:
         image.close()
 
 
+def test_an_overlay_in_whole_grains_marks_whole_bytes_of_its_bitmap(tmp_path: Path) -> None:
+    grain, size = VhdWriter.grain, MIB + 512
+    steps = [Step(grain, grain, b"x" * grain), Step(5 * grain, 2 * grain, None), Step(size - 512, 512, b"y" * 512)]
+    path = make(tmp_path / "top.vhd", steps, subformat="differencing", size_bytes=size, block_bytes=MIB, parent=BASE)
+    raw = Path(path).read_bytes()
+    first = struct.unpack_from(">I", raw, struct.unpack_from(">Q", raw, 512 + 16)[0])[0] * 512
+    bitmap = raw[first : first + 256]
+    assert set(bitmap) == {0, 0xFF} and [index for index, byte in enumerate(bitmap) if byte] == [1, 5, 6]
+
+
 def test_zeros_of_an_overlay_are_stored_as_a_hole(tmp_path: Path) -> None:
     size = 64 * MIB
     path = make(tmp_path / "top.vhd", [Step(512, size - 1024, None)], subformat="differencing", size_bytes=size, parent=BASE)
@@ -388,7 +398,7 @@ def test_traits_are_those_that_the_reader_finds(tmp_path: Path, subformat: str, 
     writer.finish(ONE)
     writer.file.close()
     image = open_vhd(PORT, str(path), nobody)
-    assert image.traits == writer.traits and writer.grain == 512
+    assert image.traits == writer.traits
     image.close()
 
 

@@ -10,6 +10,7 @@ from typing import Dict, List
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import CreateFile, MakeDirectory, Plan, Step, Sync, WriteBytes
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import PREPARE, Journal, pack_journal
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
@@ -38,7 +39,7 @@ def publish(port: MemoryPort) -> None:
     for path, content in files:
         steps += [CreateFile(path, 0), WriteBytes(path, 0, content)]
     steps.append(Sync(tuple(path for path, _content in files), (STAGING,)))
-    execute(port, Plan("convert", tuple(steps) + publishing_steps("/vm", STAGING, ("d.vmdk", "d.2-flat.vmdk"), ("d-flat.vmdk",))))
+    execute(port, Plan("convert", tuple(steps) + publishing_steps("/vm", STAGING, ("d.vmdk", "d.2-flat.vmdk"), ("d-flat.vmdk",), is_new=False)))
 
 
 def found(port: MemoryPort) -> Dict[str, bytes]:
@@ -89,6 +90,33 @@ def test_a_call_that_fails_leaves_the_old_set_or_the_new_one_and_the_next_run_cl
     fresh = MemoryPort(port.tree)
     clear_siblings(fresh, "/vm/d.vmdk")
     assert found(fresh) in (OLD, NEW)
+
+
+def test_what_another_run_has_published_meanwhile_is_left_alone(port: MemoryPort) -> None:
+    port.plant_file("/vm/d.2-flat.vmdk", b"of another run")
+    with pytest.raises(AlreadyExists):
+        publish(port)
+    settle(port, STAGING)
+    assert found(port) == {**OLD, "d.2-flat.vmdk": b"of another run"}
+
+
+@pytest.mark.parametrize("entry", ["", "other", "e.vmdk"])
+def test_a_journal_speaks_only_of_the_output_that_its_directory_is_named_after(port: MemoryPort, entry: str) -> None:
+    port.plant_directory(STAGING)
+    for name in ("e-flat.vmdk", ".secret"):
+        port.plant_file(f"/vm/{name}", b"of somebody else")
+    created = ("e-flat.vmdk", ".secret", "d-flat.vmdk")
+    port.plant_file(f"{STAGING}/.vdisk-journal", pack_journal(Journal("publish", PREPARE, created, created, (), {"entry": entry})))
+    settle(port, STAGING)
+    assert found(port) == {**OLD, "e-flat.vmdk": b"of somebody else", ".secret": b"of somebody else"}
+
+
+def test_a_link_with_the_name_of_a_temporary_goes_and_what_it_leads_to_stays(port: MemoryPort) -> None:
+    port.plant_directory("/elsewhere")
+    port.plant_file("/elsewhere/.vdisk-journal", pack_journal(Journal("publish", PREPARE, ("d-flat.vmdk",), (), (), {"entry": "d.vmdk"})))
+    port.plant_link(STAGING, "/elsewhere")
+    assert len(clear_siblings(port, "/vm/d.vmdk")) == 1
+    assert found(port) == OLD and port.list_directory("/elsewhere") == [".vdisk-journal"]
 
 
 @pytest.mark.parametrize("name", ["other", "d.vmdk", "../x", "e-flat.vmdk"])
