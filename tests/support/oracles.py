@@ -32,7 +32,20 @@ SECTOR = 512
 MIB = 1 << 20
 
 _PACKAGES = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "qemu-nbd": "qemu-utils", "ploop": "ploop", "fallocate": "util-linux"}
-_LIBRARIES = {"pyphdi": "libphdi-python", "dissect.hypervisor.disk.hdd": "dissect.hypervisor"}
+_LIBRARIES = {
+    "backports.zstd": "backports.zstd",
+    "dissect.hypervisor.disk.hdd": "dissect.hypervisor",
+    "dissect.hypervisor.disk.qcow2": "dissect.hypervisor",
+    "dissect.hypervisor.disk.vdi": "dissect.hypervisor",
+    "dissect.hypervisor.disk.vhd": "dissect.hypervisor",
+    "dissect.hypervisor.disk.vhdx": "dissect.hypervisor",
+    "dissect.hypervisor.disk.vmdk": "dissect.hypervisor",
+    "pyphdi": "libphdi-python",
+    "pyqcow": "libqcow-python",
+    "pyvhdi": "libvhdi-python",
+    "pyvmdk": "libvmdk-python",
+    "zstandard": "zstandard",
+}
 _TIMEOUT = 120
 _MAP_PIECE = 1 << 39
 _ROOT = Path(__file__).resolve().parents[2]
