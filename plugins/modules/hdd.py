@@ -7,14 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hdd
-short_description: Create and remove Parallels virtual disks
+short_description: Create, resize, convert and remove Parallels virtual disks
 description:
   - Makes sure that a virtual disk exists as described, or is gone.
   - What is written is what Parallels Desktop writes, so that Desktop, Virtuozzo, ploop, QEMU, libphdi and dissect can all open it.
   - A new disk is built under a temporary name beside its place and gets its name when it is complete and on the medium. A run that is
     cut off leaves no half disk; the next run clears what was left.
-  - An existing disk is compared with what the task asks for. Its size, type, parts, cluster size and format version cannot be changed;
-    a task that asks for that is refused.
+  - An existing disk is compared with what the task asks for, and changed where it differs. Only the size of its clusters is fixed.
+  - Growing and shrinking happen in place and move next to no data. For another type, other parts or another format version the disk is
+    written anew, inside its bundle, read back, and only then takes the place of the old images; that needs the room for it.
+  - A change that is cut off leaves the disk as it was or as it shall be; the next run clears up or finishes. When several changes are
+    needed, all of them are planned before the first one begins, so that nothing is half done because a later one is refused.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -44,36 +47,75 @@ options:
   size:
     description:
       - The size that the guest sees, such as V(64G) or V(512MiB). Rounded up to 1 MiB, with a warning.
+      - A larger size than that of an existing disk lets it grow; what it gains reads as zeros. A smaller one needs O(shrink).
+      - Partitions and file systems of the guest keep their size, but see O(partition_table).
+      - When the disk belongs to a virtual machine whose C(config.pvs) says another size, there is a warning; that file is not edited.
       - Required to create a disk. When left out for an existing one, its size is not looked at.
     type: str
   type:
     description:
       - An V(expanding) disk takes room as the guest writes, a V(plain) one is the raw bytes.
+      - An existing disk of another type is written anew.
       - When left out, a new disk is V(expanding), and the type of an existing one is not looked at.
     type: str
     choices: [expanding, plain]
   split_size:
     description:
       - Split the disk into files of at most this size. By Parallels' rule a part holds 100 MiB less than the limit, on the grid of clusters.
-      - When left out, a new disk is one file, and the parts of an existing one are not looked at.
+      - An existing disk whose parts are others is written anew; with a limit that it does not reach, it becomes one file.
+      - When left out, a new disk is one file, and an existing one keeps its parts. One that grows gets further parts of the same length.
     type: str
   cluster_size:
     description:
-      - The allocation unit, a power of two from V(32K) to V(64M). It is fixed when a disk is created.
+      - The allocation unit, a power of two from V(32K) to V(64M). It is fixed when a disk is created; another one for an existing disk is
+        refused, and M(vdisk.parallels.hdd_convert) makes a new disk with it.
       - When left out, a new disk has clusters of 1 MiB, the only size that every reader accepts.
     type: str
   format_version:
     description:
       - The version of the image format. With V(auto), a new disk of up to 2 TiB gets version 1, which every reader accepts, and a larger
         one version 2; the version of an existing disk is not looked at.
+      - An existing disk of another version is written anew. A disk of version 1 grows beyond 2 TiB only when version V(2) is asked for.
     type: str
     choices: [auto, "1", "2"]
     default: auto
   preallocate:
     description:
-      - Reserve the host's blocks when the disk is created. It has no meaning for a disk that exists.
+      - Reserve the host's blocks when the disk is created, for what it gains when it grows, and when it is written anew.
+      - A disk that needs no change is left as it is.
     type: bool
     default: false
+  shrink:
+    description:
+      - Allow O(size) to be smaller than the disk is.
+      - It is refused when anything but zeros lies behind the new end, or a partition reaches there, unless O(force) gives that up; and when
+        the disk has snapshots, unless O(snapshots) is V(merge).
+    type: bool
+    default: false
+  snapshots:
+    description:
+      - What happens when a change of the size, the type, the parts or the format version is needed and the disk has snapshots.
+      - V(refuse) fails.
+      - With V(top_only), the current state alone becomes larger. Snapshots keep their length and show zeros behind it. It is for a larger
+        O(size) only.
+      - V(merge) gives all snapshots up and keeps the current state. Snapshots that the virtual machine lists are only given up with
+        O(force), and branches that do not lead to the current state never.
+    type: str
+    choices: [refuse, top_only, merge]
+    default: refuse
+  partition_table:
+    description:
+      - The last sectors of a disk hold a copy of its GUID partition table. When the end of the disk moves, the copy is in the wrong place.
+      - With V(fix), it is put at the end of the disk, and the table is made to say so. Partitions stay as they are. A disk without a sound
+        GUID partition table is left alone.
+      - With V(keep), nothing inside of the guest disk is changed; there is a warning when the size changes.
+    type: str
+    choices: [keep, fix]
+    default: keep
+  force:
+    description:
+      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the same.
+      - Give up what O(shrink) would cut off, and the snapshots of the virtual machine that O(snapshots=merge) would merge.
   name:
     description:
       - The name that the descriptor gives to the disk. When left out, a new disk is called like its directory without C(.hdd).
@@ -113,6 +155,31 @@ EXAMPLES = r"""
     preallocate: true
     mode: "0640"
 
+- name: Let a disk have 100 GiB, with the partition table in order
+  vdisk.parallels.hdd:
+    path: /vms/build.hdd
+    size: 100G
+    partition_table: fix
+
+- name: Let the current state of a disk with snapshots become larger
+  vdisk.parallels.hdd:
+    path: /vms/build.hdd
+    size: 128G
+    snapshots: top_only
+
+- name: Turn a disk into raw bytes, without its snapshots
+  vdisk.parallels.hdd:
+    path: /vms/old.hdd
+    type: plain
+    snapshots: merge
+
+- name: Make a disk smaller that has nothing but zeros at its end
+  vdisk.parallels.hdd:
+    path: /vms/build.hdd
+    size: 80G
+    shrink: true
+    partition_table: fix
+
 - name: Remove a disk
   vdisk.parallels.hdd:
     path: /vms/old.hdd
@@ -133,7 +200,7 @@ bytes_read:
   type: int
   sample: 0
 bytes_written:
-  description: Bytes of guest data written. A new disk is empty.
+  description: Bytes of guest data written or moved. A new disk is empty.
   returned: success
   type: int
   sample: 0
@@ -160,6 +227,9 @@ def main():
         cluster_size=dict(type="str"),
         format_version=dict(type="str", choices=["auto", "1", "2"], default="auto"),
         preallocate=dict(type="bool", default=False),
+        shrink=dict(type="bool", default=False),
+        snapshots=dict(type="str", choices=["refuse", "top_only", "merge"], default="refuse"),
+        partition_table=dict(type="str", choices=["keep", "fix"], default="keep"),
         name=dict(type="str"),
     )
     run_module(spec, ensure_disk, add_file_common_args=True)

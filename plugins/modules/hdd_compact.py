@@ -9,12 +9,14 @@ DOCUMENTATION = r"""
 module: hdd_compact
 short_description: Give unused room of Parallels virtual disks back to the host
 description:
-  - Shortens the expanding images of a disk by what the guest does not use. Leaked clusters, which no table names, always go.
-    With O(scan=zeros), so do clusters that hold nothing but zeros.
+  - Gives back what the guest does not use. Leaked clusters, which no table names, always go. With O(scan=zeros), so do clusters
+    that hold nothing but zeros, and clusters that hold what the layers below hold anyway.
   - In a chain of layers, a zero cluster goes only where every layer below reads as zeros, too. One that hides data of a parent stays.
-  - Works in place and needs no extra room. The content is the same at every instant, so a run may be cut off anywhere; the next
-    change of the disk clears up.
-  - Images outside the bundle and plain images are left as they are. In a preallocated disk only leaked clusters go.
+  - The guest disk is the same at every instant, that of each snapshot included, so a run may be cut off anywhere; the next change of
+    the disk clears up.
+  - Plain images keep their length, whatever the O(strategy). With O(scan=zeros), the zeros in them become holes of the host file.
+  - Images outside the bundle are left as they are. In a preallocated disk only leaked clusters go. Disks of ploop and Virtuozzo get no
+    holes, because some of their versions refuse such files.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -31,7 +33,8 @@ attributes:
 options:
   scan:
     description:
-      - With V(metadata), only the tables are looked at; with V(zeros), every allocated cluster is read as well.
+      - With V(metadata), only the tables are looked at; with V(zeros), every allocated cluster is read as well, as far as needed.
+        Holes of the host files are never read.
       - An encrypted disk can only be compacted with V(metadata).
     type: str
     choices: [metadata, zeros]
@@ -39,12 +42,21 @@ options:
   threshold:
     description:
       - Do nothing when less than this would be given back, for example V(1G). When left out, one cluster is enough.
+        What counts is what the O(strategy) gives back.
     type: str
   strategy:
     description:
-      - With V(in_place), the last clusters move into the holes and the file is cut.
+      - With V(in_place), the last clusters move into the gaps and the file is cut. Needs no extra room.
+      - With V(copy), a new file with what is needed, in the order of the guest disk, takes the place and the name of the old one. Needs
+        room for the data, except where the host can share blocks of files. Links to the old file by a hard link keep the old file. An
+        image with a format extension is refused.
+      - With V(punch), the host's blocks are given back and the file keeps its length. Zeros that are stored within a cluster go as well, when
+        there are 64 KiB of them, and so do those that hide data of a parent. Moves nothing, but leaves the file fragmented, and other
+        tools may report the gaps as leaked clusters. Refused where the host's file system has no holes.
+      - What is given back is counted in bytes of file length with V(in_place) and V(copy), and in bytes of host blocks with V(punch) and
+        in plain images.
     type: str
-    choices: [in_place]
+    choices: [in_place, copy, punch]
     default: in_place
 seealso:
   - module: vdisk.parallels.hdd_merge
@@ -57,6 +69,11 @@ EXAMPLES = r"""
   vdisk.parallels.hdd_compact:
     path: /vms/mac.pvm/mac.hdd
     threshold: 1G
+
+- name: Put the clusters in order on a disk that has room
+  vdisk.parallels.hdd_compact:
+    path: /vms/mac.pvm/mac.hdd
+    strategy: copy
 
 - name: See what there is to gain
   vdisk.parallels.hdd_compact:
@@ -108,7 +125,11 @@ by_reason:
       type: int
       returned: success
     zero:
-      description: They hold zeros and hide nothing; null when they were not looked at.
+      description: They hold zeros and hide nothing, or can become holes; null when they were not looked at.
+      type: int
+      returned: success
+    equal:
+      description: They hold what the layers below hold, too; null when they were not looked at.
       type: int
       returned: success
     free_in_filesystem:
@@ -147,7 +168,7 @@ def main():
         **safety_spec(),
         scan=dict(type="str", choices=["metadata", "zeros"], default="zeros"),
         threshold=dict(type="str"),
-        strategy=dict(type="str", choices=["in_place"], default="in_place"),
+        strategy=dict(type="str", choices=["in_place", "copy", "punch"], default="in_place"),
     )
     run_module(spec, compact_disk)
 

@@ -39,7 +39,8 @@ options:
     default: false
   scan:
     description:
-      - With V(metadata), what could be reclaimed is told from the tables alone. With V(zeros), every allocated cluster is read as well.
+      - With V(metadata), what could be reclaimed is told from the tables alone. With V(zeros), every allocated cluster is read as well, and
+        zeros in plain images are looked for.
     type: str
     choices: [metadata, zeros]
     default: metadata
@@ -49,6 +50,13 @@ options:
     type: str
     choices: [none, md5, sha1, sha256, sha512]
     default: none
+  map:
+    description:
+      - Into how many stretches of equal length to divide the guest disk, to tell for each layer how much it holds of each of them, as a
+        picture of the disk needs it.
+      - This is told from the tables alone. With V(0), or when left out, there is no map; at most 4096 make sense.
+    type: int
+    default: 0
   allow_outside:
     description:
       - Follow images that the descriptor names outside of the bundle, as linked clones do. They are only ever read.
@@ -68,6 +76,11 @@ EXAMPLES = r"""
 - name: Show how many layers it has
   ansible.builtin.debug:
     msg: "{{ mac.disks[0].name }} has {{ mac.disks[0].depth }} layers"
+
+- name: See which parts of the guest disk each layer holds
+  vdisk.parallels.hdd_info:
+    path: /vms/mac.pvm/mac.hdd
+    map: 100
 
 - name: Find every disk of a build farm and what could be given back
   vdisk.parallels.hdd_info:
@@ -181,7 +194,9 @@ disks:
       type: bool
       returned: when it exists
     reclaimable:
-      description: Bytes that could be given back, by reason; null for what was not looked at.
+      description:
+        - Bytes that M(vdisk.parallels.hdd_compact) could give back, by reason, which are leaked, zero, equal and free_in_filesystem. Null for what
+          was not looked at.
       type: dict
       returned: when it exists
     vm:
@@ -198,6 +213,54 @@ disks:
       description: The checksum of the guest disk.
       type: str
       returned: when O(checksum) asks for it
+    map:
+      description: Which stretches of the guest disk each layer of the whole tree holds.
+      type: dict
+      returned: when O(map) asks for it
+      contains:
+        bucket_size:
+          description: Bytes of the guest disk in one stretch, a whole number of clusters; the last one may be shorter.
+          type: int
+          returned: success
+        layers:
+          description: The layers, parents before their children.
+          type: list
+          elements: dict
+          returned: success
+          contains:
+            guid:
+              description: The layer; that of a snapshot is the snapshot's.
+              type: str
+              returned: success
+            parent:
+              description: The layer that it lies on, null for the root.
+              type: str
+              returned: success
+            current:
+              description: Whether this is the layer that the guest writes to.
+              type: bool
+              returned: success
+            outside:
+              description: Whether one of its images lies outside the bundle.
+              type: bool
+              returned: success
+            file_size:
+              description: The length of its images.
+              type: int
+              returned: success
+            used_size:
+              description: Its clusters in use, in bytes.
+              type: int
+              returned: success
+            cluster_size:
+              description: The length of one cluster.
+              type: int
+              returned: success
+            used_clusters:
+              description: For each stretch, how many clusters that begin there the layer holds.
+              type: list
+              elements: int
+              returned: success
     warnings:
       description: What is odd about the disk but no damage.
       type: list
@@ -226,6 +289,7 @@ def main():
         recurse=dict(type="bool", default=False),
         scan=dict(type="str", choices=["metadata", "zeros"], default="metadata"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
+        map=dict(type="int", default=0),
         allow_outside=dict(type="bool", default=False),
     )
     run_module(spec, describe_disks, mutually_exclusive=[("path", "paths")], required_one_of=[("path", "paths")])

@@ -11,10 +11,15 @@ name. ``sync_directory`` makes durable the names set in that directory (create, 
 attributes. A rename between two directories is durable as soon as one of them is synced, because it is atomic. Nothing else is a
 barrier; closing is none.
 
+*A sync of a file that fails* is the last that is heard of the bytes it was to make durable (Linux marks the pages as clean): each
+write has reached the medium or never will, whatever is synced later, although every program still reads it until the power fails.
+Lengths, attributes and names go on waiting, in their order; a file system that cannot write those stops altogether.
+
 *What is not durable* is kept or lost on its own, in any combination:
 
 - the bytes of a write and the growth that it caused: growth without bytes reads as zeros, bytes without growth are not seen;
 - the bytes of a write sector by sector (512 bytes); a sector is atomic; the file may also have grown only to the end of a torn head;
+- a punched hole in the same way, as a write of zeros;
 - truncating, reserving and setting attributes, each as a whole.
 
 What is kept is applied in the order in which it was done.
@@ -83,6 +88,21 @@ class Content(Change):
         node.apply(self.parts if tear is None else tear.parts)
         if tear is not None and tear.grown_to is not None:
             node.size = max(node.size, tear.grown_to)
+
+
+class Punched(Content):
+    """The hole that was punched: zeros, which may be torn as those of a write."""
+
+    def __init__(self, number: int, effect: Effect, size: int, chance: random.Random) -> None:
+        end = max(effect.offset, min(effect.offset + effect.size, size))
+        super().__init__(number, effect._replace(data=bytes(end - effect.offset)), False, chance)
+        self.effect = effect
+
+    def apply(self, tree: Tree, tear: Optional[Tear]) -> None:
+        if tear is None:
+            tree.own(self.inode).punch(self.effect.offset, self.effect.offset + self.effect.size)
+        else:
+            super().apply(tree, tear)
 
 
 class Growth(Change):
@@ -198,8 +218,10 @@ class Origin(NamedTuple):
 class _Disk:
     """What is durable, as a tree, and what is not, as changes in order."""
 
-    def __init__(self, initial: Tree, chance: random.Random) -> None:
+    def __init__(self, initial: Tree, chance: random.Random, dropped: float) -> None:
         self.durable = initial.fork()
+        self.forgotten: List[Change] = []
+        self._dropped = dropped
         self.version = 0
         self.pending: List[Change] = []
         self._sizes = {inode: node.size for inode, node in initial.nodes.items()}
@@ -209,8 +231,11 @@ class _Disk:
     def feed(self, effect: Effect) -> bool:
         """Take one effect in. False for a barrier, which opens no new states."""
         if effect.kind == kinds.SYNC:
-            self._make_durable({change.number for change in self.pending if change.inode == effect.inode and not isinstance(change, Names)})
+            self._make_durable(self._contents_of(effect.inode))
             return False
+        if effect.kind == kinds.SYNC_FAILED:
+            self._forget(effect.inode)
+            return True
         if effect.kind == kinds.SYNCDIR:
             attributes = {change.number for change in self.pending if change.inode == effect.inode and isinstance(change, Whole)}
             self._make_durable(attributes | self._names_synced_by(effect.inode))
@@ -231,6 +256,8 @@ class _Disk:
         end = {kinds.WRITE: effect.offset + len(effect.data), kinds.ALLOCATE: effect.offset + effect.size}.get(effect.kind, 0)
         if effect.kind == kinds.WRITE:
             yield Content(self._next(), effect, end > size, self._chance)
+        elif effect.kind == kinds.PUNCH:
+            yield Punched(self._next(), effect, size, self._chance)
         else:
             yield Whole(self._next(), effect)
         if end > size:
@@ -240,6 +267,18 @@ class _Disk:
     def _next(self) -> int:
         self._count += 1
         return self._count
+
+    def _contents_of(self, inode: int) -> Set[int]:
+        return {change.number for change in self.pending if change.inode == inode and not isinstance(change, Names)}
+
+    def _forget(self, inode: int) -> None:
+        """Some of the writes that wait for a sync of a file reach the medium now, the others never."""
+        writes = [change for change in self.pending if change.inode == inode and isinstance(change, Content)]
+        lost = [change for change in writes if self._chance.random() < self._dropped]
+        self.forgotten += lost
+        self.pending = [change for change in self.pending if change not in lost]
+        self._make_durable({change.number for change in writes} - {change.number for change in lost})
+        self.version += 1
 
     def _make_durable(self, numbers: Set[int]) -> None:
         if not numbers:
@@ -326,7 +365,7 @@ class _Disk:
     def origin(self, choice: Choice, effects: Tuple[Effect, ...]) -> Origin:
         """``choice`` in words."""
         torn = dict(choice.torn)
-        lost = tuple(change for change in self.pending if change.number not in choice.kept)
+        lost = (*self.forgotten, *(change for change in self.pending if change.number not in choice.kept))
         return Origin(effects, lost, tuple((change, change.tears[torn[change.number]]) for change in self.pending if change.number in torn))
 
 
@@ -340,15 +379,15 @@ def _torn_choices(change: Change, everything: FrozenSet[int]) -> Iterator[Choice
         yield Choice(alone, torn)
 
 
-def crash_states(recording: Recording, *, limit: Optional[int] = None, seed: int = 0, since: int = 0) -> Iterator[MemoryPort]:
+def crash_states(recording: Recording, *, limit: Optional[int] = None, seed: int = 0, since: int = 0, dropped: float = 1.0) -> Iterator[MemoryPort]:
     """Each state once, in the order of the effects; ``origin`` of a state tells how it came about.
 
     With ``limit`` at most so many: after each effect a random part of the states, spread evenly over the effects.
     With ``since`` only the states that are possible after so many effects; ``len(recording.effects)`` is what a finished operation
-    still leaves to chance. The same arguments give the same states.
+    still leaves to chance. ``dropped`` is the share of writes that a failed sync loses. The same arguments give the same states.
     """
     effects = tuple(recording.effects)
-    disk = _Disk(recording.initial, random.Random(f"{seed}"))
+    disk = _Disk(recording.initial, random.Random(f"{seed}"), dropped)
     seen_choices: Set[Tuple[int, Choice]] = set()
     seen_trees: Set[int] = set()
     for done in range(len(effects) + 1):

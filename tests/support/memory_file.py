@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 MKDIR, CREATE, RENAME, EXCHANGE, UNLINK, RMDIR = "mkdir", "create", "rename", "exchange", "unlink", "rmdir"
-WRITE, TRUNCATE, ALLOCATE, SET_ATTRIBUTES = "write", "truncate", "allocate", "set_attributes"
-SYNC, SYNCDIR = "sync", "syncdir"
+WRITE, TRUNCATE, ALLOCATE, PUNCH, SET_ATTRIBUTES = "write", "truncate", "allocate", "punch", "set_attributes"
+SYNC, SYNCDIR, SYNC_FAILED = "sync", "syncdir", "failed sync"
 
 
 class Effect(NamedTuple):
-    """Something that reaches the disk sooner or later, or a barrier (sync, syncdir).
+    """Something that reaches the disk sooner or later, or a barrier (sync, syncdir), or a sync that failed and so was none.
 
     ``entries`` are the names it sets, as (directory, name, inode or None); ``directories`` all directories it has to do with.
-    ``size`` is the new size (truncate), or the length (allocate). ``attributes`` are mode, uid, gid.
+    ``size`` is the new size (truncate), or the length (allocate, punch). ``attributes`` are mode, uid, gid.
     """
 
     kind: str
@@ -42,6 +42,7 @@ class Effect(NamedTuple):
 
     def __str__(self) -> str:
         extent = {WRITE: f" {self.offset}+{len(self.data)}", TRUNCATE: f" {self.size}", ALLOCATE: f" {self.offset}+{self.size}"}
+        extent[PUNCH] = extent[ALLOCATE]
         return f"{self.kind} {self.path}{extent.get(self.kind, '')}"
 
 
@@ -118,6 +119,18 @@ class MemoryFile:
             node.size = max(node.size, offset + length)
             self._port.did(Effect(ALLOCATE, self.inode, self.path, offset=offset, size=length))
 
+    def punch_hole(self, offset: int, length: int) -> bool:
+        self._port.called("punch_hole", self.path)
+        if length <= 0:
+            return True
+        if not self._port.punches:
+            return False
+        with self._port.mutex:
+            node = self._own()
+            node.punch(checked(offset, self.path), offset + length)
+            self._port.did(Effect(PUNCH, self.inode, self.path, offset=offset, size=length))
+        return True
+
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
         self._port.called("data_ranges", self.path)
         node = self._node()
@@ -142,8 +155,12 @@ class MemoryFile:
         return len(content)
 
     def sync(self) -> None:
-        self._port.called("sync", self.path)
         self._node()
+        try:
+            self._port.called("sync", self.path)
+        except DiskError:
+            self._port.did(Effect(SYNC_FAILED, self.inode, self.path))
+            raise
         self._port.did(Effect(SYNC, self.inode, self.path))
 
     def start_writeback(self, offset: int, length: int) -> None:

@@ -77,10 +77,11 @@ class MemoryLock:
 class MemoryPort:
     """A file system in memory. Implements ``Port``."""
 
-    def __init__(self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True) -> None:
+    def __init__(self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True, punches: bool = True) -> None:
         self.tree = Tree() if tree is None else tree
         self.exchanges = exchanges
         self.kernel_copies = kernel_copies
+        self.punches = punches
         self.effects: List[Effect] = []
         self.calls: List[Tuple[str, str]] = []
         self.opened: Dict[int, int] = {}
@@ -312,12 +313,14 @@ class MemoryPort:
         inode = self.tree.add(DIRECTORY, mode=0o755, mtime_ns=self._tick())
         self._set(MKDIR, inode, path, (entry, inode), attributes=(0o755, 0, 0))
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, *, replace: bool = True) -> None:
         self.called("rename", new)
         operation = f"rename {old} to"
         source = self._existing(old, operation, follow=False)
         target = self._find(new, operation, follow=False)
         moved = source.inode or ROOT
+        if target.inode is not None and not replace:
+            raise refused(errno.EEXIST, operation, new)
         if target.inode == moved:
             return
         if target.inode is not None:

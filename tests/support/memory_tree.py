@@ -108,6 +108,21 @@ class Node:
         end = last * PAGE
         self.reserved = tuple((begin, min(stop, end)) for begin, stop in self.reserved if begin < end)
 
+    def punch(self, start: int, end: int) -> None:
+        """Drop the whole pages of a range, reserved ones among them, and put zeros into the rest of it."""
+        end = min(end, -(-self.size // PAGE) * PAGE)
+        first, last = -(-start // PAGE), end // PAGE
+        for index in [index for index in self.pages if start < (index + 1) * PAGE and index * PAGE < end]:
+            if first <= index < last:
+                del self.pages[index]
+            else:
+                low, high = max(start - index * PAGE, 0), min(end - index * PAGE, PAGE)
+                self.pages[index] = self.pages[index][:low] + bytes(high - low) + self.pages[index][high:]
+        low, high = first * PAGE, last * PAGE
+        if low < high:
+            parts = [(begin, min(stop, low)) for begin, stop in self.reserved] + [(max(begin, high), stop) for begin, stop in self.reserved]
+            self.reserved = tuple(sorted(part for part in parts if part[0] < part[1]))
+
     def reserve(self, start: int, end: int) -> None:
         """Allocate whole pages around the range."""
         start, end = start // PAGE * PAGE, -(-end // PAGE) * PAGE

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.plan import Plan
-from .._ops.compact import METADATA, plan_compact, summary
+from .._ops.compact import plan_compact, summary
 from .disk import Disk, change_disk
 from .run import Result
 from .spec import size_option
@@ -23,8 +23,8 @@ def compact_disk(module: AnsibleModule) -> Result:
     threshold = size_option(params["threshold"], "threshold")
 
     def planner(disk: Disk) -> Plan:
-        return plan_compact(disk.port, disk.state, scan=params["scan"], threshold=threshold or 0, force=params["force"])
+        return plan_compact(disk.port, disk.state, scan=params["scan"], strategy=params["strategy"], threshold=threshold or 0, force=params["force"])
 
     result, plan, _disk = change_disk(module, planner)
-    result.update(summary(plan.facts["savings"], reclaimed=not plan.is_empty, looked_at_data=params["scan"] != METADATA))
+    result.update(summary(plan.facts["savings"], reclaimed=not plan.is_empty, scan=params["scan"]))
     return result

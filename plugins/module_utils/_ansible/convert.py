@@ -19,7 +19,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import observe
 from .._bundle.paths import is_inside, locate
-from .._bundle.pvm import find_vm
 from .._bundle.tree import resolve
 from .._core.errors import AlreadyExists, BadRequest, DiskError, NotFound
 from .._core.plan import Plan
@@ -32,7 +31,6 @@ from .._ops.convert import CONTENT, Wanted, plan_convert
 from .._ops.layout import EXPANDING, PLAIN
 from .._ops.recover import clear_siblings
 from .._ops.report import absent_facts, disk_facts
-from .._ops.snapshot_name import wanted_guid
 from .._ops.views import HDD, RAW, Source, find_source
 from .disk import Disk, diff_of, refuse_layer, run_plan
 from .run import Result, absolute, apply_file_options, apply_owner
@@ -103,6 +101,9 @@ def _source(module: AnsibleModule, port: Port) -> Source:
         raise BadRequest(
             f"snapshot: a {source.format} source has no snapshots that could be read", path=source.path, hint="Leave the option out; name the layer as src."
         )
+    from .._bundle.pvm import find_vm
+    from .._ops.snapshot_name import wanted_guid
+
     vm, _warnings = find_vm(port, source.state.location)
     disk = Disk(port, source.state, vm, (), ())
     guid = wanted_guid(source.state, params["snapshot"], disk.snapshot_names)

@@ -10,26 +10,24 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from typing import List, Optional
+from typing import List
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import without_suffix
-from .._bundle.paths import locate
+from .._bundle.paths import locate, refuse_layer
 from .._core import guid as guids
-from .._core.errors import BadRequest, NotFound, Unsupported
-from .._core.plan import Plan
-from .._core.units import MIB, SECTOR, format_size, round_up
+from .._core.errors import BadRequest, NotFound
+from .._core.units import MIB, format_size, round_up
 from .._io.port import DIRECTORY, Port
 from .._io.real import OsPort
 from .._ops.create import plan_create, plan_remove
-from .._ops.describe import plan_rename
-from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, Shape, part_size_of, shape_of
+from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, shape_of
 from .._ops.predict import predicted_bundle
 from .._ops.recover import clear_siblings
 from .._ops.report import absent_facts, disk_facts
-from .disk import Disk, change_disk, diff_of, refuse_layer, run_plan
+from .disk import diff_of, run_plan
 from .run import Result, absolute, apply_file_options, apply_owner
 from .spec import disk_name, size_option, size_or
 
@@ -107,63 +105,16 @@ def _give_file_options(port: Port, module: AnsibleModule, state: BundleState) ->
 
 
 def _keep(module: AnsibleModule) -> Result:
+    from .hdd_change import change_existing, wish_of
+
     params = module.params
     warnings: List[str] = []
     size = _rounded_size(params["size"], warnings) if params["size"] is not None else None
-    name = disk_name(params["name"])
-
-    def planner(disk: Disk) -> Plan:
-        _refuse_differences(disk.state, module, size)
-        return plan_rename(disk.state, name, force=params["force"])
-
-    result, _plan, disk = change_disk(module, planner)
-    state = disk.state if module.check_mode else observe(disk.port, disk.state.location, allow_outside=params["allow_outside"])
+    result, disk, state = change_existing(module, wish_of(params, size))
     result["changed"] = _give_file_options(disk.port, module, state) or result["changed"]
     exact = params["size"] is not None and size_option(params["size"], "size") == disk.state.descriptor.size_bytes
     result["warnings"] = ([] if exact else warnings) + result["warnings"]
     return result
-
-
-def _refuse_differences(state: BundleState, module: AnsibleModule, size: Optional[int]) -> None:
-    """Raise Unsupported for what the task wants otherwise and what no step of this module can change."""
-    params, descriptor = module.params, state.descriptor
-    exact = size_option(params["size"], "size")
-    if size is not None and descriptor.size_bytes not in (size, exact):
-        _refuse(state, "size", descriptor.size_bytes, size, "Resizing an existing disk is not supported")
-    kinds = sorted({image.kind for image in state.images.values()})
-    if params["type"] is not None and state.images[(0, state.tree.chain(state.tree.top)[-1])].kind != params["type"]:
-        _refuse(state, "type", kinds, params["type"], "Converting the type of an existing disk in place is not supported")
-    headers = [image.header for image in state.images.values() if image.header is not None]
-    cluster = size_option(params["cluster_size"], "cluster_size")
-    if cluster is not None and any(header.cluster_bytes != cluster for header in headers):
-        _refuse(state, "cluster_size", headers[0].cluster_bytes, cluster, "The cluster size of a disk is fixed when it is created")
-    version = params["format_version"]
-    if version != "auto" and any(header.version != int(version) for header in headers):
-        _refuse(state, "format_version", headers[0].version, int(version), "Changing the format version of an existing disk is not supported")
-    split = size_option(params["split_size"], "split_size")
-    if split is not None:
-        _refuse_other_parts(state, split)
-
-
-def _refuse_other_parts(state: BundleState, split: int) -> None:
-    storages = state.descriptor.storages
-    cluster_bytes = storages[0].cluster_sectors * SECTOR
-    wanted = Shape(state.descriptor.size_bytes, part_size=part_size_of(split, cluster_bytes)).parts
-    found = tuple((storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR) for storage in storages)
-    if wanted != found:
-        _refuse(
-            state, "split_size", [length for _start, length in found], [length for _start, length in wanted], "Splitting an existing disk anew is not supported"
-        )
-
-
-def _refuse(state: BundleState, option: str, found: object, expected: object, why: str) -> None:
-    raise Unsupported(
-        f"{option}: {why}; the disk has {found}, the task asks for {expected}",
-        path=state.location.directory,
-        expected=expected,
-        found=found,
-        hint="Leave the option out, or make a new disk with hdd_convert.",
-    )
 
 
 def _remove(module: AnsibleModule, port: Port, path: str) -> Result:

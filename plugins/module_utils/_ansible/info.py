@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -66,22 +66,30 @@ def _describe(module: AnsibleModule, port: Port, path: str) -> Dict[str, Any]:
     location = locate(port, path)
     state = observe(port, location, allow_outside=params["allow_outside"])
     vm, warnings = find_vm(port, location)
-    reclaimable = _zero_bytes(port, state) if params["scan"] == "zeros" else None
+    reclaimable = _reclaimable(port, state, params["scan"]) if params["scan"] != "metadata" else None
     facts = disk_facts(port, state, vm=vm, warnings=warnings, reclaimable=reclaimable)
     facts["partitions"] = _partitions(port, state)
+    if params["map"]:
+        facts["map"] = _map(state, params["map"])
     if params["checksum"] != "none":
         facts["checksum"] = _checksum(port, state, params["checksum"])
     return facts
 
 
-def _zero_bytes(port: Port, state: BundleState) -> Dict[str, int]:
+def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optional[int]]:
     # Only a scan of the data needs what compaction needs.
     from .._bundle.bundle import refuse_encrypted
-    from .._ops.compact import ZEROS, estimate
+    from .._ops.compact import estimate, reclaimable_by_reason
 
     refuse_encrypted(state)
-    savings, _read = estimate(port, state, scan=ZEROS)
-    return {"zero": sum(one.zero for one in savings)}
+    return reclaimable_by_reason(estimate(port, state, scan=scan), scan=scan)
+
+
+def _map(state: BundleState, buckets: int) -> Dict[str, Any]:
+    # Only a picture of the disk needs it.
+    from .._ops.allocation import allocation_map
+
+    return allocation_map(state, buckets)
 
 
 def _partitions(port: Port, state: BundleState) -> Any:

@@ -29,7 +29,7 @@ from .._io.journal import Journal, read_journal
 from .._io.port import FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
 from .descriptor_xml import parse_descriptor
-from .naming import JOURNAL, classify, temporary_name
+from .naming import JOURNAL, UNFINISHED_COPY, classify, temporary_name
 from .paths import Location, resolve_image
 from .tree import SnapshotTree, build_tree
 
@@ -152,7 +152,7 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
         descriptor = parse_descriptor(xml, path=location.descriptor)
         others: Tuple[str, ...] = tuple(port.list_directory(location.directory))
     else:
-        xml, descriptor, others = b"", _descriptor_of_single_file(port, location), _unfinished_journal(port, location)
+        xml, descriptor, others = b"", _descriptor_of_single_file(port, location), _unfinished_files(port, location)
     validate(descriptor, path=location.descriptor)
     tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
     images = _observe_images(port, location, descriptor, tree, allow_outside)
@@ -173,10 +173,10 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
     )
 
 
-def _unfinished_journal(port: Port, location: Location) -> Tuple[str, ...]:
-    """The journal of a single-file disk that was not complete when its run was cut off; of the names beside such a disk only this one is its own."""
-    name = temporary_name(posixpath.basename(journal_path(location)), "new")
-    return (name,) if port.lstat(posixpath.join(location.directory, name)) is not None else ()
+def _unfinished_files(port: Port, location: Location) -> Tuple[str, ...]:
+    """What of a single-file disk was not complete when its run was cut off, journal or copy; of the names beside such a disk only these are its own."""
+    names = (temporary_name(posixpath.basename(journal_path(location)), "new"), temporary_name(location.base, UNFINISHED_COPY))
+    return tuple(name for name in names if port.lstat(posixpath.join(location.directory, name)) is not None)
 
 
 def identity(stat: Optional[Stat]) -> Identity:

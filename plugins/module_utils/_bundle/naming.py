@@ -23,6 +23,9 @@ JOURNAL = ".vdisk-journal"
 TEMPORARY_MARK = ".vdisk-"
 """What marks an unfinished file as made by this collection."""
 
+UNFINISHED_COPY = "compact"
+"""The token of an image that will take the place of another; always the same, so that it is found beside a single-file disk."""
+
 _TEMPORARY_END = ".tmp"
 
 

@@ -75,10 +75,19 @@ class CopyRanges:
 
 @dataclass(frozen=True)
 class Resize:
-    """Cut a file, or let it grow with a hole."""
+    """Cut a file, or let it grow with a hole; with ``reserve`` what it gains gets host blocks at once."""
 
     path: str
     size: int
+    reserve: bool = False
+
+
+@dataclass(frozen=True)
+class PunchHoles:
+    """Give the host blocks of ranges ``(start, end)`` of a file back; they read as zeros, the length stays."""
+
+    path: str
+    ranges: Tuple[Tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,13 @@ class Rename:
 
     Without ``displaced`` a file at ``new`` is replaced, a directory there is an error. With it, what lies at ``new`` is
     kept under ``displaced``: the names are exchanged in one step where the host can, else it is moved aside first.
+    ``is_new`` is for a name that nobody had: somebody who has it by now keeps it, and the step fails.
     """
 
     old: str
     new: str
     displaced: Optional[str] = None
+    is_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ class Transfer:
     job: Any
 
 
-Step = Union[MakeDirectory, CreateFile, WriteBytes, CopyRanges, Resize, Sync, ReplaceFile, Rename, Remove, Transfer]
+Step = Union[MakeDirectory, CreateFile, WriteBytes, CopyRanges, Resize, PunchHoles, Sync, ReplaceFile, Rename, Remove, Transfer]
 
 
 @dataclass(frozen=True)

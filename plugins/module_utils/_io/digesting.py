@@ -113,6 +113,14 @@ class DigestingFile:
         if length:
             self._length = max(self._length, offset + length)
 
+    def punch_hole(self, offset: int, length: int) -> bool:
+        """Give the host blocks of a range back. What is not hashed yet there is zeros as it is."""
+        before = self._hash
+        follows = self._follow(offset)
+        done = self._file.punch_hole(offset, length)
+        self._hash = follows if done and length > 0 else before
+        return done
+
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
         """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot tell."""
         return self._file.data_ranges(start, end)

@@ -25,7 +25,12 @@ _SYNC_FILE_RANGE_WRITE = 2
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
+_RENAME_NOREPLACE = 1
+_RENAME_EXCL = 4
 
+_PUNCH_HOLE_KEEP_SIZE = 2 | 1
+
+_F_PUNCHHOLE = 99
 _F_PREALLOCATE = 42
 _F_ALLOCATEALL = 4
 _F_PEOFPOSMODE = 3
@@ -72,14 +77,23 @@ def sync_file_range(descriptor: int, offset: int, length: int) -> bool:
 
 def exchange(one: str, other: str) -> bool:
     """Swap two names in one step. False where the host cannot; OSError for any other refusal."""
+    return _renamed(one, other, _RENAME_EXCHANGE, _RENAME_SWAP)
+
+
+def rename_new(old: str, new: str) -> bool:
+    """Rename to a name that nobody has. False where the host cannot make sure of that; OSError (EEXIST) when somebody has it."""
+    return _renamed(old, new, _RENAME_NOREPLACE, _RENAME_EXCL)
+
+
+def _renamed(one: str, other: str, linux: int, darwin: int) -> bool:
     first, second = os.fsencode(one), os.fsencode(other)
     if b"\0" in first + second:
         raise ValueError("embedded null byte")
     library = _libc()
     if hasattr(library, "renameat2"):
-        number = _called(library.renameat2, _AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
+        number = _called(library.renameat2, _AT_FDCWD, first, _AT_FDCWD, second, linux)
     elif hasattr(library, "renamex_np"):
-        number = _called(library.renamex_np, first, second, _RENAME_SWAP)
+        number = _called(library.renamex_np, first, second, darwin)
     else:
         return False
     if number in REFUSED:
@@ -139,6 +153,36 @@ def fallocate(descriptor: int, offset: int, length: int) -> bool:
             return False
         raise
     return True
+
+
+def punch_hole(descriptor: int, offset: int, length: int) -> bool:
+    """Give the blocks of a range back; the size of the file stays. False where the file system has no holes.
+
+    By fallocate with PUNCH_HOLE and KEEP_SIZE, where there is none by F_PUNCHHOLE of macOS, which wants whole blocks.
+    """
+    library = _libc()
+    # Where both exist, only this one has 64-bit offsets on every machine.
+    function = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
+    if function is not None:
+        import ctypes
+
+        function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        number = _called(function, descriptor, _PUNCH_HOLE_KEEP_SIZE, offset, length)
+    else:
+        number = _fcntl_errno(descriptor, _F_PUNCHHOLE, struct.pack("=IIqq", 0, 0, offset, length))
+    if number in REFUSED:
+        return False
+    if number:
+        raise OSError(number, os.strerror(number))
+    return True
+
+
+def _fcntl_errno(descriptor: int, command: int, argument: bytes) -> int:
+    try:
+        fcntl.fcntl(descriptor, command, argument)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
 
 
 def read_advice(descriptor: int, offset: int, length: int) -> None:

@@ -26,7 +26,7 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Stat:
-    """What the engine wants to know of a directory entry; ``allocated`` is the host's blocks in bytes."""
+    """What the engine wants to know of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the size of one."""
 
     kind: str
     size: int
@@ -37,6 +37,7 @@ class Stat:
     mode: int
     uid: int
     gid: int
+    block: int = 4096
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ class File(Protocol):
 
     def allocate(self, offset: int, length: int) -> None:
         """Reserve host blocks for the range; the file grows when it must, new bytes read as zeros."""
+
+    def punch_hole(self, offset: int, length: int) -> bool:
+        """Give the host blocks of a range back: it reads as zeros, the length stays. False, with nothing done, where the host cannot.
+
+        Only whole blocks are given back; what the range covers of others becomes zeros, or is refused.
+        """
 
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
         """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot tell."""
@@ -120,8 +127,8 @@ class Port(Protocol):
     def make_directory(self, path: str) -> None:
         """Create one directory that must not exist."""
 
-    def rename(self, old: str, new: str) -> None:
-        """Give a file or directory a new name in one step, replacing a file or an empty directory."""
+    def rename(self, old: str, new: str, *, replace: bool = True) -> None:
+        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists instead without ``replace``."""
 
     def exchange(self, one: str, other: str) -> bool:
         """Swap two names in one step; False, with nothing done, where the host cannot."""

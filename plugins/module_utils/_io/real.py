@@ -90,6 +90,13 @@ class OsFile:
             if not (self._can.fallocate and kernel.fallocate(self._descriptor, offset, length)):
                 self._allocate_by_writing(offset, offset + length)
 
+    def punch_hole(self, offset: int, length: int) -> bool:
+        """Give the host blocks of a range back: it reads as zeros, the length stays. False, with nothing done, where the host cannot."""
+        if length <= 0:
+            return True
+        with reported("punch a hole into", self.path, offset):
+            return self._can.punch_hole and kernel.punch_hole(self._descriptor, offset, length)
+
     def _allocate_by_writing(self, start: int, end: int) -> None:
         size = self.size()
         if end > size and self._can.preallocate and kernel.preallocate(self._descriptor, end - size):
@@ -236,10 +243,16 @@ class OsPort:
         with reported("create the directory", path):
             os.mkdir(path)
 
-    def rename(self, old: str, new: str) -> None:
-        """Give a file or directory a new name in one step, replacing a file or an empty directory."""
+    def rename(self, old: str, new: str, *, replace: bool = True) -> None:
+        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists instead without ``replace``."""
         with reported(f"rename {old} to", new):
-            os.rename(old, new)
+            if replace:
+                os.rename(old, new)
+            elif not (self.capabilities.exchange and kernel.rename_new(old, new)):
+                # Where the host cannot do it in one step, somebody may still come between.
+                if os.path.lexists(new):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+                os.rename(old, new)
 
     def exchange(self, one: str, other: str) -> bool:
         """Swap two names in one step; False, with nothing done, where the host cannot."""
@@ -320,6 +333,7 @@ def _stat(path: str, *, follow: bool) -> Optional[Stat]:
         mode=modes.S_IMODE(facts.st_mode),
         uid=facts.st_uid,
         gid=facts.st_gid,
+        block=max(4096, facts.st_blksize),
     )
 
 

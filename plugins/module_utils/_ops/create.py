@@ -12,7 +12,7 @@ A removal commits by giving the bundle a temporary name; then its files go.
 
 from __future__ import annotations
 
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from .._bundle.bundle import BundleState, refuse_dirty
 from .._bundle.descriptor import Descriptor
@@ -61,19 +61,24 @@ def header_of_part(shape: Shape, length: int) -> HdsHeader:
 
 def _empty_images(directory: str, shape: Shape, descriptor: Descriptor) -> Iterator[Step]:
     for (_start, length), storage in zip(shape.parts, descriptor.storages):
-        path = f"{directory}/{storage.images[0].file}"
-        if shape.kind == PLAIN:
-            yield CreateFile(path, length, reserve=shape.preallocate)
-            continue
-        header = header_of_part(shape, length)
-        whole = header.data_start + (round_up(length, shape.cluster_bytes) if shape.preallocate else 0)
-        yield CreateFile(path, whole, reserve=shape.preallocate)
-        if shape.preallocate:
-            yield from _reserved_table(path, header)
-        yield WriteBytes(path, 0, pack_header(header))
+        yield from empty_image(f"{directory}/{storage.images[0].file}", shape, length)
 
 
-def _reserved_table(path: str, header: HdsHeader) -> Iterator[Step]:
+def empty_image(path: str, shape: Shape, length: int, *, like: Optional[str] = None) -> Iterator[Step]:
+    """A new image that holds ``length`` bytes of zeros of a disk of this shape; ``like`` names the file whose mode and owner it takes."""
+    if shape.kind == PLAIN:
+        yield CreateFile(path, length, reserve=shape.preallocate, like=like)
+        return
+    header = header_of_part(shape, length)
+    whole = header.data_start + (round_up(length, shape.cluster_bytes) if shape.preallocate else 0)
+    yield CreateFile(path, whole, reserve=shape.preallocate, like=like)
+    if shape.preallocate:
+        yield from reserved_table(path, header)
+    yield WriteBytes(path, 0, pack_header(header))
+
+
+def reserved_table(path: str, header: HdsHeader) -> Iterator[Step]:
+    """The table of an image that has all its clusters, in order."""
     for first in range(0, header.used_entries, _TABLE_PIECE):
         count = min(_TABLE_PIECE, header.used_entries - first)
         yield WriteBytes(path, _TABLE_OFFSET + 4 * first, sequential_entries(header, first, count))

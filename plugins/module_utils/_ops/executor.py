@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
 
 from .._bundle.bundle import refuse_changed
-from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound
-from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, Remove, Rename, ReplaceFile, Resize, Step, Sync, Transfer, WriteBytes
+from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound, Unsupported
+from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, PunchHoles, Remove, Rename, ReplaceFile, Resize, Step, Sync, Transfer, WriteBytes
 from .._core.units import format_size
 from .._io.copy import SLICE, copy_bytes
 from .._io.durable import replace_file
@@ -162,7 +162,7 @@ class _Run:
 
     def open_targets(self) -> None:
         """Open what is there and will be written, so that a file that may not be written is found before the first step."""
-        paths = [step.path for step in self._plan.steps if isinstance(step, (WriteBytes, CopyRanges, Resize))]
+        paths = [step.path for step in self._plan.steps if isinstance(step, (WriteBytes, CopyRanges, Resize, PunchHoles))]
         for path in dict.fromkeys(paths):
             if self._port.lstat(path) is not None:
                 self._writing(path)
@@ -226,6 +226,9 @@ class _Run:
             stream.allocate(0, step.size)
         elif step.size:
             stream.truncate(step.size)
+        if not step.size:
+            # Of an image in a thousand pieces none is kept open before it is its turn.
+            self._files.pop((step.path, True)).close()
 
     def write_bytes(self, step: WriteBytes) -> None:
         self._writing(step.path).pwrite(step.offset, step.content)
@@ -255,7 +258,24 @@ class _Run:
             self._on_progress(self.bytes_written, self._plan.bytes_written)
 
     def resize(self, step: Resize) -> None:
-        self._writing(step.path).truncate(step.size)
+        file = self._writing(step.path)
+        length = file.size() if step.reserve else 0
+        if length < step.size and step.reserve:
+            file.allocate(length, step.size - length)
+        else:
+            file.truncate(step.size)
+
+    def punch_holes(self, step: PunchHoles) -> None:
+        """Raises Unsupported where the host has no holes; zeros are not written instead, because nothing would be given back."""
+        file = self._writing(step.path)
+        for start, end in step.ranges:
+            if not file.punch_hole(start, end - start):
+                raise Unsupported(
+                    "The file system cannot punch holes into files",
+                    path=step.path,
+                    offset=start,
+                    hint="Use strategy: in_place or copy for expanding images; with scan: metadata, plain ones are left as they are.",
+                )
 
     def sync(self, step: Sync) -> None:
         for path in step.files:
@@ -296,7 +316,13 @@ class _Run:
     def _rename_onto_nothing_or_file(self, step: Rename) -> None:
         self._refuse_directory(step.new)
         try:
-            self._port.rename(step.old, step.new)
+            if step.is_new:
+                self._port.rename(step.old, step.new, replace=False)
+            else:
+                self._port.rename(step.old, step.new)
+        except AlreadyExists as error:
+            self._refuse_directory(step.new)
+            raise AlreadyExists("Another run has put a file there meanwhile", path=step.new, hint="Look at it and run again; it was not touched.") from error
         except IoFailure:
             self._refuse_directory(step.new)
             raise
@@ -325,6 +351,7 @@ _APPLY: Dict[type, Callable[[_Run, Step], None]] = {
     WriteBytes: _Run.write_bytes,  # type: ignore[dict-item]
     CopyRanges: _Run.copy_ranges,  # type: ignore[dict-item]
     Resize: _Run.resize,  # type: ignore[dict-item]
+    PunchHoles: _Run.punch_holes,  # type: ignore[dict-item]
     Sync: _Run.sync,  # type: ignore[dict-item]
     ReplaceFile: _Run.replace_file,  # type: ignore[dict-item]
     Rename: _Run.rename,  # type: ignore[dict-item]

@@ -13,13 +13,15 @@ from dataclasses import replace
 from typing import Iterator, List, Sequence, Tuple
 
 from .._bundle.bundle import ImageState
-from .._core.plan import Step, Sync, WriteBytes
+from .._core.plan import CopyRanges, Move, Step, Sync, WriteBytes
 from .._formats.hds_bat import pack_entries
 from .._formats.hds_header import CLOSED, CLOSED_WITH_EXTENSION, EXTENSION_OFFSET, FLAG_EMPTY, FLAGS_OFFSET, IN_USE, IN_USE_OFFSET, HdsHeader, pack_header
+from .._io.port import Port
 
 TABLE_OFFSET = 64
 _ENTRY_BYTES = 4
 _MOST_ENTRIES = 65536
+_ZEROS = bytes(256 << 10)
 
 
 def marks_in_use(images: Sequence[ImageState]) -> Iterator[Step]:
@@ -45,6 +47,28 @@ def closes_images(images: Sequence[ImageState], *, keep_extension: bool) -> Iter
         yield Sync(files=tuple(image.path for image in images))
 
 
+def rewrites_table(port: Port, image: ImageState) -> Iterator[Step]:
+    """Write the table of an image once more as it is read now, with a barrier behind it.
+
+    After a sync that failed it may be in the cache alone, and Linux brings it to the medium only when it is written again.
+    """
+    if image.header is None:
+        return
+    file = port.open_read(image.path)
+    try:
+        ranges = list(file.data_ranges(TABLE_OFFSET, image.header.table_end))
+    finally:
+        file.close()
+    if ranges:
+        yield CopyRanges(image.path, tuple(Move(image.path, start, start, end - start) for start, end in ranges))
+        yield Sync(files=(image.path,))
+
+
+def rewrites_header(image: ImageState) -> CopyRanges:
+    """Write the header of an image once more as it is read then, for the same reason."""
+    return CopyRanges(image.path, (Move(image.path, 0, 0, TABLE_OFFSET),))
+
+
 def writes_entries(path: str, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
     """Write table entries, given as ascending pairs of cluster index and file offset (0: not allocated), in few pieces."""
     run: List[int] = []
@@ -58,6 +82,12 @@ def writes_entries(path: str, header: HdsHeader, entries: Sequence[Tuple[int, in
         run.append(offset)
     if run:
         yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, run))
+
+
+def clears(path: str, start: int, end: int) -> Iterator[Step]:
+    """Zeros in a range of a table, in pieces that share one block."""
+    for offset in range(start, end, len(_ZEROS)):
+        yield WriteBytes(path, offset, _ZEROS if end - offset >= len(_ZEROS) else _ZEROS[: end - offset])
 
 
 def grows_table(path: str, header: HdsHeader, grown: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:

@@ -59,16 +59,10 @@ def shape_of(
     """The shape that was asked for, or BadRequest when the format cannot hold it. ``version`` None: 1 up to 2 TiB, else 2."""
     if size <= 0 or size % SECTOR:
         raise BadRequest(f"size: a disk of {size} bytes is not possible", expected="a positive multiple of 512", found=size, hint="Write for example 64G.")
-    if cluster_bytes & (cluster_bytes - 1) or not _SMALLEST_CLUSTER <= cluster_bytes <= _LARGEST_CLUSTER:
-        raise BadRequest(
-            f"cluster_size: clusters of {cluster_bytes} bytes are not possible",
-            expected="a power of two from 32K to 64M",
-            found=cluster_bytes,
-            hint="Use a power of two from 32K to 64M; 1M suits every reader.",
-        )
+    refuse_odd_cluster(cluster_bytes)
     part = None if split_size is None else part_size_of(split_size, cluster_bytes)
-    if part is not None and -(-size // part) > _MOST_PARTS:
-        raise BadRequest(f"split_size: the disk would have more than {_MOST_PARTS} parts", hint="Choose a larger split_size.")
+    if part is not None:
+        refuse_many_parts(-(-size // part))
     longest = size if part is None else min(size, part)
     chosen = version or (1 if size <= 2 * TIB and longest <= max_size_bytes(1, cluster_bytes) else 2)
     if kind == EXPANDING and longest > max_size_bytes(chosen, cluster_bytes):
@@ -79,6 +73,23 @@ def shape_of(
             hint="Use format_version: auto." if version is not None else "Use larger clusters, or make the disk smaller.",
         )
     return Shape(size, kind, cluster_bytes, chosen, part, preallocate)
+
+
+def refuse_odd_cluster(cluster_bytes: int) -> None:
+    """Raise BadRequest for a cluster size that no new image gets."""
+    if cluster_bytes & (cluster_bytes - 1) or not _SMALLEST_CLUSTER <= cluster_bytes <= _LARGEST_CLUSTER:
+        raise BadRequest(
+            f"cluster_size: clusters of {cluster_bytes} bytes are not possible",
+            expected="a power of two from 32K to 64M",
+            found=cluster_bytes,
+            hint="Use a power of two from 32K to 64M; 1M suits every reader.",
+        )
+
+
+def refuse_many_parts(count: int) -> None:
+    """Raise BadRequest for more parts than a disk may have."""
+    if count > _MOST_PARTS:
+        raise BadRequest(f"split_size: the disk would have more than {_MOST_PARTS} parts", found=count, hint="Choose a larger split_size.")
 
 
 def part_size_of(split_size: int, cluster_bytes: int) -> int:

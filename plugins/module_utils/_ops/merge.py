@@ -25,11 +25,12 @@ from .._core.errors import Damaged, Unsupported
 from .._core.extents import Extent
 from .._core.plan import Cleanup, CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
 from .._core.units import SECTOR
+from .._formats.hds_bat import TableBuilder
 from .._formats.hds_extension import may_keep
 from .._formats.hds_header import HdsHeader, new_header, pack_header
 from .._io.journal import APPLY, PREPARE, ImageBefore, Journal
 from .._io.port import Port
-from .image_steps import closes_images, grows_table, marks_in_use, writes_entries
+from .image_steps import closes_images, grows_table, marks_in_use, rewrites_header, rewrites_table, writes_entries
 from .journal_steps import ends_journal, replaces_descriptor, writes_journal
 from .merge_group import (
     Group,
@@ -113,7 +114,7 @@ def plan_merge(
     merged = [_plan_group(port, state, storage, groups, group, strategy, receivers) for group in groups for storage in range(len(state.descriptor.storages))]
     target = _target(state, removals, merged)
     discarded = _discarded(state, removals, merged)
-    steps = _steps(state, removals, merged, target, discarded, repeats=receivers is not None, ours=ours)
+    steps = _steps(port, state, removals, merged, target, discarded, repeats=receivers is not None, ours=ours)
     growth = sum(image.growth for image in merged)
     needed = growth + sum(image.placement.filled for image in merged)
     directory = state.location.directory
@@ -244,6 +245,7 @@ def _discarded(state: BundleState, removals: Sequence[str], merged: Sequence[Mer
 
 
 def _steps(
+    port: Port,
     state: BundleState,
     removals: Sequence[str],
     merged: Sequence[MergedImage],
@@ -269,6 +271,9 @@ def _steps(
     if not repeats:
         yield writes_journal(state, journal)
     yield from marks_in_use(structured)
+    for image in structured if repeats else ():
+        yield from rewrites_table(port, image)
+        yield rewrites_header(image)
     yield from _fills_fresh_places(state, changed)
     if in_place:
         if not repeats:
@@ -346,5 +351,9 @@ def _receiver_after(one: MergedImage) -> ImageState:
     image = replace(image, size=min(header.size_bytes, one.group.stack.size))
     if not one.changes_file:
         return image
+    # What is foretold of a table is looked at only when a further change follows.
+    from .table_edit import with_entries
+
     clusters = (0 if one.is_new else image.used_clusters) + len(one.placement.entries)
-    return replace(image, header=replace(header, in_use=0, flags=0, ext_off=0), used_clusters=clusters, table=None, extension=None)
+    table = with_entries(TableBuilder(header).build() if image.table is None else image.table, header, one.placement.entries)
+    return replace(image, header=replace(header, in_use=0, flags=0, ext_off=0), used_clusters=clusters, table=table, extension=None)

@@ -23,8 +23,9 @@ from .._core.errors import Damaged, Interrupted, InUse, NotFound
 from .._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
 from .._formats.hds_header import CLOSED, IN_USE_OFFSET
 from .._io.journal import APPLY, ImageBefore, Journal
-from .._io.port import DIRECTORY, Port
+from .._io.port import DIRECTORY, SYMLINK, Port
 from .executor import execute, remove_tree
+from .image_steps import rewrites_header, rewrites_table
 
 _DISPLACED = "old-"
 _U32 = range(1 << 32)
@@ -45,7 +46,7 @@ def plan_recovery(port: Port, state: BundleState) -> Plan:
     own = tuple(image.path for image in state.images.values() if not image.outside)
     return Plan(
         "recover",
-        tuple(_steps(state, journal)),
+        tuple(_steps(port, state, journal)),
         state.fingerprint,
         lock_directories=(state.location.directory,) if state.is_bundle else (),
         lock_files=own,
@@ -116,18 +117,13 @@ def _settles(directory: str) -> Step:
     return Sync(directories=(directory,))
 
 
-def _steps(state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
+def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
     directory = state.location.directory
     if journal is not None:
         yield _settles(directory)
     removed = [f"{directory}/{name}" for name in _temporaries(state)]
     if journal is not None:
-        by_name = {image.path.rsplit("/", 1)[-1]: image for image in state.images.values() if not image.outside}
-        restored = [(by_name[before.name], before) for before in journal.images if before.name in by_name]
-        for image, before in restored:
-            yield from _restores(image, before, cut=journal.phase != APPLY)
-        if restored:
-            yield Sync(files=tuple(image.path for image, _before in restored))
+        yield from _ends_images(port, state, journal)
         removed += [f"{directory}/{name}" for name in journal.created + journal.discarded if name in state.others and _may_remove(name)]
     if removed:
         yield Remove(tuple(removed), directory)
@@ -135,12 +131,30 @@ def _steps(state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
         yield Remove((state.journal_path,), directory)
 
 
-def _restores(image: ImageState, before: ImageBefore, *, cut: bool) -> Iterator[Step]:
+def _ends_images(port: Port, state: BundleState, journal: Journal) -> Iterator[Step]:
+    """The images that were being changed are closed, in the shape that fits the descriptor."""
+    if journal.operation in ("grow", "shrink"):
+        from .resize_recovery import ends_resize
+
+        yield from ends_resize(state, journal)
+        return
+    by_name = {image.path.rsplit("/", 1)[-1]: image for image in state.images.values() if not image.outside}
+    restored = [(by_name[before.name], before) for before in journal.images if before.name in by_name]
+    for image, before in restored:
+        yield from _restores(port, image, before, cut=journal.phase != APPLY)
+    if restored:
+        yield Sync(files=tuple(image.path for image, _before in restored))
+
+
+def _restores(port: Port, image: ImageState, before: ImageBefore, *, cut: bool) -> Iterator[Step]:
     """Unmark an image; in the first phase also cut off what was added, but never a cluster that its table names."""
     if image.header is None:
         return
     if cut and image.table is not None and image.table.data_end <= before.size < image.stat.size:
         yield Resize(image.path, before.size)
+    if not cut:
+        yield from rewrites_table(port, image)
+    yield rewrites_header(image)
     if image.is_dirty:
         yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", before.in_use if cut and before.in_use in _U32 else CLOSED))
 
@@ -171,6 +185,12 @@ def clear_siblings(port: Port, path: str) -> Tuple[str, ...]:
         port.sync_directory(directory or "/")
     for name in leftovers:
         leftover = f"{directory}/{name}"
+        entry = port.lstat(leftover)
+        if entry is not None and entry.kind == SYMLINK:
+            # We make no links; wherever it leads, only the link goes.
+            port.remove(leftover)
+            done.append(f"{path}: a link with the name of a temporary was removed.")
+            continue
         try:
             lock = _hold(port, leftover)
         except (InUse, NotFound):

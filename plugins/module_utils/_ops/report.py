@@ -44,7 +44,7 @@ def disk_facts(
     facts["orphan_files"] = list(orphans(state))
     facts["leftovers"] = list(leftovers(state))
     facts["backup_differs"] = _backup_differs(port, state)
-    known = {"leaked": sum(image.leaked for image in own), "zero": None, "free_in_filesystem": None}
+    known = {"leaked": sum(image.leaked for image in own), "zero": None, "equal": None, "free_in_filesystem": None}
     facts["reclaimable"] = {**known, **(reclaimable or {})}
     facts["vm"] = _vm_facts(state, vm)
     facts["warnings"] = [*state.warnings, *_warnings(state), *warnings]
@@ -178,5 +178,5 @@ def totals(disks: Sequence[Facts]) -> Facts:
         "allocated_size": sum(disk["allocated_size"] or 0 for disk in there),
         "used_size": sum(disk["used_size"] for disk in there),
         "snapshots": sum(len(disk["snapshots"]) for disk in there),
-        "reclaimable": sum((disk["reclaimable"]["leaked"] or 0) + (disk["reclaimable"]["zero"] or 0) for disk in there),
+        "reclaimable": sum(size or 0 for disk in there for size in disk["reclaimable"].values()),
     }

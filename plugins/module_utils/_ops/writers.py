@@ -8,48 +8,13 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence
 
-from .._formats.hds_writer import HdsWriter, ReservedHdsWriter
-from .._formats.raw_writer import RawWriter
 from .._formats.reader import ForeignWriter, ParentImage
-from .._io.port import Buffer, File
-from .layout import EXPANDING, PLAIN, Shape
+from .._io.port import File
+from .layout import Shape
 from .output_shape import AnyShape, ForeignShape
-
-_OwnWriter = Union[HdsWriter, ReservedHdsWriter, RawWriter]
-
-
-class PartsWriter:
-    """A raw image, or one layer of a Parallels disk: one ascending stream, spread over the parts of a split disk."""
-
-    traits: Mapping[str, object] = {}
-
-    def __init__(self, parts: Sequence[Tuple[int, int]], writers: Sequence[_OwnWriter], *, grain: int) -> None:
-        self._parts = list(zip(parts, writers))
-        self.grain = grain
-
-    def write(self, offset: int, buffer: Buffer) -> None:
-        """Store ``buffer`` at guest byte ``offset``, cut at the borders of parts."""
-        view = memoryview(buffer)
-        end = offset + len(view)
-        for (start, length), writer in self._parts:
-            low, high = max(offset, start), min(end, start + length)
-            if low < high:
-                writer.write(low - start, view[low - offset : high - offset])
-
-    def write_zeros(self, offset: int, length: int) -> None:
-        """Allocate clusters that read as zeros; a layer without another one below needs none."""
-        for (start, size), writer in self._parts:
-            low, high = max(offset, start), min(offset + length, start + size)
-            if low < high and isinstance(writer, HdsWriter):
-                writer.write_zeros(low - start, high - low)
-
-    def finish(self, identity: str) -> None:
-        """Finish every part; none of them knows an ``identity``, which lies in the descriptor."""
-        del identity
-        for _part, writer in self._parts:
-            writer.finish()
+from .parts_writer import parts_writer
 
 
 def new_writer(
@@ -66,26 +31,8 @@ def new_writer(
     Raises BadRequest when the format cannot hold such a disk.
     """
     if isinstance(shape, Shape):
-        return _own_writer(shape, files, is_overlay)
+        return parts_writer(shape, files, is_overlay=is_overlay)
     return _foreign_writer(shape, files, names, parent, disk_identity)
-
-
-def _own_writer(shape: Shape, files: Sequence[File], is_overlay: bool) -> PartsWriter:
-    writers: List[_OwnWriter] = []
-    for file, (_start, length) in zip(files, shape.parts):
-        writers.append(_part_writer(shape, file, length, is_overlay))
-    return PartsWriter(shape.parts, writers, grain=shape.cluster_bytes)
-
-
-def _part_writer(shape: Shape, file: File, length: int, is_overlay: bool) -> _OwnWriter:
-    kind = EXPANDING if is_overlay else shape.kind
-    if kind == PLAIN:
-        if shape.preallocate:
-            file.allocate(0, length)
-        return RawWriter(file, size_bytes=length)
-    if shape.preallocate and not is_overlay:
-        return ReservedHdsWriter(file, size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)
-    return HdsWriter(file, size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)
 
 
 def _foreign_writer(shape: ForeignShape, files: Sequence[File], names: Sequence[str], parent: Optional[ParentImage], disk_identity: Optional[str]) -> Any:

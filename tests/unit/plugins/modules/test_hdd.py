@@ -171,16 +171,6 @@ def test_an_existing_disk_that_is_as_asked_is_not_touched(root, disk, change):
     assert not three_runs("hdd", root, path=disk, **change).done["changed"]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("size", "4M"), ("size", "2M"), ("type", "plain"), ("cluster_size", "64K"), ("format_version", "2"), ("split_size", "102M")],
-)
-def test_what_cannot_be_changed_is_refused(root, disk, option, value):
-    result = refused("hdd", root, code="unsupported", path=disk, **{option: value})
-    assert result["msg"].startswith(f"{option}: ") and disk in result["msg"] and "hdd_convert" in result["msg"]
-    assert {"expected", "found", "path"} <= set(result["error_context"])
-
-
 def test_another_name_is_written_into_the_descriptor(root, disk):
     ended = three_runs("hdd", root, path=disk, name="other")
     assert ended.done["changed"]

@@ -75,15 +75,47 @@ def test_zeros_are_given_back_as_predicted_and_only_once(root, path, kind):
     assert ended.done["changed"]
     assert ended.done["reclaimable"] == ended.done["reclaimed"] == ended.predicted["reclaimed"] == gain
     assert before - sum(os.path.getsize(file) for file in built.files.values()) == gain
-    assert ended.done["by_reason"] == {"leaked": 0, "zero": gain, "free_in_filesystem": None}
+    assert ended.done["by_reason"] == {"leaked": 0, "zero": gain, "equal": 0, "free_in_filesystem": None}
     assert (ended.again["reclaimable"], ended.again["reclaimed"]) == (0, 0)
     assert guest_of(path) == hashlib.sha256(built.guest(TOP)).hexdigest()
+
+
+@pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
+def test_every_strategy_gives_back_what_it_predicts_for_all_reasons(root, path, strategy):
+    below = {**held(0, 1), 5: ZERO}
+    built = build_bundle(path, size_sectors=SECTORS, layers=line_of_layers(below, {0: below[0], 2: ZERO, 3: fill(3, MIB)}))
+    with open(built.files[(0, TOP)], "ab") as stream:
+        stream.write(b"\xee" * MIB)
+    before = succeed("hdd_info", path=path, scan="zeros")["disks"][0]
+    ended = three_runs("hdd_compact", root, path=path, strategy=strategy)
+    assert ended.done["changed"] and ended.done["reclaimed"] == ended.predicted["reclaimable"] == 4 * MIB
+    assert ended.done["by_reason"] == {"leaked": MIB, "zero": 2 * MIB, "equal": MIB, "free_in_filesystem": None} == before["reclaimable"]
+    now = ended.done["disk"]
+    assert before["file_size"] - now["file_size"] == (0 if strategy == "punch" else 4 * MIB)
+    assert before["allocated_size"] - now["allocated_size"] >= 4 * MIB - 65536
+    assert {layer["guid"]: layer["reclaimed"] for layer in ended.done["layers"]} == {TOP: 3 * MIB, guid_of(1): MIB}
+    assert guest_of(path) == hashlib.sha256(built.guest(TOP)).hexdigest()
+
+
+@pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
+def test_zeros_of_a_plain_disk_become_holes_with_any_strategy(root, path, strategy):
+    built = build_bundle(path, size_sectors=SECTORS, layers=[Layer(TOP, type="Plain", clusters={**held(0), 1: ZERO, 2: ZERO})])
+    ended = three_runs("hdd_compact", root, path=path, strategy=strategy)
+    assert ended.done["reclaimed"] == ended.predicted["reclaimed"] == 2 * MIB
+    assert os.stat(built.files[(0, TOP)]).st_blocks * 512 < 2 * MIB
+    assert guest_of(path) == hashlib.sha256(built.guest(TOP)).hexdigest()
+
+
+@pytest.mark.parametrize("scan", ["metadata", "zeros"])
+def test_ploop_gets_no_holes(root, path, scan):
+    build_bundle(path, size_sectors=SECTORS, layers=ONE, style="ploop")
+    assert "in_place" in refused("hdd_compact", root, code="unsupported", path=path, strategy="punch", scan=scan)["msg"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_returned_is_documented(path, kind):
     build_bundle(path, size_sectors=SECTORS, **KINDS[kind][0])
-    for options in ({"scan": "metadata"}, {}, {}):
+    for options in ({"scan": "metadata"}, {"strategy": "punch"}, {"strategy": "copy"}, {}):
         for check in (True, False):
             module_docs.assert_documented("hdd_compact", succeed("hdd_compact", check=check, path=path, **options))
 
@@ -138,7 +170,7 @@ def test_the_diff_shows_what_the_files_lose(built, path):
 def test_a_plain_disk_has_nothing_to_give(root, path):
     succeed("hdd", path=path, size="3M", type="plain")
     ended = three_runs("hdd_compact", root, path=path)
-    assert not ended.done["changed"] and ended.done["layers"] == []
+    assert not ended.done["changed"] and [layer["reclaimable"] for layer in ended.done["layers"]] == [0]
 
 
 def test_the_clusters_of_a_preallocated_disk_stay(root, path):
@@ -152,7 +184,7 @@ def test_a_threshold_that_is_no_size_is_refused_with_advice(root, built, path, t
     assert "threshold: " in result["msg"] and path in result["msg"] and "Write for example" in result["msg"]
 
 
-@pytest.mark.parametrize("options", [{"scan": "filesystem"}, {"strategy": "copy"}])
+@pytest.mark.parametrize("options", [{"scan": "filesystem"}, {"strategy": "move"}])
 def test_what_is_not_built_is_not_offered(root, built, path, options):
     before = tree(root)
     assert run("hdd_compact", path=path, **options).failed

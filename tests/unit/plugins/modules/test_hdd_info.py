@@ -73,7 +73,7 @@ def test_a_snapshot_has_the_name_that_the_machine_gives_to_it(root):
     assert snapshot == {"guid": guid_of(1), "name": "before", "parent": None, "children": [], "depth": 1, "current": True, "vm_snapshot": True}
 
 
-@pytest.mark.parametrize("options", [{}, {"scan": "zeros"}, {"checksum": "sha256"}, {"recurse": True}, {"allow_outside": True}])
+@pytest.mark.parametrize("options", [{}, {"scan": "zeros"}, {"checksum": "sha256"}, {"recurse": True}, {"allow_outside": True}, {"map": 3}])
 @pytest.mark.parametrize("where", ["", "/one.hdd", "/mac.pvm", "/single.hds", "/nothing.hdd"])
 def test_what_is_returned_is_documented(root, where, options):
     for check in (True, False):
@@ -140,7 +140,7 @@ def test_the_checksum_is_that_of_a_raw_image_of_the_guest_disk(root, algorithm):
 
 def test_zeros_are_counted_only_when_they_are_looked_for(root):
     path = f"{root}/mac.pvm/mac.hdd"
-    assert succeed("hdd_info", path=path)["disks"][0]["reclaimable"] == {"leaked": 0, "zero": None, "free_in_filesystem": None}
+    assert succeed("hdd_info", path=path)["disks"][0]["reclaimable"] == {"leaked": 0, "zero": None, "equal": None, "free_in_filesystem": None}
     assert succeed("hdd_info", path=path, scan="zeros")["disks"][0]["reclaimable"]["zero"] == MIB
 
 
@@ -219,3 +219,17 @@ def test_an_encrypted_disk_is_described_from_its_metadata_only(root):
     assert disk["encrypted"] and disk["partitions"] is None
     for options in ({"scan": "zeros"}, {"checksum": "md5"}):
         refused("hdd_info", root, code="encrypted", path=path, **options)
+
+
+def test_a_map_tells_what_each_layer_holds(root):
+    (disk,) = succeed("hdd_info", path=f"{root}/mac.pvm/mac.hdd", map=4)["disks"]
+    assert disk["map"]["bucket_size"] == MIB
+    assert [(layer["guid"], layer["parent"], layer["used_clusters"]) for layer in disk["map"]["layers"]] == [
+        (guid_of(1), None, [1, 1, 0, 0]),
+        (TOP, guid_of(1), [0, 1, 0, 1]),
+    ]
+    assert "map" not in succeed("hdd_info", path=f"{root}/mac.pvm/mac.hdd")["disks"][0]
+
+
+def test_a_map_of_too_many_stretches_fails_for_that_disk(root):
+    assert succeed("hdd_info", paths=[f"{root}/one.hdd"], map=5000)["failed_disks"][0]["error_code"] == "bad_request"

@@ -68,6 +68,7 @@ def test_the_rest_is_nothing() -> None:
         call()
     file.start_writeback(0, 10)
     file.will_need(0, 10)
+    assert file.punch_hole(0, 10)
     assert (file.size(), file.bytes_written) == (100, 0)
 
 

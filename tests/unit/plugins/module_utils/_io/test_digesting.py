@@ -21,7 +21,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import Os
 
 PORT = OsPort()
 KIB = 1 << 10
-CALLS = st.tuples(st.sampled_from(["pwrite", "pwrite", "pwrite", "truncate", "allocate", "copy_from", "hexdigest"]), st.integers(0, 3000), st.integers(0, 900))
+NAMES = ["pwrite", "pwrite", "pwrite", "truncate", "allocate", "punch_hole", "copy_from", "hexdigest"]
+CALLS = st.tuples(st.sampled_from(NAMES), st.integers(0, 3000), st.integers(0, 900))
 
 
 class Model:
@@ -56,6 +57,12 @@ class Model:
         if length:
             self.content.extend(bytes(max(0, offset + length - len(self.content))))
 
+    def punch_hole(self, offset: int, length: int) -> bool:
+        stop = max(offset, min(offset + length, len(self.content)))
+        if self.copies:
+            self.content[offset:stop] = bytes(stop - offset)
+        return self.copies > 0
+
     def copy_from(self, source: Any, source_offset: int, offset: int, length: int) -> int:
         done = min(length, self.copies)
         self.pwrite(offset, source.content[source_offset : source_offset + done])
@@ -74,6 +81,7 @@ def call(file: DigestingFile, source: Model, name: str, offset: int, length: int
         "pwrite": (offset, bytes(index % 251 for index in range(length))),
         "truncate": (offset,),
         "allocate": (offset, length),
+        "punch_hole": (offset, length),
         "copy_from": (source, 100, offset, length),
         "hexdigest": (),
     }
@@ -128,6 +136,9 @@ def test_once_given_up_the_digest_never_comes_back(first: List[Tuple[str, int, i
         pytest.param([("pwrite", 0, 10), ("truncate", 10, 0)], True, id="cut at the end"),
         pytest.param([("pwrite", 0, 10), ("truncate", 3000, 0), ("truncate", 20, 0)], True, id="zeros cut off again"),
         pytest.param([("pwrite", 0, 10), ("allocate", 0, 5)], True, id="reserved again"),
+        pytest.param([("pwrite", 0, 10), ("punch_hole", 9, 5)], False, id="a hole over the end"),
+        pytest.param([("pwrite", 0, 10), ("truncate", 900, 0), ("punch_hole", 10, 50), ("pwrite", 70, 5)], True, id="a hole among zeros"),
+        pytest.param([("pwrite", 0, 10), ("punch_hole", 5, 0)], True, id="no hole"),
         pytest.param([("pwrite", 0, 10), ("copy_from", 20, 300), ("pwrite", 320, 5)], True, id="copied by the kernel"),
         pytest.param([("pwrite", 0, 10), ("copy_from", 9, 300)], False, id="copied over the end"),
     ],

@@ -106,6 +106,45 @@ def test_allocate_in_the_middle_reserves_no_more_than_asked(place):
     assert 1 << 20 <= place.port.stat(place.path("a")).allocated < 2 << 20 or not getattr(place.port, "capabilities", Capabilities(seek_hole=True)).seek_hole
 
 
+def test_a_punched_hole_reads_as_zeros_and_the_length_stays(place):
+    content = bytes(range(1, 252)) * 400
+    path = place.write("a", content)
+    file = place.port.open_write(path)
+    before = place.port.stat(path).allocated
+    done = file.punch_hole(8192, 40_960)
+    assert file.punch_hole(0, 0)
+    if not done:
+        assert place.read("a") == content
+        return
+    assert place.read("a") == content[:8192] + bytes(40_960) + content[49_152:]
+    assert file.size() == len(content)
+    assert before - place.port.stat(path).allocated == 40_960
+    assert not list(file.data_ranges(8192, 49_152))
+    assert file.punch_hole(8192, 40_960)
+    file.close()
+
+
+def test_a_hole_that_does_not_lie_on_blocks_is_zeros_all_the_same(place):
+    content = b"x" * 20_000
+    file = place.port.open_write(place.write("a", content))
+    if file.punch_hole(100, 10_000):
+        assert place.read("a") == content[:100] + bytes(10_000) + content[10_100:]
+    if file.punch_hole(16_384, 1 << 20):
+        assert place.read("a")[16_384:] == bytes(20_000 - 16_384)
+    file.close()
+
+
+def test_a_hole_is_refused_in_a_file_opened_for_reading(place):
+    path = place.write("a", b"x" * 8192)
+    file = place.port.open_read(path)
+    try:
+        assert not file.punch_hole(0, 4096)
+    except IoFailure:
+        pass
+    file.close()
+    assert place.read("a") == b"x" * 8192
+
+
 def test_data_ranges_cover_all_data_within_the_range(place):
     file = place.port.create(place.path("a"))
     file.truncate(8 << 20)

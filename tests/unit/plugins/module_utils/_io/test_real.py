@@ -356,6 +356,30 @@ def test_a_file_system_without_clones_copies(pair, monkeypatch):
         file_with(target, clone=True).copy_from(source, 0, 0, 8192)
 
 
+# Holes
+
+
+def test_a_file_system_without_holes_says_so(file, monkeypatch):
+    file.pwrite(0, b"x" * 8192)
+    assert not file_with(file).punch_hole(0, 4096)
+    monkeypatch.setattr(kernel, "_called", lambda *arguments: errno.EOPNOTSUPP)
+    monkeypatch.setattr(kernel.fcntl, "fcntl", refusing(errno.ENOTSUP))
+    assert not file_with(file, punch_hole=True).punch_hole(0, 4096)
+    monkeypatch.setattr(kernel, "_called", lambda *arguments: errno.EIO)
+    monkeypatch.setattr(kernel.fcntl, "fcntl", refusing(errno.EIO))
+    with pytest.raises(IoFailure) as caught:
+        file_with(file, punch_hole=True).punch_hole(4096, 4096)
+    assert caught.value.offset == 4096
+
+
+def test_without_fallocate_macos_is_asked(file, monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernel, "_library", object())
+    monkeypatch.setattr(kernel.fcntl, "fcntl", lambda *arguments: asked.append(arguments[1:]))
+    assert file_with(file, punch_hole=True).punch_hole(8192, 4096)
+    assert asked == [(99, struct.pack("=IIqq", 0, 0, 8192, 4096))]
+
+
 # Hints
 
 

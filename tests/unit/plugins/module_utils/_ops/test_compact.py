@@ -207,13 +207,13 @@ def test_an_estimate_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_summary_tells_layers_and_reasons(tmp_path: Path) -> None:
     path = single(tmp_path, {**filled(0, 1), 2: ZERO}, gaps=[1])
-    savings, read = estimate(PORT, disks.state_of(PORT, path), scan=ZEROS)
-    assert read == CLUSTER + 2 * min(CLUSTER, 256 << 10)
-    told = summary(savings, reclaimed=False, looked_at_data=True)
+    savings = estimate(PORT, disks.state_of(PORT, path), scan=ZEROS)
+    assert sum(one.read for one in savings) == CLUSTER + 2 * 4096
+    told = summary(savings, reclaimed=False, scan=ZEROS)
     assert (told["reclaimable"], told["reclaimed"]) == (2 * CLUSTER, 0)
-    assert told["by_reason"] == {"leaked": CLUSTER, "zero": CLUSTER, "free_in_filesystem": None}
+    assert told["by_reason"] == {"leaked": CLUSTER, "zero": CLUSTER, "equal": 0, "free_in_filesystem": None}
     assert [(layer["guid"], layer["reclaimable"], layer["reclaimed"]) for layer in told["layers"]] == [(TOP, 2 * CLUSTER, 0)]
-    done = summary(savings, reclaimed=True, looked_at_data=False)
+    done = summary(savings, reclaimed=True, scan=METADATA)
     assert (done["reclaimed"], done["by_reason"]["zero"], done["layers"][0]["reclaimed"]) == (2 * CLUSTER, None, 2 * CLUSTER)
 
 

@@ -13,7 +13,16 @@ from typing import Any, Callable, List, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import identity
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists, Damaged, DiskError, InUse, IoFailure, NoSpace, StalePlan
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
+    Damaged,
+    DiskError,
+    InUse,
+    IoFailure,
+    NoSpace,
+    StalePlan,
+    Unsupported,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import (
     Cleanup,
     CopyRanges,
@@ -21,6 +30,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     MakeDirectory,
     Move,
     Plan,
+    PunchHoles,
     Remove,
     Rename,
     ReplaceFile,
@@ -94,6 +104,17 @@ def test_data_are_copied_with_and_without_the_kernel(kernel_copies: bool) -> Non
     port.plant_file("/target", b"")
     execute(port, plan(CopyRanges("/target", (Move("/source", 100, 50, 699_900), Move(None, 0, 0, 600_000)))))
     assert port.content("/target") == bytes(600_000) + content[600_050:]
+
+
+def test_holes_are_punched_or_refused_with_advice(port: MemoryPort) -> None:
+    port.plant_file("/d/a", b"x" * 16384)
+    execute(port, plan(PunchHoles("/d/a", ((0, 4096), (8192, 12288)))))
+    assert port.content("/d/a") == (bytes(4096) + b"x" * 4096) * 2
+    port.punches = False
+    with pytest.raises(Unsupported) as caught:
+        execute(port, plan(PunchHoles("/d/a", ((4096, 8192),))))
+    assert (caught.value.path, caught.value.offset) == ("/d/a", 4096) and caught.value.hint
+    assert port.content("/d/a") == (bytes(4096) + b"x" * 4096) * 2
 
 
 def test_a_source_that_ends_too_early_is_an_error(port: MemoryPort) -> None:

@@ -61,7 +61,7 @@ def test_the_facts_of_a_new_disk(port: MemoryPort) -> None:
         "orphan_files": [],
         "leftovers": [],
         "backup_differs": None,
-        "reclaimable": {"leaked": 0, "zero": None, "free_in_filesystem": None},
+        "reclaimable": {"leaked": 0, "zero": None, "equal": None, "free_in_filesystem": None},
         "vm": None,
         "warnings": [],
     }
@@ -79,7 +79,7 @@ def test_clusters_in_use_and_leaked_ones_are_told_apart(port: MemoryPort) -> Non
     disks.leak(port, PATH, index=1)
     found = facts(port)
     assert (found["used_size"], found["reclaimable"]["leaked"], found["file_size"]) == (2 * CLUSTER, CLUSTER, 4 * CLUSTER)
-    assert facts(port, reclaimable={"zero": 7})["reclaimable"] == {"leaked": CLUSTER, "zero": 7, "free_in_filesystem": None}
+    assert facts(port, reclaimable={"zero": 7})["reclaimable"] == {"leaked": CLUSTER, "zero": 7, "equal": None, "free_in_filesystem": None}
 
 
 def test_snapshots_know_their_neighbours(port: MemoryPort) -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.digests import ContentDigest, FileDigest, file_checksum, guest_checksum
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.digests import ContentDigest, FileDigest, LayerDigest, file_checksum, guest_checksum
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.slices import data_slices
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.writers import PartsWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.parts_writer import PartsWriter
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -67,6 +67,21 @@ def test_the_digest_of_content_depends_on_place_bytes_and_size() -> None:
 
     assert value((0, b"a")) == value((0, b"a"))
     assert len({value(), value((0, b"a")), value((512, b"a")), value((0, b"b")), value(size=512), value((0, b"a"), (1, b"a")), value((0, b"aa"))}) == 7
+
+
+def test_the_digest_of_a_layer_does_not_depend_on_the_pieces_in_which_it_comes() -> None:
+    def value(*parts: Tuple[int, Any]) -> str:
+        digest = LayerDigest()
+        for offset, content in parts:
+            if isinstance(content, int):
+                digest.add_zeros(offset, content)
+            else:
+                digest.add(offset, memoryview(content))
+        return digest.value(1 << 20)
+
+    assert value((0, b"ab"), (2, b"c"), (3, 10), (13, 7)) == value((0, b"abc"), (3, 17))
+    different = [(), ((0, b"abc"),), ((0, b"abc"), (3, 17)), ((0, b"abc"), (4, 17)), ((0, b"abc"), (3, 18)), ((1, b"abc"),), ((0, 3),), ((0, b"ab"), (3, b"c"))]
+    assert len({value(*parts) for parts in different}) == len(different)
 
 
 class Kept:

@@ -1,0 +1,359 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""hdd on a disk that exists, called as Ansible calls it: larger, smaller, of another type, other parts, another version."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+
+import pytest
+
+pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.tests.support import disks, gpt, module_docs
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, warnings
+
+MIB = 1 << 20
+SHAPES = {
+    "v1": {},
+    "v2": {"format_version": "2"},
+    "plain": {"type": "plain"},
+    "split": {"split_size": "103M"},
+    "plain split": {"type": "plain", "split_size": "103M"},
+}
+
+
+@pytest.fixture(name="root")
+def root_fixture(tmp_path):
+    return str(tmp_path)
+
+
+@pytest.fixture(name="path")
+def path_fixture(root):
+    return f"{root}/a.hdd"
+
+
+def new_disk(path, size="8M", **options):
+    """A disk with some data, small clusters, and what the guest sees of it."""
+    succeed("hdd", path=path, size=size, cluster_size="64K", **options)
+    for offset, length in ((0, 5000), (3 * MIB - 100, 70000), (8 * MIB - 512, 512)):
+        disks.write(OsPort(), path, offset, fill(offset, length))
+    return disks.read_naively(OsPort(), path)
+
+
+def seen(path, guid=None):
+    port = OsPort()
+    naive = disks.read_naively(port, path, guid)
+    assert disks.read(port, path, guid) == naive
+    return naive
+
+
+def has_snapshot(path, number=1):
+    succeed("hdd_snapshot", path=path, guid=guid_of(number))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("preallocate", [False, True])
+def test_a_disk_grows_and_what_it_gains_is_zero(root, path, shape, preallocate):
+    before = new_disk(path, **SHAPES[shape])
+    ended = three_runs("hdd", root, path=path, size="21M", preallocate=preallocate)
+    assert ended.done["changed"] and ended.done["disk"]["virtual_size"] == 21 * MIB
+    assert ended.done["disk"]["geometry"] == {"cylinders": 84, "heads": 16, "sectors": 32}
+    assert ended.done["diff"]["before"]["virtual_size"] == 8 * MIB
+    assert seen(path) == before + bytes(13 * MIB)
+    module_docs.assert_documented("hdd", ended.done)
+    assert succeed("hdd_check", path=path)["healthy"]
+    if "split" in shape:
+        assert len(ended.done["disk"]["layers"][0]["files"]) == 7
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.permutations(SHAPES, 2)))
+def test_every_shape_becomes_every_other(root, path, old, new):
+    before = new_disk(path, **SHAPES[old])
+    wish = {"type": "expanding", "split_size": "2G", **SHAPES[new]}
+    if wish["type"] == "expanding":
+        wish.setdefault("format_version", "1")
+    ended = three_runs("hdd", root, path=path, **wish)
+    facts = ended.done["disk"]
+    assert ended.done["changed"] and seen(path) == before
+    assert facts["type"] == wish["type"] and facts["split"] == ("split" in new) and facts["depth"] == 1
+    assert facts["format_version"] == (int(wish["format_version"]) if wish["type"] == "expanding" else None)
+    assert facts["uid"] == succeed("hdd_info", path=path)["disks"][0]["uid"] and not facts["orphan_files"]
+    assert succeed("hdd_check", path=path)["healthy"]
+
+
+@pytest.mark.parametrize("new", ["plain", "split", "v2"])
+def test_size_and_shape_change_together(root, path, new):
+    before = new_disk(path)
+    assert three_runs("hdd", root, path=path, size="12M", name="other", **SHAPES[new]).done["disk"]["name"] == "other"
+    assert seen(path) == before + bytes(4 * MIB)
+    assert three_runs("hdd", root, path=path, size="9M", shrink=True, type="expanding", split_size="2G", format_version="1").done["changed"]
+    assert seen(path) == before + bytes(MIB)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_disk_shrinks_over_zeros(root, path, shape):
+    before = new_disk(path, **SHAPES[shape])
+    succeed("hdd", path=path, size="21M")
+    ended = three_runs("hdd", root, path=path, size="9M", shrink=True)
+    assert ended.done["disk"]["virtual_size"] == 9 * MIB and seen(path) == before + bytes(MIB)
+    assert succeed("hdd_check", path=path)["healthy"]
+    # What was cut off does not come back.
+    three_runs("hdd", root, path=path, size="7M", shrink=True, force=True)
+    three_runs("hdd", root, path=path, size="9M")
+    assert seen(path) == before[: 7 * MIB] + bytes(2 * MIB)
+
+
+def test_a_smaller_size_needs_shrink_and_zeros(root, path):
+    new_disk(path)
+    message = refused("hdd", root, code="bad_request", path=path, size="7M")["msg"]
+    assert "shrink: true" in message
+    result = refused("hdd", root, code="bad_request", path=path, size="7M", shrink=True)
+    assert "force: true" in result["msg"] and str(8 * MIB - 4096) in result["msg"] and result["error_context"]["found"] == 8 * MIB - 4096
+    refused("hdd", root, code="bad_request", path=path, size="0", shrink=True, force=True)
+
+
+def test_snapshots_stand_in_the_way_of_every_change(root, path):
+    new_disk(path)
+    has_snapshot(path)
+    for wish in ({"size": "9M"}, {"size": "7M", "shrink": True}, {"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}):
+        message = refused("hdd", root, code="has_snapshots", path=path, **wish)["msg"]
+        assert "snapshots: merge" in message and ("top_only" in message) == (wish == {"size": "9M"})
+    refused("hdd", root, code="has_snapshots", path=path, size="7M", shrink=True, snapshots="top_only")
+    assert "top_only" in refused("hdd", root, code="bad_request", path=path, type="plain", snapshots="top_only")["msg"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_current_state_alone_grows(root, path, shape):
+    before = new_disk(path, **SHAPES[shape])
+    has_snapshot(path)
+    disks.write(OsPort(), path, 5 * MIB, b"later")
+    now = disks.read_naively(OsPort(), path)
+    three_runs("hdd", root, path=path, size="21M", snapshots="top_only")
+    assert seen(path) == now + bytes(13 * MIB)
+    assert seen(path, guid_of(1)) == before + bytes(13 * MIB)
+    disks.write(OsPort(), path, 20 * MIB, b"latest")
+    latest = disks.read_naively(OsPort(), path)
+    three_runs("hdd_merge", root, path=path)
+    assert seen(path) == latest
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "wish", [{"size": "21M"}, {"size": "5M", "shrink": True, "force": True}, {"type": "plain", "size": "9M"}, {"format_version": "2", "size": "9M"}]
+)
+def test_snapshots_are_merged_first(root, path, shape, wish):
+    new_disk(path, **SHAPES[shape])
+    has_snapshot(path, 1)
+    disks.write(OsPort(), path, 5 * MIB, bytes(100000))
+    disks.write(OsPort(), path, 3 * MIB, bytes(100))
+    has_snapshot(path, 2)
+    disks.write(OsPort(), path, 4 * MIB, fill(4, 100000))
+    now = disks.read_naively(OsPort(), path)
+    ended = three_runs("hdd", root, path=path, snapshots="merge", **wish)
+    size = ended.done["disk"]["virtual_size"]
+    assert ended.done["disk"]["depth"] == 1 and seen(path) == now[:size].ljust(size, b"\0")
+    assert succeed("hdd_check", path=path)["healthy"]
+
+
+def test_branches_are_not_merged_away(root, path):
+    layers = [Layer(guid_of(1), clusters={0: fill(0, MIB)}), Layer(guid_of(2), guid_of(1)), Layer(TOP, guid_of(1))]
+    build_bundle(path, size_sectors=2048 * 3, layers=layers)
+    for wish in ({"size": "5M"}, {"type": "plain"}):
+        assert guid_of(2) in refused("hdd", root, code="has_snapshots", path=path, snapshots="merge", **wish)["error_context"]["found"]
+    three_runs("hdd", root, path=path, size="5M", snapshots="top_only")
+
+
+def test_a_plain_root_below_a_plain_wish_is_merged_into_plain(root, path):
+    new_disk(path, type="plain")
+    has_snapshot(path)
+    disks.write(OsPort(), path, 5 * MIB, b"later")
+    now = disks.read_naively(OsPort(), path)
+    done = three_runs("hdd", root, path=path, type="plain", size="9M", snapshots="merge").done
+    assert done["disk"]["type"] == "plain" and seen(path) == now + bytes(MIB)
+
+
+def test_version_1_ends_at_2_tib_and_version_2_goes_on(root, path):
+    succeed("hdd", path=path, size="1T")
+    disks.write(OsPort(), path, 700 << 30, b"far away")
+    assert "format_version" in refused("hdd", root, code="bad_request", path=path, size="3T")["msg"]
+    done = three_runs("hdd", root, path=path, size="3T", format_version="2").done
+    assert done["disk"]["format_version"] == 2 and done["disk"]["virtual_size"] == 3 << 40
+
+
+def test_a_table_without_room_takes_the_places_of_clusters(root, path):
+    before = new_disk(path, "64M")
+    ended = three_runs("hdd", root, path=path, size="8G")
+    assert ended.done["bytes_written"] == ended.done["bytes_read"] == 5 * 65536
+    port = OsPort()
+    with open(disks.file_of(port, path), "rb") as stream:
+        head = stream.read(64)
+    assert int.from_bytes(head[48:52], "little") * 512 == 9 * 65536 >= 64 + 4 * int.from_bytes(head[32:36], "little")
+    view = open_view(port, disks.state_of(port, path), TOP)
+    buffer = bytearray(65 * MIB)
+    view.pread_into(0, buffer)
+    view.close()
+    assert buffer == before + bytes(MIB)
+    assert succeed("hdd_check", path=path)["healthy"]
+
+
+def test_another_cluster_size_is_refused(root, path):
+    new_disk(path)
+    result = refused("hdd", root, code="unsupported", path=path, cluster_size="128K")
+    assert result["msg"].startswith("cluster_size: ") and path in result["msg"] and "hdd_convert" in result["msg"]
+    assert {"expected", "found", "path"} <= set(result["error_context"])
+
+
+def test_a_plain_disk_becomes_one_of_the_clusters_that_are_asked_for(root, path):
+    before = new_disk(path, type="plain")
+    assert three_runs("hdd", root, path=path, type="expanding", cluster_size="32K").done["disk"]["cluster_size"] == 32768
+    assert seen(path) == before
+    three_runs("hdd", root, path=path, type="plain")
+    assert "cluster_size: " in refused("hdd", root, code="bad_request", path=path, type="expanding", cluster_size="3K")["msg"]
+
+
+def test_a_single_file_changes_its_size_and_nothing_else(root):
+    image = f"{root}/single.hdd"
+    build_hds(image, size_sectors=2048 * 3 - 5, clusters={0: fill(0, MIB), 2: fill(2, MIB)})
+    before = disks.read(OsPort(), image)
+    assert three_runs("hdd", root, path=image, size="5M").done["disk"]["virtual_size"] == 5 * MIB
+    assert disks.read(OsPort(), image) == before.ljust(5 * MIB, b"\0")
+    three_runs("hdd", root, path=image, size="3M", shrink=True)
+    for wish in ({"type": "plain"}, {"format_version": "2"}, {"split_size": "102M"}, {"size": "9M", "type": "plain"}):
+        assert "hdd_convert" in refused("hdd", root, code="unsupported", path=image, **wish)["msg"]
+    three_runs("hdd", root, path=image, state="absent")
+
+
+def test_a_single_raw_file_changes_its_size(root):
+    image = f"{root}/raw.hdd"
+    content = fill(1, 3 * MIB)
+    with open(image, "wb") as stream:
+        stream.write(content)
+    three_runs("hdd", root, path=image, size="5M", preallocate=True)
+    with open(image, "rb") as stream:
+        assert stream.read() == content + bytes(2 * MIB)
+    three_runs("hdd", root, path=image, size="2M", shrink=True, force=True)
+    assert os.path.getsize(image) == 2 * MIB
+
+
+def test_new_files_get_the_mode_of_the_old_ones(root, path):
+    new_disk(path, mode="0640")
+    three_runs("hdd", root, path=path, type="plain", split_size="103M")
+    three_runs("hdd", root, path=path, size="21M")
+    images = [name for name in os.listdir(path) if name.endswith(".hds")]
+    assert len(images) == 7
+    assert {stat.S_IMODE(os.stat(f"{path}/{name}").st_mode) for name in images} == {0o640}
+
+
+def test_a_machine_that_says_another_size_is_told(root):
+    os.mkdir(f"{root}/a.pvm")
+    path = f"{root}/a.pvm/a.hdd"
+    new_disk(path)
+    config = (
+        "<ParallelsVirtualMachine><Identification><VmName>a</VmName></Identification><Hardware><Hdd><Index>0</Index>"
+        "<SystemName>a.hdd</SystemName><Size>8</Size></Hdd></Hardware></ParallelsVirtualMachine>"
+    )
+    with open(f"{root}/a.pvm/config.pvs", "w", encoding="utf-8") as stream:
+        stream.write(config)
+    assert not [text for text in warnings(succeed("hdd", path=path, size="8M")) if "config.pvs" in text]
+    done = three_runs("hdd", root, path=path, size="9M").done
+    assert done["disk"]["vm"]["size_mismatch"] and [text for text in warnings(done) if "8 MiB" in text and "9 MiB" in text]
+    with open(f"{root}/a.pvm/config.pvs", encoding="utf-8") as stream:
+        assert stream.read() == config
+
+
+def partitioned(path, size=8 * MIB, end=5 * MIB, **options):
+    succeed("hdd", path=path, size=size, cluster_size="64K", **options)
+    port = OsPort()
+    table = gpt.with_gpt(bytes(size), [(2048, end // 512 - 1)])
+    for offset in range(0, size, 4096):
+        if any(table[offset : offset + 4096]):
+            disks.write(port, path, offset, table[offset : offset + 4096])
+    disks.write(port, path, MIB, fill(1, 100000))
+    assert gpt.judge(seen(path)) == [(2048, end // 512 - 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_partition_table_follows_the_end_of_the_disk_when_asked(root, path, shape):
+    partitioned(path, **SHAPES[shape])
+    warned = [text for text in warnings(three_runs("hdd", root, path=path, size="9M").done) if "partition_table: fix" in text]
+    assert len(warned) == 1
+    with pytest.raises(AssertionError):
+        gpt.judge(seen(path))
+    three_runs("hdd", root, path=path, partition_table="fix")
+    assert gpt.judge(seen(path)) == [(2048, 10239)] and gpt.protected(seen(path)) == 9 * 2048 - 1
+    done = three_runs("hdd", root, path=path, size="21M", partition_table="fix").done
+    assert not [text for text in warnings(done) if "partition" in text]
+    assert gpt.judge(seen(path)) == [(2048, 10239)]
+    three_runs("hdd", root, path=path, size="6M", shrink=True, partition_table="fix", force=True)
+    assert gpt.judge(seen(path)) == [(2048, 10239)] and gpt.protected(seen(path)) == 6 * 2048 - 1
+
+
+def test_a_disk_shrinks_down_to_its_partitions(root, path):
+    partitioned(path)
+    assert "partition_table" not in refused("hdd", root, code="bad_request", path=path, size="7M", shrink=True)["msg"]
+    three_runs("hdd", root, path=path, size="6M", shrink=True, partition_table="fix")
+    assert gpt.judge(seen(path)) == [(2048, 10239)]
+    for wish in ({}, {"partition_table": "fix"}):
+        assert "partition 1" in refused("hdd", root, code="bad_request", path=path, size="4M", shrink=True, **wish)["msg"]
+    message = refused("hdd", root, code="bad_request", path=path, size="5M", shrink=True, partition_table="fix", force=True)["msg"]
+    assert "last partition smaller" in message
+
+
+@pytest.mark.parametrize("how", ["top_only", "merge"])
+def test_the_partition_table_of_a_snapshot_stays_as_it_is(root, path, how):
+    partitioned(path)
+    before = seen(path)
+    has_snapshot(path)
+    three_runs("hdd", root, path=path, size="9M", partition_table="fix", snapshots=how)
+    assert gpt.judge(seen(path)) == [(2048, 10239)] and seen(path)[MIB : MIB + 100000] == fill(1, 100000)
+    if how == "top_only":
+        assert seen(path, guid_of(1)) == before + bytes(MIB)
+
+
+@pytest.mark.parametrize("wish", [{"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}])
+def test_shape_size_and_partition_table_change_in_one_task(root, path, wish):
+    partitioned(path)
+    three_runs("hdd", root, path=path, size="9M", partition_table="fix", name="other", **wish)
+    assert gpt.judge(seen(path)) == [(2048, 10239)]
+
+
+def test_a_damaged_partition_table_is_left_alone(root, path):
+    partitioned(path)
+    disks.write(OsPort(), path, 1024 + 56, b"x")
+    assert not three_runs("hdd", root, path=path, partition_table="fix").done["changed"]
+
+
+def test_everything_is_refused_before_anything_is_done(root, path):
+    new_disk(path)
+    has_snapshot(path)
+    refused("hdd", root, code="bad_request", path=path, name="other", snapshots="merge", size="7M", shrink=True)
+    refused("hdd", root, code="bad_request", path=path, name="other", snapshots="merge", size="9000P")
+    refused("hdd", root, code="bad_request", path=path, name="other", snapshots="merge", size="8G", split_size="101M", type="plain")
+
+
+def test_a_dirty_disk_is_changed_only_with_force(root, path):
+    before = new_disk(path)
+    disks.marked_in_use(OsPort(), path)
+    for wish in ({"size": "9M"}, {"type": "plain"}, {"size": "7M", "shrink": True}):
+        assert run("hdd", path=path, **wish).result["error_code"] in ("dirty", "bad_request")
+    three_runs("hdd", root, path=path, size="9M", force=True)
+    assert seen(path) == before + bytes(MIB)
+
+
+def test_a_layer_that_holds_more_than_the_disk_does_not_show_it(root, path):
+    built = build_bundle(path, size_sectors=2048 * 3, layers=line_of_layers({0: fill(0, MIB)}, {1: fill(1, MIB)}))
+    os.unlink(built.files[(0, guid_of(1))])
+    build_hds(built.files[(0, guid_of(1))], size_sectors=2048 * 6, clusters={0: fill(0, MIB), 5: fill(5, MIB)})
+    now = seen(path)
+    assert "merge" in refused("hdd", root, code="unsupported", path=path, size="6M", snapshots="top_only")["msg"]
+    three_runs("hdd", root, path=path, size="6M", snapshots="merge")
+    assert seen(path) == now + bytes(3 * MIB)
