@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vagrant_box
+short_description: Pack a Parallels virtual machine as a Vagrant box
+description:
+  - Packs a C(.pvm) directory as C(box.pvm) into the archive that Vagrant's provider for Parallels takes, beside a C(metadata.json).
+  - The same machine and options give the same bytes. Entries are sorted, owner, modes and times are fixed.
+  - The box is built under a temporary name, and what lay there before is replaced in one step. A run that is cut off leaves nothing
+    under the final name; the next run clears up.
+  - Hidden files, locks and logs of the machine are left out. Merge and compact its disks first, to make the box small.
+  - The role P(vdisk.parallels.build_box#role) makes such a machine of an image.
+author:
+  - The vdisk.parallels authors (@vdisk-parallels)
+extends_documentation_fragment:
+  - vdisk.parallels._attributes
+  - ansible.builtin.files
+requirements:
+  - python >= 3.8
+  - lxml >= 4.6
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - A box with the same content is kept, however it was compressed.
+options:
+  src:
+    description:
+      - The C(.pvm) directory of a virtual machine that is not running.
+    type: path
+    required: true
+  dest:
+    description:
+      - The box to write.
+    type: path
+    required: true
+  architecture:
+    description:
+      - The architecture of the guest, in Vagrant's words.
+    type: str
+    choices: [amd64, arm64]
+    required: true
+  vagrantfile:
+    description:
+      - The content of a Vagrantfile in the box, with settings that every user of it shall start from. There is none when this is left out.
+    type: str
+  metadata:
+    description:
+      - More for C(metadata.json), which names provider and architecture in any case.
+    type: dict
+  compression_level:
+    description:
+      - How hard to try, from V(0) for not at all to V(9).
+    type: int
+    default: 6
+  reproducible:
+    description:
+      - Give all entries the time 1970, or what the environment variable E(SOURCE_DATE_EPOCH) says. When V(false), they have the times of
+        their files, and the stream has the current time.
+    type: bool
+    default: true
+seealso:
+  - module: vdisk.parallels.hdd_convert
+"""
+
+EXAMPLES = r"""
+---
+- name: Pack a machine as a box
+  vdisk.parallels.vagrant_box:
+    src: /vms/mac.pvm
+    dest: /export/mac.box
+    architecture: arm64
+
+- name: Pack it with settings for all who use it
+  vdisk.parallels.vagrant_box:
+    src: /vms/mac.pvm
+    dest: /export/mac.box
+    architecture: arm64
+    compression_level: 9
+    vagrantfile: |
+      Vagrant.configure("2") do |config|
+        config.vm.synced_folder ".", "/vagrant", disabled: true
+      end
+"""
+
+RETURN = r"""
+dest:
+  description: The box.
+  returned: success
+  type: str
+  sample: /export/mac.box
+uuid:
+  description: The UUID of the machine, by which Vagrant finds it once it is registered. Boxes with different content should differ in it.
+  returned: success
+  type: str
+  sample: "{9c27ae79-fbe5-4c84-9cdc-e1459f642b91}"
+files:
+  description: The names of the files in the box.
+  returned: success
+  type: list
+  elements: str
+  sample: [metadata.json, box.pvm/config.pvs]
+content_size:
+  description: The length of all files in the box before compression, in bytes.
+  returned: success
+  type: int
+  sample: 4294967296
+size:
+  description: The length of the box in bytes; null in check mode when it would be written.
+  returned: success
+  type: int
+  sample: 1073741824
+checksum:
+  description: The SHA-256 checksum of the box; null in check mode when it would be written.
+  returned: success
+  type: str
+elapsed:
+  description: Seconds that the change took.
+  returned: success
+  type: float
+  sample: 12.5
+"""
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.box import pack_box
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+
+
+def main():
+    spec = dict(
+        src=dict(type="path", required=True),
+        dest=dict(type="path", required=True),
+        architecture=dict(type="str", choices=["amd64", "arm64"], required=True),
+        vagrantfile=dict(type="str"),
+        metadata=dict(type="dict"),
+        compression_level=dict(type="int", default=6),
+        reproducible=dict(type="bool", default=True),
+    )
+    run_module(spec, pack_box, add_file_common_args=True)
+
+
+if __name__ == "__main__":
+    main()

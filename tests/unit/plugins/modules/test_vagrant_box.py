@@ -1,0 +1,238 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""vagrant_box, called as Ansible calls it; the boxes are read by Python's own tarfile."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
+
+from ansible_collections.vdisk.parallels.tests.support import module_docs
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle
+from ansible_collections.vdisk.parallels.tests.support.images import fill
+from ansible_collections.vdisk.parallels.tests.support.machines import UUID, make_machine
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs
+
+MIB = 1 << 20
+IMAGE = f"box.pvm/mac.hdd/mac.hdd.0.{TOP}.hds"
+
+
+@pytest.fixture(name="root")
+def root_fixture(tmp_path):
+    make(str(tmp_path / "one" / "mac.pvm"))
+    (tmp_path / "out").mkdir()
+    return str(tmp_path)
+
+
+def make(machine):
+    make_machine(machine, size_mib=4)
+    build_bundle(f"{machine}/mac.hdd", size_sectors=2048 * 4, layers=[Layer(TOP, clusters={0: fill(0, MIB), 2: fill(2, MIB)})])
+
+
+def image_of(machine):
+    (name,) = [name for name in os.listdir(f"{machine}/mac.hdd") if name.endswith(".hds")]
+    return f"{machine}/mac.hdd/{name}"
+
+
+def options(root, **more):
+    return {"src": f"{root}/one/mac.pvm", "dest": f"{root}/out/mac.box", "architecture": "arm64", **more}
+
+
+def content(path):
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def members(box):
+    with tarfile.open(box, "r:gz") as archive:
+        return {member.name: (member, None if member.isdir() else archive.extractfile(member).read()) for member in archive}
+
+
+def test_a_machine_is_packed_once_as_predicted(root):
+    runs = three_runs_of(root)
+    found = members(f"{root}/out/mac.box")
+    assert list(found) == ["metadata.json", *sorted(name for name in found if name.startswith("box.pvm"))]
+    assert runs.done["files"] == [name for name, (member, _content) in found.items() if member.isfile()]
+    assert json.loads(found["metadata.json"][1]) == {"provider": "parallels", "architecture": "arm64"}
+    machine = f"{root}/one/mac.pvm"
+    for name, (member, inside) in found.items():
+        assert (member.uid, member.gid, member.uname, member.gname, member.mtime) == (0, 0, "", "", 0)
+        assert member.mode == (0o755 if member.isdir() else 0o644)
+        if inside is not None and name != "metadata.json":
+            assert inside == content(f"{machine}/{name[len('box.pvm/') :]}")
+    assert found["box.pvm"][0].isdir()
+    assert runs.done["uuid"] == UUID
+    assert runs.done["checksum"] == runs.again["checksum"] == hashlib.sha256(content(f"{root}/out/mac.box")).hexdigest()
+    assert runs.done["size"] == os.path.getsize(f"{root}/out/mac.box")
+    assert runs.done["diff"]["before"] == {"box": "absent", "files": []}
+    assert runs.again["diff"]["before"] == runs.again["diff"]["after"]
+
+
+def three_runs_of(root, **more):
+    before = options(root, **more)
+    predicted = succeed("vagrant_box", check=True, **before)
+    assert predicted["changed"] and predicted["size"] is None and predicted["checksum"] is None
+    assert not os.path.lexists(f"{root}/out/mac.box")
+    done = succeed("vagrant_box", **before)
+    runs = three_runs("vagrant_box", root, **before)
+    assert done["changed"] and not runs.done["changed"]
+    assert {**predicted, "size": 0, "checksum": 0, "elapsed": 0, "invocation": 0} == {**done, "size": 0, "checksum": 0, "elapsed": 0, "invocation": 0}
+    module_docs.assert_documented("vagrant_box", done)
+    return runs._replace(done=done)
+
+
+def test_the_same_machine_gives_the_same_bytes_wherever_and_whenever_it_is_packed(root):
+    shutil.copytree(f"{root}/one/mac.pvm", f"{root}/elsewhere.pvm")
+    os.chmod(f"{root}/elsewhere.pvm/config.pvs", 0o600)
+    os.utime(f"{root}/elsewhere.pvm/config.pvs", (5, 5))
+    succeed("vagrant_box", **options(root))
+    succeed("vagrant_box", **options(root, src=f"{root}/elsewhere.pvm", dest=f"{root}/out/other.box"))
+    assert content(f"{root}/out/mac.box") == content(f"{root}/out/other.box")
+
+
+def test_times_are_those_of_the_files_when_they_may_be(root):
+    os.utime(f"{root}/one/mac.pvm/config.pvs", (1234567, 1234567))
+    succeed("vagrant_box", **options(root, reproducible=False))
+    assert members(f"{root}/out/mac.box")["box.pvm/config.pvs"][0].mtime == 1234567
+    assert not succeed("vagrant_box", **options(root, reproducible=False))["changed"]
+    assert succeed("vagrant_box", **options(root))["changed"]
+
+
+def test_the_time_of_the_build_is_taken_from_the_environment(root, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    succeed("vagrant_box", **options(root))
+    assert {member.mtime for member, _content in members(f"{root}/out/mac.box").values()} == {1700000000}
+
+
+def test_a_vagrantfile_and_more_metadata_go_in(root):
+    succeed("vagrant_box", **options(root, vagrantfile="# ü\n", metadata={"version": "1", "provider": "nobody"}))
+    found = members(f"{root}/out/mac.box")
+    assert found["Vagrantfile"][1] == "# ü\n".encode()
+    assert json.loads(found["metadata.json"][1]) == {"provider": "parallels", "architecture": "arm64", "version": "1"}
+
+
+def test_locks_logs_and_hidden_files_stay_out(root):
+    for name in ("vm.lock", "parallels.log", ".DS_Store", "mac.hdd/DiskDescriptor.xml.lck", "mac.hdd/.x.vdisk-1.tmp"):
+        open(f"{root}/one/mac.pvm/{name}", "wb").close()
+    packed = succeed("vagrant_box", **options(root))["files"]
+    assert packed == ["metadata.json", "box.pvm/config.pvs", "box.pvm/mac.hdd/DiskDescriptor.xml", "box.pvm/mac.hdd/mac.hdd", IMAGE]
+
+
+@pytest.mark.parametrize("spoil", ["cut", "longer", "another", "not a box", "empty", "bit"])
+def test_a_box_that_holds_something_else_is_replaced(root, spoil):
+    box = f"{root}/out/mac.box"
+    good = succeed("vagrant_box", **options(root))
+    data = content(box)
+    plain = gzip.decompress(data)
+    bad = {
+        "cut": data[: len(data) // 2],
+        "longer": data + b"more",
+        "another": gzip.compress(plain[:-1] + b"x"),
+        "not a box": b"# notes\n" * 100,
+        "empty": b"",
+        "bit": data[:-8] + bytes([data[-8] ^ 1]) + data[-7:],
+    }[spoil]
+    with open(box, "wb") as stream:
+        stream.write(bad)
+    os.chmod(box, 0o640)
+    assert succeed("vagrant_box", check=True, **options(root))["changed"]
+    assert content(box) == bad
+    again = succeed("vagrant_box", **options(root))
+    assert again["changed"] and again["checksum"] == good["checksum"]
+    assert content(box) == data and os.stat(box).st_mode & 0o777 == 0o640
+    assert again["diff"]["before"] == {"box": "other content", "files": []}
+    assert os.listdir(f"{root}/out") == ["mac.box"]
+
+
+def test_a_box_of_the_same_content_is_kept_however_it_was_compressed(root):
+    succeed("vagrant_box", **options(root))
+    data = gzip.compress(gzip.decompress(content(f"{root}/out/mac.box")), 1)
+    with open(f"{root}/out/mac.box", "wb") as stream:
+        stream.write(data)
+    assert not succeed("vagrant_box", **options(root, compression_level=9))["changed"]
+    assert content(f"{root}/out/mac.box") == data
+
+
+def test_a_change_of_the_machine_changes_the_box(root):
+    first = succeed("vagrant_box", **options(root))
+    with open(image_of(f"{root}/one/mac.pvm"), "r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"!")
+    second = succeed("vagrant_box", **options(root))
+    assert second["changed"] and second["checksum"] != first["checksum"]
+
+
+def test_a_bomb_in_place_of_the_box_costs_no_memory(root):
+    with gzip.open(f"{root}/out/mac.box", "wb", 9) as stream:
+        for _count in range(64):
+            stream.write(bytes(MIB))
+    assert succeed("vagrant_box", check=True, **options(root))["changed"]
+
+
+def test_what_a_killed_run_left_is_cleared(root):
+    succeed("vagrant_box", **options(root))
+    open(f"{root}/out/.mac.box.vdisk-00000000.tmp", "wb").close()
+    ended = succeed("vagrant_box", **options(root))
+    assert ended["changed"] and os.listdir(f"{root}/out") == ["mac.box"]
+    assert not succeed("vagrant_box", **options(root))["changed"]
+
+
+def test_the_mode_of_the_box_is_kept_true(root):
+    assert succeed("vagrant_box", **options(root, mode="0600"))["changed"]
+    assert os.stat(f"{root}/out/mac.box").st_mode & 0o777 == 0o600
+    assert not succeed("vagrant_box", **options(root, mode="0600"))["changed"]
+    assert succeed("vagrant_box", **options(root, mode="0644"))["changed"]
+
+
+def test_no_machine_is_refused(root):
+    refused("vagrant_box", root, code="not_a_bundle", **options(root, src=f"{root}/one"))
+    refused("vagrant_box", root, code="not_a_bundle", **options(root, src=f"{root}/none.pvm"))
+
+
+def test_a_machine_without_a_uuid_is_refused(root):
+    with open(f"{root}/one/mac.pvm/config.pvs", "w", encoding="utf-8") as stream:
+        stream.write("<ParallelsVirtualMachine><Identification/></ParallelsVirtualMachine>")
+    refused("vagrant_box", root, code="damaged", **options(root))
+
+
+def test_places_that_cannot_hold_a_box_are_refused(root):
+    refused("vagrant_box", root, code="bad_request", **options(root, dest=f"{root}/one/mac.pvm/mac.box"))
+    refused("vagrant_box", root, code="not_found", **options(root, dest=f"{root}/none/mac.box"))
+    refused("vagrant_box", root, code="exists", **options(root, dest=f"{root}/out"))
+    refused("vagrant_box", root, code="bad_request", **options(root, compression_level=10))
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_links_and_devices_are_refused(root, kind):
+    place = f"{root}/one/mac.pvm/odd"
+    os.symlink("/etc/passwd", place) if kind == "link" else os.mkfifo(place)
+    ended = run("vagrant_box", **options(root))
+    assert ended.failed and ended.result["error_code"] == "unsupported"
+    assert os.listdir(f"{root}/out") == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="QEMU's locks are of Linux")
+def test_a_machine_that_runs_is_refused(root):
+    script = (
+        "import fcntl as k,struct,sys,time as t\nf=open(sys.argv[1],'r+b')\nk.fcntl(f,38,struct.pack('hhqqi4x',0,0,101,1,0))\nprint(1,flush=True)\nt.sleep(60)"
+    )
+    assert fcntl.F_RDLCK == 0
+    with subprocess.Popen([sys.executable, "-c", script, image_of(f"{root}/one/mac.pvm")], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            refused("vagrant_box", root, code="in_use", **options(root))
+        finally:
+            process.kill()
