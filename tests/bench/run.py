@@ -74,11 +74,10 @@ def _options() -> argparse.Namespace:
 
 
 def _row(line: Line) -> str:
-    ours, theirs = line.result.ours, line.result.theirs
-    return (
-        f"| {line.name} | {line.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | **{line.result.ratio:.2f}** ({line.result.lowest:.2f} to {line.result.highest:.2f}) "
-        f"| {line.goal} | {ours.cpu / theirs.cpu:.2f} | {ours.peak // MIB} / {theirs.peak // MIB} |"
-    )
+    ours, theirs, result = line.result.ours, line.result.theirs, line.result
+    ratio = f"**{result.ratio:.2f}** ({result.lowest:.2f} to {result.highest:.2f})"
+    peaks = f"{ours.peak // MIB} / {theirs.peak // MIB}"
+    return f"| {line.name} | {line.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | {ratio} | {line.goal} | {ours.cpu / theirs.cpu:.2f} | {peaks} |"
 
 
 def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:

@@ -104,7 +104,7 @@ def test_without_leave_nothing_below_is_opened(port: WatchfulPort, folder: Path)
         "deep/../../secret",
         "/etc/hostname",
         "deep/link",
-        "json:{\"driver\":\"raw\",\"file\":{\"filename\":\"/etc/hostname\"}}",
+        'json:{"driver":"raw","file":{"filename":"/etc/hostname"}}',
         "nbd://localhost/x",
         "http://localhost/x",
         "fd:3",

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.digests import ContentDigest, FileDigest, LayerDigest, file_checksum, guest_checksum
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.parts_writer import PartsWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.slices import data_slices
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.parts_writer import PartsWriter
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort

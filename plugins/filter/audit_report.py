@@ -1,0 +1,99 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: audit_report
+short_description: Put the facts of the disks of many hosts together
+description:
+  - Makes one report of what M(vdisk.parallels.hdd_info), M(vdisk.parallels.hdd_check) and M(vdisk.parallels.hdd_merge) told on many hosts, with totals,
+    and with what each disk would give back. The role P(vdisk.parallels.audit#role) writes it as C(audit.json).
+  - All lists have one entry for each host, in the same order, and an empty dictionary for a host without an answer.
+author:
+  - The vdisk.parallels authors (@vdisk-parallels)
+positional: _input
+options:
+  _input:
+    description: The names of the hosts.
+    type: list
+    elements: str
+    required: true
+  infos:
+    description: Results of M(vdisk.parallels.hdd_info).
+    type: list
+    elements: dict
+    required: true
+  checks:
+    description: Results of loops over paths with M(vdisk.parallels.hdd_check).
+    type: list
+    elements: dict
+  merges:
+    description: Results of loops over paths with M(vdisk.parallels.hdd_merge) in check mode.
+    type: list
+    elements: dict
+  title:
+    description: The title of the report.
+    type: str
+    default: Audit of virtual disks
+  stamp:
+    description: When the report was made, as text.
+    type: str
+    default: ""
+  scan:
+    description: The O(vdisk.parallels.hdd_info#module:scan) that the facts were gathered with.
+    type: str
+    default: metadata
+seealso:
+  - plugin: vdisk.parallels.audit_page
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+---
+- name: Look at the disks of this host
+  vdisk.parallels.hdd_info:
+    path: /vms
+    recurse: true
+  register: facts_of_disks
+
+- name: Write a report of all hosts
+  ansible.builtin.copy:
+    content: "{{ hosts | vdisk.parallels.audit_report(infos=hosts | map('extract', hostvars, 'facts_of_disks')) | to_nice_json }}"
+    dest: report.json
+    mode: "0644"
+  vars:
+    hosts: "{{ ansible_play_hosts }}"
+  run_once: true
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - The report. C(totals) has the sums over the fleet, C(hosts) each host with its C(disks), C(failed_disks), C(status) and C(message).
+    - A disk has the facts of RV(vdisk.parallels.hdd_info#module:disks) and besides C(gain), C(check), C(merge) and C(orphan_layers).
+  type: dict
+"""
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
+
+
+def audit_report(hosts, infos, checks=None, merges=None, title="Audit of virtual disks", stamp="", scan="metadata"):
+    """The report of a fleet, see above."""
+    hosts, infos = list(hosts), list(infos)
+    checks = [{}] * len(hosts) if checks is None else list(checks)
+    merges = [{}] * len(hosts) if merges is None else list(merges)
+    if not len(hosts) == len(infos) == len(checks) == len(merges):
+        raise AnsibleFilterError("audit_report: each list must have one entry for each host.")
+    return build_report(hosts, infos, checks, merges, title=title, stamp=stamp, scan=scan)
+
+
+class FilterModule:
+    """Filters for the role audit."""
+
+    def filters(self):
+        return {"audit_report": audit_report}

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""What is known of a fleet, put together from the answers of its hosts: totals, and the disks with what each would give back."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+
+FORMAT = 1
+"""Number of the shape of the report; it grows when a key changes its meaning or goes."""
+
+Report = Dict[str, Any]
+Answer = Mapping[str, Any]
+
+_SIZES = ("virtual_size", "file_size", "allocated_size", "used_size")
+_SEVERITIES = ("error", "warning", "info")
+
+
+def build_report(
+    hosts: Sequence[str], infos: Sequence[Answer], checks: Sequence[Answer], merges: Sequence[Answer], *, title: str, stamp: str, scan: str
+) -> Report:
+    """One report of all ``hosts``, from what the modules returned on each: one entry per host in each list, empty where there is none."""
+    told = [_host(*one) for one in zip(hosts, infos, checks, merges)]
+    return {"format": FORMAT, "title": title, "stamp": stamp, "scan": scan, "totals": _totals(told), "hosts": told}
+
+
+def _host(name: str, info: Answer, checks: Answer, merges: Answer) -> Report:
+    checked, merged = _by_path(checks), _by_path(merges)
+    described: List[Mapping[str, Any]] = list(info.get("disks") or ())
+    disks = [_disk(disk, checked.get(disk["path"]), merged.get(disk["path"])) for disk in described if disk.get("exists")]
+    return {
+        "name": str(name),
+        "status": _status(info),
+        "message": _message(info),
+        "disks": sorted(disks, key=lambda disk: (-disk["gain"]["total"], disk["path"])),
+        "failed_disks": [{**one, "findings": list(checked.get(one["path"], {}).get("findings") or ())} for one in info.get("failed_disks") or ()],
+        "absent": [disk["path"] for disk in described if not disk.get("exists")],
+    }
+
+
+def _status(info: Answer) -> str:
+    if info.get("unreachable") or not info:
+        return "unreachable"
+    return "ok" if "disks" in info and not info.get("failed") and not info.get("error_code") else "failed"
+
+
+def _message(info: Answer) -> Optional[str]:
+    if not info:
+        return "The host gave no answer: it was not reached, or failed before the audit."
+    return None if _status(info) == "ok" else str(info.get("msg") or info.get("module_stderr") or "The facts could not be gathered.")
+
+
+def _by_path(answer: Answer) -> Dict[str, Answer]:
+    """The results of a loop over paths."""
+    return {str(one["item"]): one for one in answer.get("results") or () if not one.get("skipped")}
+
+
+def _disk(facts: Mapping[str, Any], checked: Optional[Answer], merged: Optional[Answer]) -> Report:
+    check, merge = _check(checked), _merge(merged)
+    compact = sum(size or 0 for size in facts["reclaimable"].values())
+    freed = max(0, merge["freed"] or 0) if merge is not None else 0
+    return {
+        **facts,
+        "orphan_layers": _orphan_layers(facts, merge),
+        "check": check,
+        "merge": merge,
+        "gain": {"compact": compact, "merge": freed, "total": compact + freed},
+    }
+
+
+def _check(checked: Optional[Answer]) -> Optional[Report]:
+    if checked is None:
+        return None
+    if "findings" not in checked:
+        return {"healthy": None, "findings": [], "counts": {}, "error_code": checked.get("error_code"), "msg": str(checked.get("msg", ""))}
+    return {"healthy": checked["healthy"], "findings": list(checked["findings"]), "counts": checked["counts"], "error_code": None, "msg": None}
+
+
+def _merge(merged: Optional[Answer]) -> Optional[Report]:
+    if merged is None:
+        return None
+    keys = ("layers_before", "layers_after", "freed", "bytes_written", "error_code")
+    is_known = "merged" in merged
+    return {**{key: merged.get(key) for key in keys}, "merged": list(merged.get("merged") or ()), "msg": None if is_known else str(merged.get("msg", ""))}
+
+
+def _orphan_layers(facts: Mapping[str, Any], merge: Optional[Report]) -> Optional[int]:
+    """Layers that no snapshot of the machine names; None when there is no machine, or nobody can tell what it names."""
+    named = [one["vm_snapshot"] for one in facts["snapshots"]]
+    # A list of snapshots that cannot be read looks like an empty one; the merge is refused for it.
+    is_doubtful = merge is not None and merge["error_code"] == "has_snapshots" and not any(named)
+    return None if facts["vm"] is None or is_doubtful else named.count(False)
+
+
+def _totals(hosts: Sequence[Report]) -> Report:
+    disks = [disk for host in hosts for disk in host["disks"]]
+    return {
+        "hosts": len(hosts),
+        "hosts_without_answer": sum(host["status"] != "ok" for host in hosts),
+        "disks": len(disks),
+        "failed_disks": sum(len(host["failed_disks"]) for host in hosts),
+        **{key: sum(disk[key] or 0 for disk in disks) for key in _SIZES},
+        "snapshots": sum(len(disk["snapshots"]) for disk in disks),
+        "orphan_layers": sum(disk["orphan_layers"] or 0 for disk in disks),
+        "reclaimable": _reclaimable(disks),
+        "gain": sum(disk["gain"]["total"] for disk in disks),
+        "findings": {severity: _found(disks, severity) for severity in _SEVERITIES},
+        "unhealthy_disks": sum(disk["check"] is not None and disk["check"]["healthy"] is not True for disk in disks),
+    }
+
+
+def _reclaimable(disks: Iterable[Report]) -> Report:
+    """Sums by reason; None for what was looked at on no disk. ``merge`` is what merging frees."""
+    sums: Dict[str, Optional[int]] = {}
+    for disk in disks:
+        for reason, size in [*disk["reclaimable"].items(), ("merge", disk["gain"]["merge"] if disk["merge"] is not None else None)]:
+            known = sums.get(reason)
+            sums[reason] = known if size is None else (known or 0) + size
+    return sums
+
+
+def _found(disks: Iterable[Report], severity: str) -> int:
+    return sum(disk["check"]["counts"].get(severity, 0) for disk in disks if disk["check"] is not None)

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Answers of hosts, as the modules give them, for reports and pages."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+GIB = 1 << 30
+
+
+def disk(path: str, **others: Any) -> Dict[str, Any]:
+    """Facts of a disk, as far as a report needs them."""
+    facts: Dict[str, Any] = {
+        "path": path,
+        "name": path.rsplit("/", 1)[-1][:-4],
+        "exists": True,
+        "format": "bundle",
+        "type": "expanding",
+        "split": False,
+        "encrypted": False,
+        "state": "clean",
+        "virtual_size": 64 * GIB,
+        "file_size": 10 * GIB,
+        "allocated_size": 9 * GIB,
+        "used_size": 8 * GIB,
+        "depth": 1,
+        "snapshots": [],
+        "layers": [{"guid": "{top}", "files": [{"size": 10 * GIB}], "outside": False}],
+        "orphan_files": [],
+        "reclaimable": {"leaked": GIB, "zero": None, "free_in_filesystem": None},
+        "vm": None,
+        "warnings": [],
+    }
+    return {**facts, **others}
+
+
+def snapshot(guid: str, **others: Any) -> Dict[str, Any]:
+    return {"guid": guid, "name": None, "parent": None, "children": [], "depth": 1, "current": True, "vm_snapshot": False, **others}
+
+
+def info(*disks: Dict[str, Any], failed: Any = ()) -> Dict[str, Any]:
+    return {"disks": list(disks), "failed_disks": list(failed), "changed": False}
+
+
+def results(*answers: Dict[str, Any]) -> Dict[str, Any]:
+    return {"results": list(answers)}
+
+
+def checked(path: str, *findings: Dict[str, Any]) -> Dict[str, Any]:
+    counts = {severity: sum(one["severity"] == severity for one in findings) for severity in ("error", "warning", "info")}
+    return {"item": path, "healthy": not counts["error"] + counts["warning"], "findings": list(findings), "counts": counts}
+
+
+def finding(code: str, severity: str, message: str = "is wrong", where: str = "/x") -> Dict[str, Any]:
+    return {"code": code, "severity": severity, "where": where, "message": message, "repairable": "no", "repaired": False}
+
+
+def merged(path: str, freed: int) -> Dict[str, Any]:
+    return {"item": path, "merged": ["{a}"], "layers_before": 2, "layers_after": 1, "freed": freed, "bytes_written": 5, "changed": False}
+
+
+def mapped(guids: List[Optional[str]], used: List[int]) -> Dict[str, Any]:
+    layers = [
+        {"guid": guid, "parent": parent, "current": False, "outside": True, "file_size": 1, "used_size": 1, "cluster_size": 1 << 20, "used_clusters": used}
+        for parent, guid in zip([None, *guids], guids)
+    ]
+    return {"bucket_size": (64 << 30) // len(used), "layers": layers}

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The page of an audit, as text. tests/pages looks at it in a browser."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any, Dict, List, Optional, Tuple
+
+import pytest
+
+pytest.importorskip("ansible.errors", reason="filters need ansible-core")
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.vdisk.parallels.plugins.filter.audit_page import audit_page
+from ansible_collections.vdisk.parallels.plugins.filter.audit_report import audit_report
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.markup import escaped, size
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.page import parts_of
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.pictures import strip
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.tree import rows_of
+from ansible_collections.vdisk.parallels.tests.support.reports import checked, disk, finding, info, mapped, merged, results, snapshot
+
+EVIL = "</title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;\x00\x1b{{ 7 * 7 }}"
+VOID = {"meta", "link", "input", "br", "img"}
+
+
+class Reader(HTMLParser):
+    """What a browser would see: elements, text, and whether all of them are closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: List[Tuple[str, Dict[str, Optional[str]]]] = []
+        self.open: List[str] = []
+        self.wrong: List[str] = []
+        self.text: List[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"{tag} at {self.getpos()}")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def page_of(*disks: Dict[str, Any], host: str = "host", **others: Any) -> str:
+    return str(audit_page(audit_report([host], [info(*disks)], **others)))
+
+
+def evil_disk() -> Dict[str, Any]:
+    """A disk that says evil things wherever it can say anything."""
+    path = f"/vms/{EVIL}.hdd"
+    shots = [snapshot(EVIL, name=EVIL, parent=EVIL)]
+    layers = [{"guid": "{top}", "files": [{"size": 1}], "outside": False}]
+    map_of = mapped([EVIL, "{top}"], [1, 0, 5])
+    return disk(path, name=EVIL, snapshots=shots, layers=layers, map=map_of, vm={"name": EVIL}, state=EVIL, type=EVIL, warnings=[EVIL], orphan_files=[EVIL])
+
+
+def test_whatever_comes_from_hosts_and_disks_is_text() -> None:
+    facts = evil_disk()
+    answers = [info(facts, {"path": EVIL, "exists": False}, failed=[{"path": EVIL, "error_code": EVIL, "msg": EVIL}]), {"msg": EVIL, "error_code": EVIL}, {}]
+    checks = [results(checked(facts["path"], finding(EVIL, "error", EVIL, EVIL), finding(EVIL, EVIL))), {}, {}]
+    merges = [results({"item": facts["path"], "msg": EVIL, "error_code": EVIL}), {}, {}]
+    page = audit_page(audit_report([EVIL, "b", "c"], answers, checks=checks, merges=merges, title=EVIL, stamp=EVIL, scan=EVIL))
+    harmless = audit_page(audit_report(["a", "b", "c"], [info(disk("/a.hdd")), {}, {}]))
+    seen = Reader(page)
+    assert [tag for tag, _attributes in seen.seen].count("script") == 1
+    assert (
+        not {tag for tag, _attributes in seen.seen} - {tag for tag, _attributes in Reader(harmless).seen} - {"code", "ul", "li", "h4", "line", "path", "desc"}
+    )
+    assert not [name for _tag, attributes in seen.seen for name in attributes if name.startswith("on")]
+    assert not seen.open and not seen.wrong
+    assert "\x00" not in page and "\x1b" not in page
+
+
+def test_every_element_is_closed_and_nothing_is_loaded() -> None:
+    page = page_of(disk("/a.hdd", map=mapped(["{top}"], [1, 2])), disk("/b.hdd"))
+    seen = Reader(page)
+    assert not seen.open and not seen.wrong
+    addresses = [value for _tag, attributes in seen.seen for name, value in attributes.items() if name in ("src", "href") and value]
+    assert {address[:1] for address in addresses} <= {"#", "d"} and "data:," in addresses
+    assert "http" not in page.replace("http-equiv", "")
+    assert not [attributes for _tag, attributes in seen.seen if "style" in attributes]
+
+
+def test_links_lead_to_disks_and_names_are_unique() -> None:
+    seen = Reader(page_of(*(disk(f"/{number}.hdd") for number in range(5))))
+    names = [attributes["id"] for _tag, attributes in seen.seen if attributes.get("id")]
+    links = {attributes["href"] for tag, attributes in seen.seen if tag == "a"}
+    assert len(names) == len(set(names))
+    assert links == {f"#disk-{number}" for number in range(1, 6)} and {link[1:] for link in links if link} <= set(names)
+
+
+def test_pictures_have_titles_and_descriptions_or_are_hidden() -> None:
+    page = page_of(disk("/a.hdd", map=mapped(["{top}"], [1, 2])))
+    for picture in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        assert 'aria-hidden="true"' in picture or "aria-hidden='true'" in picture or ("<title>" in picture and "<desc>" in picture and 'role="img"' in picture)
+    assert page.count('class="strip"') == 1
+    assert '<path class="l1" d="M0 0h2v10H0z"/>' in page
+
+
+def test_figures_are_those_of_the_report() -> None:
+    one = disk("/a.hdd", snapshots=[snapshot("{a}")], depth=2)
+    page = page_of(one, merges=[results(merged("/a.hdd", 3 << 30))], checks=[results(checked("/a.hdd", finding("leak_tail", "warning")))])
+    text = " ".join("".join(Reader(page).text).replace("\N{NO-BREAK SPACE}", " ").split())
+    for told in (
+        "4 GiB",
+        "at most, of 10 GiB",
+        "stays 6 GiB",
+        "by merging layers 3 GiB",
+        "clusters that no table names 1 GiB",
+        "leak_tail",
+        "Merging 1 orphan layer would",
+    ):
+        assert told in text, told
+
+
+def test_a_fleet_without_disks_has_a_page() -> None:
+    assert "No disk was found" in page_of()
+    assert "all well" in page_of()
+    assert "all well" not in audit_page(audit_report(["a"], [{}]))
+    assert not Reader(audit_page(audit_report([], []))).wrong
+
+
+def test_a_large_fleet_has_a_page_of_reasonable_size() -> None:
+    guids = [f"{{{number:08d}}}" for number in range(4)] + ["{top}"]
+    shots = [snapshot(guid, name=f"snapshot {guid}") for guid in guids[:-1]]
+
+    def fleet(number: int) -> Dict[str, Any]:
+        used = [(number * 7 + bucket) % 5 * 100 for bucket in range(120)]
+        disks = [disk(f"/vms/machine {one}.pvm/disk.hdd", snapshots=shots, map=mapped(list(guids), used)) for one in range(number)]
+        checks = results(*(checked(one["path"], finding("leak_tail", "warning")) for one in disks))
+        report: Dict[str, Any] = audit_report(["a"], [info(*disks)], checks=[checks])
+        return report
+
+    small, large = len(audit_page(fleet(50))), len(audit_page(fleet(500)))
+    assert large < 12_000_000
+    assert large < 11 * small
+
+
+def test_what_is_no_report_is_refused() -> None:
+    for wrong in ({}, {"format": 99}, "text", None):
+        with pytest.raises(AnsibleFilterError):
+            audit_page(wrong)
+
+
+def test_a_bar_never_shows_more_than_there_is() -> None:
+    assert parts_of({"merge": 70, "zero": 50, "leaked": None, "strange": 9}, 100)[0] == ("used", 0)
+    assert sum(part for _name, part in parts_of({"merge": 70, "zero": 50, "strange": 9}, 100)) == 100
+    assert dict(parts_of({"leaked": 30}, 100))["used"] == 70
+
+
+def test_a_map_joins_stretches_of_one_level() -> None:
+    drawn = strip([0, 1, 100, 100, 50, 0, 97], [100] * 7, title="t", description="d")
+    assert '<path class="l1" d="M1 0h1v10H1z"/>' in drawn
+    assert '<path class="l2" d="M4 0h1v10H4z"/>' in drawn
+    assert '<path class="l4" d="M2 0h2v10H2zM6 0h1v10H6z"/>' in drawn
+
+
+def test_a_chain_keeps_its_lane_and_branches_leave_it() -> None:
+    parents = {"root": None, "a": "root", "b": "root", "top": "a", "c": "b", "d": "b", "other": "lost"}
+    rows = {row.guid: row for row in rows_of(parents, "top")}
+    assert [row.guid for row in rows_of(parents, "top")] == ["root", "b", "c", "d", "a", "top", "other"]
+    assert {guid: row.lane for guid, row in rows.items()} == {"root": 0, "a": 0, "top": 0, "b": 1, "c": 2, "d": 1, "other": 0}
+    assert (rows["b"].parent_lane, rows["b"].passing, rows["c"].passing, rows["d"].passing, rows["top"].passing) == (0, {0}, {0, 1}, {0}, frozenset())
+    assert (rows["root"].has_children, rows["top"].has_children, rows["other"].parent_lane) == (True, False, None)
+
+
+def test_a_long_chain_and_a_loop_end() -> None:
+    chain = {str(number): str(number - 1) if number else None for number in range(5000)}
+    assert len(rows_of(chain, "4999")) == 5000
+    assert rows_of({"a": "b", "b": "a"}, "a") == []
+    assert [row.guid for row in rows_of({"a": "a"}, "a")] == ["a"]
+
+
+def test_text_that_cannot_be_encoded_is_replaced() -> None:
+    assert escaped("a\udcff<") == "a?&lt;"
+    assert size(None) == "\N{EN DASH}" and size(1536) == "1.5\N{NO-BREAK SPACE}KiB"
