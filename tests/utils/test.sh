@@ -25,10 +25,10 @@ run_pytest() {
 
 # The programs that the oracle tests ask; only root on Debian installs them.
 title "oracles"
-for pair in qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils ploop:ploop; do
+for pair in qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils ploop:ploop chromium:chromium; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || apt_install "${pair##*:}" || :
 done
-for program in qemu-img qemu-io qemu-nbd ploop; do
+for program in qemu-img qemu-io qemu-nbd ploop chromium; do
   if command -v "$program" >/dev/null 2>&1; then say "$program: present"; else say "$program: absent, its comparisons are skipped"; fi
 done
 while read -r package; do
@@ -68,7 +68,7 @@ for python in "$pythons"/python3.*; do
   fi
 done
 
-for kind in architecture property crash oracle; do
+for kind in architecture property crash oracle pages; do
   [ -d "tests/$kind" ] || continue
   title "$kind tests"
   run_pytest "$kind" "$venv/bin/python" "tests/$kind"
