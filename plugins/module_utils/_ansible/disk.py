@@ -83,7 +83,10 @@ def run_plan(module: AnsibleModule, port: Port, plan: Plan, recovered: Tuple[str
     if not plan.is_empty and module.check_mode:
         foresee(port, plan)
     elif not plan.is_empty:
-        outcome = execute(port, plan, recover=lambda path: take_back(port, path))
+        progress = getattr(module, "progress", None)
+        if progress is not None:
+            progress.phase("writing")
+        outcome = execute(port, plan, on_progress=progress, recover=lambda path: take_back(port, path))
     result: Result = {
         "changed": not plan.is_empty or bool(recovered),
         "bytes_read": outcome.bytes_read + plan.facts.get("scanned", 0) if outcome is not None else plan.bytes_read,

@@ -15,12 +15,17 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import BadRequest, DiskError
 from .._io.port import Port
+from .._io.process import setting
+from .._io.real import OsPort
 from .deps import require_lxml
 
 Result = Dict[str, Any]
 
 
 class _Module(AnsibleModule):  # type: ignore[misc]
+    progress: Any = None
+    """Whoever wants to be told how far the run is, None when nobody does."""
+
     def add_path_info(self, kwargs: Result) -> Result:
         """Nothing: what Ansible adds beside ``path`` and ``dest`` would differ in check mode, and its size of a bundle is that of a directory."""
         return kwargs
@@ -30,6 +35,11 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
     """Parse the arguments, do ``work`` and leave with its result, or with the error's code, context and advice."""
     module = _Module(argument_spec=spec, supports_check_mode=True, **constraints)
     require_lxml(module)
+    told_in = setting("VDISK_PROGRESS_FILE")
+    if told_in is not None and not module.check_mode:
+        from .progress import start_progress
+
+        module.progress = start_progress(OsPort(), told_in)
     try:
         result = work(module)
     except DiskError as error:
@@ -37,6 +47,9 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
             # What is wrong with an option is found before any file is looked at.
             error.path = module.params.get("path") or module.params.get("dest")
         module.fail_json(msg=str(error), error_code=error.code, error_context=error.context)
+    finally:
+        if module.progress is not None:
+            module.progress.close()
     for warning in dict.fromkeys(result.pop("warnings", ())):
         module.warn(warning)
     module.exit_json(**result)

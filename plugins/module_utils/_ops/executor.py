@@ -241,10 +241,12 @@ class _Run:
                 self._zero(target, move.target_offset, move.length)
             else:
                 source = self._reading(move.source)
-                copy_bytes(source, move.source_offset, target, move.target_offset, move.length, buffer=self._buffer)
+                copy_bytes(source, move.source_offset, target, move.target_offset, move.length, buffer=self._buffer, on_progress=self._moved)
                 self.bytes_read += move.length
-            self.bytes_written += move.length
-            self._tell()
+
+    def _moved(self, length: int) -> None:
+        self.bytes_written += length
+        self._tell()
 
     def _zero(self, target: File, offset: int, length: int) -> None:
         zeros = bytes(min(length, SLICE))
@@ -252,6 +254,7 @@ class _Run:
             part = min(length, SLICE)
             target.pwrite(offset, zeros if part == len(zeros) else zeros[:part])
             offset, length = offset + part, length - part
+            self._moved(part)
 
     def _tell(self) -> None:
         if self._on_progress is not None:

@@ -1,0 +1,19 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._progress.action import ProgressAction
+
+
+class ActionModule(ProgressAction):
+    """The module hdd_check, with progress of repairs and of reading all data."""
+
+    def may_take_long(self, options: Dict[str, Any]) -> bool:
+        """Reading the tables alone is quick."""
+        return options.get("repair", "none") != "none" or boolean(options.get("data", False), strict=False)

@@ -1,0 +1,32 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The process that the engine runs in."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+
+def setting(name: str) -> Optional[str]:
+    """An environment variable; None when it is not set or empty."""
+    return os.environ.get(name) or None
+
+
+def expand_home(path: str) -> str:
+    """The path with a leading ``~`` resolved, as the programs of this user resolve it."""
+    return os.path.expanduser(path)
+
+
+def process_id() -> int:
+    """The number of this process."""
+    return os.getpid()
+
+
+def use_umask(mask: int) -> None:
+    """Withhold these permission bits from new files of this process."""
+    os.umask(mask)
