@@ -113,7 +113,10 @@ class Bench:
             subprocess.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", work[0], work[1]], check=True, stdout=subprocess.DEVNULL)
 
         theirs = Command(["qemu-img", "commit", "-d", "-t", "writeback", "-f", "qcow2", work[1]], fresh_theirs, (work[0],))
-        check = lambda: _compare(["-f", "parallels", "-F", "qcow2"], _image(mine), work[0])  # noqa: E731
+
+        def check() -> None:
+            _compare(["-f", "parallels", "-F", "qcow2"], _image(mine), work[0])
+
         return Case("merge of an overlay, synced", "qemu-img commit -d", 0.8, self._ours("merge", mine, prepare=fresh), theirs, check)
 
     def _make_overlay(self, master: str, base: str, top: str) -> None:
@@ -142,8 +145,11 @@ class Bench:
             subprocess.run(["cp", "-r", "--sparse=never", master, mine], check=True)
 
         command = ["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "parallels", _image(master), other]
-        check = lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(mine), other)  # noqa: E731
         theirs = Command(command, _without(other), (other,))
+
+        def check() -> None:
+            _compare(["-f", "parallels", "-F", "parallels"], _image(mine), other)
+
         return Case("compact in place, a quarter zero, synced", "qemu-img convert -t writeback", 0.4, self._ours("compact", mine, prepare=fresh), theirs, check)
 
     def _compare(self) -> Case:

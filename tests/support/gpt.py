@@ -56,7 +56,7 @@ def judge(disk: bytes) -> List[Tuple[int, int]]:
         found.append([struct.unpack_from("<QQ", entry, 32) for entry in entries if any(entry[:16])])
     assert found[0] == found[1]
     assert all(start <= stop <= last - sectors - 1 for start, stop in found[0])
-    return [(start, stop) for start, stop in found[0]]
+    return [tuple(pair) for pair in found[0]]
 
 
 def protected(disk: bytes) -> int:

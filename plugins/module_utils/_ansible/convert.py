@@ -201,6 +201,8 @@ def _refuse_options(params: Mapping[str, Any], chosen: str, dest: str) -> None:
     wrong = [option for option in given if option not in known]
     if wrong:
         raise BadRequest(f"{', '.join(wrong)}: no option for {chosen}", path=dest, hint=f"Leave it out; {chosen} knows {', '.join(known) or 'none of them'}.")
+    if params["compression_level"] is not None and params["compression_level"] < 1:
+        raise BadRequest("compression_level: levels begin at 1", found=params["compression_level"], hint="Leave it out, or leave compression out.")
     if chosen == RAW and params["chain"] == "preserve":
         raise BadRequest("chain: a raw image holds no layers", path=dest, hint="Choose chain: flatten, or another dest_format.")
     if chosen == HDD and params["subformat"] not in (None,) + _BUNDLE_KINDS:

@@ -151,7 +151,10 @@ def _resize(port: Port, wish: Wish, state: BundleState, size: int, *, actual: Bu
     from .._ops.shrink import plan_shrink
 
     if size > state.descriptor.size_bytes:
-        return plan_grow(state, size, parts=_parts(state, wish, size), reserve=wish.reserve, top_only=wish.snapshots == TOP_ONLY, force=wish.force)
+        top_only = wish.snapshots == TOP_ONLY
+        # Only what the merge of this very task has made may be longer than the disk.
+        is_merged = "merge" in done
+        return plan_grow(state, size, parts=_parts(state, wish, size), reserve=wish.reserve, top_only=top_only, is_merged=is_merged, force=wish.force)
     # While the disk still has its old end, its partition table learns of the new one.
     plan = _fix(port, wish, state, size, actual=actual, done=done)
     return plan_shrink(state, size, force=wish.force) if plan.is_empty else plan

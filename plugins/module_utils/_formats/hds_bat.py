@@ -25,7 +25,7 @@ from itertools import compress, repeat
 from operator import add, floordiv, le, mod, mul, sub
 from typing import Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
-from .._core.errors import Damaged, Unsupported
+from .._core.errors import BadRequest, Damaged, Unsupported
 from .._core.units import ceil_div
 from .._io.port import File
 from .hds_header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
@@ -94,6 +94,9 @@ class RunTable:
                 yield Run(start, end - start, offset)
 
 
+_MOST_ENTRY = (1 << 32) - 1
+
+
 class TableBuilder:
     """Collects allocations in ascending guest order and joins those that continue one another."""
 
@@ -107,7 +110,12 @@ class TableBuilder:
         self._next_entry = 0
 
     def add(self, cluster: int, count: int, entry: int) -> None:
-        """``count`` clusters from ``cluster`` on, the first with table entry ``entry``; not below what was added before."""
+        """``count`` clusters from ``cluster`` on, the first with table entry ``entry``; not below what was added before.
+
+        Raises BadRequest for a place that no table entry can name.
+        """
+        if entry + (count - 1) * self._step > _MOST_ENTRY:
+            raise BadRequest("The file would become too long for its table", found=entry, hint="Compact the disk first, or choose format_version: 2.")
         if cluster == self._next_cluster and entry == self._next_entry and self._counts:
             self._counts[-1] += count
         else:

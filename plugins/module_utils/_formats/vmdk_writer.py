@@ -83,7 +83,7 @@ def new_vmdk_writer(
 ) -> ForeignWriter:
     """A writer for new, empty ``files``, whose final names are ``names``, in the order of ``vmdk_files``.
 
-    ``level`` (1 to 9, by default 6) and ``workers`` (threads) concern streamOptimized alone, ``parent`` monolithicSparse.
+    ``level`` (0 to 9, by default 6) and ``workers`` (threads) concern streamOptimized alone, ``parent`` monolithicSparse.
     ``timestamp`` is there because every format has it: no field of a VMDK holds a time. Raises BadRequest for what does not
     fit together.
     """
@@ -119,8 +119,8 @@ def _check_options(subformat: str, grain_bytes: int, level: Optional[int], adapt
         raise BadRequest(f"There is no adapter type {adapter_type!r}", expected=", ".join(ADAPTER_TYPES), found=adapter_type, hint=hint)
     if not 1 <= hardware_version <= 99:
         raise BadRequest("This is no hardware version", expected="1..99", found=hardware_version)
-    if level is not None and (subformat != STREAM or not 1 <= level <= 9):
-        raise BadRequest("compression_level: this level is not possible", expected=f"1..9, with {STREAM}", found=f"{level}, with {subformat}")
+    if level is not None and (subformat != STREAM or not 0 <= level <= 9):
+        raise BadRequest("compression_level: this level is not possible", expected=f"0..9, with {STREAM}", found=f"{level}, with {subformat}")
     if parent is not None and subformat != MONOLITHIC_SPARSE:
         raise BadRequest("An image of this subformat has no parent", expected=MONOLITHIC_SPARSE, found=subformat)
 

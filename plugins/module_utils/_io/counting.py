@@ -43,8 +43,7 @@ class CountingFile:
         """Count all of ``buffer``."""
         length = memoryview(buffer).nbytes
         self.bytes_written += length
-        if length:
-            self._size = max(self._size, offset + length)
+        self._size = max(self._size, offset + length if length > 0 else 0)
 
     def truncate(self, size: int) -> None:
         """Cut, or grow."""

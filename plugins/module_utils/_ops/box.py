@@ -157,8 +157,7 @@ def _header(entry: Entry) -> bytes:
 
 
 def _file(port: Port, entry: Entry) -> Iterator[bytes]:
-    assert entry.path is not None
-    file = port.open_read(entry.path)
+    file = port.open_read(entry.path or "")
     try:
         offset = 0
         while offset < entry.size:

@@ -120,7 +120,7 @@ def _examine_open(file: File, named: Named, stat: Stat, is_held: bool, version: 
         guessed = _guess(file, prefix, named, stat.size, version)
         if guessed is None:
             return _exam(named, stat, [_unknown(prefix, path)])
-        disk_type, header = guessed
+        disk_type, header = guessed[0], guessed[1]
         findings.append(found("image_signature", path, "The signature of the image is destroyed; all other fields and the table are as they must be."))
     understood = understand(disk_type, header, named.place, path=path, file_size=stat.size)
     findings += understood.findings
@@ -249,7 +249,8 @@ def _field_findings(exam: ImageExam, header: HdsHeader, prefix: bytes) -> List[F
     if header.flags != FLAGS_UNKNOWN and header.flags & FLAG_EMPTY and exam.table is not None and len(exam.table):
         findings.append(found("flag_empty", exam.path, "The header says that nothing was ever written, and there are clusters."))
     if exam.surplus:
-        degree = SAFE if len(exam.surplus) < _MOST_SURPLUS_PIECES else NO
+        # They may be live, and the size what is wrong.
+        degree = LOSSY if len(exam.surplus) < _MOST_SURPLUS_PIECES else NO
         findings.append(found("entry_surplus", exam.path, "The table has entries behind the end of the disk, which nobody reads.", repairable=degree))
     return findings
 
@@ -267,6 +268,9 @@ def _end_findings(exam: ImageExam, header: HdsHeader, table: RunTable, is_held: 
         end = max(end, header.data_start + round_up(max(0, size - header.data_start), step))
     if size > end and not is_held:
         text, degree = f"The last {size - end} bytes of the file belong to no cluster.", SAFE
+        if faults is None and (exam.surplus or not len(table)):
+            # Nothing proves that nobody needs them.
+            text, degree = f"{text} They may belong to entries that the table has lost.", LOSSY
         if faults is not None:
             text, degree = f"{text} They may be what a wrong entry of the table has lost.", LOSSY
         findings.append(found("leak_tail", path, text, repairable=degree))

@@ -36,6 +36,11 @@ _GUID = r"\s*(\{[0-9a-fA-F-]{36}\})\s*"
 _SHOT = re.compile(rf"<GUID>{_GUID}</GUID>\s*<ParentGUID>{_GUID}</ParentGUID>")
 _IMAGE = re.compile(rf"<GUID>{_GUID}</GUID>\s*<Type>[^<]*</Type>\s*<File>([^<]*)</File>")
 _LINKED = re.compile(rb"<LinkedVmUuid>\s*[^<\s]")
+_ENGINE = re.compile(r"<Engine>\s*\{(?!00000000-0000-0000-0000-000000000000)[0-9a-fA-F-]{36}\}")
+_SECRET = re.compile(r"<(?:Data|Salt|KeyId)>\s*[^<\s]")
+_SUSPENDED = re.compile(r"<SuspendState>\s*[1-9]")
+_FILE = re.compile(r"<File>([^<]*)</File>")
+_TOP = re.compile(rf"<TopGUID>{_GUID}</TopGUID>")
 _NAME = re.compile(r"(.+)\.(\d{1,4})\.(\{[0-9a-fA-F-]{36}\})\.hds")
 _Pairs = FrozenSet[Tuple[str, str]]
 
@@ -119,7 +124,8 @@ def _find_source(
             return resized
     images = {name for name in names if classify(name) == "image"}
     if BACKUP not in names:
-        return _from_images(port, location, images) if current is None else None
+        made = _from_images(port, location, images) if current is None else None
+        return made._replace(degree=LOSSY) if made is not None and _says_more(xml, made.descriptor) else made
     backup = _read_backup(port, location)
     if isinstance(backup, DiskError):
         return None
@@ -159,7 +165,8 @@ def _resized(port: Port, location: Location, xml: bytes, current: Descriptor) ->
         return None
     from .._bundle.descriptor_edit import apply
 
-    return _Source(target, apply(xml, target, path=location.descriptor), SAFE, f"The images hold {target.size_sectors} sectors.")
+    degree = SAFE if all(len(sizes) == 1 for sizes in held) else LOSSY
+    return _Source(target, apply(xml, target, path=location.descriptor), degree, f"The images hold {target.size_sectors} sectors.")
 
 
 def _guest_sectors(port: Port, location: Location, image: ImageEntry) -> Optional[int]:
@@ -201,7 +208,7 @@ def _from_backup(port: Port, location: Location, content: bytes, descriptor: Des
     named = {image.file for storage in descriptor.storages for image in storage.images}
     if named != images or not all(_fits(port, location, storage) for storage in descriptor.storages):
         return None
-    if _is_certain(descriptor, xml):
+    if _is_certain(descriptor, xml) and not _says_more(xml, descriptor):
         return _Source(descriptor, content, SAFE, "Its backup names the images that are there, and nothing speaks against it.")
     return _Source(descriptor, content, LOSSY, "Its backup names the images that are there; whether the tree of snapshots was the same since cannot be told.")
 
@@ -220,6 +227,20 @@ def _is_certain(backup: Descriptor, xml: Optional[bytes]) -> bool:
     if not images <= told_images:
         return False
     return shots == told_shots or (len(told_shots) == 1 and shots <= told_shots)
+
+
+def _says_more(xml: Optional[bytes], other: Descriptor) -> bool:
+    """Whether the remains of a descriptor say something that ``other`` does not: encryption, a suspended machine, more files, another current layer."""
+    text = (xml or b"").decode("latin-1")
+    if not other.encrypted and (_ENGINE.search(text) or _SECRET.search(text)):
+        return True
+    if _SUSPENDED.search(text) and not other.suspended:
+        return True
+    files = {image.file for storage in other.storages for image in storage.images}
+    if {name.strip() for name in _FILE.findall(text)} - files:
+        return True
+    tops = {top.lower() for top in _TOP.findall(text)} - {guids.NONE}
+    return bool(tops) and tops != {other.declared_top or guids.TOP}
 
 
 def _pairs(found_pairs: Sequence[Tuple[str, str]]) -> _Pairs:

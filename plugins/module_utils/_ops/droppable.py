@@ -80,6 +80,9 @@ def redundant(port: Port, state: BundleState, image: ImageState) -> Droppable:
     """Clusters that hold what the layers below read as, zeros below the lowest one. Holes of the host file are not read."""
     if image.header is None:
         return Droppable({})
+    if any(below.outside and below.is_dirty for below in state.chain(image.guid, image.storage)[1:]):
+        # Somebody is changing what would be relied on.
+        return Droppable({})
     storage = state.descriptor.storages[image.storage]
     stack = open_stack(port, state.chain(image.guid, image.storage), (storage.end_sector - storage.start_sector) * SECTOR)
     try:
@@ -151,7 +154,10 @@ class _Comparison:
         for run in image.table.runs(first, end):
             for cluster in range(run.cluster, run.cluster + run.count):
                 start, stop = cluster * step, min((cluster + 1) * step, image.size)
-                # What lies behind the end of the disk is seen by nobody.
+                if start >= image.size and header.size_bytes > image.size:
+                    # The image is longer than the disk: this may be all that is left of a change by another program.
+                    continue
+                # What lies behind the end of a shorter image is seen by nobody.
                 self._judge(cluster, own.within(start, stop) if start < stop else [], below.within(start, stop) if start < stop else [])
 
     def _judge(self, cluster: int, own: List[Part], below: List[Part]) -> None:

@@ -24,7 +24,7 @@ from .._io.journal import APPLY, ImageBefore, Journal
 from .._io.port import Port
 from .guest_write import GuestWriter
 from .journal_steps import ends_journal, writes_journal
-from .resize import dropped_extensions
+from .resize import dropped_extensions, refuse_misfits, refuse_suspended
 
 OPERATION = "partition table"
 
@@ -60,6 +60,8 @@ def plan_partition_fix(port: Port, state: BundleState, size: int, *, actual: Bun
         )
     refuse_converting(state)
     refuse_dirty(state, force=force)
+    refuse_suspended(state, force=force)
+    refuse_misfits(state)
     writer = GuestWriter(port, state, actual)
     writer.write(*move.backup)
     if move.boot_record is not None:

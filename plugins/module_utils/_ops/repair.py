@@ -43,7 +43,8 @@ _ROOM = 1 << 16
 def plan_repair(port: Port, seen: Examination, *, level: str, backup_dir: Optional[str] = None, force: bool = False) -> Plan:
     """Mend what may be mended at ``level`` (safe or all); an empty plan when there is nothing of that kind.
 
-    With ALL, or when ``backup_dir`` is given, the old bytes of all metadata are recorded there first. Raises Dirty for an image that is
+    With ALL, when ``backup_dir`` is given, or when a descriptor is replaced, the old bytes of all metadata are recorded first.
+    Raises Dirty for an image that is
     marked as in use, unless forced; BadRequest or NotFound for a ``backup_dir`` that cannot be.
     """
     mends = [mend for mend in (plan_mend(image, level) for image in expanding_images(seen)) if mend is not None]
@@ -56,7 +57,7 @@ def plan_repair(port: Port, seen: Examination, *, level: str, backup_dir: Option
     _refuse_dirty(seen, force=force)
     directory = seen.location.directory
     steps: List[Step] = []
-    if level == ALL or backup_dir is not None:
+    if level == ALL or backup_dir is not None or (content is not None and seen.chosen is not None and bool(seen.chosen.xml)):
         steps, facts["backup"] = _records(port, seen, mends, content, removed, backup_dir)
     steps += _changes(seen, mends, content)
     if removed:

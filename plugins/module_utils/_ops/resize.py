@@ -22,7 +22,7 @@ from .._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_
 from .._bundle.descriptor import Descriptor, ImageEntry, StorageEntry
 from .._bundle.naming import image_name
 from .._core import guid as guids
-from .._core.errors import HasSnapshots, Unsupported
+from .._core.errors import Dirty, HasSnapshots, Unsupported
 from .._core.plan import Cleanup, CopyRanges, CreateFile, Plan, ReplaceFile, Resize, Step, Sync, WriteBytes
 from .._core.units import SECTOR, round_up
 from .._formats.hds_bat import RunTable, TableBuilder, sequential_entries
@@ -93,14 +93,18 @@ def is_same_start(parts: Parts, wanted: Parts) -> bool:
     return parts[: shared - 1] == wanted[: shared - 1] and parts[shared - 1][0] == wanted[shared - 1][0]
 
 
-def plan_grow(state: BundleState, size: int, *, parts: Optional[Parts] = None, reserve: bool = False, top_only: bool = False, force: bool = False) -> Plan:
+def plan_grow(
+    state: BundleState, size: int, *, parts: Optional[Parts] = None, reserve: bool = False, top_only: bool = False, is_merged: bool = False, force: bool = False
+) -> Plan:
     """Make the disk hold ``size`` bytes, which is more than now, in ``parts``. ``reserve`` takes the host's blocks for what it gains.
+
+    A layer that was merged a moment ago (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes.
 
     With ``top_only`` snapshots stay as short as they are and show zeros behind their end. Raises HasSnapshots without it, Dirty, Encrypted,
     BadRequest for a size that the format cannot hold, Unsupported for images that are not the disk's own or longer than the disk.
     """
     wanted = wanted_parts(state, size) if parts is None else parts
-    _refuse(state, top_only=top_only, force=force)
+    _refuse(state, top_only=top_only, is_merged=is_merged, force=force)
     number = len(state.descriptor.storages) - 1
     image = state.images[(number, state.tree.top)]
     grown = _grown(state, image, wanted[number][1], reserve) if wanted[number][1] > parts_of(state)[number][1] else None
@@ -124,10 +128,13 @@ def plan_grow(state: BundleState, size: int, *, parts: Optional[Parts] = None, r
     )
 
 
-def _refuse(state: BundleState, *, top_only: bool, force: bool) -> None:
+def _refuse(state: BundleState, *, top_only: bool, is_merged: bool, force: bool) -> None:
     refuse_encrypted(state)
     refuse_converting(state)
     refuse_dirty(state, force=force)
+    refuse_suspended(state, force=force)
+    if not is_merged:
+        refuse_misfits(state)
     if len(state.tree.shots) > 1 and not top_only:
         refuse_snapshots(state, "grow")
     number = len(state.descriptor.storages) - 1
@@ -145,6 +152,35 @@ def _refuse(state: BundleState, *, top_only: bool, force: bool) -> None:
                 found=whole,
                 hint="Set snapshots: merge, or make a new disk with hdd_convert.",
             )
+
+
+def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
+    """Raise Unsupported unless each image of the current layer is as long as its part of the disk.
+
+    What such an image holds behind the end of the disk may be all that is left of a change by another program, and nobody sees it here.
+    """
+    for number, (_start, length) in enumerate(parts_of(state)):
+        image = state.images[(number, state.tree.top)]
+        whole = image.header.size_bytes if image.header is not None else image.stat.size
+        if image.outside or whole == length or (whole < length and may_be_shorter):
+            continue
+        raise Unsupported(
+            "The image of the current layer is not as long as the descriptor says",
+            path=image.path,
+            expected=length,
+            found=whole,
+            hint="Look at the disk with hdd_check, or make a new one with hdd_convert; another program may have been cut off while it changed the size.",
+        )
+
+
+def refuse_suspended(state: BundleState, *, force: bool) -> None:
+    """Raise Dirty for the disk of a suspended machine, whose saved memory goes by what the disk is like now; unless forced."""
+    if state.descriptor.suspended and not force:
+        raise Dirty(
+            "The virtual machine is suspended; its saved memory would no longer fit the disk",
+            path=state.location.descriptor,
+            hint="Resume it and shut it down, or set force: true to give the saved memory up.",
+        )
 
 
 def refuse_snapshots(state: BundleState, what: str) -> None:
@@ -265,7 +301,8 @@ def _journal(size: int, grown: Union[GrownImage, GrownPlain, None], added: Seque
 
 def _image_steps(grown: GrownImage) -> Iterator[Step]:
     image, old, path = grown.image, grown.image.header, grown.image.path
-    assert old is not None
+    if old is None:
+        return
     barrier = Sync(files=(path,))
     yield from marks_in_use([image])
     if old.ext_off:

@@ -32,6 +32,7 @@ from .._formats.raw import open_raw
 from .._io.counting import CountingFile
 from .._io.journal import PREPARE, Journal
 from .._io.port import File, Port
+from .compact_changes import minds_holes
 from .compare import first_difference
 from .create import header_of_part
 from .executor import Progress, refuse_without_room
@@ -40,7 +41,7 @@ from .layout import PLAIN, Shape
 from .new_layer import nothing_at, unused_names
 from .parts_writer import PartsWriter, parts_writer
 from .predict import unwritten
-from .resize import as_described, dropped_extensions, resized
+from .resize import as_described, dropped_extensions, refuse_misfits, refuse_suspended, resized
 from .stream import Flow, stream_disk
 
 
@@ -61,7 +62,7 @@ class RetypeJob:
             for path in self.paths:
                 files.append(port.open_write(path))
             writer = parts_writer(self.shape, files)
-            flow = stream_disk(view, writer, files, sparse=True, digest=None, on_progress=tell)
+            flow = stream_disk(view, writer, files, sparse=not minds_holes(self.state), digest=None, on_progress=tell)
             writer.finish("")
             for file in files:
                 file.sync()
@@ -187,6 +188,9 @@ def _refuse(state: BundleState, shape: Shape, *, force: bool) -> None:
     refuse_encrypted(state)
     refuse_converting(state)
     refuse_dirty(state, force=force)
+    refuse_misfits(state, may_be_shorter=True)
+    if shape.size != state.descriptor.size_bytes:
+        refuse_suspended(state, force=force)
     if not state.is_bundle:
         raise Unsupported("A single-file image cannot get another shape where it lies", path=state.location.image, hint="Make a new disk with hdd_convert.")
     if shape.size < state.descriptor.size_bytes:

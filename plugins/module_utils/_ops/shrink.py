@@ -31,7 +31,7 @@ from .._io.port import Port
 from .._io.sparse import GRAIN, data_parts
 from .cut_image import CutImage, cut_image, cut_steps
 from .journal_steps import ends_journal, replaces_descriptor, writes_journal
-from .resize import as_described, dropped_extensions, parts_of, refuse_snapshots, resized, wanted_parts
+from .resize import as_described, dropped_extensions, parts_of, refuse_misfits, refuse_snapshots, refuse_suspended, resized, wanted_parts
 from .table_edit import clipped
 
 Ranges = Sequence[Tuple[int, int]]
@@ -45,6 +45,8 @@ def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan:
     refuse_encrypted(state)
     refuse_converting(state)
     refuse_dirty(state, force=force)
+    refuse_suspended(state, force=force)
+    refuse_misfits(state)
     if len(state.tree.shots) > 1:
         refuse_snapshots(state, "shrink")
     wanted = wanted_parts(state, size)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .markup import count, element, escaped, joined, size
-from .pictures import bar, lanes, lanes_width, strip
+from .pictures import lanes, lanes_width, shares, strip
 from .tree import Row, rows_of
 
 Disk = Mapping[str, Any]
@@ -24,7 +24,7 @@ _TICKS = 4
 def disk_article(anchor: str, host: str, disk: Disk, *, parts: Sequence[Tuple[str, int]], most: int) -> str:
     """The section of one disk. ``parts`` draw what it would give back, against the ``most`` that one disk does."""
     gain = disk["gain"]
-    drawn = bar(parts, most, title="What this disk would give back", description=f"{size(gain['total'])}, where the first disk gives {size(most)}")
+    drawn = shares(parts, most, title="What this disk would give back", description=f"{size(gain['total'])}, where the first disk gives {size(most)}")
     told = (
         f"<b>{escaped(size(gain['total']))}</b> <span class='soft small'>to give back</span>{drawn}"
         if gain["total"]

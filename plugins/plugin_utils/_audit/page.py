@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from .disk import chips, disk_article
 from .look import SCRIPT, STYLE, policy
 from .markup import count, element, escaped, joined, size
-from .pictures import bar
+from .pictures import shares
 
 Report = Mapping[str, Any]
 
@@ -112,7 +112,7 @@ def _shares(totals: Report) -> str:
     title = "What the files of all disks hold"
     description = "; ".join(f"{name}: {size(part)}" for _kind, name, part in told)
     legend = "".join(f"<li>{_swatch(kind)}{escaped(name)} <b>{escaped(size(part))}</b></li>" for kind, name, part in told)
-    drawn = bar(list(parts.items()), totals["file_size"], title=title, description=description)
+    drawn = shares(list(parts.items()), totals["file_size"], title=title, description=description)
     return f"<figure class='card'>{drawn}<figcaption><ul class='legend'>{legend}</ul></figcaption></figure>"
 
 
@@ -195,7 +195,7 @@ def _row(number: int, host: str, disk: Report, most: int) -> str:
     gain = disk["gain"]
     parts = [one for one in parts_of({**disk["reclaimable"], "merge": gain["merge"]}, gain["total"]) if one[0] != "used"]
     description = f"{size(gain['merge'])} by merging, {size(gain['compact'])} by compaction"
-    drawn = bar(parts, most, title=f"What {disk['name']} would give back", description=description)
+    drawn = shares(parts, most, title=f"What {disk['name']} would give back", description=description)
     where = f"<span class='path'><bdi>{escaped(host)}</bdi>: <bdi>{escaped(disk['path'])}</bdi></span>"
     name = f"<a href='#disk-{number}'><bdi>{escaped(disk['name'])}</bdi></a>{where}"
     cells = [

@@ -19,7 +19,7 @@ _STRIP_HEIGHT = 10
 _LEVELS = 4
 
 
-def bar(parts: Sequence[Tuple[str, int]], whole: int, *, title: str, description: str) -> str:
+def shares(parts: Sequence[Tuple[str, int]], whole: int, *, title: str, description: str) -> str:
     """A bar of coloured parts, each a class and a size, out of ``whole``."""
     drawn: List[str] = []
     position = 0.0

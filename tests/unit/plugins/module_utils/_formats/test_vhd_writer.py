@@ -290,7 +290,7 @@ class Recorder:
 
 def new_writer(**options: Any) -> Tuple[VhdWriter, Recorder]:
     file = Recorder()
-    return VhdWriter(file, **options), file  # type: ignore[arg-type]
+    return VhdWriter(file, **options), file  # type: ignore[arg-type]  # pylint: disable=missing-kwoa
 
 
 def test_data_ascends_and_the_footer_comes_last() -> None:

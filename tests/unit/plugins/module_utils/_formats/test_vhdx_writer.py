@@ -232,7 +232,7 @@ class Recorder:
 
 def recorded(**options: object) -> Tuple[Recorder, VhdxWriter]:
     file = Recorder()
-    return file, VhdxWriter(file, **options)  # type: ignore[arg-type]
+    return file, VhdxWriter(file, **options)  # type: ignore[arg-type]  # pylint: disable=missing-kwoa
 
 
 def test_neighbours_go_out_in_one_call_and_the_mark_comes_last() -> None:
