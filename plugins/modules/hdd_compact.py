@@ -15,6 +15,8 @@ description:
   - The guest disk is the same at every instant, that of each snapshot included, so a run may be cut off anywhere; the next change of
     the disk clears up.
   - Plain images keep their length, whatever the O(strategy). With O(scan=zeros), the zeros in them become holes of the host file.
+  - Stop the linked clones of a disk first. A clone that runs knows where the clusters of the layers below it lie, and does not look again.
+    With O(strategy=copy), layers are replaced as whole files, which such a clone survives.
   - Images outside the bundle are left as they are. In a preallocated disk only leaked clusters go. Disks of ploop and Virtuozzo get no
     holes, because some of their versions refuse such files.
 author:
@@ -35,7 +37,7 @@ options:
     description:
       - With V(metadata), only the tables are looked at; with V(zeros), every allocated cluster is read as well, as far as needed.
         Holes of the host files are never read.
-      - An encrypted disk can only be compacted with V(metadata).
+      - An encrypted disk can only be compacted with V(metadata), and only where no cluster has to move.
     type: str
     choices: [metadata, zeros]
     default: zeros

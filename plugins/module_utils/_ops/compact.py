@@ -125,7 +125,7 @@ def _total(parts: Sequence[Tuple[int, int]]) -> int:
 def plan_compact(port: Port, state: BundleState, *, scan: str = ZEROS, strategy: str = IN_PLACE, threshold: int = 0, force: bool = False) -> Plan:
     """Give back what ``estimate`` finds, when it is at least ``threshold`` bytes (0: one cluster); else an empty plan.
 
-    Raises Encrypted when data would have to be looked at, Dirty, or Unsupported for holes in a disk whose owner refuses them and
+    Raises Encrypted when data would have to be looked at or moved, Dirty, or Unsupported for holes in a disk whose owner refuses them and
     for a format extension that the strategy cannot keep.
     """
     if scan != METADATA:
@@ -145,6 +145,9 @@ def plan_compact(port: Port, state: BundleState, *, scan: str = ZEROS, strategy:
     if total < (threshold or min((_smallest(state, one.image) for one in savings), default=1)):
         return Plan("compact", bytes_read=read, facts={**facts, "after": state})
     worthwhile = [one for one in savings if one.reclaimable]
+    if any(one.change.moves_data for one in worthwhile):
+        # Nobody has published what the cipher goes by, and it may be the place in the file.
+        refuse_encrypted(state)
     for one in worthwhile:
         _refuse_extension(one)
     return _plan(port, state, worthwhile, facts)

@@ -59,6 +59,11 @@ class Relocation:
         """Bytes by which the file becomes shorter."""
         return max(0, self.image.stat.size - self.size_after)
 
+    @property
+    def moves_data(self) -> bool:
+        """Whether clusters change their place in the file."""
+        return bool(relocate(self.image, self.header, self.dropped)[1])
+
     def steps(self, port: Port) -> Iterator[Step]:
         """The change of the image, which is closed afterwards."""
         path = self.image.path
@@ -132,6 +137,11 @@ class FreshCopy:
         """Where the new file lies until it is complete."""
         return f"{self.directory}/{temporary_name(self.image.path.rsplit('/', 1)[-1], UNFINISHED_COPY)}"
 
+    @property
+    def moves_data(self) -> bool:
+        """Whether clusters change their place in the file."""
+        return True
+
     def steps(self, port: Port) -> Iterator[Step]:
         """The new file, complete and durable, then its name."""
         fresh, path = self.fresh, self.temporary
@@ -190,6 +200,11 @@ class Holes:
     def size_after(self) -> int:
         """The length stays."""
         return self.image.stat.size
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether clusters change their place in the file."""
+        return False
 
     def steps(self, port: Port) -> Iterator[Step]:
         """An expanding image is marked meanwhile. Where the host has no holes, that is found before the table changes, if it can be."""

@@ -261,8 +261,9 @@ def test_an_extension_of_unknown_content_is_refused_but_only_when_something_woul
 # Refusals and failures
 
 
-def test_encrypted_data_are_not_looked_at_but_leaks_may_go(tmp_path: Path) -> None:
-    path = single(tmp_path, filled(0, 1), gaps=[0])
+def test_encrypted_data_are_not_looked_at_but_leaks_at_the_end_go(tmp_path: Path) -> None:
+    path = single(tmp_path, filled(0, 1, 2))
+    disks.leak(PORT, path, index=2)
     with open(f"{path}/DiskDescriptor.xml", encoding="utf-8") as stream:
         text = stream.read()
     with open(f"{path}/DiskDescriptor.xml", "w", encoding="utf-8") as stream:

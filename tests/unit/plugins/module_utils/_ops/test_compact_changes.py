@@ -125,8 +125,13 @@ def test_the_leaks_of_an_encrypted_disk_go(tmp_path: Path, strategy: str) -> Non
         stream.write(text.replace("<Engine>{00000000", "<Engine>{00000001"))
     with pytest.raises(Encrypted):
         plan_compact(PORT, disks.state_of(PORT, path), strategy=strategy)
-    plan = disks.compact(PORT, path, scan=METADATA, strategy=strategy)
-    assert plan.facts["reclaimable"] == CLUSTER
+    if strategy == PUNCH:
+        plan = disks.compact(PORT, path, scan=METADATA, strategy=strategy)
+        assert plan.facts["reclaimable"] == CLUSTER
+    else:
+        # Ciphertext is not moved: what the cipher goes by is not known.
+        with pytest.raises(Encrypted):
+            plan_compact(PORT, disks.state_of(PORT, path), scan=METADATA, strategy=strategy)
     assert disks.read_naively(PORT, path)[: 2 * CLUSTER] == fill(0, CLUSTER) + fill(1, CLUSTER)
 
 
