@@ -61,12 +61,31 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("long" if os.environ.get(LONG) else "few" if os.environ.get(FEW) else "short")
 
 
-def pytest_collection_modifyitems(items: list) -> None:
+MOST_EXAMPLES = 3
+"""How many examples of each test a Python plays beside the main one, which plays all."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
+    if os.environ.get(FEW):
+        _thin_out(config, items)
     if os.environ.get(LONG):
         return
     for item in items:
         if item.get_closest_marker("long") is not None:
             item.add_marker(pytest.mark.skip(reason=f"long: runs with {LONG}=1 (make test-long)"))
+
+
+def _thin_out(config: pytest.Config, items: list) -> None:
+    """Of each test leave a few examples, other ones on each Python."""
+    by_test: dict = {}
+    for item in items:
+        by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = set()
+    for examples in by_test.values():
+        step = max(1, len(examples) // MOST_EXAMPLES)
+        kept.update(id(item) for item in examples[sys.version_info[1] % step :: step][:MOST_EXAMPLES])
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
 
 
 @pytest.fixture(scope="session")
