@@ -46,11 +46,12 @@ class Operation(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Seconds, and bytes that the kernel counted; ``planned`` is what the plan said, -1 for others."""
+    """Seconds, and bytes that the kernel counted. ``planned`` is what the plan said; ``inside`` are the seconds without start and imports."""
 
     seconds: float
     written: int
-    planned: int = -1
+    planned: int = 0
+    inside: float = 0.0
 
 
 def guid_of(number: int) -> str:
@@ -74,29 +75,27 @@ def _importable() -> None:
         sys.modules[name] = module
 
 
-def change(bundle: str, what: str, guid: str = "") -> int:
-    """What the module does with the bundle; returns the bytes that the plan moves."""
+def change(bundle: str, what: str, guid: str = "") -> Tuple[int, float]:
+    """What the module does with the bundle; returns the bytes that the plan moves, and how long it took when all was loaded."""
     _importable()
     from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
     from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
     from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_deletion, choose_removals
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.revert import plan_revert
 
+    started = time.monotonic()
     port = OsPort()
     state = observe(port, locate(port, bundle))
     if what == "revert":
-        from ansible_collections.vdisk.parallels.plugins.module_utils._ops.revert import plan_revert
-
         plan = plan_revert(state, guid)
     else:
-        from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-        from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_deletion, choose_removals
-
-        removals = choose_removals(state, max_layers=1) if what == "merge" else choose_deletion(state, guid)
-        plan = plan_merge(port, state, removals)
+        plan = plan_merge(port, state, choose_removals(state, max_layers=1) if what == "merge" else choose_deletion(state, guid))
     execute(port, plan, recover=lambda directory: take_back(port, directory))
-    return plan.bytes_written
+    return plan.bytes_written, time.monotonic() - started
 
 
 def views(bundle: str) -> Dict[str, str]:
@@ -178,7 +177,8 @@ def compare(bundle: str, folder: str, operation: Operation, rounds: int) -> Tupl
         for side in sides:
             if side:
                 cost, text = spent((sys.executable, "-I", os.path.realpath(__file__), "--change", right, *operation.ours), folder)
-                ours.append(cost._replace(planned=int(text)))
+                planned, inside = text.split()
+                ours.append(cost._replace(planned=int(planned), inside=float(inside)))
             else:
                 theirs.append(spent(("ploop", *operation.ploop, "DiskDescriptor.xml"), left)[0])
     if views(left) != views(right):
@@ -187,7 +187,8 @@ def compare(bundle: str, folder: str, operation: Operation, rounds: int) -> Tupl
 
 
 def _median(costs: Sequence[Cost]) -> Cost:
-    return Cost(statistics.median(cost.seconds for cost in costs), int(statistics.median(cost.written for cost in costs)), costs[0].planned)
+    seconds, written, _planned, inside = (statistics.median(values) for values in zip(*costs))
+    return Cost(seconds, int(written), costs[0].planned, inside)
 
 
 def report(folder: str, rounds: int) -> None:
@@ -197,13 +198,13 @@ def report(folder: str, rounds: int) -> None:
     print(f"ploop {version}; 1 GiB virtual, format version 2, {len(LAYERS)} layers, {held} MiB of clusters")
     print(f"medians of {rounds}, in turns, with the start of each process and all syncs")
     print()
-    print("| operation | ours: moved by plan | ours: written | ploop: written | bytes, ours / ploop | ours | ploop | time, ours / ploop |")
+    print("| operation | ours: moved by plan | ours: written | ploop: written | bytes, ours / ploop | ours (without start) | ploop | time, ours / ploop |")
     print("|---|---|---|---|---|---|---|---|")
     for operation in OPERATIONS:
         theirs, ours = compare(bundle, folder, operation, rounds)
         cells = [operation.name, f"{ours.planned / MIB:.1f} MiB", f"{ours.written / MIB:.2f} MiB", f"{theirs.written / MIB:.2f} MiB"]
         cells += [_ratio(ours.written, theirs.written)]
-        cells += [f"{ours.seconds * 1000:.0f} ms", f"{theirs.seconds * 1000:.0f} ms", _ratio(ours.seconds, theirs.seconds)]
+        cells += [f"{ours.seconds * 1000:.0f} ms ({ours.inside * 1000:.0f})", f"{theirs.seconds * 1000:.0f} ms", _ratio(ours.seconds, theirs.seconds)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -226,7 +227,7 @@ def missing() -> str:
 
 def main() -> None:
     if sys.argv[1:2] == ["--change"]:
-        print(change(*sys.argv[2:]))
+        print(*change(*sys.argv[2:]))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)

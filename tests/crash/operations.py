@@ -25,6 +25,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.describe impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import clear_siblings, needs_recovery, recover, take_back
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import DELETE, KEEP, choose_deletion
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.revert import plan_revert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
@@ -164,6 +165,7 @@ TAKES = (
     _take("plain", line("ABCD", plain=True)),
     _take("ploop", line("AB.0", ".C..", style="ploop", version=2)),
     _take("branched", BRANCHED),
+    _take("topguid", tree("base - AB.C", "side base .D..", "top base ..E.", style="ploop", version=2, top_guid=guid_of(800))),
 )
 
 MERGES = (
@@ -211,9 +213,25 @@ def _with_an_image_outside(drawing: Drawing, layer: str) -> Callable[[MemoryPort
     return prepare
 
 
+def _with_a_dirty_gap(drawing: Drawing, layer: str) -> Callable[[MemoryPort, str], None]:
+    """What lies between the table and the data of ``layer`` is not zero, as old writers leave it."""
+
+    def prepare(port: MemoryPort, folder: str) -> None:
+        plant(port, f"{folder}/{DISK}", drawing)
+        image = disks.file_of(port, f"{folder}/{DISK}", drawing.guid(layer))
+        content = bytearray(port.content(image))
+        first, count = 64 + 4 * int.from_bytes(content[32:36], "little"), int.from_bytes(content[48:52], "little") * 512
+        content[first:count] = b"\x02\0\0\0" * ((count - first) // 4)
+        port.plant_file(image, bytes(content))
+
+    return prepare
+
+
 OUTSIDE = tree("base - ABCD..", "side base .E..F.", "top base ..G..H")
 
-DELETIONS = (
+DIRTY = line("ABC", "..A.....", "......B.")
+
+AWAY = (
     merges("leaf-away", BRANCHED, ["leaf"]),
     merges("branch-away", BRANCHED, ["leaf", "side"]),
     merges("fork-away", BRANCHED, ["s1"]),
@@ -227,7 +245,55 @@ DELETIONS = (
     merges("shorter-base", line("ABC", "..A.....", "....BCDE"), ["base"]),
     merges("shorter-middle", line("ABCDEFGH", "..A0", "B......."), ["s1"]),
     merges("shorter-base-grows", line("ABC", "..A.....", "......B."), ["base", "s1"], into="base"),
+    replace(
+        merges("shorter-base-grows-over-dirt", DIRTY, ["base", "s1"], into="base"),
+        prepare=_with_a_dirty_gap(DIRTY, "base"),
+    ),
     merges("shorter-plain", line("ABC", "..A..B..", "......B.", plain=True), ["base", "s1"]),
+)
+
+
+def _deletes(name: str, drawing: Drawing, snapshot: str, *, descendants: str = KEEP, gone: Sequence[str] = ()) -> Operation:
+    """What ``hdd_snapshot`` does with ``state: absent``; ``gone`` are the snapshots that go besides."""
+    guid = drawing.guid(snapshot)
+
+    def planner(port: Port, state: BundleState) -> Plan:
+        return plan_merge(port, state, choose_deletion(state, guid, descendants=descendants))
+
+    return _changes(f"delete-{name}", drawing, planner, gone=(guid, *(drawing.guid(layer) for layer in gone)))
+
+
+def _forked(**options: Any) -> Drawing:
+    """::
+
+    base - s1 - fork - s2 - top
+                   `- side - leaf
+    """
+    layers = ("base - AB.C", "s1 base .D.0", "fork s1 E..F", "side fork .A.B", "leaf side C...", "s2 fork .0D.", "top s2 ..E.")
+    return tree(*layers, **options)
+
+
+KINDS_OF_BUNDLES = {
+    "v1": _forked(),
+    "v2": _forked(version=2),
+    "split": _forked(split=(2, 2)),
+    "plain": _forked(plain=True),
+    "topguid": _forked(style="ploop", version=2, top_guid=guid_of(800)),
+}
+
+
+def _deletes_everywhere(name: str, snapshot: str, **options: Any) -> Tuple[Operation, ...]:
+    return tuple(_deletes(f"{name}-{kind}", drawing, snapshot, **options) for kind, drawing in KINDS_OF_BUNDLES.items())
+
+
+DELETIONS = (
+    *_deletes_everywhere("leaf", "leaf"),
+    *_deletes_everywhere("middle", "s2"),
+    *_deletes_everywhere("middle-aside", "side"),
+    *_deletes_everywhere("branch", "side", descendants=DELETE, gone=["leaf"]),
+    *_deletes_everywhere("fork", "fork"),
+    *_deletes_everywhere("parent-of-fork", "s1"),
+    *_deletes_everywhere("root", "base"),
 )
 
 REVERTS = (
@@ -237,6 +303,7 @@ REVERTS = (
     _reverts("plain", line("ABCD", ".D..", plain=True), "base"),
     _reverts("branched", BRANCHED, "side"),
     _reverts("ploop", line("AB.C", ".D..", "..E.", style="ploop"), "base"),
+    _reverts("topguid", tree("base - AB.C", "side base .D..", "top base ..E.", style="ploop", version=2, top_guid=guid_of(800)), "side"),
 )
 
 COMPACTIONS = (
@@ -341,7 +408,7 @@ BUILDERS = (
     _converts("bundle-moved-aside", _chain_and(_old_bundle), "source.hdd", DISK, format="hdd", exchanges=False),
 )
 
-OPERATIONS = TAKES + REVERTS + MERGES + DELETIONS + COMPACTIONS + OTHERS + BUILDERS
+OPERATIONS = TAKES + REVERTS + MERGES + AWAY + DELETIONS + COMPACTIONS + OTHERS + BUILDERS
 
 
 def random_operation(seed: object) -> Operation:

@@ -69,8 +69,9 @@ def _work(operation: Operation, folder: str, token: str, starts: Any, outcome: s
         told = {"code": error.code, "message": str(error)}
     except BaseException:
         told = {"code": "crashed", "message": traceback.format_exc()}
-    with open(outcome, "w", encoding="utf-8") as stream:
-        json.dump(told, stream)
+    # No open(): that fails when its fstat is interrupted, as a test may have it.
+    descriptor = os.open(outcome, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.write(descriptor, json.dumps(told).encode())
     # Nothing of the parent's may be flushed or torn down here.
     os._exit(0)
 

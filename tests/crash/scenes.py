@@ -37,7 +37,8 @@ class Drawing:
     """A disk: names of layers with their parents and clusters, parents first; the layer called ``top`` is the current one.
 
     A layer with fewer clusters than another is shorter than the disk. ``split`` counts the clusters of the parts. ``plain``
-    makes the root a raw file, ``bitmap`` gives the image of that layer a format extension.
+    makes the root a raw file, ``bitmap`` gives the image of that layer a format extension. Another ``top_guid`` than the usual
+    one is declared in the descriptor.
     """
 
     layers: Tuple[Tuple[str, Optional[str], str], ...]
@@ -46,6 +47,7 @@ class Drawing:
     split: Tuple[int, ...] = ()
     plain: bool = False
     bitmap: Optional[str] = None
+    top_guid: str = TOP
 
     @property
     def size_sectors(self) -> int:
@@ -59,7 +61,7 @@ class Drawing:
 
     def guid(self, name: str) -> str:
         """The GUID of a layer."""
-        return TOP if name == "top" else guid_of([layer for layer, _parent, _clusters in self.layers].index(name) + 1)
+        return self.top_guid if name == "top" else guid_of([layer for layer, _parent, _clusters in self.layers].index(name) + 1)
 
 
 def line(*clusters: str, **options: object) -> Drawing:
@@ -103,7 +105,14 @@ def _build(directory: str, drawing: Drawing) -> None:
     if split:
         split[-1] = size - sum(split[:-1])
     build_bundle(
-        directory, size_sectors=size, layers=layers, style=drawing.style, split=split or None, cluster_sectors=CLUSTER_SECTORS, version=drawing.version
+        directory,
+        size_sectors=size,
+        layers=layers,
+        style=drawing.style,
+        split=split or None,
+        top_guid=drawing.top_guid if drawing.top_guid != TOP else None,
+        cluster_sectors=CLUSTER_SECTORS,
+        version=drawing.version,
     )
 
 

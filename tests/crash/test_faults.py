@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Callable, Optional, Tuple
 
@@ -15,6 +16,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, OPERATIONS, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.trial import Trial
+from ansible_collections.vdisk.parallels.tests.support.memory_file import MemoryFile, refused
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 LONG = bool(os.environ.get("VDISK_LONG"))
@@ -82,6 +84,30 @@ def test_a_call_that_fails_loses_nothing_and_leaves_nothing_behind(operation: Op
         names = list(FAULTS) if LONG else [list(FAULTS)[number % len(FAULTS)]]
         for name in names:
             judge(trial, number, FAULTS[name])
+
+
+class ReadOnlyPort(MemoryPort):
+    """A port that does not let one file be written."""
+
+    protected = ""
+
+    def open_write(self, path: str) -> MemoryFile:
+        if path == self.protected:
+            raise refused(errno.EACCES, "open", path)
+        return super().open_write(path)
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.inside], ids=lambda operation: operation.name)
+def test_a_file_that_may_not_be_written_is_found_before_the_first_step(operation: Operation) -> None:
+    trial = Trial(operation)
+    for path in [path for path, content in trial.start().listing().items() if content is not None]:
+        port = trial.adopt(ReadOnlyPort(trial.start().tree))
+        port.protected = path
+        try:
+            operation.run(Run(port, FOLDER))
+        except DiskError as error:
+            assert error.path == path and not port.effects, str(error)
+            assert not port.held and not any(port.opened.values()), "something is still open or locked"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

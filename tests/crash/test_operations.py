@@ -15,8 +15,11 @@ from typing import Callable
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import recover
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import OPERATIONS, Operation, random_operation
+from ansible_collections.vdisk.parallels.tests.crash.sight import sight_of
 from ansible_collections.vdisk.parallels.tests.crash.trial import NothingToDo, Trial
 
 LONG = bool(os.environ.get("VDISK_LONG"))
@@ -28,7 +31,7 @@ Count = Callable[[Explorer], None]
 
 def explore(operation: Operation, count: Count, *, seed: int = 0, parents: int, deaths: int) -> None:
     """All kinds of power failures and kills on one operation."""
-    explorer = Explorer(Trial(operation), seed=seed)
+    explorer = Explorer(Trial(operation), seed=seed, limit=None if LONG else 500, later=None if LONG else 40)
     explorer.finished_states()
     explorer.power_failures()
     explorer.power_failures_while_recovering(parents)
@@ -38,7 +41,20 @@ def explore(operation: Operation, count: Count, *, seed: int = 0, parents: int, 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_an_operation_that_is_cut_off_anywhere_loses_nothing(operation: Operation, count: Count) -> None:
-    explore(operation, count, parents=40 if LONG else 6, deaths=60 if LONG else 8)
+    explore(operation, count, parents=40 if LONG else 6, deaths=60 if LONG else 4)
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.gone], ids=lambda operation: operation.name)
+def test_a_merge_that_is_cut_off_before_it_changes_images_is_taken_back(operation: Operation) -> None:
+    """Until the journal says otherwise every snapshot stays, those that were to go, too."""
+    trial = Trial(operation)
+    renames = [number for number, effect in enumerate(trial.effects, 1) if effect.kind == "rename" and effect.path.endswith("/.vdisk-journal")]
+    commit = next(number for number, effect in enumerate(trial.effects, 1) if effect.kind == "rename" and effect.path.endswith("/DiskDescriptor.xml"))
+    # What is never in a second phase is taken back until it is committed.
+    end = renames[1] if len(renames) > 1 else commit
+    for state in Explorer(trial).deaths(end):
+        recover(state, locate(state, trial.path), allow_outside=True)
+        assert sight_of(state, trial.path) == trial.before.sight, f"{operation.name}: {state.origin}"
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))

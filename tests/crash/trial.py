@@ -115,6 +115,14 @@ class Trial:
             if len(known) == 2:
                 assert any(content[64 : 64 + len(body)] == body for body in known), f"{name} is half changed, but not marked as in use"
 
+    def _check_taken_back(self, port: Port) -> None:
+        """When the disk shows what it showed before a change that is to be seen, its images are as long as they were."""
+        assert self.before.sight is not None and self.after.sight is not None
+        if set(self.before.sight.views) == set(self.after.sight.views) or set(sight_of(port, self.path).views) != set(self.before.sight.views):
+            return
+        now = images_of(port, self.path)
+        assert {name: len(content) for name, content in self._bodies[0].items()} == {name: len(content) for name, content in now.items()}, "images grew"
+
     # What comes next.
 
     def finish(self, port: Port, *, token: str = "2") -> Run:
@@ -132,6 +140,7 @@ class Trial:
             assert not self.traces(port), "recovery left traces"
             if self.operation.inside:
                 self._check_views(port)
+                self._check_taken_back(port)
 
         run = Run(port, self.folder, token=token, between=between)
         try:
@@ -149,6 +158,12 @@ class Trial:
     def is_new(self, port: Port) -> bool:
         """Whether a disk that is built or removed is what it will be."""
         return whole(port, self.path) == self.after.names.get(self.operation.disk)
+
+    def shows_the_end(self, port: Port) -> bool:
+        """Whether the disk shows what it will show, whatever else may be left to do."""
+        if not self.operation.inside:
+            return self.is_new(port)
+        return sight_of(port, self.path) == self.after.sight
 
     def traces(self, port: Port) -> List[str]:
         """Names in the folder and in the disk that only an unfinished run leaves."""

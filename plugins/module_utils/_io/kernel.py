@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import struct
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from .failures import REFUSED
 
@@ -38,6 +38,7 @@ _F_RDADVISE = 44
 _F_FULLFSYNC = getattr(fcntl, "F_FULLFSYNC", 51)
 
 _library: Optional[Any] = None
+_Answer = TypeVar("_Answer")
 
 
 def _libc() -> Any:
@@ -62,6 +63,23 @@ def _called(function: Any, *arguments: Any) -> int:
         if number != errno.EINTR:
             return number
     return 0
+
+
+def repeated(function: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:
+    """The answer of a call that Python does not repeat when a signal interrupts it (PEP 475 names those that it does)."""
+    while True:
+        try:
+            return function(*arguments, **options)
+        except InterruptedError:
+            continue
+
+
+def release(descriptor: int) -> None:
+    """Close. What the host says to that is no news: the descriptor is gone, and what had to reach the medium was synced before."""
+    try:
+        os.close(descriptor)
+    except OSError:
+        pass
 
 
 def sync_file_range(descriptor: int, offset: int, length: int) -> bool:
@@ -109,7 +127,7 @@ def clone_range(source: int, source_offset: int, target: int, offset: int, lengt
     if not length or source_offset % _CLONE_ALIGNMENT or offset % _CLONE_ALIGNMENT:
         return 0
     try:
-        fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, source_offset, length, offset))
+        repeated(fcntl.ioctl, target, _FICLONERANGE, struct.pack("=qQQQ", source, source_offset, length, offset))
     except OSError as error:
         if error.errno in _KERNEL_CANNOT_COPY:
             return 0

@@ -31,7 +31,8 @@ from typing import Dict, List, Optional, Tuple
 from .._core.errors import InUse
 from . import owners
 from .capabilities import Capabilities
-from .failures import HOST_ERRORS, REFUSED, not_regular, translated
+from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
+from .kernel import release, repeated
 from .port import Holder
 
 WRITE = "write"
@@ -86,7 +87,7 @@ class OsLock:
             identity, descriptor = self._taken.pop()
             self._registry.pop(identity, None)
             # Closing the only descriptor of an open file ends all its locks.
-            os.close(descriptor)
+            release(descriptor)
 
 
 class Locks:
@@ -116,7 +117,7 @@ class Locks:
             return _found_holders(path, descriptor, self._can)
         finally:
             if own:
-                os.close(descriptor)
+                release(descriptor)
 
     def _flock_holders(self, path: str) -> Tuple[Holder, ...]:
         if not self._can.proc:
@@ -127,15 +128,15 @@ class Locks:
             return tuple(Holder(FLOCK, owners.describe(pid)) for pid in owners.flock_pids(descriptor) if pid != skipped)
         finally:
             if own:
-                os.close(descriptor)
+                release(descriptor)
 
     def _descriptor(self, path: str) -> Tuple[int, bool]:
         """A descriptor to ask through and whether to close it: where this port holds locks, the one that carries them."""
         descriptor = _opened(path, os.O_RDONLY)
-        held = self._registry.get(_identity(descriptor))
+        held = self._registry.get(_identity(path, descriptor))
         if held is None:
             return descriptor, True
-        os.close(descriptor)
+        release(descriptor)
         return held, False
 
     def take(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> OsLock:
@@ -163,7 +164,9 @@ class Locks:
         descriptor = self._kept(lock, path, os.O_RDWR)
         if descriptor is None:
             return
-        if not modes.S_ISREG(os.fstat(descriptor).st_mode):
+        with reported("look at", path):
+            is_regular = modes.S_ISREG(os.fstat(descriptor).st_mode)
+        if not is_regular:
             raise not_regular(path, "something else")
         kind = owners.file_system(descriptor) if self._can.proc else ""
         if kind in owners.MANDATORY_LOCKS:
@@ -178,12 +181,12 @@ class Locks:
     def _kept(self, lock: OsLock, path: str, flags: int) -> Optional[int]:
         """``path`` open and owned by ``lock``; None when ``lock`` owns it already, under whatever name."""
         descriptor = _opened(path, flags)
-        identity = _identity(descriptor)
+        identity = _identity(path, descriptor)
         held = self._registry.get(identity)
         if held is None:
             lock.keep(identity, descriptor)
             return descriptor
-        os.close(descriptor)
+        release(descriptor)
         if lock.owns(identity):
             return None
         raise _in_use(path, Holder(FLOCK, "this process"))
@@ -289,14 +292,20 @@ def _opened(path: str, flags: int) -> int:
         raise translated(error, "open", path) from error
 
 
-def _identity(descriptor: int) -> _Identity:
-    facts = os.fstat(descriptor)
+def _identity(path: str, descriptor: int) -> _Identity:
+    """What tells an open file from all others; when that cannot be told, the file is closed."""
+    try:
+        with reported("look at", path):
+            facts = os.fstat(descriptor)
+    except BaseException:
+        release(descriptor)
+        raise
     return facts.st_dev, facts.st_ino
 
 
 def _facts(path: str) -> Optional[os.stat_result]:
     try:
-        return os.stat(path)
+        return repeated(os.stat, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except HOST_ERRORS as error:
@@ -306,6 +315,9 @@ def _facts(path: str) -> Optional[os.stat_result]:
 def _is_file(path: str) -> bool:
     """Whether a regular file, and no link to one, lies at ``path``."""
     try:
-        return modes.S_ISREG(os.lstat(path).st_mode)
-    except HOST_ERRORS:
+        return modes.S_ISREG(repeated(os.lstat, path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except HOST_ERRORS as error:
+        # Not to know must not mean that nobody holds it.
+        raise translated(error, "look at", path) from error

@@ -86,7 +86,10 @@ def _keys(descriptor: int) -> FrozenSet[str]:
 
     The device number of the mount counts too: Btrfs and overlays show another one to ``fstat``.
     """
-    facts = os.fstat(descriptor)
+    try:
+        facts = os.fstat(descriptor)
+    except OSError:
+        return frozenset()
     devices = {f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}"}
     mounted = _mount(descriptor).split(" ")
     if len(mounted) > 2 and ":" in mounted[2]:

@@ -17,6 +17,7 @@ from .._core.errors import IoFailure
 from . import kernel, sparse
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
+from .kernel import release, repeated
 from .locks import Locks, OsLock
 from .port import DIRECTORY, FILE, OTHER, SYMLINK, Buffer, File, Holder, Stat
 
@@ -174,8 +175,7 @@ class OsFile:
         """Release the file; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            with reported("close", self.path):
-                os.close(descriptor)
+            release(descriptor)
 
 
 class OsPort:
@@ -214,10 +214,14 @@ class OsPort:
             if isinstance(error, OSError) and error.errno in _NOT_OPENABLE:
                 raise not_regular(path, DIRECTORY if error.errno == errno.EISDIR else OTHER) from error
             raise translated(error, "open", path) from error
-        kind = _kind(os.fstat(descriptor).st_mode)
-        if kind != FILE:
-            os.close(descriptor)
-            raise not_regular(path, kind)
+        try:
+            with reported("look at", path):
+                kind = _kind(os.fstat(descriptor).st_mode)
+            if kind != FILE:
+                raise not_regular(path, kind)
+        except BaseException:
+            release(descriptor)
+            raise
         return OsFile(path, descriptor, self.capabilities)
 
     def stat(self, path: str) -> Optional[Stat]:
@@ -231,7 +235,7 @@ class OsPort:
     def list_directory(self, path: str) -> List[str]:
         """The names in a directory, sorted."""
         with reported("list", path):
-            return sorted(os.listdir(path))
+            return sorted(repeated(os.listdir, path))
 
     def real_path(self, path: str) -> str:
         """The absolute path with every link resolved; what does not exist is kept as it is."""
@@ -265,7 +269,7 @@ class OsPort:
         """Remove a file; its absence is no error."""
         with reported("remove", path):
             try:
-                os.unlink(path)
+                repeated(os.unlink, path)
             except FileNotFoundError:
                 pass
 
@@ -273,7 +277,7 @@ class OsPort:
         """Remove an empty directory; its absence is no error."""
         with reported("remove the directory", path):
             try:
-                os.rmdir(path)
+                repeated(os.rmdir, path)
             except FileNotFoundError:
                 pass
 
@@ -288,23 +292,23 @@ class OsPort:
                 if error.errno not in REFUSED:
                     raise
             finally:
-                os.close(descriptor)
+                release(descriptor)
 
     def set_attributes(self, path: str, *, mode: int, uid: int, gid: int) -> None:
         """Give a file or directory these permission bits and, where the process may, this owner."""
         with reported("set the owner and mode of", path):
-            now = os.stat(path)
+            now = repeated(os.stat, path)
             if (now.st_uid, now.st_gid) != (uid, gid):
                 _change_owner(path, uid, gid)
                 # A change of owner clears the set-id bits.
-                now = os.stat(path)
+                now = repeated(os.stat, path)
             if modes.S_IMODE(now.st_mode) != mode:
-                os.chmod(path, mode)
+                repeated(os.chmod, path, mode)
 
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""
         with reported("measure the free space at", path):
-            facts = os.statvfs(path)
+            facts = repeated(os.statvfs, path)
         return facts.f_bavail * facts.f_frsize
 
     def holders(self, path: str) -> Tuple[Holder, ...]:
@@ -318,7 +322,7 @@ class OsPort:
 
 def _stat(path: str, *, follow: bool) -> Optional[Stat]:
     try:
-        facts = os.stat(path, follow_symlinks=follow)
+        facts = repeated(os.stat, path, follow_symlinks=follow)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except HOST_ERRORS as error:
@@ -349,7 +353,7 @@ def _change_owner(path: str, uid: int, gid: int) -> None:
     """Both owners, else the group alone, else nothing: only root may give files away."""
     for owner in (uid, -1):
         try:
-            os.chown(path, owner, gid)
+            repeated(os.chown, path, owner, gid)
             return
         except OSError as error:
             # EINVAL: the number has no meaning in this user namespace.

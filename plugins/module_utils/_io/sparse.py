@@ -17,6 +17,7 @@ import os
 from typing import Iterator, Tuple, Union
 
 from .failures import REFUSED
+from .kernel import repeated
 from .port import Buffer
 
 GRAIN = 4096
@@ -90,10 +91,10 @@ def seek_ranges(descriptor: int, start: int, end: int) -> Iterator[Tuple[int, in
     position = start
     while position < end:
         try:
-            begin = os.lseek(descriptor, position, os.SEEK_DATA)
+            begin = repeated(os.lseek, descriptor, position, os.SEEK_DATA)
             if begin >= end:
                 return
-            position = os.lseek(descriptor, begin, os.SEEK_HOLE)
+            position = repeated(os.lseek, descriptor, begin, os.SEEK_HOLE)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return
