@@ -103,12 +103,6 @@ def _dirty_last_cluster(port: MemoryPort, folder: str) -> None:
     port.plant_file(path, content[: end - 5 * SECTOR] + b"\x77" * (5 * SECTOR))
 
 
-def _plain_with_a_tail(port: MemoryPort, folder: str) -> None:
-    plant(port, f"{folder}/{DISK}", line("A.BC", plain=True))
-    path = disks.file_of(port, f"{folder}/{DISK}", TOP)
-    port.plant_file(path, port.content(path) + b"\x77" * 700)
-
-
 GROWS = (
     grows("room-in-the-table", _plants(line("A0xBx0CD")), 11 * CLUSTER),
     grows("v2", _plants(line("A0xBx0CD", version=2)), 11 * CLUSTER),
@@ -128,7 +122,7 @@ GROWS = (
     grows("split-new-parts", _plants(line("AB.C", split=(3, 1))), 8 * CLUSTER),
     grows("split-top-only", _plants(line("AB.C", ".D.E", split=(3, 1))), 8 * CLUSTER, top_only=True),
     grows("ploop", _plants(line("AB.C", style="ploop", version=2)), 6 * CLUSTER),
-    grows("plain", _plain_with_a_tail, 6 * CLUSTER),
+    grows("plain", _plants(line("A.BC", plain=True)), 6 * CLUSTER),
     grows("plain-reserved", _plants(line("A.BC", plain=True)), 6 * CLUSTER, reserve=True),
     grows("plain-split", _plants(line("AB.C", plain=True, split=(3, 1))), 8 * CLUSTER),
     grows("single-file", _single, 11 * CLUSTER),

@@ -161,7 +161,7 @@ def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
     """
     for number, (_start, length) in enumerate(parts_of(state)):
         image = state.images[(number, state.tree.top)]
-        whole = image.header.size_bytes if image.header is not None else image.stat.size
+        whole = image.header.size_bytes if image.header is not None else image.stat.size // SECTOR * SECTOR
         if image.outside or whole == length or (whole < length and may_be_shorter):
             continue
         raise Unsupported(
