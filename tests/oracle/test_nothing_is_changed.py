@@ -100,7 +100,7 @@ def test_looking_at_a_disk_leaves_it_as_it_is(disk: TrialDisk) -> None:
         "ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info", reason="ansible-core is not installed", exc_type=ImportError
     )
     before = entries(os.path.dirname(disk.bundle))
-    params = {"path": disk.bundle, "paths": None, "recurse": False, "allow_outside": False, "scan": "zeros", "checksum": "sha256"}
+    params = {"path": disk.bundle, "paths": None, "recurse": False, "allow_outside": False, "scan": "zeros", "map": 16, "checksum": "sha256"}
     result = info.describe_disks(SimpleNamespace(params=params, check_mode=False))
     assert (len(result["disks"]), result["failed_disks"]) == (1, [])
     assert result["disks"][0]["checksum"]
