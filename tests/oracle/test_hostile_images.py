@@ -31,7 +31,7 @@ from ansible_collections.vdisk.parallels.tests.support.oracles import qemu_img, 
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of processes and /proc are those of Linux")
 LONG = bool(os.environ.get("VDISK_LONG"))
-MUTANTS = int(os.environ.get("VDISK_MUTANTS") or (10_000 if LONG else 160))
+MUTANTS = int(os.environ.get("VDISK_MUTANTS") or (10_000 if LONG else 60))
 CUTS = 100_000 if LONG else 60
 SIZE = MIB + 512
 CLUSTER = 64 * KIB
