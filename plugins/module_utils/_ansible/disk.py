@@ -103,9 +103,11 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan]) -> Tuple
     before = disk.facts()
     try:
         plan = planner(disk)
-    except DiskError:
+    except DiskError as error:
         # A disk that somebody else changes while it is looked at may seem damaged.
         refuse_changed(disk.port, disk.state.fingerprint)
+        if module.check_mode and needs_recovery(disk.state):
+            error.hint = "An interrupted run left the disk so; a real run ends that first, and what follows cannot be foretold in check mode."
         raise
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)
     if outcome is not None:
