@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 import types
+from typing import Callable
 
 import pytest
 
@@ -17,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 NAME = "ansible_collections.vdisk.parallels"
 LONG = "VDISK_LONG"
 FEW = "VDISK_FEW"
+SHARE = "VDISK_SHARE"
 
 
 def _package(name: str, folders: list) -> None:
@@ -61,13 +63,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("long" if os.environ.get(LONG) else "few" if os.environ.get(FEW) else "short")
 
 
-MOST_EXAMPLES = 3
-"""How many examples of each test a Python plays beside the main one, which plays all."""
+LEAST = 2
+"""How many examples of a test are played at the least, if it has them."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
     if os.environ.get(FEW):
-        _thin_out(config, items)
+        _thin_out(config, items, lambda count: LEAST)
+    elif os.environ.get(SHARE):
+        _thin_out(config, items, lambda count: max(LEAST, count // int(os.environ[SHARE])))
     if os.environ.get(LONG):
         return
     for item in items:
@@ -75,15 +79,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
             item.add_marker(pytest.mark.skip(reason=f"long: runs with {LONG}=1 (make test-long)"))
 
 
-def _thin_out(config: pytest.Config, items: list) -> None:
-    """Of each test leave a few examples, other ones on each Python."""
+def _thin_out(config: pytest.Config, items: list, wanted: Callable[[int], int]) -> None:
+    """Of each test leave as many examples as ``wanted`` says of their number, evenly spread, other ones on each Python."""
     by_test: dict = {}
     for item in items:
         by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
     kept = set()
     for examples in by_test.values():
-        step = max(1, len(examples) // MOST_EXAMPLES)
-        kept.update(id(item) for item in examples[sys.version_info[1] % step :: step][:MOST_EXAMPLES])
+        most = min(len(examples), wanted(len(examples)))
+        step = len(examples) / most
+        kept.update(id(examples[(int(number * step) + sys.version_info[1]) % len(examples)]) for number in range(most))
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
     items[:] = [item for item in items if id(item) in kept]
 

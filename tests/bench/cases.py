@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
@@ -51,11 +52,18 @@ class Bench:
         stream = ["-O", "vmdk", "-o", "subformat=streamOptimized"]
         yield lambda: self._format("vmdk", {"subformat": "streamOptimized"}, stream, 0.4, label="hdd to vmdk streamOptimized")
         yield self._merge
+        yield self._merge_by_ploop
         yield self._compact
         yield self._compare
         yield self._layers
+        yield self._one_layer
         yield self._huge
+        yield self._check_huge
+        yield self._check_fragmented
+        yield self._map
         yield self._facts
+        yield from (lambda name=name: self._read(name) for name in READERS)
+        yield self._task
 
     def _ours(self, *arguments: str, prepare: Optional[Callable[[], None]] = None, synced: bool = True) -> Command:
         environment = self._environment if synced else {**self._environment, "VDISK_BENCH_NOSYNC": "1"}
@@ -134,6 +142,29 @@ class Bench:
             subprocess.run(["qemu-io", "-f", "qcow2", *writes[start : start + 400], top], check=True, stdout=subprocess.DEVNULL)
         self.images.engine("convert", top, master, "hdd", '{"keeps_layers": true}')
 
+    def _merge_by_ploop(self) -> Case:
+        """The same overlay; ploop takes only images without holes, so both get such copies."""
+        master, mine, other = self._path("master.hdd"), self._path("ours.hdd"), self._path("theirs.hdd")
+        self._make_overlay(master, self._path("base.qcow2"), self._path("top.qcow2"))
+
+        def fresh(target: str) -> Callable[[], None]:
+            return _both(_without(target), lambda: subprocess.run(["cp", "-r", "--sparse=never", master, target], check=True) and None)
+
+        # ploop of Debian sees its kernel module in a name space of its own, and may crash in a small environment.
+        command = ["unshare", "-m", "sh", "-c", f'cd "$1" && {FAKE_MODULE} && exec ploop snapshot-merge -A DiskDescriptor.xml', "_", other]
+        theirs = Command(command, fresh(other), (), {**self._environment, "PLOOP_PAD": "x" * 8192})
+        return Case(
+            "merge of an overlay, synced",
+            "ploop snapshot-merge",
+            0.8,
+            self._ours("merge", mine, prepare=fresh(mine)),
+            theirs,
+            lambda: self._same_disks(mine, other),
+        )
+
+    def _same_disks(self, one: str, other: str) -> None:
+        self.images.engine("compare", one, other)
+
     def _compact(self) -> Case:
         master, mine, other = self._path("full.hdd"), self._path("ours.hdd"), self._path("theirs.hds")
         if not os.path.exists(master):
@@ -168,10 +199,18 @@ class Bench:
         theirs = Command(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", top, other], _without(other))
         return Case("64 layers to raw", "qemu-img convert of 64 overlays", 0.6, ours, theirs, lambda: _same_files(one, other))
 
-    def _huge(self) -> Case:
-        image, one, other = self._path("huge.hds"), self._path("ours.raw"), self._path("theirs.raw")
-        size = 16 << 40
-        if not os.path.exists(image):
+    def _one_layer(self) -> Case:
+        """What 64 layers cost beside one with the same bytes; both sides are ours."""
+        layers = self._layers()
+        bundle, one, other = self._path("flat.hdd"), self._path("ours.raw"), self._path("theirs.raw")
+        if not os.path.exists(bundle):
+            self.images.engine("convert", self._path("layers.hdd"), bundle, "hdd")
+        theirs = self._ours("convert", bundle, other, "raw", prepare=_without(other), synced=False)
+        return Case("64 layers to raw", "ours, of one layer", 1.5, layers.ours, theirs, lambda: _same_files(one, other))
+
+    def _huge_image(self) -> str:
+        bundle = self._path("huge.hdd")
+        if not os.path.exists(bundle):
             raw = self._path("huge.raw")
             with open(raw, "wb") as stream:
                 # A file system rarely holds files of 16 TiB, so the last TiB is left to the table.
@@ -179,12 +218,53 @@ class Bench:
                 for number in range(1024):
                     stream.seek(number * (15 << 30))
                     stream.write(bytes([number % 255 + 1]) * MIB)
-            self.images.engine("convert", raw, self._path("huge.hdd"), "hdd", json.dumps({"align": size}))
-            os.replace(_image(self._path("huge.hdd")), image)
+            self.images.engine("convert", raw, bundle, "hdd", json.dumps({"align": 16 << 40}))
             os.remove(raw)
+        return _image(bundle)
+
+    def _huge(self) -> Case:
+        image, one, other = self._huge_image(), self._path("ours.qcow2"), self._path("theirs.qcow2")
         ours = self._ours("convert", image, one, "qcow2", prepare=_without(one), synced=False)
         theirs = Command(["qemu-img", "convert", "-f", "parallels", "-O", "qcow2", image, other], _without(other))
         return Case("16 TiB virtual, 1 GiB data to qcow2", "qemu-img convert", 0.4, ours, theirs, _nothing)
+
+    def _check(self, name: str, bundle: str) -> Case:
+        theirs = Command(["qemu-img", "check", "-q", "-f", "parallels", _image(bundle)], _nothing)
+        return Case(name, "qemu-img check", 3.5, self._ours("check", bundle), theirs, _nothing)
+
+    def _check_huge(self) -> Case:
+        self._huge_image()
+        return self._check("check, 16 TiB virtual", self._path("huge.hdd"))
+
+    def _check_fragmented(self) -> Case:
+        """200,000 clusters in random order, in a file of holes."""
+        bundle, raw, virtual = self._path("scattered.hdd"), self._path("blank.raw"), 1 << 40
+        if not os.path.exists(bundle):
+            with open(raw, "wb") as stream:
+                stream.truncate(virtual)
+            self.images.engine("convert", raw, bundle, "hdd")
+            os.remove(raw)
+            self.images.make("scattered", _image(bundle))
+        return self._check("check, 200,000 clusters in random order", bundle)
+
+    def _map(self) -> Case:
+        theirs = Command(["qemu-img", "map", "--output=json", "-f", "parallels", str(self.images.shuffled())], _nothing)
+        return Case("map of a fragmented image", "qemu-img map", 1.0, self._ours("map", str(self.images.shuffled())), theirs, _nothing)
+
+    def _read(self, name: str) -> Case:
+        """Every byte of the guest disk, a MiB at a time; both print a digest of it."""
+        bundle = str(self.images.bundle())
+        theirs = Command([sys.executable, "-c", READERS[name], bundle], _nothing)
+        return Case("reading all guest bytes", name, 0.8, self._ours("read", bundle), theirs, _nothing)
+
+    def _task(self) -> Case:
+        """The same export as a whole task of Ansible, beside the bare program."""
+        image, one, other = str(self.images.image()), self._path("ours.raw"), self._path("theirs.raw")
+        arguments = json.dumps({"src": str(self.images.bundle()), "dest": one, "dest_format": "raw", "verify": False})
+        command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", "vdisk.parallels.hdd_convert", "-a", arguments]
+        ours = Command(command, _without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable})
+        theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], _without(other), (other,))
+        return Case("hdd to raw, synced, as an Ansible command", "qemu-img convert -t writeback", 1.0, ours, theirs, lambda: _same_files(one, other))
 
     def _facts(self) -> Case:
         folder = self.work / "many"
@@ -207,6 +287,38 @@ FORMATS = (
     ("vhdx", {}, ["-O", "vhdx"]),
     ("vmdk", {}, ["-O", "vmdk"]),
 )
+
+# ploop of Debian makes format version 2 only where it sees its kernel module.
+FAKE_MODULE = (
+    "mount --make-rprivate / && mount -t tmpfs tmpfs /sys/module && mkdir -p /sys/module/ploop/parameters "
+    "&& echo 1 > /sys/module/ploop/parameters/large_disk_support"
+)
+
+# Programs with other people's libraries that read all of a disk, as their documentation shows.
+READERS = {
+    "libphdi": """
+import sys, pyphdi, hashlib
+image = pyphdi.handle()
+image.open(sys.argv[1] + "/DiskDescriptor.xml")
+image.open_extent_data_files()
+size, digest = image.get_media_size(), hashlib.sha1()
+for offset in range(0, size, 1 << 20):
+    digest.update(image.read_buffer_at_offset(min(1 << 20, size - offset), offset))
+print(digest.hexdigest())
+""",
+    "dissect.hypervisor": """
+import sys, hashlib
+from pathlib import Path
+from dissect.hypervisor.disk.hdd import HDD
+stream, digest = HDD(Path(sys.argv[1])).open(), hashlib.sha1()
+while True:
+    piece = stream.read(1 << 20)
+    if not piece:
+        break
+    digest.update(piece)
+print(digest.hexdigest())
+""",
+}
 
 
 def _nothing() -> None:

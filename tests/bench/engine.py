@@ -73,6 +73,36 @@ def compact(port: OsPort, path: str) -> None:
     execute(port, plan_compact(port, observe(port, locate(port, path))))
 
 
+def check(port: OsPort, path: str) -> None:
+    """Judge the metadata; end with 1 when there is a finding."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import examine, locate_hurt
+
+    sys.exit(bool(examine(port, locate_hurt(port, path)).findings))
+
+
+def map_extents(port: OsPort, path: str) -> None:
+    """Print the allocation map as JSON."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+
+    view = open_source(port, find_source(port, path, backing=True))
+    json.dump([(extent.start, extent.length, extent.kind) for extent in view.extents(0, view.size)], sys.stdout)
+
+
+def read(port: OsPort, path: str) -> None:
+    """Print a digest of every byte of the guest disk."""
+    import hashlib
+
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+
+    view = open_source(port, find_source(port, path, backing=True))
+    digest, buffer = hashlib.sha1(), bytearray(1 << 20)
+    for offset in range(0, view.size, len(buffer)):
+        piece = memoryview(buffer)[: view.size - offset]
+        view.pread_into(offset, piece)
+        digest.update(piece)
+    print(digest.hexdigest())
+
+
 def facts(port: OsPort, *paths: str) -> None:
     """The facts of many disks."""
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
@@ -81,10 +111,22 @@ def facts(port: OsPort, *paths: str) -> None:
         disk_facts(port, observe(port, locate(port, path)))
 
 
+OPERATIONS = {
+    "convert": convert,
+    "compare": compare,
+    "merge": merge,
+    "compact": compact,
+    "check": check,
+    "map": map_extents,
+    "read": read,
+    "facts": facts,
+}
+
+
 def main(arguments: List[str]) -> None:
     """Do what the command line says."""
     port = LazyPort() if os.environ.get("VDISK_BENCH_NOSYNC") else OsPort()
-    {"convert": convert, "compare": compare, "merge": merge, "compact": compact, "facts": facts}[arguments[0]](port, *arguments[1:])
+    OPERATIONS[arguments[0]](port, *arguments[1:])
 
 
 if __name__ == "__main__":

@@ -62,8 +62,13 @@ class Images:
         """An expanding image with clusters of 64 KiB in random order."""
         path = self.folder / "shuffled.hds"
         if not path.exists():
-            _write_shuffled(self.raw(), path)
+            self.make("shuffled", str(self.raw()), str(path))
         return path
+
+    def make(self, *arguments: str) -> None:
+        """Make an image in a process of its own: what this process holds at most would count as the peak of every command that it starts."""
+        command = (sys.executable, "-m", "ansible_collections.vdisk.parallels.tests.bench.images", *arguments)
+        subprocess.run(command, check=True, env=self._environment)
 
     def engine(self, *arguments: str) -> None:
         """Run the engine in a process of its own."""
@@ -99,12 +104,36 @@ def _write_shuffled(raw: Path, path: Path) -> None:
             struct.pack_into("<I", table, 4 * number, data_start // cluster + place)
             target.seek(data_start + place * cluster)
             target.write(_read(source, number * cluster, cluster).ljust(cluster, b"\0"))
-        header = struct.pack("<16sIIIIIQIIIQ", b"WithouFreSpacExt", 2, 16, size // 512 // 512, cluster // 512, entries, size // 512, 0, data_start // 512, 0, 0)
+        header = _header(size, cluster, data_start)
         target.seek(0)
         target.write(header + table)
     os.rename(f"{path}.new", path)
 
 
+def _write_scattered(path: Path, clusters: int = 200_000, virtual: int = 1 << 40) -> None:
+    """An image of 1 MiB clusters in random order, whose data is one big hole."""
+    cluster = MIB
+    entries = virtual // cluster
+    data_start = -(-(64 + 4 * entries) // cluster) * cluster
+    places = list(range(clusters))
+    random.Random(2).shuffle(places)
+    table = bytearray(4 * entries)
+    for number, place in zip(sorted(random.Random(3).sample(range(entries), clusters)), places):
+        struct.pack_into("<I", table, 4 * number, data_start // cluster + place)
+    with open(path, "wb") as target:
+        target.write(_header(virtual, cluster, data_start) + table)
+        target.truncate(data_start + clusters * cluster)
+
+
+def _header(size: int, cluster: int, data_start: int) -> bytes:
+    sizes = (cluster // 512, -(-size // cluster), size // 512)
+    return struct.pack("<16sIIIIIQIIIQ", b"WithouFreSpacExt", 2, 16, size // 512 // 512, *sizes, 0, data_start // 512, 0, 0)
+
+
 def _read(stream: object, offset: int, length: int) -> bytes:
     stream.seek(offset)  # type: ignore[attr-defined]
     return stream.read(length)  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    {"shuffled": _write_shuffled, "scattered": _write_scattered}[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, List
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source

@@ -10,10 +10,10 @@ The expected content is a sparse plain file, as in ``foreign``, whose comparison
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import ComposedView
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert

@@ -15,7 +15,6 @@ Everything takes a port, so the same test runs on the host's files and in memory
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
 
@@ -23,6 +22,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert

@@ -4,12 +4,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Unit tests on every Python, then architecture, property, crash and oracle tests, then the integration targets, then a summary.
-# With --long also what runs for minutes.
+# Of the crash and oracle tests a share of the examples is played; with --all every one, with --long also what runs for minutes.
 
 # shellcheck disable=SC2154
 set -eu
 . "$(dirname "$0")/common.sh"
-[ "${1:-}" != --long ] || export VDISK_LONG=1
+share=6
+case ${1:-} in
+  --all) share= ;;
+  --long) share= && export VDISK_LONG=1 ;;
+esac
 use_venv dev
 cd "$root"
 rm -rf "$reports"
@@ -71,30 +75,18 @@ done
 for kind in architecture property crash oracle pages; do
   [ -d "tests/$kind" ] || continue
   title "$kind tests"
-  run_pytest "$kind" "$venv/bin/python" "tests/$kind"
+  case $kind in
+    crash | oracle) VDISK_SHARE=$share run_pytest "$kind" "$venv/bin/python" "tests/$kind" ;;
+    *) run_pytest "$kind" "$venv/bin/python" "tests/$kind" ;;
+  esac
 done
 
 # The targets of ansible-test, played from this checkout: no copy, and true line numbers. `make integration` runs them through ansible-test.
 title "integration targets"
 for folder in tests/integration/targets/*/tasks; do
-  [ -e "$folder/main.yml" ] || continue
-  target=$(basename "$(dirname "$folder")")
-  aliases=$(cat "tests/integration/targets/$target/aliases" 2>/dev/null) || aliases=
-  case "$target $aliases" in setup_* | prepare_* | *disabled* | *unsupported*) continue ;; esac
-  case "$aliases" in *needs/root*) [ "$(id -u)" = 0 ] || { say "skipped $target: needs root" | tee -a "$reports/integration.txt"; continue; } ;; esac
-  case "$aliases" in *skip/macos*) [ "$(uname -s)" != Darwin ] || { say "skipped $target: not for macOS" | tee -a "$reports/integration.txt"; continue; } ;; esac
-  mkdir -p "$build/integration"
-  play=$build/integration/$target.yml
-  printf -- '- name: %s\n  hosts: testhost\n  gather_facts: true\n  roles:\n    - %s\n' "$target" "$target" >"$play"
-  if ANSIBLE_ROLES_PATH="$root/tests/integration/targets" ANSIBLE_DEPRECATION_WARNINGS=false "$venv/bin/ansible-playbook" -i testhost, -c local \
-    -e "{\"ansible_python_interpreter\": \"$venv/bin/python\"}" "$play" >"$build/logs/integration-$target.log" 2>&1 </dev/null; then
-    say "passed $target" | tee -a "$reports/integration.txt"
-  else
-    tail -n 40 "$build/logs/integration-$target.log"
-    say "failed $target: the whole log is .build/logs/integration-$target.log" | tee -a "$reports/integration.txt"
-    failed="$failed integration:$target"
-  fi
-done
+  [ ! -e "$folder/main.yml" ] || basename "$(dirname "$folder")"
+done | xargs -P "$(getconf _NPROCESSORS_ONLN)" -n 1 sh tests/utils/target.sh | tee "$reports/integration.txt"
+! grep -q '^failed' "$reports/integration.txt" || failed="$failed integration"
 
 title "summary"
 "$venv/bin/python" tests/utils/summary.py "$reports"

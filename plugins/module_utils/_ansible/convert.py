@@ -12,7 +12,6 @@ import os.path
 import re
 import time
 import uuid
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -22,6 +21,7 @@ from .._bundle.paths import is_inside, locate
 from .._bundle.tree import resolve
 from .._core.errors import AlreadyExists, BadRequest, DiskError, NotFound
 from .._core.plan import Plan
+from .._core.records import replace
 from .._core.units import MIB, SECTOR
 from .._io.clock import source_date_epoch
 from .._io.durable import read_file, replace_file

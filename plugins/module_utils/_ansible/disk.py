@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
@@ -18,6 +17,7 @@ from .._bundle.paths import locate, refuse_layer
 from .._bundle.pvm import VmFacts, find_vm
 from .._core.errors import DiskError, HasSnapshots
 from .._core.plan import Plan
+from .._core.records import dataclass
 from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.executor import Outcome, execute, foresee

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import List
 
 from ansible.module_utils.basic import AnsibleModule
@@ -19,6 +18,7 @@ from .._bundle.naming import without_suffix
 from .._bundle.paths import locate, refuse_layer
 from .._core import guid as guids
 from .._core.errors import BadRequest, NotFound
+from .._core.records import replace
 from .._core.units import MIB, format_size, round_up
 from .._io.port import DIRECTORY, Port
 from .._io.real import OsPort

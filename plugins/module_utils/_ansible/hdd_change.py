@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
@@ -16,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._bundle.bundle import BundleState, observe, refuse_changed
 from .._core.errors import BadRequest, DiskError, HasSnapshots, Unsupported
 from .._core.plan import Plan
+from .._core.records import dataclass
 from .._core.units import MIB, SECTOR, format_size
 from .._formats.hds_header import max_size_bytes
 from .._io.port import Port

@@ -12,12 +12,12 @@ A single-file image is described by a descriptor made up for it, so that all tha
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, InUse, MissingImage, StalePlan, Unsupported
 from .._core.plan import Fingerprint, Identity
+from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.detect import detect
 from .._formats.hds import open_hds

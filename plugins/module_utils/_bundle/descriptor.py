@@ -11,11 +11,11 @@ Sectors are 512 bytes whatever the descriptor says of the guest's sectors. GUIDs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional, Set, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, Unsupported
+from .._core.records import dataclass
 from .._core.units import SECTOR
 
 COMPRESSED = "Compressed"

@@ -11,11 +11,11 @@ Whatever is not known here belongs to somebody else and keeps its bytes. Format 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Dict, List, Optional, Sequence, Union
 
 from .._core import guid as guids
 from .._core.errors import BadRequest
+from .._core.records import replace
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry
 from .descriptor_xml import MARKS, ROOT_NAMES, facts_of, guid_in, needed_child, parse_descriptor
 from .naming import DESCRIPTOR

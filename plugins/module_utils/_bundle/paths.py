@@ -12,10 +12,10 @@ A path is judged by where it leads with every link resolved. Nothing but a regul
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from typing import NoReturn, Optional, Tuple
 
 from .._core.errors import BadRequest, Damaged, Escape, MissingImage, NotABundle, NotFound
+from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds_header import is_hds
 from .._io.port import DIRECTORY, FILE, Port, Stat

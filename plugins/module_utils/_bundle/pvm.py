@@ -13,11 +13,11 @@ the disk. Format reference, section 2.5.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, DiskError, NotFound
+from .._core.records import dataclass
 from .._io.durable import read_file
 from .._io.port import DIRECTORY, FILE, Port
 from .naming import DESCRIPTOR

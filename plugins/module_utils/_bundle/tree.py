@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, NoSuchSnapshot, Unsupported
+from .._core.records import dataclass
 from .descriptor import Shot
 
 MAX_DEPTH = 512

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
+
+from .records import dataclass, replace
 
 ERROR = "error"
 WARNING = "warning"

@@ -13,8 +13,10 @@ Paths are absolute, offsets and lengths are bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+
+from .records import dataclass, replace
 
 Identity = Optional[Tuple[int, ...]]
 Fingerprint = Tuple[Tuple[str, Identity], ...]
@@ -172,7 +174,7 @@ class Plan:
     bytes_freed: int = 0
     cleanup: Cleanup = Cleanup()
     warnings: Tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def is_empty(self) -> bool:

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Optional, Tuple
 
+from .._core.records import dataclass
 from .reader import GuestView
 
 SECTOR = 512

@@ -20,12 +20,12 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import compress, repeat
 from operator import add, floordiv, le, mod, mul, sub
 from typing import Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 from .._core.errors import BadRequest, Damaged, Unsupported
+from .._core.records import dataclass
 from .._core.units import ceil_div
 from .._io.port import File
 from .hds_header import ENTRY_BYTES, HEADER_BYTES, HdsHeader

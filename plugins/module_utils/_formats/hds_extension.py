@@ -18,10 +18,10 @@ The only known feature is the dirty bitmap. Its data names further clusters. No 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
 from .._core.errors import Damaged, Unsupported
+from .._core.records import dataclass
 from .._core.units import SECTOR, ceil_div, round_up
 from .._io.port import File
 from .hds_header import CLOSED, CLOSED_WITH_EXTENSION, HdsHeader

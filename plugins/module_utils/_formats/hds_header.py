@@ -17,10 +17,10 @@ Integers are little-endian. A sector is 512 bytes; the field called "tracks" hol
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import NoReturn, Optional, Tuple
 
 from .._core.errors import BadRequest, Damaged
+from .._core.records import dataclass
 from .._core.units import SECTOR, ceil_div, round_up
 
 MAGIC_V1 = b"WithoutFreeSpace"

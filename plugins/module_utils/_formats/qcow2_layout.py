@@ -22,11 +22,11 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from dataclasses import dataclass
 from itertools import compress
 from typing import Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from .._core.errors import BadRequest, Damaged, Encrypted, Unsupported
+from .._core.records import dataclass
 from .._core.units import MIB, SECTOR, ceil_div
 
 MAGIC = b"QFI\xfb"

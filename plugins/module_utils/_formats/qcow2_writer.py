@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from dataclasses import replace
 from itertools import groupby, repeat
 from operator import add
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._core.errors import BadRequest
+from .._core.records import replace
 from .._core.units import KIB, MIB, SECTOR, ceil_div, round_up
 from .._io.pipeline import OrderedPool, worker_count
 from .._io.port import Buffer, File

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Callable, Iterator, Mapping, Optional, Protocol, Tuple, Union
 
 from .._core.extents import Extent
+from .._core.records import dataclass
 from .._io.port import Buffer, File
 
 OpenBeside = Callable[[str], File]

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import struct
 import uuid
-from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from .._core.errors import BadRequest, Damaged, Unsupported
 from .._core.guid import derive
+from .._core.records import dataclass
 from .._core.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
 
 DYNAMIC = "dynamic"

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import struct
 import uuid
-from dataclasses import dataclass
 from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 from .._core.errors import Damaged, Unsupported
 from .._core.guid import derive
+from .._core.records import dataclass
 from .._core.units import GIB, KIB, MIB, SECTOR, ceil_div, format_size
 
 FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4

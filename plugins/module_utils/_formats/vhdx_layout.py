@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import struct
 import uuid
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core.errors import BadRequest, Damaged, Unsupported
 from .._core.guid import normalise
+from .._core.records import dataclass
 from .._core.units import KIB, MIB, TIB
 from .._io.port import Buffer
 
@@ -291,7 +291,7 @@ class VhdxDisk:
     physical_sector: int
     disk_id: str
     is_fixed: bool
-    locator: Optional[Mapping[str, str]] = field(default=None)
+    locator: Optional[Mapping[str, str]] = None
 
     @property
     def chunk_blocks(self) -> int:

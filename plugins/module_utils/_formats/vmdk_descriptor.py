@@ -12,11 +12,11 @@ Reading is liberal (any case, CRLF, unknown keys); writing keeps to the exact wo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Dict, List, NoReturn, Optional, Tuple, Union
 
 from .._core.errors import BadRequest, Damaged, Encrypted, Unsupported
 from .._core.guid import derive
+from .._core.records import dataclass
 from .reader import ParentImage
 from .vmdk_layout import MOST_EXTENTS, MOST_SECTORS
 

@@ -17,10 +17,10 @@ Virtual Disk Format 5.0 note of VMware and from what VMware, VirtualBox and QEMU
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import NoReturn, Optional
 
 from .._core.errors import BadRequest, Damaged, Unsupported
+from .._core.records import dataclass
 from .._core.units import SECTOR, ceil_div, round_up
 from .._io.port import File
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from dataclasses import dataclass
+
+from .._core.records import dataclass
 
 _FOREIGN_IOCTL_NUMBERS = ("alpha", "mips", "parisc", "ppc", "sparc")
 

@@ -21,10 +21,10 @@ Only file names inside the disk's own directory are recorded and believed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .._core.errors import Damaged, NotFound
+from .._core.records import dataclass
 from .durable import read_file
 from .port import Port
 

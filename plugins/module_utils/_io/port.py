@@ -13,8 +13,9 @@ AlreadyExists, NoSpace) with the path; nothing is retried silently except EINTR 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Iterator, List, Optional, Protocol, Tuple, Union
+
+from .._core.records import dataclass
 
 Buffer = Union[bytes, bytearray, memoryview]
 

@@ -23,7 +23,6 @@ import posixpath
 import struct
 import tarfile
 import zlib
-from dataclasses import dataclass
 from typing import Iterator, List, Optional, Tuple
 
 from .._bundle.naming import is_temporary
@@ -31,6 +30,7 @@ from .._bundle.pvm import CONFIG
 from .._bundle.xml_input import MAX_DOCUMENT_BYTES, parse_xml
 from .._core import guid as guids
 from .._core.errors import Damaged, DiskError, InUse, NotABundle, NotFound, StalePlan, Unsupported
+from .._core.records import dataclass
 from .._io.durable import read_file
 from .._io.port import DIRECTORY, FILE, File, Port
 

@@ -13,7 +13,6 @@ planned from it.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .._bundle.bundle import EXPANDING, identity, journal_path
@@ -26,6 +25,7 @@ from .._core import guid as guids
 from .._core.errors import Damaged, DiskError, Escape, MissingImage, NotABundle, NotFound
 from .._core.findings import ERROR, NO, SAFE, Finding, found
 from .._core.plan import Fingerprint
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.hds_header import HEADER_BYTES, is_hds
 from .._io.journal import Journal, read_journal

@@ -13,12 +13,12 @@ descriptor gives two of them once more. The start of the data area follows from 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from itertools import repeat
 from operator import mod
 from typing import Iterator, List, Optional, Tuple
 
 from .._core.findings import LOSSY, NO, SAFE, Finding, found
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, ceil_div, round_up
 from .._formats.hds_bat import RunTable
 from .._formats.hds_header import DISK_TYPE, ENTRY_BYTES, HEADER_BYTES, HdsHeader

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import List, Optional, Tuple
 
 from .._bundle.bundle import EXPANDING, PLAIN
 from .._core.errors import Damaged, DiskError, Unsupported
 from .._core.findings import ERROR, LOSSY, NO, SAFE, Finding, found, worst
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, ceil_div, round_up
 from .._formats.detect import detect
 from .._formats.hds_bat import RunTable, check_table, read_table

@@ -13,7 +13,6 @@ there and what is left of the descriptor tells the same tree, or when there is o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry
@@ -24,6 +23,7 @@ from .._bundle.pvm import CONFIG, find_vm
 from .._core import guid as guids
 from .._core.errors import DiskError, NotFound
 from .._core.findings import ERROR, LOSSY, NO, SAFE, Finding, found
+from .._core.records import dataclass, replace
 from .._core.units import MIB, SECTOR
 from .._formats.hds_header import HEADER_BYTES, is_hds, unpack_header
 from .._io.durable import read_file

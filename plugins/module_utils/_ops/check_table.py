@@ -11,9 +11,9 @@ A sound table costs one look by whole arrays. Only a hurt one is taken run by ru
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .._core.records import dataclass
 from .._core.units import ceil_div
 from .._formats.hds_bat import Run, RunTable, is_sound
 from .._formats.hds_header import HdsHeader

@@ -12,12 +12,12 @@ found by the next run. Plain images can only get holes, whatever the strategy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
 from .._core.errors import Unsupported
 from .._core.plan import Cleanup, CopyRanges, Plan, Step
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.hds_extension import may_keep
 from .._formats.hds_header import HdsHeader

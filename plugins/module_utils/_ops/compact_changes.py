@@ -15,12 +15,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Iterator, List, Sequence, Set, Tuple, Union
 
 from .._bundle.bundle import BundleState, ImageState
 from .._bundle.naming import UNFINISHED_COPY, temporary_name
 from .._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
+from .._core.records import dataclass, replace
 from .._core.units import ceil_div
 from .._formats.hds_header import HdsHeader, new_header, pack_header
 from .._io.port import File, Port

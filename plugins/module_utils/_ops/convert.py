@@ -12,7 +12,6 @@ of the image that names the other files. What lay there before is replaced in th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, identity, observe, refuse_dirty, refuse_encrypted
@@ -20,6 +19,7 @@ from .._bundle.naming import classify
 from .._bundle.paths import is_inside, locate
 from .._core.errors import AlreadyExists, BadRequest, DiskError, HasSnapshots, InUse, IoFailure, NoSpace, NotABundle, NotFound, Unsupported
 from .._core.plan import Plan
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._io.port import DIRECTORY, FILE, SYMLINK, Port, Stat
 from .layout import DEFAULT_CLUSTER, EXPANDING, PLAIN, Shape, shape_of

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import replace
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from .._bundle.descriptor import Descriptor, ImageEntry, Shot
@@ -18,6 +17,7 @@ from .._bundle.naming import image_name, marker_name, temporary_name, without_su
 from .._core import guid as guids
 from .._core.errors import BadRequest
 from .._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
+from .._core.records import replace
 from .._io.port import Port
 from .convert import Existing, Wanted, destination_fingerprint
 from .file_sets import publishing_steps

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Iterator, Optional
 
 from .._bundle.bundle import ImageState
 from .._core.plan import Resize, Step, Sync, WriteBytes
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.hds_bat import TableBuilder
 from .._formats.hds_header import CLOSED, ENTRY_BYTES, HEADER_BYTES, IN_USE, HdsHeader, new_header, pack_header

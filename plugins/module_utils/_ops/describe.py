@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Optional
 
 from .._bundle.bundle import BundleState, refuse_dirty
 from .._core.errors import Unsupported
 from .._core.plan import Plan
+from .._core.records import replace
 from .journal_steps import replaces_descriptor
 
 

@@ -20,12 +20,12 @@ several of them find is joined, the first one that names a cluster gives the rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from .._bundle.bundle import EXPANDING, BundleState, ImageState
 from .._bundle.chain import LayerStack, open_stack
 from .._core.extents import DATA, Extent
+from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds_header import HdsHeader
 from .._formats.reader import MappedReader

@@ -13,12 +13,12 @@ fails before the commit takes back what it did. It decides nothing about disks.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
 
 from .._bundle.bundle import refuse_changed
 from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound, Unsupported
 from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, PunchHoles, Remove, Rename, ReplaceFile, Resize, Step, Sync, Transfer, WriteBytes
+from .._core.records import dataclass
 from .._core.units import format_size
 from .._io.copy import SLICE, copy_bytes
 from .._io.durable import replace_file

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 from .._bundle.bundle import identity
@@ -22,6 +21,7 @@ from .._bundle.chain import ComposedView, LayerStack
 from .._bundle.paths import is_inside
 from .._core.errors import BadRequest, Damaged, DiskError, Escape, MissingImage, NotFound, Unsupported
 from .._core.plan import Fingerprint
+from .._core.records import dataclass
 from .._core.units import SECTOR, round_up
 from .._formats.reader import ForeignImage, ImageReader, ParentLink
 from .._io.port import FILE, File, Port

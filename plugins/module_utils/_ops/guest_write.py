@@ -11,7 +11,6 @@ A copied cluster is complete and on the medium before the table names it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from .._bundle.bundle import BundleState, ImageState
@@ -19,6 +18,7 @@ from .._bundle.chain import open_stack
 from .._core.errors import Unsupported
 from .._core.extents import DATA
 from .._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
+from .._core.records import replace
 from .._core.units import SECTOR
 from .._formats.hds_bat import TableBuilder
 from .._formats.hds_header import CLOSED, HdsHeader

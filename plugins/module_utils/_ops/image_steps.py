@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import Iterator, List, Sequence, Tuple
 
 from .._bundle.bundle import ImageState
 from .._core.plan import CopyRanges, Move, Step, Sync, WriteBytes
+from .._core.records import replace
 from .._formats.hds_bat import pack_entries
 from .._formats.hds_header import CLOSED, CLOSED_WITH_EXTENSION, EXTENSION_OFFSET, FLAG_EMPTY, FLAGS_OFFSET, IN_USE, IN_USE_OFFSET, HdsHeader, pack_header
 from .._io.port import Port

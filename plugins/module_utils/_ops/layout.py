@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
 from .._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry
 from .._bundle.naming import image_name
 from .._core import guid as guids
 from .._core.errors import BadRequest
+from .._core.records import dataclass
 from .._core.units import KIB, MIB, SECTOR, TIB, format_size
 from .._formats.hds_header import max_size_bytes
 

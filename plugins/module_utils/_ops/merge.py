@@ -14,7 +14,6 @@ After the commit, files are only removed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted, size_warnings
@@ -24,6 +23,7 @@ from .._bundle.tree import build_tree
 from .._core.errors import Damaged, Unsupported
 from .._core.extents import Extent
 from .._core.plan import Cleanup, CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.hds_bat import TableBuilder
 from .._formats.hds_extension import may_keep

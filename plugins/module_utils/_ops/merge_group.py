@@ -19,7 +19,6 @@ are overwritten; in every view that survives they are hidden by the winner until
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._bundle.bundle import ImageState
@@ -27,6 +26,7 @@ from .._bundle.chain import LayerStack, layer_extents
 from .._core.errors import Unsupported
 from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, fold
 from .._core.plan import Move
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, ceil_div
 from .._formats.hds_header import HdsHeader, max_size_bytes, new_header
 from .._formats.reader import MappedReader

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Dict, Iterable, Iterator, Mapping, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, size_warnings
@@ -17,6 +16,7 @@ from .._bundle.naming import image_name
 from .._bundle.tree import build_tree
 from .._core import guid as guids
 from .._core.plan import CreateFile, Fingerprint, Step, Sync, WriteBytes
+from .._core.records import replace
 from .._core.units import SECTOR
 from .._formats.hds_header import HdsHeader, max_size_bytes, new_header, pack_header
 

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
 from typing import Dict, NamedTuple, Optional, Tuple, Union
 
 from .._core.errors import BadRequest
+from .._core.records import dataclass, replace
 from .._core.units import KIB, MIB
 from .layout import Shape
 

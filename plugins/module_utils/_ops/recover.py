@@ -13,7 +13,6 @@ unmarked; after it, the removals are finished; a merge that was changing images 
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import Iterator, List, Optional, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, observe
@@ -21,6 +20,7 @@ from .._bundle.naming import JOURNAL, classify, is_temporary_of, temporary_name
 from .._bundle.paths import Location, locate
 from .._core.errors import Damaged, Interrupted, InUse, NotFound
 from .._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
+from .._core.records import replace
 from .._formats.hds_header import CLOSED, IN_USE_OFFSET
 from .._io.journal import APPLY, ImageBefore, Journal
 from .._io.port import DIRECTORY, SYMLINK, Port

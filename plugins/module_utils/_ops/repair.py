@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import journal_path
@@ -27,6 +26,7 @@ from .._bundle.paths import BUNDLE, is_inside
 from .._core.errors import AlreadyExists, BadRequest, Dirty, DiskError, NotFound
 from .._core.findings import ERROR, Finding, is_allowed
 from .._core.plan import Cleanup, MakeDirectory, Plan, Remove, ReplaceFile, Step, Sync
+from .._core.records import replace
 from .._formats.hds_header import IN_USE_OFFSET
 from .._io.durable import read_file
 from .._io.journal import APPLY, ImageBefore, Journal, pack_journal

@@ -19,12 +19,12 @@ write does all.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from typing import Iterator, List, Optional, Tuple
 
 from .._core.errors import Unsupported
 from .._core.findings import ERROR, Finding, is_allowed
 from .._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
+from .._core.records import dataclass, replace
 from .._core.units import round_up
 from .._formats.hds_bat import Run
 from .._formats.hds_header import (

@@ -15,7 +15,6 @@ A run that is cut off before the commit is taken back: the journal has the heade
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from .._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted, size_warnings
@@ -24,6 +23,7 @@ from .._bundle.naming import image_name
 from .._core import guid as guids
 from .._core.errors import Dirty, HasSnapshots, Unsupported
 from .._core.plan import Cleanup, CopyRanges, CreateFile, Plan, ReplaceFile, Resize, Step, Sync, WriteBytes
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._formats.hds_bat import RunTable, TableBuilder, sequential_entries
 from .._formats.hds_extension import may_keep

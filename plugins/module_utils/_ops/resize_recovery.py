@@ -12,12 +12,12 @@ The journal says what the disk was to become; the descriptor (of a single file, 
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import Iterator, Mapping, Optional
 
 from .._bundle.bundle import BundleState, ImageState
 from .._core.errors import Damaged, DiskError
 from .._core.plan import Resize, Step, Sync, WriteBytes
+from .._core.records import replace
 from .._core.units import SECTOR, ceil_div
 from .._formats.hds_header import CLOSED, HEADER_BYTES, IN_USE_OFFSET, HdsHeader, pack_header, parse_header
 from .._io.journal import ImageBefore, Journal

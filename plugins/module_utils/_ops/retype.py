@@ -12,7 +12,6 @@ which then names them. After it the old images are removed. A run that is cut of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, refuse_changed, refuse_converting, refuse_dirty, refuse_encrypted
@@ -24,6 +23,7 @@ from .._core import guid as guids
 from .._core.errors import BadRequest, NoSpace, Unsupported, VerifyFailed
 from .._core.extents import DATA
 from .._core.plan import Cleanup, CreateFile, Plan, Step, Sync, Transfer
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._formats.hds import open_hds
 from .._formats.hds_bat import RunTable

@@ -12,12 +12,11 @@ old current layer go. No snapshot is touched.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .._bundle.bundle import BundleState, refuse_converting, refuse_dirty
 from .._bundle.descriptor import Descriptor, ImageEntry
 from .._core.errors import BadRequest, Interrupted, Unsupported
 from .._core.plan import Cleanup, Plan
+from .._core.records import replace
 from .._core.units import format_size
 from .._io.journal import PREPARE, Journal
 from .journal_steps import ends_journal, replaces_descriptor, writes_journal

@@ -14,7 +14,6 @@ that is cut off after the commit goes forward.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import List, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
@@ -22,6 +21,7 @@ from .._bundle.chain import open_view
 from .._core.errors import BadRequest, Unsupported
 from .._core.extents import DATA
 from .._core.plan import Cleanup, Plan, Step
+from .._core.records import replace
 from .._core.units import SECTOR, format_size
 from .._formats.hds_bat import TableBuilder
 from .._formats.reader import GuestView

@@ -12,7 +12,6 @@ touched at all, because linked clones may refer to them by name.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import List, Tuple
 
 from .._bundle.bundle import BundleState, refuse_converting, refuse_dirty
@@ -20,6 +19,7 @@ from .._bundle.descriptor import Descriptor, ImageEntry, Shot
 from .._core import guid as guids
 from .._core.errors import BadRequest, Unsupported
 from .._core.plan import Cleanup, Plan
+from .._core.records import replace
 from .._io.journal import PREPARE, Journal
 from .journal_steps import ends_journal, replaces_descriptor, writes_journal
 from .new_layer import creates_images, new_images, nothing_at, with_new_top

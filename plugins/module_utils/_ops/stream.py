@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 from .._core.extents import ZERO, Extent
+from .._core.records import dataclass
 from .._formats.reader import ForeignWriter, GuestView
 from .._io.copy import SLICE, WRITEBACK_STEP
 from .._io.port import File

@@ -15,12 +15,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Iterator, List, Optional, Tuple
 
 from .._bundle.bundle import ImageState
 from .._core.errors import BadRequest
 from .._core.plan import Move
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, ceil_div, format_size
 from .._formats.hds_bat import RunTable, TableBuilder
 from .._formats.hds_header import CLOSED, HdsHeader, max_size_bytes, new_header

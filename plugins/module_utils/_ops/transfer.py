@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from .._bundle.bundle import identity as identity_of_file
@@ -17,6 +16,7 @@ from .._bundle.descriptor import Descriptor
 from .._bundle.descriptor_edit import new_descriptor
 from .._core import guid as guids
 from .._core.errors import StalePlan, VerifyFailed
+from .._core.records import dataclass, replace
 from .._formats.reader import ForeignWriter, ParentImage
 from .._io.port import File, Port
 from .compare import chain_difference

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Tuple
 
 from .._bundle.bundle import BundleState, identity, observe
@@ -17,6 +16,7 @@ from .._bundle.naming import SUFFIX
 from .._bundle.paths import locate
 from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
 from .._core.plan import Fingerprint
+from .._core.records import dataclass
 from .._core.units import SECTOR, round_up
 from .._formats.detect import detect
 from .._formats.raw import RawImage

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -24,6 +23,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, Unsupported
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 
 PATH = "/disk.hdd/DiskDescriptor.xml"
 BASE = "{aaaaaaaa-0000-4000-8000-000000000001}"

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import time
-from dataclasses import replace
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
@@ -22,6 +22,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree import build_tree
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError, NotABundle, Unsupported
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, descriptor_text, guid_of, line_of_layers
 
 PATH = "/disk.hdd/DiskDescriptor.xml"
@@ -390,7 +391,7 @@ def test_snapshots_of_random_trees_come_and_go_without_a_trace(parents: List[int
     layers = [Layer(guid_of(0))]
     for number, parent in enumerate(parents, 1):
         layers.append(Layer(guid_of(number), guid_of(parent % number)))
-    layers[-1] = replace(layers[-1], guid=guids.TOP)
+    layers[-1] = dataclasses.replace(layers[-1], guid=guids.TOP)
     ranges = tuple((part * 2048, (part + 1) * 2048) for part in range(parts))
     xml = document(style, layers, ranges).encode()
     facts = parse_descriptor(xml, path=PATH)

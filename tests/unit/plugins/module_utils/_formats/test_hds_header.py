@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import GIB, KIB, MIB, TIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats import hds_header
 from ansible_collections.vdisk.parallels.tests.support import images
@@ -51,7 +51,7 @@ def test_fields_are_read_where_the_format_has_them(version: int) -> None:
 def test_a_single_field_can_be_patched_at_its_offset(offset: int, field: str, value: int) -> None:
     raw = bytearray(header_bytes())
     raw[offset : offset + 4] = struct.pack("<I", value)
-    assert parse(bytes(raw)) == dataclasses.replace(parse(header_bytes()), **{field: value})
+    assert parse(bytes(raw)) == replace(parse(header_bytes()), **{field: value})
 
 
 def test_signatures_spell_the_words_seen_in_files() -> None:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
@@ -13,6 +11,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import ERROR
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check_descriptor import examine_descriptor
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
 

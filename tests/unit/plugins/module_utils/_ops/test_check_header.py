@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import NO, SAFE
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_bat import TableBuilder
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_header import HdsHeader
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check_header import Place, understand, with_data_off

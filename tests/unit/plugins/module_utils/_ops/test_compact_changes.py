@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import ImageState
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Encrypted, InUse, NoSpace, StalePlan, Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import CopyRanges, Plan, PunchHoles
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_bat import TableBuilder
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_extension import Extension
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_header import new_header

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -28,6 +27,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     StalePlan,
     VerifyFailed,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.predict import predicted_bundle

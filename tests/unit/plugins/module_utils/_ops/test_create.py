@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, SYMLINK
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -128,7 +128,7 @@ def test_what_appeared_at_the_place_meanwhile_is_left_alone(port: MemoryPort) ->
 
 
 def test_a_directory_that_appears_at_the_last_moment_is_not_replaced(port: MemoryPort) -> None:
-    plan = dataclasses.replace(plan_of(disks.shape()), fingerprint=())
+    plan = replace(plan_of(disks.shape()), fingerprint=())
     port.plant_directory(PATH)
     with pytest.raises(AlreadyExists):
         disks.apply(port, plan)

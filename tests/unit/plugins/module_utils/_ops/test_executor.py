@@ -351,7 +351,7 @@ def test_directories_nested_deeper_than_the_stack_are_removed(tmp_path: Path) ->
 
 
 def test_a_file_system_that_is_mounted_inside_is_left_alone(port: MemoryPort) -> None:
-    import dataclasses
+    from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 
     port.plant_file("/d/t/root.hds.mnt/etc/passwd", b"guest")
 
@@ -361,7 +361,7 @@ def test_a_file_system_that_is_mounted_inside_is_left_alone(port: MemoryPort) ->
 
         def lstat(self, path: str) -> Any:
             stat = port.lstat(path)
-            return dataclasses.replace(stat, device=99) if stat is not None and "/root.hds.mnt" in path else stat
+            return replace(stat, device=99) if stat is not None and "/root.hds.mnt" in path else stat
 
     with pytest.raises(InUse) as caught:
         remove_tree(Mounted(), "/d/t")  # type: ignore[arg-type]

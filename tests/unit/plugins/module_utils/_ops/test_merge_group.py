@@ -135,7 +135,7 @@ def test_only_whole_unused_clusters_are_room() -> None:
 
 
 def test_images_outside_and_those_that_cannot_grow_receive_nothing() -> None:
-    from dataclasses import replace
+    from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 
     short = Layer(disks.TOP, clusters=filled(0), size_sectors=2 * SECTORS)
     with group_of(layers=[short]) as group:

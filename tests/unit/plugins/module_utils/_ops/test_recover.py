@@ -66,8 +66,7 @@ def run(port: Any, path: str = PATH) -> Any:
 
 def stopped(port: MemoryPort, plan: Any, after: int) -> None:
     """Let the first steps of a plan happen, and nothing behind them, as when the process is killed."""
-    from dataclasses import replace
-
+    from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 
     execute(port, replace(plan, steps=plan.steps[:after]))
@@ -334,9 +333,8 @@ def test_images_in_a_folder_of_the_bundle_are_recovered_too(tmp_path: Path) -> N
     (directory / "DiskDescriptor.xml").write_text(text.replace(f"<File>{name}", f"<File>images/{name}"))
     state = disks.state_of(OsPort(), built.directory)
     plan = plan_merge(OsPort(), state, [ONE])
-    from dataclasses import replace
-
     from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import ReplaceFile
+    from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 
     second_note = [number for number, step in enumerate(plan.steps) if isinstance(step, ReplaceFile)][1]

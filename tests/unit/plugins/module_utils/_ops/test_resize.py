@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, HasSnapshots
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import WriteBytes
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import recover
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.resize import is_same_start, plan_grow, resized, wanted_parts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.shrink import plan_shrink
