@@ -154,6 +154,17 @@ class MemoryFile:
             self._put(offset, content)
         return len(content)
 
+    def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
+        self._port.called("share_from", self.path)
+        if not self._port.kernel_shares or not isinstance(source, MemoryFile):
+            return False
+        assert not any(number % 4096 for number in (source_offset, offset, length))
+        with self._port.mutex:
+            content = source._node().read(source_offset, length)  # pylint: disable=protected-access
+            assert len(content) == length, "the source ends within the range"
+            self._put(offset, content)
+        return True
+
     def sync(self) -> None:
         self._node()
         try:

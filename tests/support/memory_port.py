@@ -77,10 +77,13 @@ class MemoryLock:
 class MemoryPort:
     """A file system in memory. Implements ``Port``."""
 
-    def __init__(self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True, punches: bool = True) -> None:
+    def __init__(
+        self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True, punches: bool = True
+    ) -> None:
         self.tree = Tree() if tree is None else tree
         self.exchanges = exchanges
         self.kernel_copies = kernel_copies
+        self.kernel_shares = False
         self.punches = punches
         self.effects: List[Effect] = []
         self.calls: List[Tuple[str, str]] = []

@@ -54,13 +54,24 @@ def furnish(root, name):
 
 def play(folder, tasks, repository):
     """Run the tasks; returns what ansible-playbook printed. Nothing of the user's own settings counts."""
+    return run_plays(folder, [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}], repository, arguments=["--diff"])
+
+
+def run_plays(folder, plays, repository, *, arguments=(), hosts=("localhost",)):
+    """Run whole plays on hosts that are all this machine; returns what ansible-playbook printed."""
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/play.yml", "w", encoding="utf-8") as stream:
+        json.dump(plays, stream)
+    return run_ansible(folder, [PLAYBOOK, *arguments, f"{folder}/play.yml"], repository, hosts=hosts)
+
+
+def run_ansible(folder, command, repository, *, hosts=("localhost",)):
+    """Run one of Ansible's programs with the collection of this checkout; returns what it printed."""
     os.makedirs(f"{folder}/collections/ansible_collections/vdisk", exist_ok=True)
     link = f"{folder}/collections/ansible_collections/vdisk/parallels"
     if not os.path.lexists(link):
         os.symlink(repository, link)
     open(f"{folder}/ansible.cfg", "wb").close()
-    with open(f"{folder}/play.yml", "w", encoding="utf-8") as stream:
-        json.dump([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}], stream)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     environment.update(
         ANSIBLE_COLLECTIONS_PATH=f"{folder}/collections",
@@ -71,8 +82,15 @@ def play(folder, tasks, repository):
         ANSIBLE_NOCOWS="1",
         LC_ALL="en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8",
     )
-    command = [PLAYBOOK, "-i", "localhost,", "-e", json.dumps({"ansible_python_interpreter": sys.executable}), "--diff", f"{folder}/play.yml"]
-    ended = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False)
+    variables = {"ansible_python_interpreter": sys.executable, "ansible_connection": "local"}
+    ended = subprocess.run(
+        [*command, "-i", ",".join(hosts) + ",", "-e", json.dumps(variables)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
     text = (ended.stdout + ended.stderr).decode("utf-8", "replace")
     assert ended.returncode == 0, text
     return text

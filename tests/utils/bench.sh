@@ -10,4 +10,7 @@ set -eu
 . "$(dirname "$0")/common.sh"
 use_venv dev
 cd "$build/link"
+# The engine is imported from compiled files, as an installed program is.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX="$build/cache/bytecode"
 PYTHONPATH=$build/link exec "$venv/bin/python" -m ansible_collections.vdisk.parallels.tests.bench.run ${ARGS:-} "$@"

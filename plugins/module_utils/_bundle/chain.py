@@ -20,7 +20,7 @@ from .._core.units import SECTOR
 from .._formats.hds import HdsImage
 from .._formats.raw import open_raw
 from .._formats.reader import ImageReader, MappedReader
-from .._io.port import Port
+from .._io.port import File, Port
 from .bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
 
 Reader = TypeVar("Reader", bound=ImageReader)
@@ -61,6 +61,14 @@ class LayerStack(Generic[Reader]):
                 self.layers[extent.layer].pread_into(extent.start, part)
             else:
                 part[:] = bytes(len(part))
+
+    def sources(self, start: int, length: int) -> Iterator[Tuple[int, int, File, int]]:
+        """Where the data of the range lies as it is: ``(guest offset, length, file, file offset)``, ascending. Layers of other products do not tell."""
+        for extent in self.extents(start, length):
+            layer: Any = self.layers[extent.layer] if extent.kind == DATA else None
+            if hasattr(layer, "mapped"):
+                for guest, count, offset in layer.mapped(extent.start, extent.length):
+                    yield guest, count, layer.file, offset
 
     def close(self) -> None:
         """Close every layer."""
@@ -133,6 +141,12 @@ class ComposedView:
         for _base, stack, inner, part in self._parts(offset, len(view)):
             stack.pread_into(inner, view[done : done + part])
             done += part
+
+    def sources(self, start: int, length: int) -> Iterator[Tuple[int, int, File, int]]:
+        """Where the data of the range lies as it is: ``(guest offset, length, file, file offset)``, ascending; what lies nowhere as it is is left out."""
+        for base, stack, inner, part in self._parts(start, length):
+            for guest, count, file, offset in stack.sources(inner, part):
+                yield base + guest, count, file, offset
 
     def close(self) -> None:
         """Close every image."""

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 
 from .errors import Damaged
 
@@ -24,7 +23,7 @@ BACKUP = "{704718e1-2314-44c8-9087-d78ed36b0f4e}"
 
 WELL_KNOWN = frozenset((TOP, NONE, BACKUP))
 
-_NAMESPACE = uuid.UUID("7c0f4a2e-3d0b-5c5e-9d5e-0c1f6f5f8a11")
+_NAMESPACE = "7c0f4a2e-3d0b-5c5e-9d5e-0c1f6f5f8a11"
 _GUID = re.compile(r"\{?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\}?", re.IGNORECASE)
 
 
@@ -43,9 +42,13 @@ def normalise(text: str, *, path: str | None = None, what: str = "GUID") -> str:
 
 def derive(*parts: str) -> str:
     """A GUID that depends on ``parts`` alone (UUIDv5), the same on every machine."""
-    return "{" + str(uuid.uuid5(_NAMESPACE, "\0".join(parts))) + "}"
+    from uuid import UUID, uuid5
+
+    return "{" + str(uuid5(UUID(_NAMESPACE), "\0".join(parts))) + "}"
 
 
 def draw() -> str:
     """A new random GUID."""
-    return "{" + str(uuid.uuid4()) + "}"
+    from uuid import uuid4
+
+    return "{" + str(uuid4()) + "}"

@@ -42,9 +42,12 @@ _INDEXES = tuple(range(_PIECE_ENTRIES))
 _FOLLOWERS = _INDEXES[1:]
 # A piece with fewer bytes than this that are not zero is taken entry by entry.
 _FEW_BYTES = _PIECE_BYTES // 16
+_MANY_STARTS = 16
 # Up to so many runs are compared after sorting; more are marked in a map of one byte per cluster, if it stays below 64 MiB.
 _SORTED_RUNS = 4096
 _MARKED_CLUSTERS = 64 << 20
+# Up to so many runs of one cluster are counted in a set, of about 60 bytes each.
+_COUNTED_RUNS = 512 << 10
 
 
 class Run(NamedTuple):
@@ -188,11 +191,22 @@ def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuild
         for index in compress(_INDEXES, entries):
             builder.add(first_cluster + index, 1, entries[index])
         return
-    starts = [0, *_breaks(piece, entries, step)]
+    following = _following(piece, step)
+    if following is None:
+        starts = [0, *_breaks_one_by_one(entries, step)]
+    elif 0 not in following:
+        # Nothing continues anything, so every cluster is a run.
+        values = entries.tolist()
+        clusters = list(compress(range(first_cluster, first_cluster + _PIECE_ENTRIES), values))
+        builder.extend(clusters, [1] * len(clusters), list(filter(None, values)))
+        return
+    else:
+        starts = [0, *(index for index in compress(_FOLLOWERS, following) if entries[index] or entries[index - 1])]
     ends = [*starts[1:], _PIECE_ENTRIES]
     firsts = [entries[start] for start in starts]
-    if all(firsts):
-        builder.extend(list(map(add, starts, repeat(first_cluster))), list(map(sub, ends, starts)), firsts)
+    if len(starts) > _MANY_STARTS and step not in entries:
+        counts = list(compress(map(sub, ends, starts), firsts))
+        builder.extend(list(map(add, compress(starts, firsts), repeat(first_cluster))), counts, list(compress(firsts, firsts)))
         return
     for start, end, entry in zip(starts, ends, firsts):
         if not entry and entries[end - 1]:
@@ -202,27 +216,23 @@ def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuild
             builder.add(first_cluster + start, end - start, entry)
 
 
-def _breaks(piece: bytes, entries: Sequence[int], step: int) -> List[int]:
-    """The indexes of entries that neither continue the one before them nor are, like it, zero.
+def _following(piece: bytes, step: int) -> Optional[array[int]]:
+    """For each entry but the first a number that is 0 exactly when the entry is the one before it plus ``step``; two zeros give ``step``.
 
     Both sides of the comparison are one integer with 32 bits per entry. The highest bit of each entry is kept out of the
-    sum, so that nothing is carried into a neighbour.
+    sum, so that nothing is carried into a neighbour; None for a piece with an entry so high that the sum leaves 32 bits.
     """
     this = int.from_bytes(piece[:-ENTRY_BYTES], "little")
     following = int.from_bytes(piece[ENTRY_BYTES:], "little")
     high = this & _HIGH_BITS
     continued = (this ^ high) + _ONES * step
     if high & continued:
-        return _breaks_one_by_one(entries, step)
-    differing = continued ^ high ^ following
-    if not differing:
-        return []
-    lanes = array("I", differing.to_bytes(_PIECE_BYTES - ENTRY_BYTES, "little"))
-    return [index for index in compress(_FOLLOWERS, lanes) if entries[index] or entries[index - 1]]
+        return None
+    return array("I", (continued ^ high ^ following).to_bytes(_PIECE_BYTES - ENTRY_BYTES, "little"))
 
 
 def _breaks_one_by_one(entries: Sequence[int], step: int) -> List[int]:
-    """The same for a piece with an entry so high that adding the step leaves 32 bits."""
+    """The indexes of entries that neither continue the one before them nor are, like it, zero."""
     pairs = zip(entries, entries[1:])
     return [index for index, (this, following) in enumerate(pairs, 1) if following != this + step and (this or following)]
 
@@ -270,6 +280,8 @@ def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
 
 def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
     """Whether no cluster of the file belongs to two runs; all of them lie on the grid."""
+    if max(table.counts) == 1 and len(table) <= _COUNTED_RUNS:
+        return len(set(table.entries)) == len(table)
     step = header.entry_step
     clusters = (table.data_end - header.data_start) // header.cluster_bytes
     if len(table) > _SORTED_RUNS and clusters <= _MARKED_CLUSTERS:

@@ -40,8 +40,11 @@ class HdsWriter:
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at guest byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""
         length = memoryview(buffer).nbytes
-        if not length:
-            return
+        if length:
+            self.file.pwrite(self.place(offset, length), buffer)
+
+    def place(self, offset: int, length: int) -> int:
+        """The place in the file, allocated now, for ``length`` bytes (at least 1) that the caller stores there himself. Raises BadRequest as ``write`` does."""
         if offset < self._position or offset + length > self.header.size_bytes:
             expected = f"{self._position}..{self.header.size_bytes}"
             raise BadRequest("The range goes back or leaves the disk", path=self.file.path, expected=expected, found=f"{offset}..{offset + length}")
@@ -50,8 +53,8 @@ class HdsWriter:
         self._allocate(max(first, self._next_cluster), last)
         # Neighbours in the guest are neighbours in the file, so one call writes them all.
         start = self.header.data_start + (self._allocated - 1 - (last - first)) * cluster_bytes
-        self.file.pwrite(start + offset % cluster_bytes, buffer)
         self._position = offset + length
+        return start + offset % cluster_bytes
 
     def write_zeros(self, offset: int, length: int) -> None:
         """Allocate the clusters that the range touches, so that it reads as zeros over any parent. Raises BadRequest as ``write`` does."""
@@ -94,10 +97,14 @@ class ReservedHdsWriter:
 
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at guest byte ``offset``. Raises BadRequest when that leaves the disk."""
-        end = offset + memoryview(buffer).nbytes
+        self.file.pwrite(self.place(offset, memoryview(buffer).nbytes), buffer)
+
+    def place(self, offset: int, length: int) -> int:
+        """The place in the file for bytes that the caller stores there himself. Raises BadRequest as ``write`` does."""
+        end = offset + length
         if offset < 0 or end > self.header.size_bytes:
             raise BadRequest("The range leaves the disk", path=self.file.path, expected=f"0..{self.header.size_bytes}", found=f"{offset}..{end}")
-        self.file.pwrite(self.header.data_start + offset, buffer)
+        return self.header.data_start + offset
 
     def table(self) -> RunTable:
         """Where all clusters lie."""

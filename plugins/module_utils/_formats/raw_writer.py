@@ -22,13 +22,19 @@ class RawWriter:
 
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""
-        end = offset + memoryview(buffer).nbytes
+        length = memoryview(buffer).nbytes
+        self.place(offset, length)
+        if length:
+            self.file.pwrite(offset, buffer)
+
+    def place(self, offset: int, length: int) -> int:
+        """The place in the file for bytes that the caller stores there himself. Raises BadRequest as ``write`` does."""
+        end = offset + length
         if offset < self._position or end > self._size:
             expected = f"{self._position}..{self._size}"
             raise BadRequest("The range goes back or leaves the disk", path=self.file.path, expected=expected, found=f"{offset}..{end}")
-        if end > offset:
-            self.file.pwrite(offset, buffer)
         self._position = end
+        return offset
 
     def finish(self) -> None:
         """Give the file its length."""

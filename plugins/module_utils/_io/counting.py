@@ -67,6 +67,10 @@ class CountingFile:
         """0, always: the caller is to write, so that the bytes are counted."""
         return 0
 
+    def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:  # pylint: disable=unused-argument
+        """False, always, as ``copy_from``."""
+        return False
+
     def sync(self) -> None:
         """Nothing is to be synced."""
 

@@ -12,6 +12,7 @@ import hashlib
 from typing import Iterator, Optional, Protocol, Tuple, Union
 
 from .._core.errors import Unsupported
+from .buffers import new_buffer
 from .port import Buffer, File
 
 _ZEROS = bytes(256 << 10)
@@ -137,10 +138,14 @@ class DigestingFile:
             self._advance(follows, offset + done)
         return done
 
+    def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:  # pylint: disable=unused-argument
+        """False, always: what is written passes by here, what is shared would have to be read."""
+        return False
+
     def _read_back(self, digest: _Digest, offset: int, length: int) -> bool:
         """Hash a range of the file; False when the file has become shorter."""
         self._hash_zeros_with(digest, offset)
-        buffer = memoryview(bytearray(min(length, len(_ZEROS))))
+        buffer = new_buffer(min(length, len(_ZEROS)))
         for position in range(offset, offset + length, len(_ZEROS)):
             part = buffer[: offset + length - position]
             if self._file.pread_into(position, part) < len(part):

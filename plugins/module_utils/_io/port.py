@@ -81,6 +81,12 @@ class File(Protocol):
     def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
         """Let the kernel copy (or share) bytes. Returns how many it did, 0 when it cannot; the rest is the caller's."""
 
+    def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
+        """Let a range have the blocks of another file, as a clone has. False, with nothing done, where the host cannot.
+
+        Offsets and length are multiples of 4096.
+        """
+
     def sync(self) -> None:
         """Return when content and length have reached the medium."""
 

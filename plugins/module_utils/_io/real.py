@@ -15,6 +15,7 @@ from typing import Iterator, List, Optional, Tuple, Union
 
 from .._core.errors import IoFailure
 from . import kernel, sparse
+from .buffers import new_buffer
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
 from .kernel import release, repeated
@@ -112,9 +113,9 @@ class OsFile:
         if self._can.seek_hole:
             return list(sparse.holes(self.data_ranges(start, end), start, end))
         found: List[Tuple[int, int]] = []
-        buffer = bytearray(len(_ZEROS))
+        buffer = new_buffer(len(_ZEROS))
         for position in range(start, end, len(buffer)):
-            length = self.pread_into(position, memoryview(buffer)[: end - position])
+            length = self.pread_into(position, buffer[: end - position])
             parts = ((position + begin, position + stop) for begin, stop in sparse.data_parts(buffer, length))
             found.extend(sparse.holes(parts, position, position + length))
         return found
@@ -145,6 +146,13 @@ class OsFile:
             if self._can.copy_file_range and done < length:
                 done += kernel.copy_range(there, source_offset + done, here, offset + done, length - done)
         return done
+
+    def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
+        """Let a range have the blocks of another file, as a clone has. False, with nothing done, where the host cannot."""
+        if not isinstance(source, OsFile) or not self._can.clone:
+            return False
+        with reported(f"share blocks of {source.path} with", self.path, offset):
+            return kernel.clone_range(source._descriptor, source_offset, self._descriptor, offset, length) == length
 
     def sync(self) -> None:
         """Return when content and length have reached the medium."""

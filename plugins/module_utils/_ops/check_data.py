@@ -12,6 +12,7 @@ from typing import Iterator, List, Tuple
 
 from .._core.errors import DiskError
 from .._core.findings import Finding, found
+from .._io.buffers import new_buffer
 from .._io.port import File, Port
 from .check import Examination
 from .check_images import ImageExam
@@ -55,7 +56,7 @@ def _ranges(image: ImageExam) -> Iterator[Tuple[int, int]]:
 
 
 def _read_image(file: File, image: ImageExam) -> Tuple[List[int], int]:
-    buffer = memoryview(bytearray(_SLICE))
+    buffer = new_buffer(_SLICE)
     bad: List[int] = []
     read = 0
     for start, end in _ranges(image):

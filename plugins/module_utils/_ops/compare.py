@@ -14,6 +14,7 @@ from typing import Iterator, Optional, Sequence, Tuple
 from .._bundle.chain import ComposedView
 from .._core.extents import ABSENT, ZERO
 from .._formats.reader import GuestView
+from .._io.buffers import is_equal, new_buffer
 from .._io.copy import SLICE
 
 
@@ -62,7 +63,7 @@ def _joined(one: Iterator[Tuple[int, int]], other: Iterator[Tuple[int, int]]) ->
 
 
 def _first_in(one: GuestView, other: GuestView, ranges: Iterator[Tuple[int, int]]) -> Optional[int]:
-    buffers = bytearray(SLICE), bytearray(SLICE)
+    buffers = new_buffer(SLICE), new_buffer(SLICE)
     for start, length in _slices(ranges):
         difference = _compare_slice(one, other, start, length, buffers)
         if difference is not None:
@@ -90,12 +91,10 @@ def _slices(ranges: Iterator[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:
             yield offset, min(SLICE, end - offset)
 
 
-def _compare_slice(one: GuestView, other: GuestView, start: int, length: int, buffers: Tuple[bytearray, bytearray]) -> Optional[int]:
-    left, right = buffers
-    if length != SLICE:
-        left, right = bytearray(length), bytearray(length)
+def _compare_slice(one: GuestView, other: GuestView, start: int, length: int, buffers: Tuple[memoryview, memoryview]) -> Optional[int]:
+    left, right = buffers[0][:length], buffers[1][:length]
     one.pread_into(start, left)
     other.pread_into(start, right)
-    if left == right:
+    if is_equal(buffers[0], right):
         return None
     return start + next(index for index in range(length) if left[index] != right[index])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 
 from .._formats.reader import GuestView
+from .._io.buffers import new_buffer
 from .._io.copy import SLICE
 from .._io.port import File, Port
 from .slices import data_slices
@@ -102,7 +103,7 @@ def file_checksum(port: Port, path: str, algorithm: str) -> str:
 def checksum_of(file: File, algorithm: str) -> str:
     """The checksum of an open file; its holes are not read."""
     digest = FileDigest(algorithm)
-    window = memoryview(bytearray(SLICE))
+    window = new_buffer(SLICE)
     size = file.size()
     for start, end in file.data_ranges(0, size):
         for offset in range(start, end, SLICE):
@@ -116,7 +117,7 @@ def checksum_of(file: File, algorithm: str) -> str:
 def guest_checksum(view: GuestView, algorithm: str) -> str:
     """The checksum of the whole guest disk, zeros included."""
     digest = FileDigest(algorithm)
-    window = memoryview(bytearray(SLICE))
+    window = new_buffer(SLICE)
     for offset, length in data_slices(view.extents(0, view.size), view.size):
         view.pread_into(offset, window[:length])
         digest.add(offset, window[:length])

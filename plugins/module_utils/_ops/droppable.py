@@ -29,6 +29,7 @@ from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds_header import HdsHeader
 from .._formats.reader import MappedReader
+from .._io.buffers import is_equal, new_buffer
 from .._io.copy import SLICE
 from .._io.port import Port
 from .._io.sparse import GRAIN, is_zero
@@ -135,8 +136,8 @@ class _Comparison:
     def __init__(self, stack: LayerStack[MappedReader]) -> None:
         self._own = stack.layers[0]
         self._below = stack.below(1)
-        self._buffers = bytearray(SLICE), bytearray(SLICE)
-        self._probes = bytearray(GRAIN), bytearray(GRAIN)
+        self._buffers = new_buffer(SLICE), new_buffer(SLICE)
+        self._probes = new_buffer(GRAIN), new_buffer(GRAIN)
         self.zero: List[int] = []
         self.equal: List[int] = []
         self.bytes_read = 0
@@ -173,7 +174,7 @@ class _Comparison:
         for offset, length in _pieces(start, end):
             buffer = self._probes[0] if length == GRAIN else self._buffers[0]
             self._read(self._own, offset, buffer, length)
-            if not is_zero(buffer if length == len(buffer) else buffer[:length]):
+            if not is_zero(buffer[:length]):
                 return False
         return True
 
@@ -182,15 +183,13 @@ class _Comparison:
             one, other = self._probes if length == GRAIN else self._buffers
             self._read(self._own, offset, one, length)
             self._read(self._below, offset, other, length)
-            if length < len(one):
-                one, other = one[:length], other[:length]
-            if one != other:
+            if not is_equal(one, other[:length]):
                 return False
-            self._saw_data = self._saw_data or not is_zero(one)
+            self._saw_data = self._saw_data or not is_zero(one[:length])
         return True
 
-    def _read(self, reader: LayerStack[MappedReader] | MappedReader, offset: int, buffer: bytearray, length: int) -> None:
-        reader.pread_into(offset, buffer if length == len(buffer) else memoryview(buffer)[:length])
+    def _read(self, reader: LayerStack[MappedReader] | MappedReader, offset: int, buffer: memoryview, length: int) -> None:
+        reader.pread_into(offset, buffer[:length])
         self.bytes_read += length
 
 

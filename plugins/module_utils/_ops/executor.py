@@ -20,6 +20,7 @@ from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, 
 from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, PunchHoles, Remove, Rename, ReplaceFile, Resize, Step, Sync, Transfer, WriteBytes
 from .._core.records import dataclass
 from .._core.units import format_size
+from .._io.buffers import new_buffer
 from .._io.copy import SLICE, copy_bytes
 from .._io.durable import replace_file
 from .._io.port import DIRECTORY, File, Lock, Port
@@ -155,7 +156,7 @@ class _Run:
         self._on_progress = on_progress
         self._files: Dict[Tuple[str, bool], File] = {}
         self._held: List[Lock] = []
-        self._buffer = bytearray(0)
+        self._buffer = memoryview(b"")
         self.bytes_read = 0
         self.bytes_written = 0
         self.reports: Dict[str, object] = {}
@@ -235,7 +236,7 @@ class _Run:
 
     def copy_ranges(self, step: CopyRanges) -> None:
         target = self._writing(step.path)
-        self._buffer = self._buffer or bytearray(SLICE)
+        self._buffer = self._buffer or new_buffer(SLICE)
         for move in step.moves:
             if move.source is None:
                 self._zero(target, move.target_offset, move.length)

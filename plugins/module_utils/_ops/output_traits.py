@@ -14,6 +14,7 @@ from typing import Mapping, Optional
 from .._core import guid as guids
 from .._core.extents import DATA
 from .._formats.reader import ParentImage
+from .._io.buffers import new_buffer
 from .._io.counting import CountingFile
 from .._io.port import Port
 from .._io.sparse import is_zero
@@ -63,9 +64,9 @@ def _would_shrink(port: Port, shape: ForeignShape, chain: ForeignChain, depth: i
     try:
         for extent in view.own_extents(depth):
             for offset in range(extent.start // step * step, extent.end, step) if extent.kind == DATA else ():
-                content = bytearray(step)
+                content = new_buffer(step)
                 inside = min(step, view.size - offset)
-                view.below(depth).pread_into(offset, memoryview(content)[:inside])
+                view.below(depth).pread_into(offset, content[:inside])
                 if not is_zero(content) and pack(bytes(content)) is not None:
                     return True
                 tried += 1

@@ -15,6 +15,7 @@ from .._formats.raw_writer import RawWriter
 from .._io.port import Buffer, File
 from .layout import EXPANDING, PLAIN, Shape
 
+Place = Tuple[int, int, File, int]
 OwnWriter = Union[HdsWriter, ReservedHdsWriter, RawWriter]
 
 
@@ -36,6 +37,15 @@ class PartsWriter:
             low, high = max(offset, start), min(end, start + length)
             if low < high:
                 writer.write(low - start, view[low - offset : high - offset])
+
+    def place(self, offset: int, length: int) -> Tuple[Place, ...]:
+        """The places for ``length`` bytes that the caller stores there himself: ``(guest offset, length, file, file offset)``."""
+        found: List[Place] = []
+        for (start, size), writer in self._parts:
+            low, high = max(offset, start), min(offset + length, start + size)
+            if low < high:
+                found.append((low, high - low, writer.file, writer.place(low - start, high - low)))
+        return tuple(found)
 
     def write_zeros(self, offset: int, length: int) -> None:
         """Allocate clusters that read as zeros; a layer without another one below needs none."""

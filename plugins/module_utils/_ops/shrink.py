@@ -25,6 +25,7 @@ from .._core.records import replace
 from .._core.units import SECTOR, format_size
 from .._formats.hds_bat import TableBuilder
 from .._formats.reader import GuestView
+from .._io.buffers import new_buffer
 from .._io.copy import SLICE
 from .._io.journal import APPLY, ImageBefore, Journal
 from .._io.port import Port
@@ -124,13 +125,13 @@ def refuse_loss(port: Port, state: BundleState, size: int, *, partitions: Sequen
 
 def first_data(view: GuestView, start: int, spared: Ranges = ()) -> Optional[int]:
     """The first guest offset from ``start`` on that holds something, to the grain of 4 KiB; None when all is zeros. ``spared`` ranges do not count."""
-    buffer = bytearray(SLICE)
+    buffer = new_buffer(SLICE)
     for extent in view.extents(start, view.size - start):
         if extent.kind != DATA:
             continue
         for offset in range(extent.start, extent.end, SLICE):
             length = min(SLICE, extent.end - offset)
-            part = buffer if length == SLICE else bytearray(length)
+            part = buffer[:length]
             view.pread_into(offset, part)
             for low, high in spared:
                 begin, end = max(low, offset), min(high, offset + length)

@@ -13,10 +13,13 @@ from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
 from .._core.extents import ZERO, Extent
 from .._core.records import dataclass
 from .._formats.reader import ForeignWriter, GuestView
+from .._io.buffers import new_buffer
 from .._io.copy import SLICE, WRITEBACK_STEP
 from .._io.port import File
 from .._io.sparse import GRAIN, data_parts, is_zero
 from .digests import ContentDigest, LayerDigest
+from .read_ahead import read_ahead
+from .sharing import BlockSharing
 from .slices import data_slices, layer_slices
 
 Progress = Callable[[int], None]
@@ -50,19 +53,22 @@ def stream_disk(
 ) -> Flow:
     """Write the whole disk. With ``sparse`` zeros are neither read where that is known nor written. ``on_progress`` is told how far it is."""
     flow, writeback = Flow(), Writeback(files)
-    buffer = bytearray(SLICE)
-    window = memoryview(buffer)
-    for offset, length in _disk_slices(view, sparse):
-        view.pread_into(offset, window[:length])
+    sharing = BlockSharing(view, writer)
+    buffer = new_buffer(SLICE)
+    for offset, length in read_ahead(view, _disk_slices(view, sparse)):
+        window = buffer[:length]
+        view.pread_into(offset, window)
         flow.read += length
-        for start, end in data_parts(buffer, length) if sparse else ((0, length),):
-            writer.write(offset + start, window[start:end])
+        for start, end in data_parts(window, length) if sparse else ((0, length),):
+            if not sharing.put(offset + start, window[start:end]):
+                writer.write(offset + start, window[start:end])
             flow.written += end - start
-        if digest is not None and not is_zero(buffer if length == SLICE else buffer[:length]):
-            digest.add(offset, window[:length])
+        if digest is not None and not is_zero(window):
+            digest.add(offset, window)
         writeback.reached(flow.written)
         if on_progress is not None:
             on_progress(offset + length)
+    sharing.flush()
     return flow
 
 
@@ -86,15 +92,15 @@ def stream_layer(
     Zeros are stored as such, since they may hide what lies below.
     """
     flow, writeback = Flow(), Writeback(files)
+    buffer = new_buffer(max(SLICE, writer.grain))
     for offset, length, kind in layer_slices(view, own, writer.grain):
         parts: Iterator[Tuple[int, int]] = iter(())
         window = memoryview(b"")
         if kind != ZERO:
-            buffer = bytearray(length)
-            view.pread_into(offset, buffer)
+            window = buffer[:length]
+            view.pread_into(offset, window)
             flow.read += length
-            window = memoryview(buffer)
-            parts = data_parts(buffer, length, max(GRAIN, writer.grain))
+            parts = data_parts(window, length, max(GRAIN, writer.grain))
         done = 0
         for start, end in parts:
             _zeros(writer, digest, offset + done, start - done)

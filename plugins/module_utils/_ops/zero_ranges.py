@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, List, Tuple
 
 from .._core.units import round_up
+from .._io.buffers import new_buffer
 from .._io.copy import SLICE
 from .._io.port import File
 from .._io.sparse import data_parts, holes
@@ -34,7 +35,7 @@ class ZeroScan:
         self._file = file
         self._block = grain_of(block)
         # A whole number of blocks, whatever their size.
-        self._buffer = bytearray(SLICE // self._block * self._block or self._block)
+        self._buffer = new_buffer(SLICE // self._block * self._block or self._block)
         self.bytes_read = 0
 
     def ranges(self, parts: Iterable[Range], smallest: int) -> List[Range]:
@@ -42,10 +43,9 @@ class ZeroScan:
         return [(start, end) for start, end in joined(self._zeros(parts)) if end - start >= smallest]
 
     def _zeros(self, parts: Iterable[Range]) -> Iterator[Range]:
-        window = memoryview(self._buffer)
         for start, end in data_within(self._file, parts, self._block):
             for offset in range(start, end, len(self._buffer)):
-                length = self._file.pread_into(offset, window[: end - offset])
+                length = self._file.pread_into(offset, self._buffer[: end - offset])
                 self.bytes_read += length
                 length -= length % self._block
                 for low, high in holes(data_parts(self._buffer, length, self._block), 0, length):

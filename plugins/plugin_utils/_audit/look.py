@@ -58,6 +58,7 @@ tbody th{width:46%;color:var(--ink);font-size:.95rem;font-weight:600;overflow-wr
 tbody th .path{display:block;font-weight:400;color:var(--soft)}
 .num{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .findings{list-style:none;margin:0;padding:0}
+.findings.card{padding:4px 18px}
 .findings li{padding:9px 0;border-bottom:1px solid var(--line);display:grid;grid-template-columns:7.5em 1fr;gap:2px 12px}
 .findings li:last-child{border-bottom:0}
 .findings code{color:var(--soft)}
@@ -92,7 +93,7 @@ td .chips{margin:0}
 .axisrow{display:grid;grid-template-columns:auto minmax(150px,260px) 6.2em 1fr;column-gap:12px}
 .filter{display:flex;flex-wrap:wrap;gap:6px 14px;align-items:center;margin:0 0 12px}
 .filter[hidden]{display:none}
-input{font:inherit;color:inherit;background:var(--card);border:1px solid var(--soft);border-radius:8px;padding:6px 10px;width:min(100%,340px)}
+input{font:inherit;color:inherit;background:var(--card);border:1px solid var(--soft);border-radius:8px;padding:6px 10px;width:340px;max-width:100%}
 .narrow{display:none}
 ul.plain{margin:6px 0;padding-left:18px}
 @media (max-width:760px){
