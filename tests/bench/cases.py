@@ -29,12 +29,13 @@ class Case(NamedTuple):
 
 
 class Bench:
-    """Makes the cases for a set of images. What both sides write goes to ``work``."""
+    """Makes the cases for a set of images. What both sides write goes to ``work``; ``sharing`` is a folder whose file system shares blocks."""
 
-    def __init__(self, images: Images, work: Path, environment: Dict[str, str]) -> None:
+    def __init__(self, images: Images, work: Path, environment: Dict[str, str], sharing: Optional[Path] = None) -> None:
         self.images = images
         self.work = work
         self._environment = environment
+        self._sharing = sharing
         work.mkdir(parents=True, exist_ok=True)
 
     def cases(self) -> Iterator[Callable[[], Case]]:
@@ -44,7 +45,8 @@ class Bench:
         yield lambda: self._raw("hdd to raw, synced", "qemu-img convert -t writeback", 0.45, synced=True)
         yield lambda: self._raw("hdd to raw, cold cache", "qemu-img convert", 0.85, synced=False, cold=True)
         yield lambda: self._raw("fragmented hdd to raw, cold cache", "qemu-img convert", 0.7, synced=False, cold=True, source=str(self.images.shuffled()))
-        yield self._import
+        yield lambda: self._import("raw to hdd, drawn ids", {"reproducible": False})
+        yield lambda: self._import("raw to hdd", {})
         for name, options, peer in FORMATS:
             yield lambda name=name, options=options, peer=peer: self._format(name, options, peer, 0.8)
         yield lambda: self._format("qcow2", {"compression": "zlib"}, ["-c", "-O", "qcow2"], 0.35, label="hdd to qcow2 zlib")
@@ -64,6 +66,9 @@ class Bench:
         yield self._facts
         yield from (lambda name=name: self._read(name) for name in READERS)
         yield self._task
+        if self._sharing is not None:
+            yield lambda: self._shared("hdd to raw, shared blocks (XFS)", "raw")
+            yield lambda: self._shared("copy of a disk, shared blocks (XFS)", "hdd")
 
     def _ours(self, *arguments: str, prepare: Optional[Callable[[], None]] = None, synced: bool = True) -> Command:
         environment = self._environment if synced else {**self._environment, "VDISK_BENCH_NOSYNC": "1"}
@@ -90,11 +95,11 @@ class Bench:
         ours = self._ours("convert", str(self.images.bundle()), one, "raw", prepare=_without(one), synced=False)
         return Case(name, "cp --sparse=always", goal, ours, Command(["cp", "--sparse=always", raw, other], _without(other)), lambda: _same_files(one, other))
 
-    def _import(self) -> Case:
+    def _import(self, name: str, options: Dict[str, Any]) -> Case:
         raw, one, other = str(self.images.raw()), self._path("ours.hdd"), self._path("theirs.hds")
-        ours = self._ours("convert", raw, one, "hdd", prepare=_without(one), synced=False)
+        ours = self._ours("convert", raw, one, "hdd", json.dumps(options), prepare=_without(one), synced=False)
         theirs = Command(["qemu-img", "convert", "-f", "raw", "-O", "parallels", raw, other], _without(other))
-        return Case("raw to hdd", "qemu-img convert", 0.5, ours, theirs, lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
+        return Case(name, "qemu-img convert", 0.5, ours, theirs, lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
 
     def _format(self, format: str, options: Dict[str, Any], peer: Sequence[str], goal: float, *, label: Optional[str] = None) -> Case:
         one, other = self._path(f"ours.{format}"), self._path(f"theirs.{format}")
@@ -265,6 +270,19 @@ class Bench:
         ours = Command(command, _without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable})
         theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], _without(other), (other,))
         return Case("hdd to raw, synced, as an Ansible command", "qemu-img convert -t writeback", 1.0, ours, theirs, lambda: _same_files(one, other))
+
+    def _shared(self, name: str, format: str) -> Case:
+        """Source and output lie on a file system that shares blocks."""
+        folder = self._sharing or self.work
+        bundle, one, other = folder / "source.hdd", str(folder / f"ours.{format}"), str(folder / "theirs")
+        if not bundle.exists():
+            shutil.copytree(self.images.bundle("random"), bundle)
+        ours = self._ours("convert", str(bundle), one, format, prepare=_without(one), synced=False)
+        theirs = Command(
+            ["qemu-img", "convert", "-f", "parallels", "-O", "parallels" if format == "hdd" else "raw", _image(str(bundle)), other], _without(other)
+        )
+        check = (lambda: _same_files(one, other)) if format == "raw" else (lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
+        return Case(name, "qemu-img convert", 0.25, ours, theirs, check)
 
     def _facts(self) -> Case:
         folder = self.work / "many"

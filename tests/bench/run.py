@@ -15,8 +15,9 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import List, NamedTuple
+from typing import Iterator, List, NamedTuple, Optional
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB, format_size, parse_size
 from ansible_collections.vdisk.parallels.tests.bench.cases import Bench
@@ -44,8 +45,17 @@ def main() -> int:
     folder = Path(options.folder)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
     images = Images(folder / "images", virtual=parse_size(options.virtual), allocated=parse_size(options.allocated), environment=environment)
-    bench = Bench(images, folder / "work", environment)
     lines: List[Line] = []
+    with sharing_folder(folder, 3 * parse_size(options.allocated) + (1 << 30)) as sharing:
+        _compare_all(Bench(images, folder / "work", environment, sharing), options, lines)
+    if options.write:
+        _write(Path(options.write), options, lines)
+    if not options.keep:
+        shutil.rmtree(folder)
+    return 0
+
+
+def _compare_all(bench: Bench, options: argparse.Namespace, lines: List[Line]) -> None:
     for make in bench.cases():
         case = make()
         if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
@@ -54,11 +64,29 @@ def main() -> int:
         case.check()
         lines.append(Line(case.name, case.peer, case.goal, result))
         print(_row(lines[-1]), flush=True)
-    if options.write:
-        _write(Path(options.write), options, lines)
-    if not options.keep:
-        shutil.rmtree(folder)
-    return 0
+
+
+@contextmanager
+def sharing_folder(folder: Path, size: int) -> Iterator[Optional[Path]]:
+    """A folder on an XFS of ``size`` bytes that shares blocks, or None where only root could make one or a program is missing."""
+    image, place = folder / "xfs.img", folder / "xfs"
+    if os.geteuid() != 0 or any(shutil.which(program) is None for program in ("mkfs.xfs", "mount", "umount")):
+        print("nothing is compared on a file system that shares blocks: that needs root and mkfs.xfs (Debian package xfsprogs)")
+        yield None
+        return
+    place.mkdir(exist_ok=True)
+    with open(image, "wb") as stream:
+        stream.truncate(size)
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], check=True)
+    if subprocess.run(["mount", "-o", "loop", str(image), str(place)], capture_output=True, check=False).returncode:
+        print("nothing is compared on a file system that shares blocks: it could not be mounted")
+        yield None
+        return
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+        image.unlink()
 
 
 def _options() -> argparse.Namespace:

@@ -17,6 +17,7 @@ from .._io.buffers import new_buffer
 from .._io.copy import SLICE, WRITEBACK_STEP
 from .._io.port import File
 from .._io.sparse import GRAIN, data_parts, is_zero
+from .digest_thread import DigestThread
 from .digests import ContentDigest, LayerDigest
 from .read_ahead import read_ahead
 from .sharing import BlockSharing
@@ -54,20 +55,22 @@ def stream_disk(
     """Write the whole disk. With ``sparse`` zeros are neither read where that is known nor written. ``on_progress`` is told how far it is."""
     flow, writeback = Flow(), Writeback(files)
     sharing = BlockSharing(view, writer)
-    buffer = new_buffer(SLICE)
-    for offset, length in read_ahead(view, _disk_slices(view, sparse)):
-        window = buffer[:length]
-        view.pread_into(offset, window)
-        flow.read += length
-        for start, end in data_parts(window, length) if sparse else ((0, length),):
-            if not sharing.put(offset + start, window[start:end]):
-                writer.write(offset + start, window[start:end])
-            flow.written += end - start
-        if digest is not None and not is_zero(window):
-            digest.add(offset, window)
-        writeback.reached(flow.written)
-        if on_progress is not None:
-            on_progress(offset + length)
+    with DigestThread(digest, SLICE) as digesting:
+        for offset, length in read_ahead(view, _disk_slices(view, sparse)):
+            window = digesting.buffer[:length]
+            view.pread_into(offset, window)
+            flow.read += length
+            is_data = False
+            for start, end in data_parts(window, length) if sparse else ((0, length),):
+                is_data = True
+                if not sharing.put(offset + start, window[start:end]):
+                    writer.write(offset + start, window[start:end])
+                flow.written += end - start
+            if digest is not None and (is_data if sparse else not is_zero(window)):
+                digesting.add(offset, length)
+            writeback.reached(flow.written)
+            if on_progress is not None:
+                on_progress(offset + length)
     sharing.flush()
     return flow
 
