@@ -17,23 +17,11 @@ import pytest
 pytest.importorskip("ansible.errors", reason="filters need ansible-core")
 
 from ansible_collections.vdisk.parallels.plugins.filter.audit_page import audit_page
-from ansible_collections.vdisk.parallels.plugins.filter.audit_report import audit_report
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.markup import size
 from ansible_collections.vdisk.parallels.tests.pages.browser import Browser, find_chromium
-from ansible_collections.vdisk.parallels.tests.pages.fleet import EVIL, make_fleet
-from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed
+from ansible_collections.vdisk.parallels.tests.pages.fleet import EVIL, make_fleet, report_of
 
 WIDTHS = (400, 760, 1400)
-
-
-def _answers(path: str) -> List[Dict[str, Any]]:
-    """What the modules tell of the disks of one host, as the role asks them."""
-    info = succeed("hdd_info", paths=[path], recurse=True, map=120)
-    paths = [one["path"] for one in [*info["disks"], *info["failed_disks"]]]
-    frozen = [one["path"] for one in info["disks"] if one["snapshots"]]
-    checks = [{"item": one, **run("hdd_check", path=one, fail_on="never").result} for one in paths]
-    merges = [{"item": one, **run("hdd_merge", path=one, orphans=True, check=True).result} for one in frozen]
-    return [info, {"results": checks}, {"results": merges}]
 
 
 @pytest.fixture(name="report", scope="module")
@@ -41,11 +29,7 @@ def report_fixture(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Any]:
     """The report of a fleet with one host that does not answer."""
     if find_chromium() is None:
         pytest.skip("there is no Chromium on this machine")
-    folders = make_fleet(str(tmp_path_factory.mktemp("fleet")))
-    told = [*(_answers(folder) for folder in folders.values()), [{"unreachable": True, "msg": "Connection refused"}, {}, {}]]
-    infos, checks, merges = zip(*told)
-    found: Dict[str, Any] = audit_report([*folders, "mac-build-04"], infos, checks=checks, merges=merges, title="Virtual disks of the farm", stamp="2026-01-31")
-    return found
+    return report_of(make_fleet(str(tmp_path_factory.mktemp("fleet"))), absent="mac-build-04", stamp="2026-01-31")
 
 
 @pytest.fixture(name="page", scope="module")

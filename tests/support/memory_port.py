@@ -77,9 +77,7 @@ class MemoryLock:
 class MemoryPort:
     """A file system in memory. Implements ``Port``."""
 
-    def __init__(
-        self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True, punches: bool = True
-    ) -> None:
+    def __init__(self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True, punches: bool = True) -> None:
         self.tree = Tree() if tree is None else tree
         self.exchanges = exchanges
         self.kernel_copies = kernel_copies

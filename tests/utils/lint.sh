@@ -29,7 +29,7 @@ check antsibull-changelog "$venv/bin/antsibull-changelog" lint
 check reuse "$venv/bin/reuse" lint --lines
 command -v shellcheck >/dev/null 2>&1 || apt_install shellcheck || :
 if command -v shellcheck >/dev/null 2>&1; then
-  check shellcheck shellcheck -x -P SCRIPTDIR tests/utils/*.sh .ci/run
+  check shellcheck shellcheck -x -P SCRIPTDIR tests/utils/*.sh tests/nodes/*.sh .ci/run
 else
   say "shellcheck: absent, the shell scripts were not checked"
 fi

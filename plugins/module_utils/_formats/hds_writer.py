@@ -40,7 +40,7 @@ class HdsWriter:
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at guest byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""
         length = memoryview(buffer).nbytes
-        if length:
+        if length > 0:
             self.file.pwrite(self.place(offset, length), buffer)
 
     def place(self, offset: int, length: int) -> int:
@@ -61,7 +61,7 @@ class HdsWriter:
         if offset < self._position or offset + length > self.header.size_bytes:
             expected = f"{self._position}..{self.header.size_bytes}"
             raise BadRequest("The range goes back or leaves the disk", path=self.file.path, expected=expected, found=f"{offset}..{offset + length}")
-        if length:
+        if length > 0:
             first, last = offset // self.header.cluster_bytes, (offset + length - 1) // self.header.cluster_bytes
             self._allocate(max(first, self._next_cluster), last)
             self._position = offset + length

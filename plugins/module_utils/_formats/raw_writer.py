@@ -24,7 +24,7 @@ class RawWriter:
         """Store ``buffer`` at byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""
         length = memoryview(buffer).nbytes
         self.place(offset, length)
-        if length:
+        if length > 0:
             self.file.pwrite(offset, buffer)
 
     def place(self, offset: int, length: int) -> int:

@@ -55,7 +55,7 @@ THEIRS = _classes(dataclasses.dataclass)
 @pytest.mark.parametrize("index", range(5))
 def test_instances_are_made_shown_and_listed_alike(index):
     ours, theirs = OURS[index], THEIRS[index]
-    assert [str(p) for p in inspect.signature(ours).parameters.values()] == [str(p).split(":")[0] for p in _plain(theirs)]
+    assert [str(p) for p in inspect.signature(ours).parameters.values()] == [str(p).split(":", maxsplit=1)[0] for p in _plain(theirs)]
     arguments = [5] if any(p.default is p.empty for p in inspect.signature(theirs).parameters.values()) else []
     assert repr(ours(*arguments)) == repr(theirs(*arguments))
     assert vars(ours(*arguments)) == vars(theirs(*arguments))
