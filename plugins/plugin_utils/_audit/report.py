@@ -108,7 +108,7 @@ def _totals(hosts: Sequence[Report]) -> Report:
         "orphan_layers": sum(disk["orphan_layers"] or 0 for disk in disks),
         "reclaimable": _reclaimable(disks),
         "gain": sum(disk["gain"]["total"] for disk in disks),
-        "findings": {severity: _found(disks, severity) for severity in _SEVERITIES},
+        "findings": {severity: _found(hosts, severity) for severity in _SEVERITIES},
         "unhealthy_disks": sum(disk["check"] is not None and disk["check"]["healthy"] is not True for disk in disks),
     }
 
@@ -123,5 +123,7 @@ def _reclaimable(disks: Iterable[Report]) -> Report:
     return sums
 
 
-def _found(disks: Iterable[Report], severity: str) -> int:
-    return sum(disk["check"]["counts"].get(severity, 0) for disk in disks if disk["check"] is not None)
+def _found(hosts: Iterable[Report], severity: str) -> int:
+    """How many findings there are, those on disks that cannot be understood included."""
+    of_disks = sum(disk["check"]["counts"].get(severity, 0) for host in hosts for disk in host["disks"] if disk["check"] is not None)
+    return of_disks + sum(one["severity"] == severity for host in hosts for disk in host["failed_disks"] for one in disk["findings"])

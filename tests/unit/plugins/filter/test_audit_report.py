@@ -68,6 +68,7 @@ def test_bad_and_absent_disks_are_told_with_what_a_check_found() -> None:
     assert report["hosts"][0]["absent"] == ["/none"]
     assert [one["code"] for one in report["hosts"][0]["failed_disks"][0]["findings"]] == ["descriptor_unreadable"]
     assert (report["totals"]["disks"], report["totals"]["failed_disks"]) == (0, 1)
+    assert report["totals"]["findings"] == {"error": 1, "warning": 0, "info": 0}
 
 
 def test_findings_are_counted() -> None:
