@@ -5,22 +5,27 @@
 # All work is done by the scripts in tests/utils, which quote every path: the checkout may lie in a folder with spaces in its name.
 # CORE=2.21 in front of a target takes that version of ansible-core.
 
-.PHONY: help demo test test-long sanity lint format units integration coverage bench docs build clean
+.PHONY: help demo test test-all test-long sanity lint format units integration molecule nodes coverage bench docs build artifact pictures clean
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo         a whole life of a disk, in a temporary folder (needs python3 with venv, and the package index)'
-	@echo 'make test         all tests: unit tests on every Python present, architecture, properties, crashes, oracles, playbooks'
+	@echo 'make test         the tests: unit tests on every Python present, architecture, properties, crashes, oracles, playbooks'
+	@echo 'make test-all     the same with every example of the crash and oracle tests'
 	@echo 'make test-long    the same, and what runs for minutes'
 	@echo 'make sanity       ansible-test sanity'
 	@echo 'make units        ansible-test units'
 	@echo 'make integration  ansible-test integration'
+	@echo 'make molecule     the scenarios of extensions/molecule on this machine (Linux)'
+	@echo 'make nodes        the same and more on Debian 11, 12 and 13 nodes (Linux, root); ONLY="nodes audit" chooses'
 	@echo 'make lint         style, types, playbooks, documentation, changes, licences'
 	@echo 'make format       let ruff format the Python files and sort the imports'
 	@echo 'make coverage     lines and branches that the unit tests do not reach'
 	@echo 'make bench        speed beside qemu-img and cp; ARGS="--allocated 512M --only merge" chooses'
 	@echo 'make docs         the documentation as HTML'
 	@echo 'make build        the collection as an archive for ansible-galaxy'
+	@echo 'make artifact     that archive built, installed, used, and tried with galaxy-importer'
+	@echo 'make pictures     the pictures in docs/pictures anew'
 	@echo 'make clean        remove all that these commands made'
 
 demo:
@@ -28,6 +33,9 @@ demo:
 
 test:
 	@sh tests/utils/test.sh
+
+test-all:
+	@sh tests/utils/test.sh --all
 
 test-long:
 	@sh tests/utils/test.sh --long
@@ -40,6 +48,12 @@ units:
 
 integration:
 	@sh tests/utils/ansible_test.sh integration
+
+molecule:
+	@sh tests/utils/molecule.sh here $(ONLY)
+
+nodes:
+	@sh tests/utils/molecule.sh nodes $(ONLY)
 
 lint:
 	@sh tests/utils/lint.sh
@@ -62,6 +76,12 @@ docs:
 
 build:
 	@sh tests/utils/tool.sh ansible-galaxy collection build --force --output-path .build/dist
+
+artifact:
+	@sh tests/utils/artifact.sh
+
+pictures:
+	@sh tests/utils/pictures.sh
 
 clean:
 	rm -rf .venv .build

@@ -88,6 +88,20 @@ for folder in tests/integration/targets/*/tasks; do
 done | xargs -P "$(getconf _NPROCESSORS_ONLN)" -n 1 sh tests/utils/target.sh | tee "$reports/integration.txt"
 ! grep -q '^failed' "$reports/integration.txt" || failed="$failed integration"
 
+if [ -n "${VDISK_LONG:-}" ]; then
+  for where in here nodes; do
+    case $where in here) name=molecule ;; *) name=nodes ;; esac
+    title "$name"
+    if sh tests/utils/molecule.sh "$where" >"$build/logs/$name.log" 2>&1; then
+      grep '^skipped: ' "$build/logs/$name.log" || grep -E '^[a-z_]+ +: actions=' "$build/logs/$name.log"
+    else
+      tail -n 40 "$build/logs/$name.log"
+      say "the whole log is .build/logs/$name.log"
+      failed="$failed $name"
+    fi
+  done
+fi
+
 title "summary"
 "$venv/bin/python" tests/utils/summary.py "$reports"
 [ -z "$absent" ] || say "Pythons that are not on this machine, so that nothing ran on them:$absent"
