@@ -14,6 +14,7 @@ Everything takes a port, so the same test runs on the host's files and in memory
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
@@ -299,11 +300,16 @@ def marked_in_use(port: Port, path: str, guid: Optional[str] = None) -> str:
     return file
 
 
+def _unused(port: Port, stem: str) -> str:
+    """The name of an image file that does not exist: a GUID may be given again when its snapshot is gone, while the file lives on."""
+    return next(name for number in itertools.count() for name in [f"{stem}.{number}.hds"] if port.lstat(name) is None)
+
+
 def switch(port: Port, path: str, target: str, *, kept_as: str) -> None:
     """Let the disk go on from ``target`` in a new empty layer and keep the present state as the leaf ``kept_as``, as ploop's switch does."""
     root = _descriptor(port, path)
     top = root.findtext("Snapshots/TopGUID") or TOP
-    names = [_empty_like(port, part.chain[0][0], f"{path}/switched.{number}.{kept_as}.hds") for number, part in enumerate(parts_of(port, path))]
+    names = [_empty_like(port, part.chain[0][0], _unused(port, f"{path}/switched.{number}.{kept_as}")) for number, part in enumerate(parts_of(port, path))]
     for storage, name in zip(root.iter("Storage"), names):
         for guid in [image.find("GUID") for image in storage.iter("Image")]:
             if guid is not None and guid.text == top:
