@@ -35,10 +35,14 @@ TARGETS: Dict[str, Dict[str, Any]] = {
 }
 
 
+def noise(chance: random.Random, length: int) -> bytes:
+    return chance.getrandbits(8 * length).to_bytes(length, "little")
+
+
 def content(size: int = SIZE) -> bytes:
     """Data, zeros of whole clusters, of pages and of parts of pages."""
     chance = random.Random(size)
-    made = bytearray(chance.randbytes(size))
+    made = bytearray(noise(chance, size))
     for _number in range(30):
         start, length = chance.randrange(size), chance.choice([512, 4096, 10_000, CLUSTER, 3 * CLUSTER])
         made[start : start + length] = bytes(len(made[start : start + length]))
@@ -83,7 +87,7 @@ def test_the_output_does_not_depend_on_what_the_host_can_do(kind: str, target: s
 
 def test_neighbours_are_shared_in_one_call() -> None:
     port = scene("raw", shares=True)
-    port.plant_file("/vm/source", random.Random(1).randbytes(SIZE))
+    port.plant_file("/vm/source", noise(random.Random(1), SIZE))
     disks.convert(port, "/vm/source", "/vm/out.raw", verify=False)
     assert port.content("/vm/out.raw") == port.content("/vm/source")
     assert shared(port) == 2
@@ -93,7 +97,7 @@ def test_neighbours_are_shared_in_one_call() -> None:
 def test_parts_of_a_split_disk_and_runs_of_the_source_are_cut_at_each_others_borders() -> None:
     port = MemoryPort()
     for name in ("/one", "/two", "/first", "/second"):
-        port.plant_file(name, random.Random(name).randbytes(8 * 4096))
+        port.plant_file(name, noise(random.Random(name), 8 * 4096))
     one, two = port.open_read("/one"), port.open_read("/two")
     first, second = port.open_write("/first"), port.open_write("/second")
     before = port.content("/one")[4096 : 4 * 4096] + port.content("/two")[: 3 * 4096]
