@@ -41,6 +41,9 @@ else:
 def _make(cls: Any, frozen: bool, eq: bool) -> Any:
     fields = dict.fromkeys(name for base in reversed(cls.__mro__[1:]) for name in getattr(base, "__fields__", ()))
     fields.update(dict.fromkeys(cls.__dict__.get("__annotations__", {})))
+    own = {"__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__post_init__"} & set(cls.__dict__)
+    if own - {"__hash__"}:
+        raise TypeError(f"{cls.__qualname__} has {', '.join(sorted(own))} of its own, which a record cannot have")
     cls.__fields__ = tuple(fields)
     defaults = {name: getattr(cls, name) for name in fields if hasattr(cls, name)}
     cls.__init__ = _initializer(cls, tuple(fields), defaults, frozen)

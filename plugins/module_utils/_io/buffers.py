@@ -23,6 +23,11 @@ def new_buffer(length: int) -> memoryview:
 
 
 def is_equal(one: memoryview, other: Buffer) -> bool:
-    """Whether ``one``, whole as ``new_buffer`` made it, begins with ``other``: memcmp, where memoryviews are compared byte by byte."""
+    """Whether ``one``, whole as ``new_buffer`` made it, begins with ``other``: memcmp, where memoryviews are compared byte by byte.
+
+    Raises ValueError for a part of a buffer.
+    """
     raw: bytearray = one.obj  # type: ignore[assignment]
+    if len(raw) != _SKEW + len(one):
+        raise ValueError("not a whole buffer")
     return raw.startswith(other, _SKEW)

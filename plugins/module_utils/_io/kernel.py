@@ -18,7 +18,8 @@ from .failures import REFUSED
 
 _FICLONERANGE = 0x4020940D
 _CLONE_ALIGNMENT = 4096
-_KERNEL_CANNOT_COPY = REFUSED | {errno.EXDEV, errno.EPERM, errno.ETXTBSY, errno.EBADF}
+# EAGAIN: OpenZFS clones nothing that was written a moment ago.
+_KERNEL_CANNOT_COPY = REFUSED | {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ETXTBSY, errno.EBADF, errno.EAGAIN}
 
 _SYNC_FILE_RANGE_WRITE = 2
 

@@ -82,7 +82,7 @@ class File(Protocol):
         """Let the kernel copy (or share) bytes. Returns how many it did, 0 when it cannot; the rest is the caller's."""
 
     def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
-        """Let a range have the blocks of another file, as a clone has. False, with nothing done, where the host cannot.
+        """Let a range have the blocks of another file, as a clone has. False where the host cannot: the range is to be written then.
 
         Offsets and length are multiples of 4096.
         """

@@ -148,7 +148,7 @@ class OsFile:
         return done
 
     def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
-        """Let a range have the blocks of another file, as a clone has. False, with nothing done, where the host cannot."""
+        """Let a range have the blocks of another file, as a clone has. False where the host cannot: the range is to be written then."""
         if not isinstance(source, OsFile) or not self._can.clone:
             return False
         with reported(f"share blocks of {source.path} with", self.path, offset):

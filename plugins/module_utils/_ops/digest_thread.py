@@ -41,11 +41,21 @@ class DigestThread:
         """Take in the first ``length`` bytes of ``buffer``, which is another one afterwards."""
         if self._digest is None:
             return
-        if self._thread is None:
-            self._thread = Thread(target=self._work, name="vdisk-digest", daemon=True)
-            self._thread.start()
+        if self._thread is None and not self._start():
+            self._digest.add(offset, self.buffer[:length])
+            return
         self._tasks.put((offset, length, self.buffer))
         self.buffer = self._free.get()
+
+    def _start(self) -> bool:
+        """Whether there is a thread; the host may allow no more of them."""
+        thread = Thread(target=self._work, name="vdisk-digest", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
 
     def _work(self) -> None:
         while True:

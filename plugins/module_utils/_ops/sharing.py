@@ -45,7 +45,7 @@ class BlockSharing:
         for source, source_offset, target, target_offset, count in _pairs(sources, self._writer.place(offset, length)):
             part = window[:count]
             window = window[count:]
-            if target_offset % _BLOCK or not self._works:
+            if not self._works or any(number % _BLOCK for number in (source_offset, target_offset, count)):
                 target.pwrite(target_offset, part)
             else:
                 self._add(source, source_offset, target, target_offset, count)

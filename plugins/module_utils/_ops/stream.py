@@ -50,11 +50,21 @@ class Writeback:
 
 
 def stream_disk(
-    view: GuestView, writer: ForeignWriter, files: Sequence[File], *, sparse: bool, digest: Optional[ContentDigest], on_progress: Optional[Progress] = None
+    view: GuestView,
+    writer: ForeignWriter,
+    files: Sequence[File],
+    *,
+    sparse: bool,
+    digest: Optional[ContentDigest],
+    shares: bool = False,
+    on_progress: Optional[Progress] = None,
 ) -> Flow:
-    """Write the whole disk. With ``sparse`` zeros are neither read where that is known nor written. ``on_progress`` is told how far it is."""
+    """Write the whole disk. With ``sparse`` zeros are neither read where that is known nor written; with ``shares`` the host may share blocks.
+
+    ``on_progress`` is told how far it is.
+    """
     flow, writeback = Flow(), Writeback(files)
-    sharing = BlockSharing(view, writer)
+    sharing = BlockSharing(view, writer) if shares else None
     with DigestThread(digest, SLICE) as digesting:
         for offset, length in read_ahead(view, _disk_slices(view, sparse)):
             window = digesting.buffer[:length]
@@ -63,7 +73,7 @@ def stream_disk(
             is_data = False
             for start, end in data_parts(window, length) if sparse else ((0, length),):
                 is_data = True
-                if not sharing.put(offset + start, window[start:end]):
+                if sharing is None or not sharing.put(offset + start, window[start:end]):
                     writer.write(offset + start, window[start:end])
                 flow.written += end - start
             if digest is not None and (is_data if sparse else not is_zero(window)):
@@ -71,7 +81,8 @@ def stream_disk(
             writeback.reached(flow.written)
             if on_progress is not None:
                 on_progress(offset + length)
-    sharing.flush()
+    if sharing is not None:
+        sharing.flush()
     return flow
 
 

@@ -69,6 +69,13 @@ class TransferJob:
             return self.descriptor is not None and self.descriptor.uid is None
         return self.reproducible and FORMATS[self.shape.format].has_ids
 
+    @property
+    def shares(self) -> bool:
+        """Whether source and output may share blocks: not where one has them for itself, so that a guest's write cannot fail for space."""
+        state = self.source.state
+        is_reserved = self.shape.preallocate or (state is not None and any(storage.preallocated for storage in state.descriptor.storages))
+        return self.sparse and not is_reserved
+
     def run(self, port: Port, on_progress: Optional[Progress] = None) -> TransferReport:
         """Fill the files, sync them, and read them back when asked. Raises StalePlan when the source changed meanwhile, VerifyFailed."""
         return _run(port, self, on_progress)
@@ -191,7 +198,7 @@ def write_layer(
         identity = chain.identity(of_layer, writer)
     else:
         of_disk = chain.new_digest(ContentDigest)
-        part = stream_disk(seen, writer, files, sparse=job.sparse, digest=of_disk, on_progress=tell)
+        part = stream_disk(seen, writer, files, sparse=job.sparse, digest=of_disk, shares=job.shares, on_progress=tell)
         identity = chain.identity(of_disk, writer)
     writer.finish(identity)
     chain.add(identity, layer.names[0])

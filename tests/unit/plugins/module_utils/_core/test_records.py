@@ -131,3 +131,9 @@ class Known:
 def test_instances_can_be_copied_and_pickled():
     assert pickle.loads(pickle.dumps(Known(1))) == Known(1)
     assert copy.deepcopy(Known(1)) == copy.copy(Known(1)) == Known(1)
+
+
+@pytest.mark.parametrize("name", ["__init__", "__repr__", "__eq__", "__setattr__", "__post_init__"])
+def test_what_would_be_lost_is_refused(name):
+    with pytest.raises(TypeError, match=name):
+        records.dataclass(frozen=True)(type("Odd", (), {"__annotations__": {"value": "int"}, name: lambda self, *_rest: None}))

@@ -48,3 +48,17 @@ def test_an_error_of_the_digest_is_told_at_the_end():
     with pytest.raises(ZeroDivisionError), DigestThread(Broken(), 100) as digesting:
         for number in range(10):
             digesting.add(number, 100)
+
+
+def test_where_no_thread_can_be_started_the_caller_digests(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    direct, behind = ContentDigest(), ContentDigest()
+    with DigestThread(behind, 100) as digesting:
+        for number in range(10):
+            digesting.buffer[:] = bytes([number]) * 100
+            digesting.add(number, 100)
+            direct.add(number, memoryview(bytes([number]) * 100))
+    assert behind.value(1) == direct.value(1)

@@ -80,9 +80,18 @@ def shared(port: MemoryPort) -> int:
 def test_the_output_does_not_depend_on_what_the_host_can_do(kind: str, target: str) -> None:
     copying, sharing = scene(kind, shares=False), scene(kind, shares=True)
     assert converted(copying, target) == converted(sharing, target)
-    # A host that cannot is asked once; a format with its own idea of clusters asks for nothing.
-    assert shared(copying) == (target != "qcow2")
-    assert (shared(sharing) > 1) == (target != "qcow2")
+    # A host that cannot is asked once. A format with its own idea of clusters asks for nothing, nor does what has its blocks for itself.
+    asks = target not in ("qcow2", "reserved", "raw with zeros")
+    assert shared(copying) == asks
+    assert (shared(sharing) > 1) == asks
+
+
+def test_a_disk_whose_blocks_are_reserved_keeps_them_to_itself() -> None:
+    port = scene("layers", shares=True)
+    disks.convert(port, LAYERS, "/vm/reserved.hdd", preallocate=True)
+    port.calls.clear()
+    disks.convert(port, "/vm/reserved.hdd", "/vm/out.raw")
+    assert not shared(port)
 
 
 def test_neighbours_are_shared_in_one_call() -> None:
