@@ -10,8 +10,8 @@
 
 help:
 	@echo 'make demo         a whole life of a disk, in a temporary folder (needs python3 with venv, and the package index)'
-	@echo 'make test         the tests: unit tests on every Python present, architecture, properties, crashes, oracles, playbooks'
-	@echo 'make test-all     the same with every example of the crash and oracle tests'
+	@echo 'make test         the tests, a sample of the slow ones: units, architecture, properties, crashes, oracles, pages, playbooks'
+	@echo 'make test-all     every example, on every Python present, and every playbook'
 	@echo 'make test-long    the same, and what runs for minutes'
 	@echo 'make sanity       ansible-test sanity'
 	@echo 'make units        ansible-test units'

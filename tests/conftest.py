@@ -52,6 +52,7 @@ if not _is_this_checkout_importable():
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"long: runs for minutes; only with {LONG}=1 (make test-long)")
+    config.addinivalue_line("markers", "plays: runs playbooks for tens of seconds; of its examples make test plays two")
     if importlib.util.find_spec("hypothesis") is None:
         return
     from hypothesis import HealthCheck, settings
@@ -69,9 +70,11 @@ LEAST = 2
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
     if os.environ.get(FEW):
-        _thin_out(config, items, lambda count: LEAST)
+        _thin_out(config, items, items, lambda count: LEAST)
     elif os.environ.get(SHARE):
-        _thin_out(config, items, lambda count: max(LEAST, count // int(os.environ[SHARE])))
+        # Unit tests are quick, but for those that play playbooks.
+        slow = [item for item in items if not item.nodeid.startswith("tests/unit/") or item.get_closest_marker("plays") is not None]
+        _thin_out(config, items, slow, lambda count: max(LEAST, count // int(os.environ[SHARE])))
     if os.environ.get(LONG):
         return
     for item in items:
@@ -79,18 +82,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
             item.add_marker(pytest.mark.skip(reason=f"long: runs with {LONG}=1 (make test-long)"))
 
 
-def _thin_out(config: pytest.Config, items: list, wanted: Callable[[int], int]) -> None:
-    """Of each test leave as many examples as ``wanted`` says of their number, evenly spread, other ones on each Python."""
+def _thin_out(config: pytest.Config, items: list, slow: list, wanted: Callable[[int], int]) -> None:
+    """Of each test in ``slow`` leave as many examples as ``wanted`` says of their number, evenly spread, other ones on each Python."""
     by_test: dict = {}
-    for item in items:
+    for item in slow:
         by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = set()
+    dropped = {id(item) for item in slow}
     for examples in by_test.values():
         most = min(len(examples), wanted(len(examples)))
         step = len(examples) / most
-        kept.update(id(examples[(int(number * step) + sys.version_info[1]) % len(examples)]) for number in range(most))
-    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
-    items[:] = [item for item in items if id(item) in kept]
+        dropped.difference_update(id(examples[(int(number * step) + sys.version_info[1]) % len(examples)]) for number in range(most))
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
+    items[:] = [item for item in items if id(item) not in dropped]
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ run() {
   ! grep -q 'All targets skipped' "$log" || die "ansible-test skipped every target, so nothing was tested"
 }
 
-# `make test` plays the integration targets with the controller's Python, so here they meet the oldest one on the managed node.
+# `make test-all` plays the integration targets with the controller's Python, so here they meet the oldest one on the managed node.
 if [ "$command" = integration ] && [ $# = 0 ]; then
   oldest=$(for minor in 3.8 3.9 3.10 3.11 3.12 3.13; do [ ! -e "$pythons/python$minor" ] || { echo "$minor"; break; }; done)
   say "with Python $oldest on the managed node"

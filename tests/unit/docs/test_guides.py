@@ -35,6 +35,7 @@ def test_there_are_guides_and_all_are_in_the_table_of_contents() -> None:
     assert GUIDES and [guide for guide in GUIDES if f"- {guide}\n" not in contents] == []
 
 
+@pytest.mark.plays
 @pytest.mark.skipif(not os.access(PLAYBOOK, os.X_OK), reason="there is no ansible-playbook beside this Python")
 @pytest.mark.parametrize("guide", GUIDES)
 def test_the_tasks_of_a_guide_run(tmp_path, guide, repository) -> None:

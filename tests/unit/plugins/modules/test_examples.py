@@ -16,6 +16,7 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.plays import PLAYBOOK, furnish, moved, play, small
 
 
+@pytest.mark.plays
 @pytest.mark.skipif(not os.access(PLAYBOOK, os.X_OK), reason="there is no ansible-playbook beside this Python")
 @pytest.mark.parametrize("name", module_docs.NAMES)
 def test_the_examples_of_the_documentation_run(tmp_path, name, repository):
