@@ -70,6 +70,12 @@ class Bench:
             yield lambda: self._shared("hdd to raw, shared blocks (XFS)", "raw")
             yield lambda: self._shared("copy of a disk, shared blocks (XFS)", "hdd")
 
+    def clear(self) -> None:
+        """Remove what both sides wrote, so that it does not fill the memory that caches the sources."""
+        for folder in filter(None, (self.work, self._sharing)):
+            for path in (*folder.glob("ours.*"), *folder.glob("theirs*")):
+                _without(str(path))()
+
     def _ours(self, *arguments: str, prepare: Optional[Callable[[], None]] = None, synced: bool = True) -> Command:
         environment = self._environment if synced else {**self._environment, "VDISK_BENCH_NOSYNC": "1"}
         return Command(engine_command(*arguments), prepare or _nothing, environment=environment)

@@ -31,9 +31,11 @@ class Run(NamedTuple):
     peak: int
 
 
-def measure(command: Command) -> Run:
-    """Run once. Raises CalledProcessError with what the command said."""
+def measure(command: Command, memory: int) -> Run:
+    """Run once, with ``memory`` bytes of free memory at hand. Raises CalledProcessError with what the command said."""
+    os.sync()
     command.prepare()
+    _take_memory_back(memory)
     os.sync()
     started = time.monotonic()
     process = subprocess.Popen(command.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=command.environment)
@@ -51,6 +53,21 @@ def measure(command: Command) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, peak)
 
 
+def _take_memory_back(size: int) -> None:
+    """Touch free memory: a virtual machine gives what is free back to its host within seconds, and whoever writes next would pay for it."""
+    subprocess.run([sys.executable, "-c", _TOUCH, str(size)], check=True)
+
+
+_TOUCH = """
+import mmap, sys
+size = int(sys.argv[1])
+memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE)
+if hasattr(mmap, "MADV_HUGEPAGE"):
+    memory.madvise(mmap.MADV_HUGEPAGE)
+memory[::4096] = bytes(len(range(0, size, 4096)))
+"""
+
+
 class Result(NamedTuple):
     """What came out: medians of both sides, the median and the spread of the ratios of the wall times."""
 
@@ -61,12 +78,12 @@ class Result(NamedTuple):
     highest: float
 
 
-def side_by_side(ours: Command, theirs: Command, *, rounds: int) -> Result:
-    """Measure both in turn, the first of them changing from round to round."""
+def side_by_side(ours: Command, theirs: Command, *, rounds: int, memory: int) -> Result:
+    """Measure both in turn, the first of them changing from round to round. ``memory``: what they may write, in bytes."""
     runs: List[List[Run]] = [[], []]
     for number in range(rounds):
         for side in (0, 1) if number % 2 == 0 else (1, 0):
-            runs[side].append(measure((ours, theirs)[side]))
+            runs[side].append(measure((ours, theirs)[side], memory))
     ratios = [one.wall / other.wall for one, other in zip(*runs)]
     return Result(_median(runs[0]), _median(runs[1]), statistics.median(ratios), min(ratios), max(ratios))
 

@@ -60,8 +60,9 @@ def _compare_all(bench: Bench, options: argparse.Namespace, lines: List[Line]) -
         case = make()
         if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
             continue
-        result = side_by_side(case.ours, case.theirs, rounds=options.rounds)
+        result = side_by_side(case.ours, case.theirs, rounds=options.rounds, memory=parse_size(options.allocated) + (1 << 30))
         case.check()
+        bench.clear()
         lines.append(Line(case.name, case.peer, case.goal, result))
         print(_row(lines[-1]), flush=True)
 

@@ -11,41 +11,37 @@ from __future__ import annotations
 from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
-from typing import List, Optional, Tuple, Type
+from typing import Callable, List, Optional, Sequence, Tuple, Type
 
-from .._io.buffers import new_buffer
 from .digests import ContentDigest
 
-_DEPTH = 4
+Part = Tuple[int, int]
 
 
 class DigestThread:
-    """Lends buffers and takes their content into ``digest``, in the order of the calls. Without a digest it lends one buffer and has no thread.
+    """Takes parts of windows into ``digest``, in the order of the calls, and then gives each window to ``release``.
 
-    A context: at its end everything is digested, or forgotten when an exception ends it.
+    Without a digest, or where no thread can be started, it does so at once. A context: at its end everything is digested, or
+    forgotten when an exception ends it.
     """
 
-    def __init__(self, digest: Optional[ContentDigest], length: int) -> None:
+    def __init__(self, digest: Optional[ContentDigest], release: Callable[[memoryview], None]) -> None:
         self._digest = digest
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
-        self._tasks: SimpleQueue[Optional[Tuple[int, int, memoryview]]] = SimpleQueue()
+        self._release = release
+        self._tasks: SimpleQueue[Optional[Tuple[int, memoryview, Sequence[Part]]]] = SimpleQueue()
         self._thread: Optional[Thread] = None
         self._stopped = False
         self._failures: List[BaseException] = []
-        self.buffer = new_buffer(length)
-        if digest is not None:
-            for _number in range(_DEPTH - 1):
-                self._free.put(new_buffer(length))
 
-    def add(self, offset: int, length: int) -> None:
-        """Take in the first ``length`` bytes of ``buffer``, which is another one afterwards."""
-        if self._digest is None:
-            return
-        if self._thread is None and not self._start():
-            self._digest.add(offset, self.buffer[:length])
-            return
-        self._tasks.put((offset, length, self.buffer))
-        self.buffer = self._free.get()
+    def add(self, offset: int, window: memoryview, parts: Sequence[Part]) -> None:
+        """Take in those ``parts`` (start, end) of ``window``, which lies at guest ``offset``. The window is not the caller's any more."""
+        if self._digest is None or not parts:
+            self._release(window)
+        elif self._thread is None and not self._start():
+            _take_in(self._digest, offset, window, parts)
+            self._release(window)
+        else:
+            self._tasks.put((offset, window, parts))
 
     def _start(self) -> bool:
         """Whether there is a thread; the host may allow no more of them."""
@@ -62,13 +58,13 @@ class DigestThread:
             task = self._tasks.get()
             if task is None:
                 return
-            offset, length, buffer = task
+            offset, window, parts = task
             try:
                 if self._digest is not None and not self._stopped and not self._failures:
-                    self._digest.add(offset, buffer[:length])
+                    _take_in(self._digest, offset, window, parts)
             except BaseException as failure:  # pylint: disable=broad-exception-caught
                 self._failures.append(failure)
-            self._free.put(buffer)
+            self._release(window)
 
     def __enter__(self) -> DigestThread:
         return self
@@ -80,3 +76,8 @@ class DigestThread:
             self._thread.join()
         if self._failures and kind is None:
             raise self._failures[0]
+
+
+def _take_in(digest: ContentDigest, offset: int, window: memoryview, parts: Sequence[Part]) -> None:
+    for start, end in parts:
+        digest.add(offset + start, window[start:end])

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 from .._core.extents import ZERO, Extent
 from .._core.records import dataclass
@@ -16,12 +16,13 @@ from .._formats.reader import ForeignWriter, GuestView
 from .._io.buffers import new_buffer
 from .._io.copy import SLICE, WRITEBACK_STEP
 from .._io.port import File
-from .._io.sparse import GRAIN, data_parts, is_zero
+from .._io.sparse import GRAIN, data_parts
 from .digest_thread import DigestThread
 from .digests import ContentDigest, LayerDigest
 from .read_ahead import read_ahead
 from .sharing import BlockSharing
 from .slices import data_slices, layer_slices
+from .windows import Windows
 
 Progress = Callable[[int], None]
 
@@ -65,25 +66,31 @@ def stream_disk(
     """
     flow, writeback = Flow(), Writeback(files)
     sharing = BlockSharing(view, writer) if shares else None
-    with DigestThread(digest, SLICE) as digesting:
-        for offset, length in read_ahead(view, _disk_slices(view, sparse)):
-            window = digesting.buffer[:length]
-            view.pread_into(offset, window)
+    slices = read_ahead(view, _disk_slices(view, sparse))
+    with Windows(view, slices, may_start=lambda: sharing is None or not sharing.works) as windows, DigestThread(digest, windows.release) as digesting:
+        for offset, window in windows:
+            length = len(window)
             flow.read += length
-            is_data = False
-            for start, end in data_parts(window, length) if sparse else ((0, length),):
-                is_data = True
+            parts = tuple(data_parts(window, length)) if sparse else ((0, length),)
+            for start, end in parts:
                 if sharing is None or not sharing.put(offset + start, window[start:end]):
                     writer.write(offset + start, window[start:end])
                 flow.written += end - start
-            if digest is not None and (is_data if sparse else not is_zero(window)):
-                digesting.add(offset, length)
+            digesting.add(offset, window, _digested(window, parts if sparse else tuple(data_parts(window, length))) if digest is not None else ())
             writeback.reached(flow.written)
             if on_progress is not None:
                 on_progress(offset + length)
     if sharing is not None:
         sharing.flush()
     return flow
+
+
+def _digested(window: memoryview, parts: Sequence[Tuple[int, int]]) -> Sequence[Tuple[int, int]]:
+    """The slices (start, end) of the window, on the grid of the digest, that are not all zero, as ``parts`` say."""
+    numbers: Dict[int, None] = {}
+    for start, end in parts:
+        numbers.update(dict.fromkeys(range(start // SLICE, -(-end // SLICE))))
+    return [(number * SLICE, min(number * SLICE + SLICE, len(window))) for number in numbers]
 
 
 def _disk_slices(view: GuestView, sparse: bool) -> Iterable[Tuple[int, int]]:

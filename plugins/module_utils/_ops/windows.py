@@ -1,0 +1,126 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Reading a guest disk window by window, by a thread that is some windows ahead of who uses them."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from threading import Thread
+from types import TracebackType
+from typing import Callable, Iterable, Iterator, Optional, Tuple, Type, Union
+
+from .._formats.reader import GuestView
+from .._io.buffers import new_buffer
+
+WINDOW = 1 << 20
+"""Writes of this size make the host take memory in large pages, where it can; several windows still lie in the cache that the cores share."""
+
+_BUFFERS = 6
+_BEFORE_THREAD = 8
+
+Slice = Tuple[int, int]
+Window = Tuple[int, memoryview]
+
+
+class Windows:
+    """Yields ``(offset, content)`` for ``slices`` (offset, length) of ``view``, ascending; slices that touch come together, up to WINDOW bytes.
+
+    Whoever took a window gives it back with ``release``, from any thread. A short disk is read without a thread, and a long one
+    until ``may_start`` agrees: meanwhile nobody else reads the view. A context: at its end the thread is gone.
+    """
+
+    def __init__(self, view: GuestView, slices: Iterable[Slice], *, may_start: Optional[Callable[[], bool]] = None) -> None:
+        self._view = view
+        self._ranges = _joined(slices)
+        self._may_start = may_start
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._made = 0
+        self._ready: SimpleQueue[Union[Window, BaseException, None]] = SimpleQueue()
+        self._thread: Optional[Thread] = None
+        self._stopped = False
+
+    def release(self, window: memoryview) -> None:
+        """The content of this window is not needed any more."""
+        self._free.put(memoryview(window.obj)[-WINDOW:])
+
+    def __iter__(self) -> Iterator[Window]:
+        for count, (offset, length) in enumerate(self._ranges, 1):
+            yield offset, self._read(offset, length)
+            if count >= _BEFORE_THREAD and (self._may_start is None or self._may_start()) and self._start():
+                break
+        if self._thread is not None:
+            yield from self._from_thread()
+
+    def _read(self, offset: int, length: int) -> memoryview:
+        window = self._buffer()[:length]
+        self._view.pread_into(offset, window)
+        return window
+
+    def _buffer(self) -> memoryview:
+        if self._made < _BUFFERS and self._free.empty():
+            self._made += 1
+            return new_buffer(WINDOW)
+        return self._free.get()
+
+    def _start(self) -> bool:
+        """Whether there is a thread; the host may allow no more of them."""
+        thread = Thread(target=self._work, name="vdisk-read", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._may_start = _never
+            return False
+        self._thread = thread
+        return True
+
+    def _work(self) -> None:
+        try:
+            for offset, length in self._ranges:
+                window = self._read(offset, length)
+                if self._stopped:
+                    return
+                self._ready.put((offset, window))
+            self._ready.put(None)
+        except BaseException as failure:  # pylint: disable=broad-exception-caught
+            self._ready.put(failure)
+
+    def _from_thread(self) -> Iterator[Window]:
+        while True:
+            found = self._ready.get()
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+
+    def __enter__(self) -> Windows:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+        self._stopped = True
+        if self._thread is not None:
+            # It may wait for a buffer.
+            self._free.put(new_buffer(WINDOW))
+            self._thread.join()
+
+
+def _never() -> bool:
+    return False
+
+
+def _joined(slices: Iterable[Slice]) -> Iterator[Slice]:
+    """Slices that touch as one, as long as it fits into a window."""
+    first = last = 0
+    for offset, length in slices:
+        if offset == last and last - first + length <= WINDOW:
+            last += length
+            continue
+        if first < last:
+            yield first, last - first
+        first, last = offset, offset + length
+    if first < last:
+        yield first, last - first
