@@ -33,6 +33,8 @@ class Capabilities:
     read_advice: bool = False
     """The fcntl F_RDADVISE of macOS."""
     fallocate: bool = False
+    reserve: bool = False
+    """fallocate of Linux with KEEP_SIZE."""
     preallocate: bool = False
     """The fcntl F_PREALLOCATE of macOS."""
     sync_file_range: bool = False
@@ -58,6 +60,7 @@ def detect() -> Capabilities:
         fadvise=hasattr(os, "posix_fadvise"),
         read_advice=darwin,
         fallocate=hasattr(os, "posix_fallocate"),
+        reserve=linux,
         preallocate=darwin,
         sync_file_range=linux,
         full_fsync=hasattr(fcntl, "F_FULLFSYNC"),

@@ -16,6 +16,10 @@ from .port import File
 SLICE = 256 * 1024
 """The best size of a buffer: it stays in the cache of a core, and system calls cost nothing any more."""
 
+WINDOW = 1 << 20
+"""The size for what goes through whole: writes this long make the host take memory in large pages, where it can, and several such
+buffers still lie in the cache that the cores share."""
+
 WRITEBACK_STEP = 8 << 20
 """Writeback starts after so many bytes, so that the sync at the end finds little to do."""
 
@@ -30,7 +34,7 @@ def copy_bytes(
     buffer: Union[bytearray, memoryview],
     on_progress: Optional[Callable[[int], None]] = None,
 ) -> None:
-    """Copy ``length`` bytes, by the kernel where it can, else through ``buffer``, which the caller reuses (best SLICE long).
+    """Copy ``length`` bytes, by the kernel where it can, else through ``buffer``, which the caller reuses (best WINDOW long).
 
     Ranges of one file must not overlap, unless the target lies below the source. ``on_progress`` is told how many bytes were
     added. Raises Damaged when the source ends too early.

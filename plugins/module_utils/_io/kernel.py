@@ -29,7 +29,8 @@ _RENAME_SWAP = 2
 _RENAME_NOREPLACE = 1
 _RENAME_EXCL = 4
 
-_PUNCH_HOLE_KEEP_SIZE = 2 | 1
+_KEEP_SIZE = 1
+_PUNCH_HOLE_KEEP_SIZE = 2 | _KEEP_SIZE
 
 _F_PUNCHHOLE = 99
 _F_PREALLOCATE = 42
@@ -174,20 +175,31 @@ def fallocate(descriptor: int, offset: int, length: int) -> bool:
     return True
 
 
+def reserve(descriptor: int, offset: int, length: int) -> bool:
+    """Take blocks for a range that is about to be written, in one piece; the size of the file stays. False where that did not work, for whatever reason."""
+    return _fallocate(descriptor, _KEEP_SIZE, offset, length) == 0
+
+
+def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> Optional[int]:
+    """The errno of fallocate of Linux, 0 for success; None where there is no such call."""
+    library = _libc()
+    # Where both exist, only this one has 64-bit offsets on every machine.
+    function = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
+    if function is None:
+        return None
+    import ctypes
+
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return _called(function, descriptor, mode, offset, length)
+
+
 def punch_hole(descriptor: int, offset: int, length: int) -> bool:
     """Give the blocks of a range back; the size of the file stays. False where the file system has no holes.
 
     By fallocate with PUNCH_HOLE and KEEP_SIZE, where there is none by F_PUNCHHOLE of macOS, which wants whole blocks.
     """
-    library = _libc()
-    # Where both exist, only this one has 64-bit offsets on every machine.
-    function = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
-    if function is not None:
-        import ctypes
-
-        function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-        number = _called(function, descriptor, _PUNCH_HOLE_KEEP_SIZE, offset, length)
-    else:
+    number = _fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, offset, length)
+    if number is None:
         number = _fcntl_errno(descriptor, _F_PUNCHHOLE, struct.pack("=IIqq", 0, 0, offset, length))
     if number in REFUSED:
         return False

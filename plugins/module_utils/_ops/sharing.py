@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, List, Optional, Tuple
 
 from .._io.buffers import new_buffer
-from .._io.copy import SLICE, copy_bytes
+from .._io.copy import WINDOW, copy_bytes
 from .._io.port import File
 
 _BLOCK = 4096
@@ -72,7 +72,7 @@ class BlockSharing:
         self._pending = None
         if not target.share_from(source, source_offset, target_offset, length):
             self.works = False
-            copy_bytes(source, source_offset, target, target_offset, length, buffer=new_buffer(SLICE))
+            copy_bytes(source, source_offset, target, target_offset, length, buffer=new_buffer(WINDOW))
 
 
 def _pairs(sources: Tuple[Place, ...], places: Tuple[Place, ...]) -> List[Tuple[File, int, File, int, int]]:

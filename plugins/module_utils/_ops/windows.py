@@ -15,9 +15,7 @@ from typing import Callable, Iterable, Iterator, Optional, Tuple, Type, Union
 
 from .._formats.reader import GuestView
 from .._io.buffers import new_buffer
-
-WINDOW = 1 << 20
-"""Writes of this size make the host take memory in large pages, where it can; several windows still lie in the cache that the cores share."""
+from .._io.copy import WINDOW
 
 _BUFFERS = 6
 _BEFORE_THREAD = 8

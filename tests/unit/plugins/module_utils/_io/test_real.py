@@ -22,6 +22,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import Os
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
+MIB = 1 << 20
+
 
 def refusing(number):
     """A call that the host refuses."""
@@ -284,11 +286,50 @@ def test_a_full_disk_on_macos_is_told(file, monkeypatch):
         file_with(file, preallocate=True).allocate(0, 1 << 20)
 
 
+# Long writes
+
+
+@pytest.mark.parametrize("device, expected", [(8, [(7, MIB), (MIB + 7, MIB)]), (0, [])])
+def test_blocks_of_long_writes_are_taken_before_on_a_disk_of_this_host(tmp_path, monkeypatch, device, expected):
+    reserved = []
+    monkeypatch.setattr(kernel.os, "major", lambda number: device)
+    monkeypatch.setattr(kernel, "reserve", lambda descriptor, offset, length: not reserved.append((offset, length)))
+    file = OsPort(Capabilities(reserve=True)).create(str(tmp_path / "file"))
+    for offset, length in ((7, MIB), (MIB + 7, MIB), (2 * MIB + 7, 1000)):
+        file.pwrite(offset, b"x" * length)
+    assert reserved == expected
+    assert (tmp_path / "file").read_bytes() == bytes(7) + b"x" * (2 * MIB + 1000)
+
+
+def test_a_host_that_reserves_nothing_is_asked_once_and_the_write_goes_on(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernel.os, "major", lambda number: 8)
+    monkeypatch.setattr(kernel, "reserve", lambda descriptor, offset, length: bool(asked.append(offset)))
+    file = OsPort(Capabilities(reserve=True)).create(str(tmp_path / "file"))
+    file.pwrite(0, b"x" * MIB)
+    file.pwrite(MIB, b"y" * MIB)
+    assert asked == [0]
+    assert (tmp_path / "file").read_bytes() == b"x" * MIB + b"y" * MIB
+
+
+def test_what_is_reserved_keeps_the_size_and_reads_as_zeros(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    with path.open("r+b") as stream:
+        done = kernel.reserve(stream.fileno(), 4096, MIB)
+        assert path.read_bytes() == b"x"
+        assert not done or os.fstat(stream.fileno()).st_blocks * 512 >= MIB
+    with path.open("rb") as stream:
+        assert not kernel.reserve(stream.fileno(), 0, MIB)
+
+
 # Copying by the kernel
 
 
 @pytest.fixture(name="pair")
-def pair_fixture(tmp_path):
+def pair_fixture(tmp_path, monkeypatch):
+    """On a file system of the network, or one like it."""
+    monkeypatch.setattr(kernel.os, "major", lambda device: 0)
     content = os.urandom(100_000)
     (tmp_path / "source").write_bytes(content)
     port = OsPort(Capabilities(copy_file_range=True))
@@ -303,6 +344,13 @@ def fake_copy_file_range(most):
         return os.pwrite(target, content, offset) if content else 0
 
     return call
+
+
+def test_on_a_disk_of_this_host_the_kernel_is_not_asked_to_copy(pair, monkeypatch):
+    monkeypatch.setattr(kernel.os, "copy_file_range", fake_copy_file_range(1 << 20), raising=False)
+    monkeypatch.setattr(kernel.os, "major", lambda device: 8)
+    source, target, _content = pair
+    assert target.copy_from(source, 0, 0, 10_000) == 0
 
 
 def test_short_copies_of_the_kernel_are_continued(pair, monkeypatch, tmp_path):
