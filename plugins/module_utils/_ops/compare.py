@@ -8,14 +8,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from heapq import merge
 from typing import Iterator, Optional, Sequence, Tuple
 
 from .._bundle.chain import ComposedView
 from .._core.extents import ABSENT, ZERO
 from .._formats.reader import GuestView
+from .._io.aside import Aside
 from .._io.buffers import is_equal, new_buffer
-from .._io.copy import SLICE
+from .._io.copy import WINDOW
 
 
 def first_difference(one: GuestView, other: GuestView) -> Optional[int]:
@@ -63,12 +65,26 @@ def _joined(one: Iterator[Tuple[int, int]], other: Iterator[Tuple[int, int]]) ->
 
 
 def _first_in(one: GuestView, other: GuestView, ranges: Iterator[Tuple[int, int]]) -> Optional[int]:
-    buffers = new_buffer(SLICE), new_buffer(SLICE)
-    for start, length in _slices(ranges):
-        difference = _compare_slice(one, other, start, length, buffers)
-        if difference is not None:
-            return difference
+    buffers = new_buffer(WINDOW), new_buffer(WINDOW)
+    with Aside() as aside:
+        for start, length in _slices(ranges):
+            left, right = buffers[0][:length], buffers[1][:length]
+            aside.both(partial(one.pread_into, start, left), partial(other.pread_into, start, right))
+            if not is_equal(buffers[0], right):
+                return start + _first_different(left, right)
     return None
+
+
+def _first_different(left: memoryview, right: memoryview) -> int:
+    """The first place at which two pieces differ that do."""
+    low, high = 0, len(left)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[Tuple[int, int]]:
@@ -87,14 +103,5 @@ def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[T
 
 def _slices(ranges: Iterator[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:
     for start, end in ranges:
-        for offset in range(start, end, SLICE):
-            yield offset, min(SLICE, end - offset)
-
-
-def _compare_slice(one: GuestView, other: GuestView, start: int, length: int, buffers: Tuple[memoryview, memoryview]) -> Optional[int]:
-    left, right = buffers[0][:length], buffers[1][:length]
-    one.pread_into(start, left)
-    other.pread_into(start, right)
-    if is_equal(buffers[0], right):
-        return None
-    return start + next(index for index in range(length) if left[index] != right[index])
+        for offset in range(start, end, WINDOW):
+            yield offset, min(WINDOW, end - offset)

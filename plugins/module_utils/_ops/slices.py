@@ -12,7 +12,7 @@ from typing import Iterable, Iterator, Tuple
 
 from .._core.extents import ABSENT, DATA, ZERO, Extent
 from .._formats.reader import GuestView
-from .._io.copy import SLICE
+from .._io.copy import SLICE, WINDOW
 
 
 def data_slices(extents: Iterable[Extent], size: int) -> Iterator[Tuple[int, int]]:
@@ -31,9 +31,9 @@ def layer_slices(view: GuestView, own: Iterable[Extent], grain: int) -> Iterator
     """Slices (offset, length, kind) in whole grains that touch what ``own``, a layer's extents, has; ascending, each grain once.
 
     ``view`` is the disk seen through the layer. What reads as zeros there comes as one ZERO slice, however long it is; a DATA
-    slice is at least a grain and else about as long as SLICE. The last one ends with the disk.
+    slice is at least a grain and else about as long as WINDOW. The last one ends with the disk.
     """
-    longest = max(SLICE // grain * grain, grain)
+    longest = max(WINDOW // grain * grain, grain)
     for start, end in _rounded(own, view.size, grain):
         for first, last, kind in _kinds(view, start, end, grain):
             if kind == ZERO:

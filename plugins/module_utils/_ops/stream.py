@@ -14,7 +14,7 @@ from .._core.extents import ZERO, Extent
 from .._core.records import dataclass
 from .._formats.reader import ForeignWriter, GuestView
 from .._io.buffers import new_buffer
-from .._io.copy import SLICE, WRITEBACK_STEP
+from .._io.copy import SLICE, WINDOW, WRITEBACK_STEP
 from .._io.port import File
 from .._io.sparse import GRAIN, data_parts
 from .digest_thread import DigestThread
@@ -113,7 +113,7 @@ def stream_layer(
     Zeros are stored as such, since they may hide what lies below.
     """
     flow, writeback = Flow(), Writeback(files)
-    buffer = new_buffer(max(SLICE, writer.grain))
+    buffer = new_buffer(max(WINDOW, writer.grain))
     for offset, length, kind in layer_slices(view, own, writer.grain):
         parts: Iterator[Tuple[int, int]] = iter(())
         window = memoryview(b"")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent, coalesce
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import WINDOW
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compare import first_difference
 
 
@@ -69,14 +69,14 @@ def test_the_first_difference_is_found_however_zeros_are_stored(one: bytes, othe
     assert first_difference(with_holes(one, holes), with_holes(one, other_holes)) is None
 
 
-@pytest.mark.parametrize("place", [0, SLICE - 1, SLICE, SLICE + 1, 2 * SLICE + 99])
+@pytest.mark.parametrize("place", [0, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW + 99])
 def test_a_difference_is_found_at_any_place_of_a_slice(place: int) -> None:
-    size = 2 * SLICE + 100
+    size = 2 * WINDOW + 100
     content = bytearray(size)
     content[place] = 1
     one, other = _Whole(bytes(content)), _Whole(bytes(size))
     assert first_difference(one, other) == place
-    assert one.bytes_read == other.bytes_read == min(size, (place // SLICE + 1) * SLICE)
+    assert one.bytes_read == other.bytes_read == min(size, (place // WINDOW + 1) * WINDOW)
     assert first_difference(other, one) == place  # pylint: disable=arguments-out-of-order
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO, Extent
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import WINDOW
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.slices import layer_slices
 
 RANGES = st.lists(st.tuples(st.integers(1, 700).map(lambda n: n * 512), st.sampled_from([DATA, ZERO, ABSENT])), min_size=1, max_size=12)
@@ -56,7 +56,7 @@ def test_whole_grains_that_hold_anything_come_once_and_in_order(ranges: List[Tup
         position += length
     size = position
     found = list(layer_slices(View(extents, size), extents, grain))
-    assert all(kind == ZERO or 0 < length <= max(SLICE, grain) for _offset, length, kind in found)
+    assert all(kind == ZERO or 0 < length <= max(WINDOW, grain) for _offset, length, kind in found)
     zero = [extent for extent in extents if extent.kind == ZERO]
     assert all(any(one.start <= offset and offset + length <= one.end for one in joined(zero)) for offset, length, kind in found if kind == ZERO)
     slices = [(offset, length) for offset, length, _kind in found]
