@@ -45,16 +45,14 @@ class Aside:
     def _start(self) -> bool:
         """Whether there is a thread; the host may allow no more of them."""
         self._until_thread -= 1
-        if self._until_thread >= 0:
+        if self._until_thread != -1:
             return False
-        thread = Thread(target=self._work, name="vdisk-aside", daemon=True)
+        self._thread = Thread(target=self._work, name="vdisk-aside", daemon=True)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError:
-            self._until_thread = _BEFORE_THREAD
-            return False
-        self._thread = thread
-        return True
+            self._thread = None
+        return self._thread is not None
 
     def _work(self) -> None:
         while True:
@@ -72,6 +70,6 @@ class Aside:
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
-        if self._thread is not None:
-            self._tasks.put(None)
+        self._tasks.put(None)
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join()

@@ -23,6 +23,8 @@ _KERNEL_CANNOT_COPY = REFUSED | {errno.EXDEV, errno.EPERM, errno.EACCES, errno.E
 
 _SYNC_FILE_RANGE_WRITE = 2
 
+_EXT4_MAGIC = 0xEF53
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
@@ -178,6 +180,19 @@ def fallocate(descriptor: int, offset: int, length: int) -> bool:
 def reserve(descriptor: int, offset: int, length: int) -> bool:
     """Take blocks for a range that is about to be written, in one piece; the size of the file stays. False where that did not work, for whatever reason."""
     return _fallocate(descriptor, _KEEP_SIZE, offset, length) == 0
+
+
+def is_ext4(descriptor: int) -> bool:
+    """Whether the file lies on ext2, ext3 or ext4 (fstatfs); False where that cannot be told."""
+    function = getattr(_libc(), "fstatfs64", None) or getattr(_libc(), "fstatfs", None)
+    if function is None:
+        return False
+    import ctypes
+
+    function.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    # The type is the first field, a word; the whole is shorter than this everywhere.
+    answer = (ctypes.c_long * 64)()
+    return _called(function, descriptor, answer) == 0 and answer[0] == _EXT4_MAGIC
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> Optional[int]:

@@ -45,13 +45,12 @@ class DigestThread:
 
     def _start(self) -> bool:
         """Whether there is a thread; the host may allow no more of them."""
-        thread = Thread(target=self._work, name="vdisk-digest", daemon=True)
+        self._thread = Thread(target=self._work, name="vdisk-digest", daemon=True)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError:
-            return False
-        self._thread = thread
-        return True
+            self._thread = None
+        return self._thread is not None
 
     def _work(self) -> None:
         while True:
@@ -71,8 +70,8 @@ class DigestThread:
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         self._stopped = kind is not None
-        if self._thread is not None:
-            self._tasks.put(None)
+        self._tasks.put(None)
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
         if self._failures and kind is None:
             raise self._failures[0]

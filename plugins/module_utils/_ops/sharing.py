@@ -29,14 +29,14 @@ class BlockSharing:
     def __init__(self, view: Any, writer: Any) -> None:
         self._view = view
         self._writer = writer
-        self.works = hasattr(view, "sources") and hasattr(writer, "place")
+        self._works = hasattr(view, "sources") and hasattr(writer, "place")
         self._proven = False
         # What is to be shared next: source, its offset, target, its offset, length.
         self._pending: Optional[Tuple[File, int, File, int, int]] = None
 
     def put(self, offset: int, window: memoryview) -> bool:
         """Store ``window``, the view's bytes from guest ``offset`` on; False, with nothing done, when the caller has to."""
-        if not self.works:
+        if not self._works:
             return False
         length = len(window)
         sources = tuple(self._view.sources(offset, length)) if offset % _BLOCK == 0 and length % _BLOCK == 0 else ()
@@ -45,7 +45,7 @@ class BlockSharing:
         for source, source_offset, target, target_offset, count in _pairs(sources, self._writer.place(offset, length)):
             part = window[:count]
             window = window[count:]
-            if not self.works or any(number % _BLOCK for number in (source_offset, target_offset, count)):
+            if not self._works or any(number % _BLOCK for number in (source_offset, target_offset, count)):
                 target.pwrite(target_offset, part)
             else:
                 self._add(source, source_offset, target, target_offset, count)
@@ -71,7 +71,7 @@ class BlockSharing:
         source, source_offset, target, target_offset, length = self._pending
         self._pending = None
         if not target.share_from(source, source_offset, target_offset, length):
-            self.works = False
+            self._works = False
             copy_bytes(source, source_offset, target, target_offset, length, buffer=new_buffer(WINDOW))
 
 

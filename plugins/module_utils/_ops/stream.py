@@ -67,7 +67,7 @@ def stream_disk(
     flow, writeback = Flow(), Writeback(files)
     sharing = BlockSharing(view, writer) if shares else None
     slices = read_ahead(view, _disk_slices(view, sparse))
-    with Windows(view, slices, may_start=lambda: sharing is None or not sharing.works) as windows, DigestThread(digest, windows.release) as digesting:
+    with Windows(view, slices) as windows, DigestThread(digest, windows.release) as digesting:
         for offset, window in windows:
             length = len(window)
             flow.read += length

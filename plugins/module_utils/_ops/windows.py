@@ -11,7 +11,7 @@ from __future__ import annotations
 from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
-from typing import Callable, Iterable, Iterator, Optional, Tuple, Type, Union
+from typing import Iterable, Iterator, Optional, Tuple, Type, Union
 
 from .._formats.reader import GuestView
 from .._io.buffers import new_buffer
@@ -27,14 +27,14 @@ Window = Tuple[int, memoryview]
 class Windows:
     """Yields ``(offset, content)`` for ``slices`` (offset, length) of ``view``, ascending; slices that touch come together, up to WINDOW bytes.
 
-    Whoever took a window gives it back with ``release``, from any thread. A short disk is read without a thread, and a long one
-    until ``may_start`` agrees: meanwhile nobody else reads the view. A context: at its end the thread is gone.
+    Whoever took a window gives it back with ``release``, from any thread. The view is one that threads may share; a short disk is
+    read without a thread. A context: at its end the thread is gone.
     """
 
-    def __init__(self, view: GuestView, slices: Iterable[Slice], *, may_start: Optional[Callable[[], bool]] = None) -> None:
+    def __init__(self, view: GuestView, slices: Iterable[Slice]) -> None:
         self._view = view
         self._ranges = _joined(slices)
-        self._may_start = may_start
+        self._until_thread = _BEFORE_THREAD
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._made = 0
         self._ready: SimpleQueue[Union[Window, BaseException, None]] = SimpleQueue()
@@ -46,17 +46,14 @@ class Windows:
         self._free.put(memoryview(window.obj)[-WINDOW:])
 
     def __iter__(self) -> Iterator[Window]:
-        for count, (offset, length) in enumerate(self._ranges, 1):
-            yield offset, self._read(offset, length)
-            if count >= _BEFORE_THREAD and (self._may_start is None or self._may_start()) and self._start():
+        for offset, length in self._ranges:
+            window = self._buffer()[:length]
+            self._view.pread_into(offset, window)
+            yield offset, window
+            if self._start():
                 break
         if self._thread is not None:
             yield from self._from_thread()
-
-    def _read(self, offset: int, length: int) -> memoryview:
-        window = self._buffer()[:length]
-        self._view.pread_into(offset, window)
-        return window
 
     def _buffer(self) -> memoryview:
         if self._made < _BUFFERS and self._free.empty():
@@ -65,22 +62,25 @@ class Windows:
         return self._free.get()
 
     def _start(self) -> bool:
-        """Whether there is a thread; the host may allow no more of them."""
-        thread = Thread(target=self._work, name="vdisk-read", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            self._may_start = _never
+        """Whether there is a thread from now on; the host may allow no more of them."""
+        self._until_thread -= 1
+        if self._until_thread != 0:
             return False
-        self._thread = thread
-        return True
+        self._thread = Thread(target=self._work, name="vdisk-read", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+        return self._thread is not None
 
     def _work(self) -> None:
         try:
             for offset, length in self._ranges:
-                window = self._read(offset, length)
+                buffer = self._buffer()
                 if self._stopped:
                     return
+                window = buffer[:length]
+                self._view.pread_into(offset, window)
                 self._ready.put((offset, window))
             self._ready.put(None)
         except BaseException as failure:  # pylint: disable=broad-exception-caught
@@ -100,14 +100,10 @@ class Windows:
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         self._stopped = True
-        if self._thread is not None:
-            # It may wait for a buffer.
-            self._free.put(new_buffer(WINDOW))
+        # It may wait for a buffer.
+        self._free.put(memoryview(b""))
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
-
-
-def _never() -> bool:
-    return False
 
 
 def _joined(slices: Iterable[Slice]) -> Iterator[Slice]:

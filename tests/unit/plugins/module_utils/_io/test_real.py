@@ -289,10 +289,10 @@ def test_a_full_disk_on_macos_is_told(file, monkeypatch):
 # Long writes
 
 
-@pytest.mark.parametrize("device, expected", [(8, [(7, MIB), (MIB + 7, MIB)]), (0, [])])
-def test_blocks_of_long_writes_are_taken_before_on_a_disk_of_this_host(tmp_path, monkeypatch, device, expected):
+@pytest.mark.parametrize("is_ext4, expected", [(True, [(7, MIB), (MIB + 7, MIB)]), (False, [])])
+def test_blocks_of_long_writes_are_taken_before_on_ext4(tmp_path, monkeypatch, is_ext4, expected):
     reserved = []
-    monkeypatch.setattr(kernel.os, "major", lambda number: device)
+    monkeypatch.setattr(kernel, "is_ext4", lambda descriptor: is_ext4)
     monkeypatch.setattr(kernel, "reserve", lambda descriptor, offset, length: not reserved.append((offset, length)))
     file = OsPort(Capabilities(reserve=True)).create(str(tmp_path / "file"))
     for offset, length in ((7, MIB), (MIB + 7, MIB), (2 * MIB + 7, 1000)):
@@ -303,13 +303,40 @@ def test_blocks_of_long_writes_are_taken_before_on_a_disk_of_this_host(tmp_path,
 
 def test_a_host_that_reserves_nothing_is_asked_once_and_the_write_goes_on(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(kernel.os, "major", lambda number: 8)
+    monkeypatch.setattr(kernel, "is_ext4", lambda descriptor: True)
     monkeypatch.setattr(kernel, "reserve", lambda descriptor, offset, length: bool(asked.append(offset)))
     file = OsPort(Capabilities(reserve=True)).create(str(tmp_path / "file"))
     file.pwrite(0, b"x" * MIB)
     file.pwrite(MIB, b"y" * MIB)
     assert asked == [0]
     assert (tmp_path / "file").read_bytes() == b"x" * MIB + b"y" * MIB
+
+
+def test_nothing_is_taken_where_all_is_reserved(tmp_path, monkeypatch):
+    reserved = []
+    monkeypatch.setattr(kernel, "is_ext4", lambda descriptor: True)
+    monkeypatch.setattr(kernel, "reserve", lambda descriptor, offset, length: not reserved.append((offset, length)))
+    file = OsPort(Capabilities(reserve=True, fallocate=True)).create(str(tmp_path / "file"))
+    file.allocate(0, MIB)
+    file.pwrite(0, b"x" * MIB)
+    assert reserved == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mounts"), reason="Linux tells what is mounted")
+def test_ext4_is_told_from_others(tmp_path, monkeypatch):
+    assert not kernel.is_ext4(-1)
+    with open("/proc/self/stat", "rb") as stream:
+        assert not kernel.is_ext4(stream.fileno())
+    with open("/proc/self/mounts", encoding="utf-8") as stream:
+        mounts = [line.split()[1:3] for line in stream]
+    for place, kind in mounts:
+        if kind == "ext4" and os.path.isdir(place):
+            descriptor = os.open(place, os.O_RDONLY)
+            assert kernel.is_ext4(descriptor)
+            os.close(descriptor)
+    monkeypatch.setattr(kernel, "_library", object())
+    with open(__file__, "rb") as stream:
+        assert not kernel.is_ext4(stream.fileno())
 
 
 def test_what_is_reserved_keeps_the_size_and_reads_as_zeros(tmp_path):

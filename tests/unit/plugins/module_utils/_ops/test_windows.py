@@ -65,17 +65,6 @@ def test_slices_that_touch_come_together_and_no_window_is_too_long():
     assert found == [(0, 150), (200, 10), (MIB, MIB // 2), (MIB + MIB // 2, MIB // 2 + 1), (3 * MIB, MIB)]
 
 
-def test_nobody_else_reads_before_the_caller_agrees():
-    disk, allowed = Disk(60), []
-    with Windows(disk, quarters(60), may_start=lambda: bool(allowed)) as windows:
-        for number, (_offset, window) in enumerate(windows):
-            windows.release(window)
-            assert number > 30 or disk.readers == {threading.current_thread().name}
-            if number == 30:
-                allowed.append(True)
-    assert disk.readers == {threading.current_thread().name, "vdisk-read"}
-
-
 def test_an_error_of_the_disk_reaches_the_caller_at_its_place():
     seen = []
     with pytest.raises(OSError, match="broken"), Windows(Disk(60, fails_at=40 * MIB), quarters(60)) as windows:
@@ -99,14 +88,35 @@ def test_an_error_of_the_slices_reaches_the_caller():
 @pytest.mark.parametrize("stop", [0, 8, 20])
 def test_a_caller_that_stops_ends_the_thread(stop):
     with pytest.raises(KeyError), Windows(Disk(300), quarters(300)) as windows:
-        for number, (_offset, _window) in enumerate(windows):
-            if number == min(stop, 5):
-                raise KeyError
-    with pytest.raises(KeyError), Windows(Disk(300), quarters(300)) as windows:
         for number, (_offset, window) in enumerate(windows):
             windows.release(window)
             if number == stop:
                 raise KeyError
+    assert not is_reading()
+
+
+def test_a_caller_that_stops_while_it_holds_windows_ends_the_thread():
+    with pytest.raises(KeyError), Windows(Disk(300), quarters(300)) as windows:
+        held = []
+        for number, (_offset, window) in enumerate(windows):
+            held.append(window)
+            if number < 8:
+                windows.release(held.pop())
+            if len(held) == 3:
+                raise KeyError
+    assert not is_reading()
+
+
+def test_a_signal_while_the_thread_starts_leaves_none_behind(monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), Windows(Disk(60), quarters(60)) as windows:
+        taken(windows)
     assert not is_reading()
 
 
