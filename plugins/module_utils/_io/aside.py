@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
-from threading import Thread
 from types import TracebackType
 from typing import Callable, Optional, Type
+
+from .worker import Worker
 
 _BEFORE_THREAD = 8
 
@@ -25,12 +26,12 @@ class Aside:
     def __init__(self) -> None:
         self._tasks: SimpleQueue[Optional[Callable[[], object]]] = SimpleQueue()
         self._done: SimpleQueue[Optional[BaseException]] = SimpleQueue()
-        self._thread: Optional[Thread] = None
+        self._worker = Worker(self._work, "vdisk-aside")
         self._until_thread = _BEFORE_THREAD
 
     def both(self, mine: Callable[[], object], other: Callable[[], object]) -> None:
         """Return when both are done. Raises what ``mine`` raised, else what ``other`` did."""
-        if self._thread is None and not self._start():
+        if not self._worker.is_started and not self._start():
             mine()
             other()
             return
@@ -43,16 +44,9 @@ class Aside:
             raise failure
 
     def _start(self) -> bool:
-        """Whether there is a thread; the host may allow no more of them."""
+        """Whether there is a thread from now on. The host is asked once."""
         self._until_thread -= 1
-        if self._until_thread != -1:
-            return False
-        self._thread = Thread(target=self._work, name="vdisk-aside", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self._thread = None
-        return self._thread is not None
+        return self._until_thread == -1 and self._worker.start()
 
     def _work(self) -> None:
         while True:
@@ -71,5 +65,4 @@ class Aside:
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         self._tasks.put(None)
-        if self._thread is not None and self._thread.ident is not None:
-            self._thread.join()
+        self._worker.join()

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
-from threading import Thread
 from types import TracebackType
 from typing import Callable, List, Optional, Sequence, Tuple, Type
 
+from .._io.worker import Worker
 from .digests import ContentDigest
 
 Part = Tuple[int, int]
@@ -29,7 +29,7 @@ class DigestThread:
         self._digest = digest
         self._release = release
         self._tasks: SimpleQueue[Optional[Tuple[int, memoryview, Sequence[Part]]]] = SimpleQueue()
-        self._thread: Optional[Thread] = None
+        self._worker = Worker(self._work, "vdisk-digest")
         self._stopped = False
         self._failures: List[BaseException] = []
 
@@ -37,20 +37,11 @@ class DigestThread:
         """Take in those ``parts`` (start, end) of ``window``, which lies at guest ``offset``. The window is not the caller's any more."""
         if self._digest is None or not parts:
             self._release(window)
-        elif self._thread is None and not self._start():
+        elif not self._worker.is_started and not self._worker.start():
             _take_in(self._digest, offset, window, parts)
             self._release(window)
         else:
             self._tasks.put((offset, window, parts))
-
-    def _start(self) -> bool:
-        """Whether there is a thread; the host may allow no more of them."""
-        self._thread = Thread(target=self._work, name="vdisk-digest", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self._thread = None
-        return self._thread is not None
 
     def _work(self) -> None:
         while True:
@@ -71,8 +62,7 @@ class DigestThread:
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         self._stopped = kind is not None
         self._tasks.put(None)
-        if self._thread is not None and self._thread.ident is not None:
-            self._thread.join()
+        self._worker.join()
         if self._failures and kind is None:
             raise self._failures[0]
 

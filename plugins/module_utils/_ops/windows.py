@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
-from threading import Thread
 from types import TracebackType
 from typing import Iterable, Iterator, Optional, Tuple, Type, Union
 
 from .._formats.reader import GuestView
 from .._io.buffers import new_buffer
 from .._io.copy import WINDOW
+from .._io.worker import Worker
 
 _BUFFERS = 6
 _BEFORE_THREAD = 8
@@ -38,7 +38,7 @@ class Windows:
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._made = 0
         self._ready: SimpleQueue[Union[Window, BaseException, None]] = SimpleQueue()
-        self._thread: Optional[Thread] = None
+        self._worker = Worker(self._work, "vdisk-read")
         self._stopped = False
 
     def release(self, window: memoryview) -> None:
@@ -52,7 +52,7 @@ class Windows:
             yield offset, window
             if self._start():
                 break
-        if self._thread is not None:
+        if self._worker.is_started:
             yield from self._from_thread()
 
     def _buffer(self) -> memoryview:
@@ -62,16 +62,9 @@ class Windows:
         return self._free.get()
 
     def _start(self) -> bool:
-        """Whether there is a thread from now on; the host may allow no more of them."""
+        """Whether there is a thread from now on. The host is asked once."""
         self._until_thread -= 1
-        if self._until_thread != 0:
-            return False
-        self._thread = Thread(target=self._work, name="vdisk-read", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self._thread = None
-        return self._thread is not None
+        return self._until_thread == 0 and self._worker.start()
 
     def _work(self) -> None:
         try:
@@ -102,8 +95,7 @@ class Windows:
         self._stopped = True
         # It may wait for a buffer.
         self._free.put(memoryview(b""))
-        if self._thread is not None and self._thread.ident is not None:
-            self._thread.join()
+        self._worker.join()
 
 
 def _joined(slices: Iterable[Slice]) -> Iterator[Slice]:
