@@ -14,7 +14,7 @@ from .._core.errors import Damaged
 from .port import File
 
 SLICE = 256 * 1024
-"""The best size of a buffer: it stays in the cache of a core, and system calls cost nothing any more."""
+"""The grid of content digests (it may never change), and a buffer that stays in the cache of a core."""
 
 WINDOW = 1 << 20
 """The size for what goes through whole: writes this long make the host take memory in large pages, where it can, and several such
