@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 from ansible_collections.vdisk.parallels.tests.bench.images import MIB, Images, engine_command
 from ansible_collections.vdisk.parallels.tests.bench.measure import Command, forget
+from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 
 class Case(NamedTuple):
@@ -31,10 +32,11 @@ class Case(NamedTuple):
 class Bench:
     """Makes the cases for a set of images. What both sides write goes to ``work``; ``sharing`` is a folder whose file system shares blocks."""
 
-    def __init__(self, images: Images, work: Path, environment: Dict[str, str], sharing: Optional[Path] = None) -> None:
+    def __init__(self, images: Images, work: Path, environment: Dict[str, str], memory: Memory, sharing: Optional[Path] = None) -> None:
         self.images = images
         self.work = work
         self._environment = environment
+        self._memory = memory
         self._sharing = sharing
         work.mkdir(parents=True, exist_ok=True)
 
@@ -74,11 +76,14 @@ class Bench:
         """Remove what both sides wrote, so that it does not fill the memory that caches the sources."""
         for folder in filter(None, (self.work, self._sharing)):
             for path in (*folder.glob("ours.*"), *folder.glob("theirs*")):
-                _without(str(path))()
+                self._memory.remove(str(path))
 
     def _ours(self, *arguments: str, prepare: Optional[Callable[[], None]] = None, synced: bool = True) -> Command:
         environment = self._environment if synced else {**self._environment, "VDISK_BENCH_NOSYNC": "1"}
         return Command(engine_command(*arguments), prepare or _nothing, environment=environment)
+
+    def _without(self, path: str) -> Callable[[], None]:
+        return lambda: self._memory.remove(path)
 
     def _path(self, name: str) -> str:
         return str(self.work / name)
@@ -88,7 +93,7 @@ class Bench:
         one, other = self._path("ours.raw"), self._path("theirs.raw")
 
         def prepare(path: str) -> Callable[[], None]:
-            return _both(_without(path), forget(image)) if cold else _without(path)
+            return _both(self._without(path), forget(image)) if cold else self._without(path)
 
         ours = self._ours("convert", source or str(self.images.bundle()), one, "raw", prepare=prepare(one), synced=synced)
         cache = ["-t", "writeback"] if synced else []
@@ -98,19 +103,21 @@ class Bench:
     def _copy(self, name: str, goal: float) -> Case:
         one, other = self._path("ours.raw"), self._path("theirs.raw")
         raw = str(self.images.raw())
-        ours = self._ours("convert", str(self.images.bundle()), one, "raw", prepare=_without(one), synced=False)
-        return Case(name, "cp --sparse=always", goal, ours, Command(["cp", "--sparse=always", raw, other], _without(other)), lambda: _same_files(one, other))
+        ours = self._ours("convert", str(self.images.bundle()), one, "raw", prepare=self._without(one), synced=False)
+        return Case(
+            name, "cp --sparse=always", goal, ours, Command(["cp", "--sparse=always", raw, other], self._without(other)), lambda: _same_files(one, other)
+        )
 
     def _import(self, name: str, options: Dict[str, Any]) -> Case:
         raw, one, other = str(self.images.raw()), self._path("ours.hdd"), self._path("theirs.hds")
-        ours = self._ours("convert", raw, one, "hdd", json.dumps(options), prepare=_without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "raw", "-O", "parallels", raw, other], _without(other))
+        ours = self._ours("convert", raw, one, "hdd", json.dumps(options), prepare=self._without(one), synced=False)
+        theirs = Command(["qemu-img", "convert", "-f", "raw", "-O", "parallels", raw, other], self._without(other))
         return Case(name, "qemu-img convert", 0.5, ours, theirs, lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
 
     def _format(self, format: str, options: Dict[str, Any], peer: Sequence[str], goal: float, *, label: Optional[str] = None) -> Case:
         one, other = self._path(f"ours.{format}"), self._path(f"theirs.{format}")
-        ours = self._ours("convert", str(self.images.bundle()), one, format, json.dumps(options), prepare=_without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "parallels", *peer, str(self.images.image()), other], _without(other))
+        ours = self._ours("convert", str(self.images.bundle()), one, format, json.dumps(options), prepare=self._without(one), synced=False)
+        theirs = Command(["qemu-img", "convert", "-f", "parallels", *peer, str(self.images.image()), other], self._without(other))
         called = "vpc" if format == "vhd" else format
         shown = "qemu-img convert" + "".join(f" {word}" for word in peer if word in ("-c", "-W"))
         return Case(label or f"hdd to {format}", shown, goal, ours, theirs, lambda: _compare(["-f", called, "-F", called], one, other))
@@ -123,7 +130,7 @@ class Bench:
         self._make_overlay(master, base, top)
 
         def fresh() -> None:
-            shutil.rmtree(mine, ignore_errors=True)
+            self._memory.remove(mine)
             subprocess.run(["cp", "-r", "--sparse=always", master, mine], check=True)
 
         def fresh_theirs() -> None:
@@ -159,7 +166,7 @@ class Bench:
         self._make_overlay(master, self._path("base.qcow2"), self._path("top.qcow2"))
 
         def fresh(target: str) -> Callable[[], None]:
-            return _both(_without(target), lambda: subprocess.run(["cp", "-r", "--sparse=never", master, target], check=True) and None)
+            return _both(self._without(target), lambda: subprocess.run(["cp", "-r", "--sparse=never", master, target], check=True) and None)
 
         # ploop of Debian sees its kernel module in a name space of its own, and may crash in a small environment.
         command = ["unshare", "-m", "sh", "-c", f'cd "$1" && {FAKE_MODULE} && exec ploop snapshot-merge -A DiskDescriptor.xml', "_", other]
@@ -183,11 +190,11 @@ class Bench:
             _store_zeros(_image(master), self.images.places("random")[::4])
 
         def fresh() -> None:
-            shutil.rmtree(mine, ignore_errors=True)
+            self._memory.remove(mine)
             subprocess.run(["cp", "-r", "--sparse=never", master, mine], check=True)
 
         command = ["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "parallels", _image(master), other]
-        theirs = Command(command, _without(other), (other,))
+        theirs = Command(command, self._without(other), (other,))
 
         def check() -> None:
             _compare(["-f", "parallels", "-F", "parallels"], _image(mine), other)
@@ -206,8 +213,8 @@ class Bench:
         if not os.path.exists(bundle):
             _make_overlays(self.work, self.images)
             self.images.engine("convert", top, bundle, "hdd", '{"keeps_layers": true}')
-        ours = self._ours("convert", bundle, one, "raw", prepare=_without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", top, other], _without(other))
+        ours = self._ours("convert", bundle, one, "raw", prepare=self._without(one), synced=False)
+        theirs = Command(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", top, other], self._without(other))
         return Case("64 layers to raw", "qemu-img convert of 64 overlays", 0.6, ours, theirs, lambda: _same_files(one, other))
 
     def _one_layer(self) -> Case:
@@ -216,7 +223,7 @@ class Bench:
         bundle, one, other = self._path("flat.hdd"), self._path("ours.raw"), self._path("theirs.raw")
         if not os.path.exists(bundle):
             self.images.engine("convert", self._path("layers.hdd"), bundle, "hdd")
-        theirs = self._ours("convert", bundle, other, "raw", prepare=_without(other), synced=False)
+        theirs = self._ours("convert", bundle, other, "raw", prepare=self._without(other), synced=False)
         return Case("64 layers to raw", "ours, of one layer", 1.5, layers.ours, theirs, lambda: _same_files(one, other))
 
     def _huge_image(self) -> str:
@@ -235,8 +242,8 @@ class Bench:
 
     def _huge(self) -> Case:
         image, one, other = self._huge_image(), self._path("ours.qcow2"), self._path("theirs.qcow2")
-        ours = self._ours("convert", image, one, "qcow2", prepare=_without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "parallels", "-O", "qcow2", image, other], _without(other))
+        ours = self._ours("convert", image, one, "qcow2", prepare=self._without(one), synced=False)
+        theirs = Command(["qemu-img", "convert", "-f", "parallels", "-O", "qcow2", image, other], self._without(other))
         return Case("16 TiB virtual, 1 GiB data to qcow2", "qemu-img convert", 0.4, ours, theirs, _nothing)
 
     def _check(self, name: str, bundle: str) -> Case:
@@ -273,8 +280,8 @@ class Bench:
         image, one, other = str(self.images.image()), self._path("ours.raw"), self._path("theirs.raw")
         arguments = json.dumps({"src": str(self.images.bundle()), "dest": one, "dest_format": "raw", "verify": False})
         command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", "vdisk.parallels.hdd_convert", "-a", arguments]
-        ours = Command(command, _without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable})
-        theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], _without(other), (other,))
+        ours = Command(command, self._without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable})
+        theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], self._without(other), (other,))
         return Case("hdd to raw, synced, as an Ansible command", "qemu-img convert -t writeback", 1.0, ours, theirs, lambda: _same_files(one, other))
 
     def _shared(self, name: str, format: str) -> Case:
@@ -283,9 +290,9 @@ class Bench:
         bundle, one, other = folder / "source.hdd", str(folder / f"ours.{format}"), str(folder / "theirs")
         if not bundle.exists():
             shutil.copytree(self.images.bundle("random"), bundle)
-        ours = self._ours("convert", str(bundle), one, format, prepare=_without(one), synced=False)
+        ours = self._ours("convert", str(bundle), one, format, prepare=self._without(one), synced=False)
         theirs = Command(
-            ["qemu-img", "convert", "-f", "parallels", "-O", "parallels" if format == "hdd" else "raw", _image(str(bundle)), other], _without(other)
+            ["qemu-img", "convert", "-f", "parallels", "-O", "parallels" if format == "hdd" else "raw", _image(str(bundle)), other], self._without(other)
         )
         check = (lambda: _same_files(one, other)) if format == "raw" else (lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
         return Case(name, "qemu-img convert", 0.25, ours, theirs, check)
@@ -351,16 +358,6 @@ def _nothing() -> None:
 
 def _both(*steps: Callable[[], None]) -> Callable[[], None]:
     return lambda: [step() for step in steps] and None
-
-
-def _without(path: str) -> Callable[[], None]:
-    def remove() -> None:
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        elif os.path.exists(path):
-            os.remove(path)
-
-    return remove
 
 
 def _image(bundle: str) -> str:

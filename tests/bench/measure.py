@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
+from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
+
 
 class Command(NamedTuple):
     """One side of a comparison. ``prepare`` is not measured; ``syncs`` are files that the measured time syncs after the command."""
@@ -31,12 +33,19 @@ class Run(NamedTuple):
     peak: int
 
 
-def measure(command: Command, memory: int) -> Run:
-    """Run once, with ``memory`` bytes of free memory at hand. Raises CalledProcessError with what the command said."""
+def measure(command: Command, memory: Memory) -> Run:
+    """Run once. Raises CalledProcessError with what the command said."""
     os.sync()
     command.prepare()
-    _take_memory_back(memory)
+    memory.fill()
     os.sync()
+    memory.give()
+    run = _timed(command)
+    memory.keep()
+    return run
+
+
+def _timed(command: Command) -> Run:
     started = time.monotonic()
     process = subprocess.Popen(command.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=command.environment)
     said = process.stderr.read() if process.stderr is not None else b""
@@ -53,21 +62,6 @@ def measure(command: Command, memory: int) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, peak)
 
 
-def _take_memory_back(size: int) -> None:
-    """Touch free memory: a virtual machine gives what is free back to its host within seconds, and whoever writes next would pay for it."""
-    subprocess.run([sys.executable, "-c", _TOUCH, str(size)], check=True)
-
-
-_TOUCH = """
-import mmap, sys
-size = int(sys.argv[1])
-memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE)
-if hasattr(mmap, "MADV_HUGEPAGE"):
-    memory.madvise(mmap.MADV_HUGEPAGE)
-memory[::4096] = bytes(len(range(0, size, 4096)))
-"""
-
-
 class Result(NamedTuple):
     """What came out: medians of both sides, the median and the spread of the ratios of the wall times."""
 
@@ -78,8 +72,8 @@ class Result(NamedTuple):
     highest: float
 
 
-def side_by_side(ours: Command, theirs: Command, *, rounds: int, memory: int) -> Result:
-    """Measure both in turn, the first of them changing from round to round. ``memory``: what they may write, in bytes."""
+def side_by_side(ours: Command, theirs: Command, *, rounds: int, memory: Memory) -> Result:
+    """Measure both in turn, the first of them changing from round to round."""
     runs: List[List[Run]] = [[], []]
     for number in range(rounds):
         for side in (0, 1) if number % 2 == 0 else (1, 0):

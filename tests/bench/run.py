@@ -23,6 +23,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import
 from ansible_collections.vdisk.parallels.tests.bench.cases import Bench
 from ansible_collections.vdisk.parallels.tests.bench.images import Images
 from ansible_collections.vdisk.parallels.tests.bench.measure import Result, side_by_side
+from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,8 +47,9 @@ def main() -> int:
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
     images = Images(folder / "images", virtual=parse_size(options.virtual), allocated=parse_size(options.allocated), environment=environment)
     lines: List[Line] = []
-    with sharing_folder(folder, 3 * parse_size(options.allocated) + (1 << 30)) as sharing:
-        _compare_all(Bench(images, folder / "work", environment, sharing), options, lines)
+    most = parse_size(options.allocated) * 9 // 8 + (1 << 28)
+    with sharing_folder(folder, 3 * most) as sharing, Memory(most) as memory:
+        _compare_all(Bench(images, folder / "work", environment, memory, sharing), options, memory, lines)
     if options.write:
         _write(Path(options.write), options, lines)
     if not options.keep:
@@ -55,12 +57,12 @@ def main() -> int:
     return 0
 
 
-def _compare_all(bench: Bench, options: argparse.Namespace, lines: List[Line]) -> None:
+def _compare_all(bench: Bench, options: argparse.Namespace, memory: Memory, lines: List[Line]) -> None:
     for make in bench.cases():
         case = make()
         if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
             continue
-        result = side_by_side(case.ours, case.theirs, rounds=options.rounds, memory=parse_size(options.allocated) + (1 << 30))
+        result = side_by_side(case.ours, case.theirs, rounds=options.rounds, memory=memory)
         case.check()
         bench.clear()
         lines.append(Line(case.name, case.peer, case.goal, result))
@@ -109,7 +111,7 @@ def _row(line: Line) -> str:
     return f"| {line.name} | {line.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | {ratio} | {line.goal} | {ours.cpu / theirs.cpu:.2f} | {peaks} |"
 
 
-def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:
+def _write(path: Path, options: argparse.Namespace, memory: Memory, lines: List[Line]) -> None:
     """Replace the table between its marks."""
     text = path.read_text(encoding="utf-8")
     begin, end = "<!-- table -->\n", "<!-- end of table -->"

@@ -8,16 +8,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from heapq import merge
 from typing import Iterator, Optional, Sequence, Tuple
 
 from .._bundle.chain import ComposedView
 from .._core.extents import ABSENT, ZERO
 from .._formats.reader import GuestView
-from .._io.aside import Aside
-from .._io.buffers import is_equal, new_buffer
 from .._io.copy import WINDOW
+from .search import Search
 
 
 def first_difference(one: GuestView, other: GuestView) -> Optional[int]:
@@ -65,26 +63,7 @@ def _joined(one: Iterator[Tuple[int, int]], other: Iterator[Tuple[int, int]]) ->
 
 
 def _first_in(one: GuestView, other: GuestView, ranges: Iterator[Tuple[int, int]]) -> Optional[int]:
-    buffers = new_buffer(WINDOW), new_buffer(WINDOW)
-    with Aside() as aside:
-        for start, length in _slices(ranges):
-            left, right = buffers[0][:length], buffers[1][:length]
-            aside.both(partial(one.pread_into, start, left), partial(other.pread_into, start, right))
-            if not is_equal(buffers[0], right):
-                return start + _first_different(left, right)
-    return None
-
-
-def _first_different(left: memoryview, right: memoryview) -> int:
-    """The first place at which two pieces differ that do."""
-    low, high = 0, len(left)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if left[low:middle] == right[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+    return Search(one, other, _slices(ranges)).run()
 
 
 def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[Tuple[int, int]]:
