@@ -51,7 +51,7 @@ def main() -> int:
     with sharing_folder(folder, 3 * most) as sharing, Memory(most) as memory:
         _compare_all(Bench(images, folder / "work", environment, memory, sharing), options, memory, lines)
     if options.write:
-        _write(Path(options.write), options, lines)
+        _write(ROOT / options.write, options, lines)
     if not options.keep:
         shutil.rmtree(folder)
     return 0
@@ -100,7 +100,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="only lines that hold one of these words")
     parser.add_argument("--folder", default=str(ROOT / ".build" / "bench"), help="where the images lie; put it on the disk that matters")
     parser.add_argument("--keep", action="store_true", help="keep the images for the next run")
-    parser.add_argument("--write", metavar="FILE", help="write the table into this file")
+    parser.add_argument("--write", metavar="FILE", help="write the table into this file, named from the root of the collection")
     return parser.parse_args()
 
 
@@ -111,7 +111,7 @@ def _row(line: Line) -> str:
     return f"| {line.name} | {line.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | {ratio} | {line.goal} | {ours.cpu / theirs.cpu:.2f} | {peaks} |"
 
 
-def _write(path: Path, options: argparse.Namespace, memory: Memory, lines: List[Line]) -> None:
+def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:
     """Replace the table between its marks."""
     text = path.read_text(encoding="utf-8")
     begin, end = "<!-- table -->\n", "<!-- end of table -->"
