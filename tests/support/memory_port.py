@@ -24,9 +24,9 @@ import posixpath
 import threading
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import InUse
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures import not_regular, translated
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, FILE, OTHER, SYMLINK, Holder, Stat
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, FILE, OTHER, SYMLINK, File, Holder, Stat
 from ansible_collections.vdisk.parallels.tests.support.memory_file import (
     CREATE,
     EXCHANGE,
@@ -380,6 +380,15 @@ class MemoryPort:
         node = self.tree.own(inode)
         node.mode, node.uid, node.gid = mode, uid, gid
         self.did(Effect(SET_ATTRIBUTES, inode, path, attributes=(mode, uid, gid)))
+
+    def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
+        assert offset % 4096 == 0
+        try:
+            self.called("shares_blocks", directory)
+            self._existing(directory, "look at")
+        except DiskError:
+            return False
+        return self.kernel_shares and isinstance(source, MemoryFile)
 
     def free_space(self, path: str) -> int:
         self.called("free_space", path)

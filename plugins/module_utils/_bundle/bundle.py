@@ -12,26 +12,28 @@ A single-file image is described by a descriptor made up for it, so that all tha
 from __future__ import annotations
 
 import posixpath
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, InUse, MissingImage, StalePlan, Unsupported
-from .._core.plan import Fingerprint, Identity
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.detect import detect
 from .._formats.hds import open_hds
 from .._formats.hds_bat import RunTable, unused_ranges
-from .._formats.hds_extension import Extension
 from .._formats.hds_header import HdsHeader, is_hds
 from .._io.durable import read_file
-from .._io.journal import Journal, read_journal
 from .._io.port import FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
 from .descriptor_xml import parse_descriptor
 from .naming import JOURNAL, UNFINISHED_COPY, classify, temporary_name
 from .paths import Location, resolve_image
 from .tree import SnapshotTree, build_tree
+
+if TYPE_CHECKING:
+    from .._core.plan import Fingerprint, Identity
+    from .._formats.hds_extension import Extension
+    from .._io.journal import Journal
 
 EXPANDING = "expanding"
 PLAIN = "plain"
@@ -145,8 +147,17 @@ def observe(port: Port, location: Location, *, allow_outside: bool = False) -> B
         raise
 
 
+def _journal(port: Port, path: str) -> Optional[Journal]:
+    if port.stat(path) is None:
+        return None
+    # Hardly a disk is amid a change.
+    from .._io.journal import read_journal
+
+    return read_journal(port, path)
+
+
 def _observe(port: Port, location: Location, described: Fingerprint, allow_outside: bool) -> BundleState:
-    journal = read_journal(port, journal_path(location))
+    journal = _journal(port, journal_path(location))
     if location.kind == "bundle":
         xml = read_file(port, location.descriptor, limit=_DESCRIPTOR_LIMIT)
         descriptor = parse_descriptor(xml, path=location.descriptor)

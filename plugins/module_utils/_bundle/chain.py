@@ -80,8 +80,8 @@ def layer_extents(layer: ImageReader, size: int, start: int, length: int, index:
     """The extents of one layer that holds ``size`` bytes, marked with its index; beyond its end it is ZERO."""
     inside = max(0, min(start + length, size) - start)
     if inside:
-        for extent in layer.extents(start, inside):
-            yield Extent(extent.start, extent.length, extent.kind, index)
+        extents = layer.extents(start, inside)
+        yield from (Extent(e.start, e.length, e.kind, index) for e in extents) if index else extents
     if inside < length:
         yield Extent(start + inside, length - inside, ZERO, index)
 
@@ -97,7 +97,7 @@ class ComposedView:
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """DATA and ZERO parts of the range, ascending and gap-free. Layers are not told apart."""
         check_range(start, length, self.size)
-        return coalesce(Extent(e.start, e.length, e.kind) for e in self._extents(start, length))
+        return coalesce(Extent(e.start, e.length, e.kind) if e.layer else e for e in self._extents(start, length))
 
     def _extents(self, start: int, length: int) -> Iterator[Extent]:
         for base, stack, inner, part in self._parts(start, length):

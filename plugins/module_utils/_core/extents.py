@@ -45,18 +45,19 @@ class Extent(NamedTuple):
 
 def coalesce(extents: Iterable[Extent]) -> Iterator[Extent]:
     """The same ranges with like neighbours joined and empty ones left out. ``extents`` are ascending and gap-free."""
-    pending = None
+    pending, pending_kind, pending_layer, total = None, "", 0, 0
     for extent in extents:
-        if not extent.length:
+        _start, length, kind, layer = extent
+        if not length:
             continue
-        if pending is not None and pending.kind == extent.kind and pending.layer == extent.layer:
-            pending = Extent(pending.start, pending.length + extent.length, pending.kind, pending.layer)
+        if kind == pending_kind and layer == pending_layer:
+            total += length
             continue
         if pending is not None:
-            yield pending
-        pending = extent
+            yield pending if pending.length == total else Extent(pending.start, total, pending_kind, pending_layer)
+        pending, pending_kind, pending_layer, total = extent, kind, layer, length
     if pending is not None:
-        yield pending
+        yield pending if pending.length == total else Extent(pending.start, total, pending_kind, pending_layer)
 
 
 def overlay(upper: Iterable[Extent], lower: Iterable[Extent]) -> Iterator[Extent]:
@@ -95,9 +96,9 @@ def fold(layers: Sequence[Iterable[Extent]]) -> Iterator[Extent]:
 
 def ground(extents: Iterable[Extent]) -> Iterator[Extent]:
     """``extents`` with nothing below them: what is still ABSENT reads as zeros."""
-    return coalesce(Extent(e.start, e.length, ZERO if e.kind == ABSENT else e.kind, 0 if e.kind == ABSENT else e.layer) for e in extents)
+    return coalesce(Extent(e.start, e.length, ZERO) if e.kind == ABSENT else e for e in extents)
 
 
 def shifted(extents: Iterable[Extent], by: int) -> Iterator[Extent]:
     """``extents`` moved by ``by`` bytes."""
-    return (Extent(e.start + by, e.length, e.kind, e.layer) for e in extents)
+    return (Extent(e.start + by, e.length, e.kind, e.layer) for e in extents) if by else iter(extents)

@@ -8,17 +8,21 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, Optional, Tuple, Union
 
 from .._core.errors import BadRequest, Damaged
 from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from .._core.units import ceil_div
 from .._io.port import File, Port
 from .hds_bat import RunTable, check_table, read_table
-from .hds_extension import Extension, read_extension
 from .hds_header import HEADER_BYTES, HdsHeader, parse_header
 
+if TYPE_CHECKING:
+    from .hds_extension import Extension
+
 _ZEROS = bytes(256 << 10)
+# More runs than this in a range are worth asking whether the host file has holes at all.
+_MANY_RUNS = 64
 
 
 class HdsImage:
@@ -38,6 +42,32 @@ class HdsImage:
         return coalesce(self._extents(start, start + length))
 
     def _extents(self, position: int, end: int) -> Iterator[Extent]:
+        return self._dense_extents(position, end) if self._is_dense(position, end) else self._seen_extents(position, end)
+
+    def _is_dense(self, start: int, end: int) -> bool:
+        """Whether the host file has no hole that a long list of runs in the range could meet; a short one is not worth the question."""
+        if self.table.count_runs(*self._clusters(start, end)) < _MANY_RUNS:
+            return False
+        first, last = self.header.data_start, self.table.data_end
+        return next(self.file.data_ranges(first, last), None) == (first, last)
+
+    def _dense_extents(self, position: int, end: int) -> Iterator[Extent]:
+        """As without holes: whatever is allocated is DATA."""
+        cluster_bytes = self.header.cluster_bytes
+        for first, last in self.table.allocated_ranges(*self._clusters(position, end)):
+            start, stop = max(first * cluster_bytes, position), min(last * cluster_bytes, end)
+            if start > position:
+                yield Extent(position, start - position, ABSENT)
+            yield Extent(start, stop - start, DATA)
+            position = stop
+        if position < end:
+            yield Extent(position, end - position, ABSENT)
+
+    def _clusters(self, start: int, end: int) -> Tuple[int, int]:
+        """The first cluster that the range touches, and the one behind the last."""
+        return start // self.header.cluster_bytes, ceil_div(end, self.header.cluster_bytes)
+
+    def _seen_extents(self, position: int, end: int) -> Iterator[Extent]:
         for guest, length, offset in self._mapped(position, end):
             if guest > position:
                 yield Extent(position, guest - position, ABSENT)
@@ -79,7 +109,7 @@ class HdsImage:
 
     def _mapped(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
         cluster_bytes = self.header.cluster_bytes
-        for cluster, count, offset in self.table.runs(start // cluster_bytes, ceil_div(end, cluster_bytes)):
+        for cluster, count, offset in self.table.runs(*self._clusters(start, end)):
             guest = cluster * cluster_bytes
             begin = max(guest, start)
             stop = min(guest + count * cluster_bytes, end)
@@ -108,11 +138,18 @@ def open_hds(port: Port, path: str) -> HdsImage:
         header = parse_header(bytes(raw[:got]), path=path, file_size=file_size)
         table = read_table(file, header)
         check_table(table, header, path=path, file_size=file_size)
-        extension = read_extension(file, header, path=path, file_size=file_size)
+        extension = _extension(file, header, path, file_size) if header.ext_off else None
     except BaseException:
         file.close()
         raise
     return HdsImage(file, header, table, extension)
+
+
+def _extension(file: File, header: HdsHeader, path: str, file_size: int) -> Optional[Extension]:
+    # Few images have one.
+    from .hds_extension import read_extension
+
+    return read_extension(file, header, path=path, file_size=file_size)
 
 
 def _clear(view: memoryview) -> None:

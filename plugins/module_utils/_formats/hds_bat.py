@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from itertools import compress, repeat
-from operator import add, floordiv, le, mod, mul, sub
+from operator import add, floordiv, le, mod, mul, ne, sub
 from typing import Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 from .._core.errors import BadRequest, Damaged, Unsupported
@@ -43,6 +43,7 @@ _FOLLOWERS = _INDEXES[1:]
 # A piece with fewer bytes than this that are not zero is taken entry by entry.
 _FEW_BYTES = _PIECE_BYTES // 16
 _MANY_STARTS = 16
+_RUNS_AT_ONCE = 4096
 # Up to so many runs are compared after sorting; more are marked in a map of one byte per cluster, if it stays below 64 MiB.
 _SORTED_RUNS = 4096
 _MARKED_CLUSTERS = 64 << 20
@@ -95,6 +96,26 @@ class RunTable:
                 start = first_cluster
             if start < end:
                 yield Run(start, end - start, offset)
+
+    def count_runs(self, first_cluster: int, end_cluster: int) -> int:
+        """About how many runs touch these clusters: at most one too many."""
+        return bisect_left(self.first_clusters, end_cluster) - max(0, bisect_right(self.first_clusters, first_cluster) - 1)
+
+    def allocated_ranges(self, first_cluster: int, end_cluster: int) -> Iterator[Tuple[int, int]]:
+        """The guest clusters (first, behind the last) from ``first_cluster`` up to ``end_cluster`` that are allocated, wherever they lie in the file.
+
+        Neighbours are joined, but for every few thousandth.
+        """
+        begin = max(0, bisect_right(self.first_clusters, first_cluster) - 1)
+        end = bisect_left(self.first_clusters, end_cluster)
+        for index in range(begin, end, _RUNS_AT_ONCE):
+            starts = self.first_clusters[index : min(end, index + _RUNS_AT_ONCE)]
+            ends = array("Q", map(add, starts, self.counts[index : index + len(starts)]))
+            breaks = list(map(ne, ends, starts[1:]))
+            for first, last in zip(compress(starts, [True, *breaks]), compress(ends, [*breaks, True])):
+                first, last = max(first, first_cluster), min(last, end_cluster)
+                if first < last:
+                    yield first, last
 
 
 _MOST_ENTRY = (1 << 32) - 1

@@ -152,6 +152,9 @@ class Port(Protocol):
     def set_attributes(self, path: str, *, mode: int, uid: int, gid: int) -> None:
         """Give a file or directory these permission bits and, where the process may, this owner."""
 
+    def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
+        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on, a multiple of 4096. Nothing is left there."""
+
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""
 

@@ -13,7 +13,7 @@ import os
 import stat as modes
 from typing import Iterator, List, Optional, Tuple, Union
 
-from .._core.errors import IoFailure
+from .._core.errors import DiskError, IoFailure
 from . import kernel, sparse
 from .buffers import new_buffer
 from .capabilities import Capabilities, detect
@@ -33,6 +33,8 @@ _LARGEST_TRANSFER = 1 << 30
 # keep what it takes ahead of later writers for good, Btrfs would compress nothing.
 _LONG_WRITE = 512 << 10
 _ZEROS = bytes(256 * 1024)
+_BLOCK = 4096
+_NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 
 class OsFile:
@@ -335,6 +337,22 @@ class OsPort:
                 now = repeated(os.stat, path)
             if modes.S_IMODE(now.st_mode) != mode:
                 repeated(os.chmod, path, mode)
+
+    def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
+        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on; a file without a name tries it."""
+        if not isinstance(source, OsFile) or not self.capabilities.clone or not _NAMELESS:
+            return False
+        try:
+            descriptor = os.open(directory, os.O_RDWR | _NAMELESS | _OPEN_FLAGS, 0o600)
+        except HOST_ERRORS:
+            return False
+        file = OsFile(directory, descriptor, self.capabilities)
+        try:
+            return file.share_from(source, offset, 0, _BLOCK)
+        except DiskError:
+            return False
+        finally:
+            file.close()
 
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""

@@ -9,30 +9,35 @@
 from __future__ import annotations
 
 from heapq import merge
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Any, Iterator, Optional, Sequence, Tuple
 
 from .._bundle.chain import ComposedView
 from .._core.extents import ABSENT, ZERO
 from .._formats.reader import GuestView
 from .._io.copy import WINDOW
 from .search import Search
+from .sharing import SharedRanges, common
 
 
-def first_difference(one: GuestView, other: GuestView) -> Optional[int]:
-    """The first guest offset at which the disks differ, None when they are the same. A shorter disk differs where it ends."""
+def first_difference(one: GuestView, other: GuestView, shared: Optional[SharedRanges] = None) -> Optional[int]:
+    """The first guest offset at which the disks differ, None when they are the same. A shorter disk differs where it ends.
+
+    Where ``other`` has blocks of ``one``, as ``shared`` says, nothing is read.
+    """
     size = min(one.size, other.size)
-    difference = _first_in(one, other, _pairs(one, other, 0, size))
+    ranges = _pairs(one, other, 0, size)
+    difference = _first_in(one, other, ranges if shared is None else _unshared(one, other, ranges, shared))
     return difference if difference is not None or one.size == other.size else size
 
 
-def chain_difference(one: ComposedView, other: ComposedView, depths: Sequence[int]) -> Optional[Tuple[int, int]]:
+def chain_difference(one: ComposedView, other: ComposedView, depths: Sequence[int], shared: Optional[SharedRanges] = None) -> Optional[Tuple[int, int]]:
     """Where the first layer differs of those ``depths`` layers below the top of ``one``, which ``other`` should have from its top down.
 
     Returns how many layers below the top of ``other`` and the guest offset, None when all are the same. Where neither disk's layer has
-    anything of its own, those below answer; so nothing is compared twice.
+    anything of its own, those below answer; so nothing is compared twice. ``shared`` are blocks of ``one`` that the lowest layer has.
     """
     lowest = len(depths) - 1
-    difference = first_difference(one.below(depths[lowest]), other.below(lowest))
+    difference = first_difference(one.below(depths[lowest]), other.below(lowest), shared)
     if difference is not None:
         return lowest, difference
     for number in range(lowest - 1, -1, -1):
@@ -78,6 +83,18 @@ def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[T
         position = stop
         a = next(left, None) if a.end == stop else a
         b = next(right, None) if b.end == stop else b
+
+
+def _unshared(one: Any, other: Any, ranges: Iterator[Tuple[int, int]], shared: SharedRanges) -> Iterator[Tuple[int, int]]:
+    """The ranges without what the disks have in common."""
+    for start, end in ranges:
+        for guest, length, file, offset, copy, place in common(one.sources(start, end - start), other.sources(start, end - start)):
+            if shared.hold(file, offset, copy, place, length):
+                if start < guest:
+                    yield start, guest
+                start = guest + length
+        if start < end:
+            yield start, end
 
 
 def _slices(ranges: Iterator[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:

@@ -4,31 +4,58 @@
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
-"""Putting data into an image by sharing the blocks of the source, on file systems that can (XFS, Btrfs): nothing is written twice.
-
-What the output looks like does not depend on it: the same ranges are stored in the same places, by another call.
-"""
+"""Putting data into an image by sharing the blocks of the source, on file systems that can (XFS, Btrfs): nothing is written twice."""
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from array import array
+from bisect import bisect_right
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .._io.buffers import new_buffer
 from .._io.copy import WINDOW, copy_bytes
 from .._io.port import File
 
-_BLOCK = 4096
+BLOCK = 4096
 _LONGEST = 256 << 20
 
 Place = Tuple[int, int, File, int]
+
+
+class SharedRanges:
+    """Which ranges of new files have the blocks of which ranges of others; each file is filled in ascending order."""
+
+    def __init__(self) -> None:
+        # By the paths of source and target: where ranges begin in the target, where in the source, how long they are.
+        self._ranges: Dict[Tuple[str, str], Tuple[array[int], array[int], array[int]]] = {}
+
+    def add(self, source: File, source_offset: int, target: File, offset: int, length: int) -> None:
+        """The host has let the target have these blocks."""
+        columns = self._ranges.setdefault((source.path, target.path), (array("Q"), array("Q"), array("Q")))
+        for column, value in zip(columns, (offset, source_offset, length)):
+            column.append(value)
+
+    def hold(self, source: File, source_offset: int, target: File, offset: int, length: int) -> bool:
+        """Whether all of the range of the target has the blocks of that range of the source."""
+        offsets, sources, lengths = self._ranges.get((source.path, target.path), ((), (), ()))
+        end = offset + length
+        while offset < end:
+            index = bisect_right(offsets, offset) - 1
+            if index < 0 or offset - offsets[index] != source_offset - sources[index] or offset >= offsets[index] + lengths[index]:
+                return False
+            source_offset += offsets[index] + lengths[index] - offset
+            offset = offsets[index] + lengths[index]
+        return True
 
 
 class BlockSharing:
     """Stores ranges of ``view`` through ``writer`` as long as the host shares blocks. Neighbours go in one call, so ``flush`` ends the last one."""
 
     def __init__(self, view: Any, writer: Any) -> None:
+        self.shared = SharedRanges()
         self._view = view
         self._writer = writer
+        self._buffer: Optional[memoryview] = None
         self._works = hasattr(view, "sources") and hasattr(writer, "place")
         self._proven = False
         # What is to be shared next: source, its offset, target, its offset, length.
@@ -39,17 +66,32 @@ class BlockSharing:
         if not self._works:
             return False
         length = len(window)
-        sources = tuple(self._view.sources(offset, length)) if offset % _BLOCK == 0 and length % _BLOCK == 0 else ()
-        if sum(source[1] for source in sources) != length or any(at % _BLOCK or count % _BLOCK for _guest, count, _file, at in sources):
+        sources = tuple(self._view.sources(offset, length)) if offset % BLOCK == 0 and length % BLOCK == 0 else ()
+        if sum(source[1] for source in sources) != length or any(at % BLOCK or count % BLOCK for _guest, count, _file, at in sources):
             return False
-        for source, source_offset, target, target_offset, count in _pairs(sources, self._writer.place(offset, length)):
+        for _guest, count, source, source_offset, target, target_offset in common(iter(sources), iter(self._writer.place(offset, length))):
             part = window[:count]
             window = window[count:]
-            if not self._works or any(number % _BLOCK for number in (source_offset, target_offset, count)):
+            if not self._works or any(number % BLOCK for number in (source_offset, target_offset, count)):
                 target.pwrite(target_offset, part)
             else:
                 self._add(source, source_offset, target, target_offset, count)
         return True
+
+    def put_unread(self, guest: int, length: int, source: File, source_offset: int) -> None:
+        """Store ``length`` bytes of guest ``guest``, which lie in ``source`` as they are. What is no whole block, or is refused, is copied."""
+        place = (guest, length, source, source_offset)
+        for _guest, count, _source, start, target, target_offset in common(iter((place,)), iter(self._writer.place(guest, length))):
+            whole = 0 if start % BLOCK or target_offset % BLOCK or not self._works else count - count % BLOCK
+            if whole:
+                self._add(source, start, target, target_offset, whole)
+            if whole < count:
+                copy_bytes(source, start + whole, target, target_offset + whole, count - whole, buffer=self._copy_buffer())
+
+    def _copy_buffer(self) -> memoryview:
+        if self._buffer is None:
+            self._buffer = new_buffer(WINDOW)
+        return self._buffer
 
     def _add(self, source: File, source_offset: int, target: File, target_offset: int, length: int) -> None:
         if self._pending is not None:
@@ -70,22 +112,22 @@ class BlockSharing:
             return
         source, source_offset, target, target_offset, length = self._pending
         self._pending = None
-        if not target.share_from(source, source_offset, target_offset, length):
+        if target.share_from(source, source_offset, target_offset, length):
+            self.shared.add(source, source_offset, target, target_offset, length)
+        else:
             self._works = False
-            copy_bytes(source, source_offset, target, target_offset, length, buffer=new_buffer(WINDOW))
+            copy_bytes(source, source_offset, target, target_offset, length, buffer=self._copy_buffer())
 
 
-def _pairs(sources: Tuple[Place, ...], places: Tuple[Place, ...]) -> List[Tuple[File, int, File, int, int]]:
-    """Both cut at each other's borders; they cover the same guest range."""
-    found = []
-    index = 0
-    for guest, length, file, offset in sources:
-        done = 0
-        while done < length:
-            start, size, target, target_offset = places[index]
-            count = min(length - done, start + size - guest - done)
-            found.append((file, offset + done, target, target_offset + guest + done - start, count))
-            done += count
-            if guest + done == start + size:
-                index += 1
-    return found
+def common(one: Iterator[Place], other: Iterator[Place]) -> Iterator[Tuple[int, int, File, int, File, int]]:
+    """The guest ranges that both have, ascending: ``(guest offset, length, file and offset of one, file and offset of the other)``."""
+    left, right = next(one, None), next(other, None)
+    while left is not None and right is not None:
+        start, end = max(left[0], right[0]), min(left[0] + left[1], right[0] + right[1])
+        if start < end:
+            yield start, end - start, left[2], left[3] + start - left[0], right[2], right[3] + start - right[0]
+        # Whichever ends first can have nothing more in common.
+        if left[0] + left[1] == end:
+            left = next(one, None)
+        else:
+            right = next(other, None)

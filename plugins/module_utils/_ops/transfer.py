@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from .._bundle.bundle import identity as identity_of_file
@@ -23,6 +24,8 @@ from .compare import chain_difference
 from .digests import ContentDigest, LayerDigest, checksum_of
 from .layout import Shape
 from .output_shape import FORMATS, AnyShape
+from .share_disk import first_stored, share_disk
+from .sharing import SharedRanges
 from .stream import Flow, stream_disk, stream_layer
 from .views import HDD, RAW, Source, find_source, open_source
 from .writers import new_writer
@@ -76,6 +79,15 @@ class TransferJob:
         is_reserved = self.shape.preallocate or (state is not None and any(storage.preallocated for storage in state.descriptor.storages))
         return self.sparse and not is_reserved
 
+    def is_unread(self, port: Port, view: ComposedView) -> bool:
+        """Whether the output gets the blocks of the source with nothing read: where nothing comes of the content, and the host can."""
+        if not self.shares or self.needs_digest or self.checksum is not None or len(self.layers) > 1 or not isinstance(self.shape, Shape):
+            return False
+        place = first_stored(view.below(self.layers[0].depth))
+        # The bundle's own directory may not be there yet.
+        directory = posixpath.dirname(self.directory or self.layers[0].paths[0])
+        return place is not None and port.shares_blocks(place[2], place[3], directory)
+
     def run(self, port: Port, on_progress: Optional[Progress] = None) -> TransferReport:
         """Fill the files, sync them, and read them back when asked. Raises StalePlan when the source changed meanwhile, VerifyFailed."""
         return _run(port, self, on_progress)
@@ -100,6 +112,7 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
     flow = Flow()
     chain = _Chain(job)
     try:
+        chain.is_unread = job.is_unread(port, view)
         for number, layer in enumerate(job.layers):
             files = _open_files(port, job, layer)
             try:
@@ -115,7 +128,7 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
         uid = _finish_bundle(port, job, chain)
         _refuse_changed_source(port, job.source)
         if job.verify:
-            _verify(port, view, job)
+            _verify(port, view, job, chain.shared)
         return TransferReport(flow.read, flow.written, lengths, checksums, job.verify, uid)
     finally:
         view.close()
@@ -148,7 +161,10 @@ def _unknown() -> Optional[str]:
 
 
 class _Chain:
-    """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are ``wanted``."""
+    """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are ``wanted``.
+
+    ``shared`` are the blocks that an output has from the source when that is not read.
+    """
 
     def __init__(self, job: TransferJob, *, wanted: bool = True) -> None:
         self._job = job
@@ -156,6 +172,8 @@ class _Chain:
         self.parent: Optional[ParentImage] = None
         self.lowest: Optional[str] = None
         self.digests: List[str] = []
+        self.is_unread = False
+        self.shared: Optional[SharedRanges] = None
 
     def new_digest(self, kind: Type[_Digest]) -> Optional[_Digest]:
         """What the next layer's content goes into, if anything comes of it."""
@@ -196,6 +214,9 @@ def write_layer(
         of_layer = chain.new_digest(LayerDigest)
         part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=of_layer, on_progress=tell)
         identity = chain.identity(of_layer, writer)
+    elif chain.is_unread:
+        part, chain.shared = share_disk(seen, writer, tell)
+        identity = chain.identity(None, writer)
     else:
         of_disk = chain.new_digest(ContentDigest)
         part = stream_disk(seen, writer, files, sparse=job.sparse, digest=of_disk, shares=job.shares, on_progress=tell)
@@ -238,13 +259,13 @@ def _refuse_changed_source(port: Port, source: Source) -> None:
             raise StalePlan("The source changed while it was read", path=path, hint="Stop what writes to it and run again; nothing was replaced.")
 
 
-def _verify(port: Port, view: ComposedView, job: TransferJob) -> None:
-    """Read the output back through its own reader and compare it with the source, layer by layer."""
+def _verify(port: Port, view: ComposedView, job: TransferJob, shared: Optional[SharedRanges]) -> None:
+    """Read the output back through its own reader and compare it with the source, layer by layer. Blocks that both share are the same."""
     path = job.directory if isinstance(job.shape, Shape) and job.directory is not None else job.layers[-1].paths[0]
     format = job.shape.format if not isinstance(job.shape, Shape) else HDD if job.directory is not None else RAW
     output = open_source(port, find_source(port, path, format=format, backing=True))
     try:
-        difference = chain_difference(view, output, [layer.depth for layer in reversed(job.layers)])
+        difference = chain_difference(view, output, [layer.depth for layer in reversed(job.layers)], shared)
     finally:
         output.close()
     if difference is not None:
@@ -274,6 +295,7 @@ def foretell(port: Port, job: TransferJob) -> Foretold:
     chain = _Chain(job, wanted=False)
     lengths: Dict[str, int] = {}
     try:
+        chain.is_unread = job.is_unread(port, view)
         for number, layer in enumerate(job.layers):
             files = [CountingFile(path) for path in layer.paths]
             write_layer(view, job, number, files, chain, flow)

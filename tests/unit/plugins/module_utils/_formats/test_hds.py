@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError, IoFailure
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO, Extent
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats import hds
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds import HdsImage, open_hds
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_header import IN_USE
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -276,3 +277,56 @@ def test_any_damage_ends_in_an_error_or_in_an_image_that_can_be_read(tmp_path_fa
     assert_covers(list(image.extents(0, image.size)), 0, image.size)
     assert len(read(image, 0, min(image.size, 1 << 16))) == min(image.size, 1 << 16)
     image.close()
+
+
+@pytest.mark.parametrize("many", [1, 1000])
+@pytest.mark.parametrize("tail", [0, 300])
+def test_a_scattered_image_without_holes_is_described_alike_by_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int, tail: int) -> None:
+    """Many runs in a dense file are joined at once; ``tail`` sectors are missing in the last cluster of the guest."""
+    chance = random.Random(7)
+    count = 300
+    indexes = [index for index in range(count) if chance.random() < 0.8]
+    order = list(indexes)
+    chance.shuffle(order)
+    contents = {index: images.fill(index, 512 * 512) for index in indexes}
+    path = tmp_path / "disk.hds"
+    images.build_hds(path, size_sectors=count * 512 - tail, cluster_sectors=512, clusters=contents, order=order)
+    monkeypatch.setattr(hds, "_MANY_RUNS", many)
+    image = open_hds(PORT, str(path))
+    asked = []
+    ranges = type(image.file).data_ranges
+    monkeypatch.setattr(type(image.file), "data_ranges", lambda self, start, end: asked.append(start) or ranges(self, start, end))
+    try:
+        for _round in range(50):
+            start = chance.randrange(image.size)
+            length = chance.randrange(image.size - start)
+            asked.clear()
+            extents = list(image.extents(start, length))
+            assert_covers(extents, start, length)
+            if many == 1 and length > 512 * 512 * 3:
+                assert len(asked) == 1
+            for extent in extents:
+                first, last = extent.start // (512 * 512), (extent.end - 1) // (512 * 512)
+                assert {index in contents for index in range(first, last + 1)} == {extent.kind == DATA}
+    finally:
+        image.close()
+
+
+def test_a_scattered_image_with_a_hole_is_asked_run_by_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shows_holes(tmp_path):
+        pytest.skip("this file system shows no holes")
+    monkeypatch.setattr(hds, "_MANY_RUNS", 1)
+    contents = {index: images.fill(index, 512 * 512) for index in range(40)}
+    contents[11] = b""
+    path = tmp_path / "disk.hds"
+    images.build_hds(path, size_sectors=40 * 512, cluster_sectors=512, clusters=contents, order=[*range(1, 40, 2), *range(0, 40, 2)])
+    image = open_hds(PORT, str(path))
+    try:
+        cluster = 512 * 512
+        assert list(image.extents(0, image.size)) == [
+            Extent(0, 11 * cluster, DATA),
+            Extent(11 * cluster, cluster, ZERO),
+            Extent(12 * cluster, 28 * cluster, DATA),
+        ]
+    finally:
+        image.close()

@@ -115,6 +115,22 @@ def test_a_range_of_runs_is_the_whole_clipped(table: Tuple[List[int], int, int],
     assert list(read(entries, header).runs(first, end)) == naive_runs(kept, header)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 4096])
+@given(tables(), st.integers(0, 9000), st.integers(0, 9000))
+def test_allocated_ranges_are_the_clusters_with_an_entry(at_once: int, table: Tuple[List[int], int, int], first: int, end: int) -> None:
+    entries, version, cluster_sectors = table
+    wanted = {cluster for cluster, entry in enumerate(entries) if entry and first <= cluster < end}
+    found = read(entries, header_of(entries, version=version, cluster_sectors=cluster_sectors))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hds_bat, "_RUNS_AT_ONCE", at_once)
+        ranges = list(found.allocated_ranges(first, end))
+    assert all(start < stop for start, stop in ranges)
+    assert all(one[1] <= other[0] for one, other in zip(ranges, ranges[1:]))
+    assert {cluster for start, stop in ranges for cluster in range(start, stop)} == wanted
+    touched = len(list(found.runs(first, end)))
+    assert touched <= found.count_runs(first, end) <= touched + 1 or first >= end
+
+
 @given(tables())
 def test_the_pieces_of_a_table_are_the_table(table: Tuple[List[int], int, int]) -> None:
     entries, version, cluster_sectors = table

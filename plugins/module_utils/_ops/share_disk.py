@@ -1,0 +1,78 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""Store a guest disk by sharing blocks alone: nothing is read, so the cost follows the extents of the source and not its bytes.
+
+::
+
+    source    | data  | hole | zeros | data  |        what is stored as data is shared as data, zeros too: they take no
+    output    | shared| hole | shared| shared|        space as long as the source is there
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, Optional, Tuple
+
+from .._core.extents import DATA
+from .._formats.reader import GuestView
+from .._io.buffers import new_buffer
+from .._io.copy import WINDOW
+from .._io.sparse import data_parts
+from .sharing import BLOCK, BlockSharing, Place, SharedRanges
+from .stream import Flow
+
+
+def first_stored(view: GuestView) -> Optional[Place]:
+    """The first range of the disk that lies in a file as it is: ``(guest offset, length, file, file offset)``.
+
+    None when there is no data, and when that lies nowhere as it is, or not on whole blocks.
+    """
+    for extent in view.extents(0, view.size):
+        if extent.kind == DATA:
+            place = next(_stored(view, extent.start, extent.length), None)
+            is_usable = place is not None and place[0] == extent.start and place[1] >= BLOCK and place[3] % BLOCK == 0
+            return place if is_usable else None
+    return None
+
+
+def share_disk(view: GuestView, writer: Any, on_progress: Optional[Callable[[int], None]] = None) -> Tuple[Flow, SharedRanges]:
+    """Store the whole disk; zeros that the source stores as data are data here, too. Tells what went through and which blocks are shared.
+
+    What lies nowhere as it is, such as compressed clusters, is read. What the host refuses to share is copied.
+    """
+    sharing, flow = BlockSharing(view, writer), Flow()
+    for extent in view.extents(0, view.size):
+        if extent.kind != DATA:
+            continue
+        position = extent.start
+        for guest, length, file, offset in _stored(view, extent.start, extent.length):
+            _store_read(view, writer, position, guest, flow)
+            sharing.put_unread(guest, length, file, offset)
+            flow.written += length
+            position = guest + length
+            if on_progress is not None:
+                on_progress(position)
+        _store_read(view, writer, position, extent.end, flow)
+    sharing.flush()
+    return flow, sharing.shared
+
+
+def _stored(view: Any, start: int, length: int) -> Iterator[Place]:
+    return iter(view.sources(start, length) if hasattr(view, "sources") else ())
+
+
+def _store_read(view: GuestView, writer: Any, start: int, end: int, flow: Flow) -> None:
+    """Store a range by reading and writing it, without its zeros."""
+    if start == end:
+        return
+    buffer = new_buffer(min(WINDOW, end - start))
+    for offset in range(start, end, WINDOW):
+        window = buffer[: end - offset]
+        view.pread_into(offset, window)
+        flow.read += len(window)
+        for first, last in data_parts(window, len(window)):
+            writer.write(offset + first, window[first:last])
+            flow.written += last - first

@@ -1,0 +1,210 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the host shares blocks and nothing comes of the content, an output costs what its extents cost: no byte of data is read."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import VerifyFailed
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan, Transfer
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_writer import HdsWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import examine, locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
+from ansible_collections.vdisk.parallels.tests.support import disks
+from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
+from ansible_collections.vdisk.parallels.tests.support.memory_file import MemoryFile
+from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+
+CLUSTER = 65536
+SIZE = 40 * CLUSTER
+DISK = "/vm/layers.hdd"
+
+# What the output is to be like, and what nothing comes of the content in.
+TARGETS: Dict[str, Tuple[str, Dict[str, Any]]] = {
+    "raw": ("/vm/out.raw", {}),
+    "expanding": ("/vm/out.hdd", {"cluster_bytes": CLUSTER, "reproducible": False}),
+    "larger clusters": ("/vm/out.hdd", {"cluster_bytes": 4 * CLUSTER, "reproducible": False}),
+    "plain": ("/vm/out.hdd", {"kind": "plain", "reproducible": False}),
+    "version 2": ("/vm/out.hdd", {"cluster_bytes": CLUSTER, "version": 2, "reproducible": False}),
+}
+
+
+class Watched(MemoryPort):
+    """Counts the bytes that are read of images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel_shares = True
+        self.bytes_read = 0
+
+    def open_read(self, path: str) -> MemoryFile:
+        file = super().open_read(path)
+        read = file.pread_into
+
+        def pread_into(offset: int, buffer: Any) -> int:
+            self.bytes_read += len(buffer)
+            return read(offset, buffer)
+
+        file.pread_into = pread_into  # type: ignore[method-assign]
+        return file
+
+
+def layers(port: MemoryPort, seed: int = 1, *, size: int = SIZE) -> bytes:
+    """A disk with two snapshots, of stored zeros and holes and data at odd places; returns what the guest sees."""
+    port.plant_directory("/vm")
+    chance = random.Random(seed)
+    disks.new_disk(port, DISK, size=size, cluster_bytes=CLUSTER)
+    guest = bytearray(size)
+    for number in range(3):
+        for _write in range(12):
+            start, length = chance.randrange(size), chance.choice([1, 700, 4096, CLUSTER, 3 * CLUSTER])
+            data = bytes(length) if chance.random() < 0.3 else chance.getrandbits(8 * length).to_bytes(length, "little")
+            data = data[: size - start]
+            guest[start : start + len(data)] = data
+            disks.write(port, DISK, start, data)
+        if number < 2:
+            disks.take(port, DISK, guid_of(number + 1))
+    return bytes(guest)
+
+
+def seen(port: Any, path: str) -> bytes:
+    return port.content(path) if path.endswith(".raw") else disks.read(port, path)
+
+
+def done(port: Any, source: str, target: str, **more: Any) -> Any:
+    path, options = TARGETS[target]
+    plan = disks.plan_of_convert(port, source, path, **{**options, **more})
+    return execute(port, plan)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_guest_sees_the_same_and_no_data_is_read(target: str, seed: int) -> None:
+    port = Watched()
+    guest = layers(port, seed)
+    port.bytes_read = 0
+    # Verification, too, knows shared blocks for the same.
+    outcome = done(port, DISK, target)
+    assert outcome.bytes_read == 0
+    # Headers, tables and descriptors are read.
+    assert port.bytes_read < 100_000
+    path = TARGETS[target][0]
+    assert seen(port, path) == guest
+    if path.endswith(".hdd"):
+        assert examine(port, locate_hurt(port, path)).findings == ()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_foretold_is_what_happens(target: str, shares: bool, seed: int) -> None:
+    port = Watched()
+    port.kernel_shares = shares
+    layers(port, seed)
+    path, options = TARGETS[target]
+    foretold = disks.plan_of_convert(port, DISK, path, predict=True, **options)
+    outcome = execute(port, disks.plan_of_convert(port, DISK, path, **options))
+    assert (foretold.bytes_read, foretold.bytes_written) == (outcome.bytes_read, outcome.bytes_written)
+    assert foretold.facts["lengths"] == tuple(port.stat(file).size for file in foretold.facts["files"])  # type: ignore[union-attr]
+
+
+def test_a_host_that_changes_its_mind_gets_copies() -> None:
+    port = Watched()
+    guest = layers(port)
+    give_up = MemoryFile.share_from
+    answers = iter([True, False])
+
+    def share_from(self: MemoryFile, *where: Any) -> bool:
+        return give_up(self, *where) if next(answers, False) else False
+
+    for target, (path, _options) in TARGETS.items():
+        answers = iter([True, False])
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(MemoryFile, "share_from", share_from)
+            done(port, DISK, target, force=True)
+        assert seen(port, path) == guest
+
+
+def test_a_source_that_ends_within_a_block() -> None:
+    port = Watched()
+    content = random.Random(3).getrandbits(8 * (SIZE + 512)).to_bytes(SIZE + 512, "little")
+    port.plant_file("/vm/source", content)
+    for target, (path, _options) in TARGETS.items():
+        done(port, "/vm/source", target, force=True)
+        assert seen(port, path)[: len(content)] == content
+
+
+def test_what_lies_nowhere_as_it_is_is_read() -> None:
+    port = Watched()
+    guest = layers(port)
+    disks.convert(port, DISK, "/vm/packed.qcow2", format="qcow2", compression="zlib")
+    for target, (path, _options) in TARGETS.items():
+        done(port, "/vm/packed.qcow2", target, force=True)
+        assert seen(port, path) == guest
+
+
+@pytest.mark.parametrize("wanted", [{"checksum": "sha256"}, {"sparse": False}])
+def test_what_the_content_is_asked_for_is_read(wanted: Dict[str, Any]) -> None:
+    port = Watched()
+    guest = layers(port)
+    assert done(port, DISK, "raw", **wanted).bytes_read > 0
+    assert port.content("/vm/out.raw") == guest
+
+
+def test_an_output_whose_table_is_wrong_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Watched()
+    layers(port)
+    place = HdsWriter.place
+
+    def displaced(self: HdsWriter, offset: int, length: int) -> int:
+        right = place(self, offset, length)
+        return right + CLUSTER if offset >= 30 * CLUSTER else right
+
+    monkeypatch.setattr(HdsWriter, "place", displaced)
+    with pytest.raises(VerifyFailed):
+        done(port, DISK, "expanding")
+    assert port.stat("/vm/out.hdd") is None
+
+
+def test_another_snapshot_is_shared_from_its_own_layers() -> None:
+    port = Watched()
+    layers(port)
+    plan: Plan = disks.plan_of_convert(port, DISK, "/vm/out.raw", snapshot=guid_of(1))
+    assert any(isinstance(step, Transfer) for step in plan.steps)
+    execute(port, plan)
+    assert port.content("/vm/out.raw") == disks.read(port, DISK, guid_of(1))
+
+
+def test_a_real_file_system_that_shares_blocks(tmp_path: Path) -> None:
+    (tmp_path / "probe").write_bytes(b"x" * 8192)
+    probe = ["cp", "--reflink=always", str(tmp_path / "probe"), str(tmp_path / "probe2")]
+    can = shutil.which("cp") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    port = OsPort()
+    file = port.open_read(str(tmp_path / "probe"))
+    before: List[Tuple[str, int]] = [(path.name, path.stat().st_mtime_ns) for path in [tmp_path, *sorted(tmp_path.iterdir())]]
+    try:
+        assert port.shares_blocks(file, 4096, str(tmp_path)) == can
+        assert not port.shares_blocks(file, 4096, str(tmp_path / "missing"))
+        assert not port.shares_blocks(file, 4096, "/proc")
+    finally:
+        file.close()
+    assert before == [(path.name, path.stat().st_mtime_ns) for path in [tmp_path, *sorted(tmp_path.iterdir())]]
+    if not can:
+        pytest.skip("the folder for temporary files lies on a file system that shares no blocks")
+    content = random.Random(3).getrandbits(8 * SIZE).to_bytes(SIZE, "little")
+    (tmp_path / "source").write_bytes(content)
+    for target, (path, options) in TARGETS.items():
+        name = str(tmp_path / Path(path).name)
+        outcome = execute(port, disks.plan_of_convert(port, str(tmp_path / "source"), name, **{**options, "force": True}))
+        assert outcome.bytes_read == 0, target
+        assert (Path(name).read_bytes() if name.endswith(".raw") else disks.read(port, name)) == content
