@@ -88,19 +88,24 @@ def map_extents(port: OsPort, path: str) -> None:
     json.dump([(extent.start, extent.length, extent.kind) for extent in view.extents(0, view.size)], sys.stdout)
 
 
-def read(port: OsPort, path: str) -> None:
-    """Print a digest of every byte of the guest disk."""
-    import hashlib
-
+def read(port: OsPort, path: str, digested: str = "") -> None:
+    """Read every byte of the guest disk; print a digest of them when ``digested`` is not empty."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._io.buffers import new_buffer
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
 
     view = open_source(port, find_source(port, path, backing=True))
-    digest, buffer = hashlib.sha1(), bytearray(1 << 20)
+    buffer, digest = new_buffer(1 << 20), None
+    if digested:
+        import hashlib
+
+        digest = hashlib.sha1()
     for offset in range(0, view.size, len(buffer)):
-        piece = memoryview(buffer)[: view.size - offset]
+        piece = buffer[: view.size - offset]
         view.pread_into(offset, piece)
-        digest.update(piece)
-    print(digest.hexdigest())
+        if digest is not None:
+            digest.update(piece)
+    if digest is not None:
+        print(digest.hexdigest())
 
 
 def facts(port: OsPort, *paths: str) -> None:

@@ -20,6 +20,7 @@ from .._core.units import SECTOR
 from .._formats.hds import HdsImage
 from .._formats.raw import open_raw
 from .._formats.reader import ImageReader, MappedReader
+from .._io.buffers import clear
 from .._io.port import File, Port
 from .bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
 
@@ -60,7 +61,7 @@ class LayerStack(Generic[Reader]):
             if extent.kind == DATA:
                 self.layers[extent.layer].pread_into(extent.start, part)
             else:
-                part[:] = bytes(len(part))
+                clear(part)
 
     def sources(self, start: int, length: int) -> Iterator[Tuple[int, int, File, int]]:
         """Where the data of the range lies as it is: ``(guest offset, length, file, file offset)``, ascending. Layers of other products do not tell."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Iterator, Optional, Tuple, Union
 from .._core.errors import BadRequest, Damaged
 from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from .._core.units import ceil_div
+from .._io.buffers import clear
 from .._io.port import File, Port
 from .hds_bat import RunTable, check_table, read_table
 from .hds_header import HEADER_BYTES, HdsHeader, parse_header
@@ -20,7 +21,6 @@ from .hds_header import HEADER_BYTES, HdsHeader, parse_header
 if TYPE_CHECKING:
     from .hds_extension import Extension
 
-_ZEROS = bytes(256 << 10)
 # More runs than this in a range are worth asking whether the host file has holes at all.
 _MANY_RUNS = 64
 
@@ -95,12 +95,12 @@ class HdsImage:
         position = 0
         for guest, count, file_offset in self._mapped(offset, offset + length):
             begin = guest - offset
-            _clear(view[position:begin])
+            clear(view[position:begin])
             position = begin + count
             got = self.file.pread_into(file_offset, view[begin:position])
             if got < count:
                 raise Damaged("The file ends within a cluster", path=self.path, offset=file_offset + got, expected=count, found=got)
-        _clear(view[position:])
+        clear(view[position:])
 
     def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
         """The allocated parts of the range, ascending: ``(guest offset, length, file offset)``."""
@@ -150,9 +150,3 @@ def _extension(file: File, header: HdsHeader, path: str, file_size: int) -> Opti
     from .hds_extension import read_extension
 
     return read_extension(file, header, path=path, file_size=file_size)
-
-
-def _clear(view: memoryview) -> None:
-    for start in range(0, len(view), len(_ZEROS)):
-        part = view[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]

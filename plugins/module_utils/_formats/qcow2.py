@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Iterator, Mapping, NamedTuple, NoReturn, Optio
 from .._core.errors import BadRequest, Damaged
 from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from .._core.units import MIB, ceil_div
+from .._io.buffers import clear
 from .._io.port import File, Port
 from .qcow2_layout import (
     BROKEN,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 256 << 10
 _PIECE_BYTES = 4 << 10
-_ZEROS = bytes(2 * MIB)
 _ZERO_PIECE = bytes(_PIECE_BYTES)
 _CACHED_TABLE_BYTES = 4 * MIB
 _LEAST_CACHED_TABLES = 4
@@ -161,7 +161,7 @@ class Qcow2Image:
             elif run.kind == COMPRESSED:
                 self._unpack_into(run.start, part)
             else:
-                part[:] = _ZEROS[: len(part)] if len(part) <= len(_ZEROS) else bytes(len(part))
+                clear(part)
 
     def close(self) -> None:
         """Release the file."""

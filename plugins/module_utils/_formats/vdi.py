@@ -13,12 +13,11 @@ from typing import Iterator, Mapping, Optional, Tuple, Union
 from .._core.errors import BadRequest, Damaged
 from .._core.extents import DATA, ZERO, Extent, coalesce
 from .._core.units import ceil_div
+from .._io.buffers import clear
 from .._io.port import File, Port
 from .reader import ParentLink
 from .vdi_layout import HEADER_BYTES, VdiHeader, parse_header
 from .vdi_map import VdiMap
-
-_ZEROS = bytes(256 << 10)
 
 
 class VdiImage:
@@ -66,12 +65,12 @@ class VdiImage:
         position = 0
         for guest, count, file_offset in self._mapped(offset, offset + length):
             begin = guest - offset
-            _clear(view[position:begin])
+            clear(view[position:begin])
             position = begin + count
             got = self.file.pread_into(file_offset, view[begin:position])
             if got < count:
                 raise Damaged("The file ends within a block", path=self.path, offset=file_offset + got, expected=count, found=got)
-        _clear(view[position:])
+        clear(view[position:])
 
     def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
         """The stored parts of the range, ascending: ``(guest offset, length, file offset)``."""
@@ -116,9 +115,3 @@ def open_vdi(port: Port, path: str) -> VdiImage:
         file.close()
         raise
     return VdiImage(file, header, VdiMap(file, header, file_size=file_size), real_path=real_path)
-
-
-def _clear(view: memoryview) -> None:
-    for start in range(0, len(view), len(_ZEROS)):
-        part = view[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]

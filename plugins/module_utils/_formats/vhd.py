@@ -21,6 +21,7 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, NoReturn, Optional
 from .._core.errors import BadRequest, Damaged, DiskError, MissingImage, Unsupported
 from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from .._core.units import SECTOR, ceil_div, round_up
+from .._io.buffers import clear
 from .._io.port import File, Port
 from .reader import OpenBeside, ParentLink
 from .vhd_layout import (
@@ -55,7 +56,6 @@ _CACHED_PIECES = 16
 _CACHED_BITMAPS = 64
 # Blocks are sorted by the 2 GiB of the file that they begin in, so that no list of them grows large.
 _BUCKET_SECTORS = 1 << 22
-_ZEROS = bytes(256 << 10)
 _HINT = "Restore the image from a copy."
 
 
@@ -234,12 +234,12 @@ class VhdImage:
         position = 0
         for guest, count, file_offset in self._stored(offset, offset + len(view)):
             begin = guest - offset
-            _clear(view[position:begin])
+            clear(view[position:begin])
             position = begin + count
             got = self._source.pread_into(file_offset, view[begin:position])
             if got < count:
                 raise Damaged("The file ends within its data", path=self.path, offset=file_offset + got, expected=count, found=got)
-        _clear(view[position:])
+        clear(view[position:])
 
     def _stored(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
         if self._blocks is not None:
@@ -440,9 +440,3 @@ def _read(source: Source, offset: int, length: int, what: str) -> bytes:
     if len(raw) < length:
         raise Damaged(f"The file ends within its {what}", path=source.path, offset=offset + len(raw), expected=length, found=len(raw), hint=_HINT)
     return raw
-
-
-def _clear(view: memoryview) -> None:
-    for start in range(0, len(view), len(_ZEROS)):
-        part = view[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]

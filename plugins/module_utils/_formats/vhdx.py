@@ -13,6 +13,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 from .._core.errors import BadRequest, Damaged
 from .._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from .._core.units import ceil_div
+from .._io.buffers import clear
 from .._io.port import File, Port
 from .reader import ParentLink
 from .vhdx_bat import FULLY_PRESENT, NOT_PRESENT, PARTIALLY_PRESENT, BlockTable, Source
@@ -34,7 +35,6 @@ from .vhdx_layout import (
     parse_regions,
 )
 
-_ZEROS = bytes(256 << 10)
 # How many bytes of sector bits are taken apart at once.
 _BITS_BYTES = 4096
 _HINT = "Restore the image from a copy."
@@ -92,7 +92,7 @@ class VhdxImage:
         for position, length, kind, file_offset in self._parts(offset, offset + len(view)):
             part = view[position - offset : position - offset + length]
             if kind != DATA:
-                _clear(part)
+                clear(part)
                 continue
             got = self._source.pread_into(file_offset, part)
             if got < length:
@@ -239,9 +239,3 @@ def _bit_runs(bits: bytes, first: int, end: int) -> Iterator[Tuple[int, int, boo
         stop = end if stop < 0 else stop
         yield first, stop, is_set
         first = stop
-
-
-def _clear(view: memoryview) -> None:
-    for start in range(0, len(view), len(_ZEROS)):
-        part = view[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]

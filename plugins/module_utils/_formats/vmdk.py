@@ -14,11 +14,12 @@ from typing import Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, 
 from .._core.errors import BadRequest, Damaged, Unsupported
 from .._core.extents import ABSENT, ZERO, Extent, coalesce, shifted
 from .._core.units import SECTOR
+from .._io.buffers import clear
 from .._io.port import File, Port
 from .reader import OpenBeside, ParentLink
 from .vmdk_descriptor import FLAT_KINDS, MOST_TEXT_BYTES, ZERO_KIND, Descriptor, ExtentLine, parse_descriptor
 from .vmdk_layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, read_sector, read_sparse_header
-from .vmdk_sparse import Caches, SparseExtent, clear, open_hosted, open_sparse_extent, read_exactly, stored
+from .vmdk_sparse import Caches, SparseExtent, open_hosted, open_sparse_extent, read_exactly, stored
 
 _HINT = "Restore the image from a copy; nothing was changed."
 

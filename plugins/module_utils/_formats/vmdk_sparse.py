@@ -25,6 +25,7 @@ from typing import Generic, Hashable, Iterator, NoReturn, Optional, Sequence, Tu
 from .._core.errors import Damaged, Unsupported
 from .._core.extents import DATA, ZERO, Extent
 from .._core.units import SECTOR, ceil_div
+from .._io.buffers import clear
 from .._io.port import File
 from .vmdk_layout import (
     COWD_MAGIC,
@@ -360,13 +361,6 @@ def read_exactly(file: File, offset: int, view: memoryview) -> None:
     got = file.pread_into(offset, view)
     if got < len(view):
         raise Damaged("The file is shorter than it should be", path=file.path, offset=offset + got, expected=len(view), found=got, hint=_HINT)
-
-
-def clear(view: memoryview) -> None:
-    """Fill ``view`` with zeros."""
-    for start in range(0, len(view), len(_ZEROS)):
-        part = view[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]
 
 
 def stored(file: File, begin: int, end: int, offset: int) -> Iterator[Extent]:

@@ -4,13 +4,16 @@
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
-"""Buffers that the kernel fills quickly, and comparing them at the speed of memory.
+"""Buffers that the kernel fills quickly, and comparing and clearing them at the speed of memory.
 
 A large block from malloc begins 16 bytes behind the start of a page. Into exactly that place some processors (AMD EPYC) copy
 at a quarter of their speed, so a buffer here begins a cache line later.
 """
 
 from __future__ import annotations
+
+import struct
+from typing import Union
 
 from .port import Buffer
 
@@ -31,3 +34,9 @@ def is_equal(one: memoryview, other: Buffer) -> bool:
     if len(raw) != _SKEW + len(one):
         raise ValueError("not a whole buffer")
     return raw.startswith(other, _SKEW)
+
+
+def clear(buffer: Union[bytearray, memoryview]) -> None:
+    """Fill ``buffer`` with zeros: memset, where assigning zeros copies them, at a twentieth of the speed on some processors."""
+    if len(buffer):
+        struct.pack_into(f"{len(buffer)}x", buffer, 0)

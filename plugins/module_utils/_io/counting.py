@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Iterator, Tuple, Union
 
+from .buffers import clear
 from .port import Buffer, File
-
-_ZEROS = bytes(256 << 10)
 
 
 class CountingFile:
@@ -34,9 +33,7 @@ class CountingFile:
         """Zeros up to the end of the file."""
         view = memoryview(buffer)
         length = max(0, min(len(view), self._size - offset))
-        for start in range(0, length, len(_ZEROS)):
-            stop = min(length, start + len(_ZEROS))
-            view[start:stop] = _ZEROS[: stop - start]
+        clear(view[:length])
         return length
 
     def pwrite(self, offset: int, buffer: Buffer) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.buffers import is_equal, new_buffer
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.buffers import clear, is_equal, new_buffer
 
 
 @pytest.mark.parametrize("length", [0, 1, 4096, 256 << 10])
@@ -27,3 +27,12 @@ def test_buffers_are_compared_as_far_as_the_other_goes():
 def test_a_part_of_a_buffer_is_no_buffer():
     with pytest.raises(ValueError):
         is_equal(new_buffer(10)[2:], b"")
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 4096, (1 << 20) + 3])
+def test_exactly_the_buffer_is_cleared(length):
+    around = bytearray(b"x" * (length + 20))
+    clear(memoryview(around)[10 : 10 + length])
+    assert around == b"x" * 10 + bytes(length) + b"x" * 10
+    clear(around)
+    assert around == bytes(length + 20)
