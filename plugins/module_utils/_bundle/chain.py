@@ -24,6 +24,8 @@ from .._io.buffers import clear
 from .._io.port import File, Port
 from .bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
 
+_REGION_BYTES = 32 << 20
+
 Reader = TypeVar("Reader", bound=ImageReader)
 
 
@@ -34,10 +36,35 @@ class LayerStack(Generic[Reader]):
         self.layers = tuple(layers)
         self.sizes = tuple(sizes)
         self.size = size
+        self._near: Tuple[int, Sequence[int]] = (-1, ())
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What each part is made of; ``layer`` is the index of the layer that answers."""
-        return ground(fold([self._layer_extents(index, start, length) for index in range(len(self.layers))]))
+        answering = self._answering(start, length)
+        if not answering:
+            return iter((Extent(start, length, ZERO),) if length else ())
+        return ground(fold([self._layer_extents(index, start, length) for index in answering]))
+
+    def _answering(self, start: int, length: int) -> Sequence[int]:
+        """The layers that may have something in the range: of many layers few do in a short one. Those of the region last read are remembered."""
+        region = start // _REGION_BYTES
+        if (start + length - 1) // _REGION_BYTES != region:
+            return self._among(range(len(self.layers)), start, length)
+        near = self._near
+        if near[0] != region:
+            base = region * _REGION_BYTES
+            near = (region, self._among(range(len(self.layers)), base, min(_REGION_BYTES, self.size - base)))
+            # In one step, since threads share it.
+            self._near = near
+        return self._among(near[1], start, length)
+
+    def _among(self, indexes: Sequence[int], start: int, length: int) -> List[int]:
+        return [index for index in indexes if not self._is_absent(index, start, length)]
+
+    def _is_absent(self, index: int, start: int, length: int) -> bool:
+        """Whether a layer is known to leave all of the range to those below it."""
+        layer = self.layers[index]
+        return isinstance(layer, HdsImage) and start + length <= self.sizes[index] and not layer.has_any(start, length)
 
     def below(self, depth: int) -> LayerStack[Reader]:
         """The same stack without its topmost ``depth`` layers; it shares the readers, which stay this stack's to close."""

@@ -41,6 +41,11 @@ class HdsImage:
         self._check_range(start, length)
         return coalesce(self._extents(start, start + length))
 
+    def has_any(self, start: int, length: int) -> bool:
+        """Whether any cluster of the range is allocated."""
+        cluster_bytes = self.table.cluster_bytes
+        return self.table.has_any(start // cluster_bytes, ceil_div(start + length, cluster_bytes))
+
     def _extents(self, position: int, end: int) -> Iterator[Extent]:
         return self._dense_extents(position, end) if self._is_dense(position, end) else self._seen_extents(position, end)
 

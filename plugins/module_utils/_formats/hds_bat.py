@@ -97,6 +97,11 @@ class RunTable:
             if start < end:
                 yield Run(start, end - start, offset)
 
+    def has_any(self, first_cluster: int, end_cluster: int) -> bool:
+        """Whether any of the guest clusters ``first_cluster`` up to ``end_cluster`` is allocated."""
+        last = bisect_left(self.first_clusters, end_cluster) - 1
+        return last >= 0 and self.first_clusters[last] + self.counts[last] > first_cluster
+
     def count_runs(self, first_cluster: int, end_cluster: int) -> int:
         """About how many runs touch these clusters: at most one too many."""
         return bisect_left(self.first_clusters, end_cluster) - max(0, bisect_right(self.first_clusters, first_cluster) - 1)

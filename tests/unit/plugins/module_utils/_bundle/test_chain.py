@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle import chain as chain_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import LayerStack, check_range, layer_extents, open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError, Encrypted
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO, Extent
@@ -50,10 +51,16 @@ def chains(draw: st.DrawFn) -> Tuple[List[Layer], int, Any]:
     return layers, sectors, parts
 
 
-@given(chain=chains(), ranges=st.lists(st.tuples(st.integers(0, 60 * 512), st.integers(0, 60 * 512)), max_size=5))
-def test_a_view_shows_what_the_layers_say(chain: Any, ranges: List[Tuple[int, int]]) -> None:
+@given(
+    chain=chains(),
+    ranges=st.lists(st.tuples(st.integers(0, 60 * 512), st.one_of(st.integers(0, 600), st.integers(0, 60 * 512))), max_size=8),
+    region=st.sampled_from([1000, CLUSTER, 3 * CLUSTER, 1 << 25]),
+)
+def test_a_view_shows_what_the_layers_say(chain: Any, ranges: List[Tuple[int, int]], region: int) -> None:
     layers, sectors, parts = chain
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patched:
+        # Which layers have anything to say is remembered for a region.
+        patched.setattr(chain_module, "_REGION_BYTES", region)
         built = build_bundle(f"{scratch}/a.hdd", size_sectors=sectors, layers=layers, cluster_sectors=SECTORS, split=parts)
         state = disks.state_of(PORT, built.directory)
         for guid in [layer.guid for layer in layers]:

@@ -127,6 +127,7 @@ def test_allocated_ranges_are_the_clusters_with_an_entry(at_once: int, table: Tu
     assert all(start < stop for start, stop in ranges)
     assert all(one[1] <= other[0] for one, other in zip(ranges, ranges[1:]))
     assert {cluster for start, stop in ranges for cluster in range(start, stop)} == wanted
+    assert first >= end or found.has_any(first, end) == bool(wanted)
     touched = len(list(found.runs(first, end)))
     assert touched <= found.count_runs(first, end) <= touched + 1 or first >= end
 
