@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Union
+from typing import Callable, Optional, Sequence, Union
 
 from .._core.errors import Damaged
 from .port import File
@@ -24,6 +24,21 @@ WRITEBACK_STEP = 8 << 20
 """Writeback starts after so many bytes, so that the sync at the end finds little to do."""
 
 
+class Writeback:
+    """Starts writing back what was written every few MiB, so that the sync at the end finds little to do."""
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self._files = files
+        self._started = 0
+
+    def reached(self, written: int) -> None:
+        """So many bytes are written now."""
+        if written - self._started >= WRITEBACK_STEP:
+            self._started = written
+            for file in self._files:
+                file.start_writeback(0, 0)
+
+
 def copy_bytes(
     source: File,
     source_offset: int,
@@ -36,8 +51,9 @@ def copy_bytes(
 ) -> None:
     """Copy ``length`` bytes, by the kernel where it can, else through ``buffer``, which the caller reuses (best WINDOW long).
 
-    Ranges of one file must not overlap, unless the target lies below the source. ``on_progress`` is told how many bytes were
-    added. Raises Damaged when the source ends too early.
+    Each WRITEBACK_STEP begins to be written back; who copies many shorter ranges sees to that himself. Ranges of one file must not
+    overlap, unless the target lies below the source. ``on_progress`` is told how many bytes were added. Raises Damaged when the source
+    ends too early.
     """
     end = offset + length
     shift = source_offset - offset
@@ -50,7 +66,8 @@ def copy_bytes(
             kernel_copies = position == step_end
         if position < step_end:
             _through_buffer(source, position + shift, target, position, step_end - position, memoryview(buffer))
-        target.start_writeback(offset, step_end - offset)
+        if step_end - offset == WRITEBACK_STEP:
+            target.start_writeback(offset, WRITEBACK_STEP)
         if on_progress is not None:
             on_progress(step_end - offset)
         offset = step_end

@@ -21,7 +21,7 @@ from .._core.plan import CopyRanges, CreateFile, MakeDirectory, Plan, PunchHoles
 from .._core.records import dataclass
 from .._core.units import format_size
 from .._io.buffers import new_buffer
-from .._io.copy import SLICE, WINDOW, copy_bytes
+from .._io.copy import SLICE, WINDOW, Writeback, copy_bytes
 from .._io.durable import replace_file
 from .._io.port import DIRECTORY, File, Lock, Port
 
@@ -237,6 +237,7 @@ class _Run:
     def copy_ranges(self, step: CopyRanges) -> None:
         target = self._writing(step.path)
         self._buffer = self._buffer or new_buffer(WINDOW)
+        writeback = Writeback((target,))
         for move in step.moves:
             if move.source is None:
                 self._zero(target, move.target_offset, move.length)
@@ -244,6 +245,7 @@ class _Run:
                 source = self._reading(move.source)
                 copy_bytes(source, move.source_offset, target, move.target_offset, move.length, buffer=self._buffer, on_progress=self._moved)
                 self.bytes_read += move.length
+            writeback.reached(self.bytes_written)
 
     def _moved(self, length: int) -> None:
         self.bytes_written += length

@@ -14,7 +14,7 @@ from .._core.extents import ZERO, Extent
 from .._core.records import dataclass
 from .._formats.reader import ForeignWriter, GuestView
 from .._io.buffers import new_buffer
-from .._io.copy import SLICE, WINDOW, WRITEBACK_STEP
+from .._io.copy import SLICE, WINDOW, Writeback
 from .._io.port import File
 from .._io.sparse import GRAIN, data_parts
 from .digest_thread import DigestThread
@@ -33,21 +33,6 @@ class Flow:
 
     read: int = 0
     written: int = 0
-
-
-class Writeback:
-    """Starts writing back what was written every few MiB, so that the sync at the end finds little to do."""
-
-    def __init__(self, files: Sequence[File]) -> None:
-        self._files = files
-        self._started = 0
-
-    def reached(self, written: int) -> None:
-        """So many bytes are written now."""
-        if written - self._started >= WRITEBACK_STEP:
-            self._started = written
-            for file in self._files:
-                file.start_writeback(0, 0)
 
 
 def stream_disk(

@@ -82,5 +82,5 @@ def test_writeback_starts_on_each_step(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"x" * (WRITEBACK_STEP + 10))
     source, target = port.open_read(str(tmp_path / "a")), port.create(str(tmp_path / "b"))
     copy_bytes(source, 0, target, 100, WRITEBACK_STEP + 10, buffer=bytearray(SLICE))
-    assert started == [(100, WRITEBACK_STEP), (100 + WRITEBACK_STEP, 10)]
+    assert started == [(100, WRITEBACK_STEP)]
     assert (tmp_path / "b").read_bytes() == bytes(100) + b"x" * (WRITEBACK_STEP + 10)
