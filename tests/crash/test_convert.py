@@ -68,10 +68,12 @@ def after(prepare: Prepare, name: str, dest: str, **wanted: Any) -> Prepare:
     return prepare_both
 
 
-def converts(name: str, prepare: Prepare, dest: str, **wanted: Any) -> Operation:
-    """Convert ``source.hdd``; with ``force`` as well, which a chain that is replaced needs."""
+def converts(name: str, prepare: Prepare, dest: str, *, shares: bool = False, **wanted: Any) -> Operation:
+    """Convert ``source.hdd``; with ``force`` as well, which a chain that is replaced needs. ``shares``: on a file system that shares blocks."""
 
     def run(one: Run) -> None:
+        if shares and isinstance(one.port, MemoryPort):
+            one.port.kernel_shares = True
         found = find_source(one.port, f"{one.folder}/source.hdd")
         path = one.clear(dest)
         one.apply(plan_convert(one.port, found, Wanted(path=path, force=True, **wanted), token=one.token))
@@ -85,6 +87,7 @@ STREAM: Dict[str, Any] = {"format": "vmdk", "subformat": "streamOptimized"}
 QCOW2: Dict[str, Any] = {"format": "qcow2", "cluster_bytes": 4 * KIB, "keeps_layers": True}
 DELTAS: Dict[str, Any] = {"format": "vmdk", "cluster_bytes": 8 * KIB, "keeps_layers": True}
 HDD: Dict[str, Any] = {"format": "hdd", "cluster_bytes": 32 * KIB, "keeps_layers": True}
+RAW: Dict[str, Any] = {"format": "raw"}
 
 CONVERSIONS = (
     converts("flat", chain, "out.vmdk", **FLAT),
@@ -98,6 +101,8 @@ CONVERSIONS = (
     converts("vmdk-deltas", chain, "out.vmdk", **DELTAS),
     converts("hdd-chain", chain, "out.hdd", **HDD),
     converts("hdd-chain-replaced", after(chain, "", "out.hdd", **HDD), "out.hdd", **HDD),
+    converts("shared", chain, "out.raw", shares=True, **RAW),
+    converts("shared-replaced", after(chain, "ZY.X", "out.raw", **RAW), "out.raw", shares=True, **RAW),
     converts("stream", chain, "out.vmdk", **STREAM),
     converts("stream-replaced", after(chain, "ZY.X", "out.vmdk", **STREAM), "out.vmdk", **STREAM),
 )
