@@ -24,7 +24,6 @@ from .compare import chain_difference
 from .digests import ContentDigest, LayerDigest, checksum_of
 from .layout import Shape
 from .output_shape import FORMATS, AnyShape
-from .share_disk import first_stored, share_disk
 from .sharing import SharedRanges
 from .stream import Flow, stream_disk, stream_layer
 from .views import HDD, RAW, Source, find_source, open_source
@@ -83,6 +82,8 @@ class TransferJob:
         """Whether the output gets the blocks of the source with nothing read: where nothing comes of the content, and the host can."""
         if not self.shares or self.needs_digest or self.checksum is not None or len(self.layers) > 1 or not isinstance(self.shape, Shape):
             return False
+        from .share_disk import first_stored
+
         place = first_stored(view.below(self.layers[0].depth))
         # The bundle's own directory may not be there yet.
         directory = posixpath.dirname(self.directory or self.layers[0].paths[0])
@@ -215,6 +216,9 @@ def write_layer(
         part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=of_layer, on_progress=tell)
         identity = chain.identity(of_layer, writer)
     elif chain.is_unread:
+        # Few hosts can.
+        from .share_disk import share_disk
+
         part, chain.shared = share_disk(seen, writer, tell)
         identity = chain.identity(None, writer)
     else:
