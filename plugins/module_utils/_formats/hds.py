@@ -42,12 +42,12 @@ class HdsImage:
         return coalesce(self._extents(start, start + length))
 
     def has_any(self, start: int, length: int) -> bool:
-        """Whether any cluster of the range is allocated."""
+        """Whether any cluster of the range, which is not empty, is allocated."""
         cluster_bytes = self.table.cluster_bytes
         return self.table.has_any(start // cluster_bytes, ceil_div(start + length, cluster_bytes))
 
     def _extents(self, position: int, end: int) -> Iterator[Extent]:
-        return self._dense_extents(position, end) if self._is_dense(position, end) else self._seen_extents(position, end)
+        yield from self._dense_extents(position, end) if self._is_dense(position, end) else self._seen_extents(position, end)
 
     def _is_dense(self, start: int, end: int) -> bool:
         """Whether the host file has no hole that a long list of runs in the range could meet; a short one is not worth the question."""

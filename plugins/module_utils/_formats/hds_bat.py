@@ -98,7 +98,7 @@ class RunTable:
                 yield Run(start, end - start, offset)
 
     def has_any(self, first_cluster: int, end_cluster: int) -> bool:
-        """Whether any of the guest clusters ``first_cluster`` up to ``end_cluster`` is allocated."""
+        """Whether any of the guest clusters ``first_cluster`` up to ``end_cluster``, at least one, is allocated."""
         last = bisect_left(self.first_clusters, end_cluster) - 1
         return last >= 0 and self.first_clusters[last] + self.counts[last] > first_cluster
 

@@ -89,10 +89,11 @@ def _unshared(one: Any, other: Any, ranges: Iterator[Tuple[int, int]], shared: S
     """The ranges without what the disks have in common."""
     for start, end in ranges:
         for guest, length, file, offset, copy, place in common(one.sources(start, end - start), other.sources(start, end - start)):
-            if shared.hold(file, offset, copy, place, length):
+            held = shared.held(file, offset, copy, place, length)
+            if held:
                 if start < guest:
                     yield start, guest
-                start = guest + length
+                start = guest + held
         if start < end:
             yield start, end
 

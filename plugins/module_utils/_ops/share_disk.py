@@ -21,7 +21,7 @@ from .._formats.reader import GuestView
 from .._io.buffers import new_buffer
 from .._io.copy import WINDOW
 from .._io.sparse import data_parts
-from .sharing import BLOCK, BlockSharing, Place, SharedRanges
+from .sharing import BLOCK, LONGEST, BlockSharing, Place, SharedRanges
 from .stream import Flow
 
 
@@ -41,14 +41,15 @@ def first_stored(view: GuestView) -> Optional[Place]:
 def share_disk(view: GuestView, writer: Any, on_progress: Optional[Callable[[int], None]] = None) -> Tuple[Flow, SharedRanges]:
     """Store the whole disk; zeros that the source stores as data are data here, too. Tells what went through and which blocks are shared.
 
-    What lies nowhere as it is, such as compressed clusters, is read. What the host refuses to share is copied.
+    What lies nowhere as it is, such as compressed clusters, or not on whole blocks, is read; what the host refuses to share is copied.
+    Of both zeros are left out.
     """
     sharing, flow = BlockSharing(view, writer), Flow()
     for extent in view.extents(0, view.size):
         if extent.kind != DATA:
             continue
         position = extent.start
-        for guest, length, file, offset in _stored(view, extent.start, extent.length):
+        for guest, length, file, offset in _whole_blocks(_stored(view, extent.start, extent.length)):
             _store_read(view, writer, position, guest, flow)
             sharing.put_unread(guest, length, file, offset)
             flow.written += length
@@ -57,11 +58,20 @@ def share_disk(view: GuestView, writer: Any, on_progress: Optional[Callable[[int
                 on_progress(position)
         _store_read(view, writer, position, extent.end, flow)
     sharing.flush()
+    flow.read += sharing.bytes_read
     return flow, sharing.shared
 
 
 def _stored(view: Any, start: int, length: int) -> Iterator[Place]:
     return iter(view.sources(start, length) if hasattr(view, "sources") else ())
+
+
+def _whole_blocks(places: Iterator[Place]) -> Iterator[Place]:
+    """Of each place the part that consists of whole blocks, in pieces that the host shares in a moment."""
+    for guest, length, file, offset in places:
+        if guest % BLOCK == 0 and offset % BLOCK == 0:
+            for done in range(0, length - length % BLOCK, LONGEST):
+                yield guest + done, min(LONGEST, length - length % BLOCK - done), file, offset + done
 
 
 def _store_read(view: GuestView, writer: Any, start: int, end: int, flow: Flow) -> None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
+from .._core.errors import Damaged
 from .._io.buffers import new_buffer
-from .._io.copy import WINDOW, copy_bytes
+from .._io.copy import WINDOW
 from .._io.port import File
+from .._io.sparse import data_parts
 
 BLOCK = 4096
-_LONGEST = 256 << 20
+LONGEST = 256 << 20
 
 Place = Tuple[int, int, File, int]
 
@@ -35,24 +37,36 @@ class SharedRanges:
         for column, value in zip(columns, (offset, source_offset, length)):
             column.append(value)
 
-    def hold(self, source: File, source_offset: int, target: File, offset: int, length: int) -> bool:
-        """Whether all of the range of the target has the blocks of that range of the source."""
-        offsets, sources, lengths = self._ranges.get((source.path, target.path), ((), (), ()))
-        end = offset + length
-        while offset < end:
-            index = bisect_right(offsets, offset) - 1
-            if index < 0 or offset - offsets[index] != source_offset - sources[index] or offset >= offsets[index] + lengths[index]:
-                return False
-            source_offset += offsets[index] + lengths[index] - offset
-            offset = offsets[index] + lengths[index]
-        return True
+    def held(self, source: File, source_offset: int, target: File, offset: int, length: int) -> int:
+        """How much of the range of the target, from its start on, has the blocks of that range of the source."""
+        columns = self._ranges.get((source.path, target.path))
+        if columns is None:
+            return 0
+        offsets, sources, lengths = columns
+        position, end, shift = offset, offset + length, source_offset - offset
+        while position < end:
+            index = bisect_right(offsets, position) - 1
+            if index < 0 or sources[index] - offsets[index] != shift or position >= offsets[index] + lengths[index]:
+                break
+            position = min(end, offsets[index] + lengths[index])
+        return position - offset
+
+    def resolved(self, real_path: Callable[[str], str]) -> SharedRanges:
+        """The same with the targets called as those know them who look them up."""
+        found = SharedRanges()
+        found._ranges = {(source, real_path(target)): columns for (source, target), columns in self._ranges.items()}
+        return found
 
 
 class BlockSharing:
-    """Stores ranges of ``view`` through ``writer`` as long as the host shares blocks. Neighbours go in one call, so ``flush`` ends the last one."""
+    """Stores ranges of ``view`` through ``writer`` as long as the host shares blocks. Neighbours go in one call, so ``flush`` ends the last one.
+
+    ``bytes_read`` counts what had to be copied after all.
+    """
 
     def __init__(self, view: Any, writer: Any) -> None:
         self.shared = SharedRanges()
+        self.bytes_read = 0
         self._view = view
         self._writer = writer
         self._buffer: Optional[memoryview] = None
@@ -79,24 +93,31 @@ class BlockSharing:
         return True
 
     def put_unread(self, guest: int, length: int, source: File, source_offset: int) -> None:
-        """Store ``length`` bytes of guest ``guest``, which lie in ``source`` as they are. What is no whole block, or is refused, is copied."""
+        """Store ``length`` bytes of guest ``guest``, which lie in ``source`` as they are. All three are multiples of BLOCK."""
         place = (guest, length, source, source_offset)
         for _guest, count, _source, start, target, target_offset in common(iter((place,)), iter(self._writer.place(guest, length))):
-            whole = 0 if start % BLOCK or target_offset % BLOCK or not self._works else count - count % BLOCK
-            if whole:
-                self._add(source, start, target, target_offset, whole)
-            if whole < count:
-                copy_bytes(source, start + whole, target, target_offset + whole, count - whole, buffer=self._copy_buffer())
+            if self._works and not any(number % BLOCK for number in (start, target_offset, count)):
+                self._add(source, start, target, target_offset, count)
+            else:
+                self._copy(source, start, target, target_offset, count)
 
-    def _copy_buffer(self) -> memoryview:
+    def _copy(self, source: File, source_offset: int, target: File, offset: int, length: int) -> None:
+        """Read and write a range, without its zeros: in a new file there are none to hide."""
         if self._buffer is None:
             self._buffer = new_buffer(WINDOW)
-        return self._buffer
+        for done in range(0, length, WINDOW):
+            window = self._buffer[: length - done]
+            got = source.pread_into(source_offset + done, window)
+            if got < len(window):
+                raise Damaged(f"{source.path} ends too early", path=source.path, offset=source_offset + done + got, expected=f"{len(window) - got} more bytes")
+            self.bytes_read += got
+            for start, end in data_parts(window, got):
+                target.pwrite(offset + done + start, window[start:end])
 
     def _add(self, source: File, source_offset: int, target: File, target_offset: int, length: int) -> None:
         if self._pending is not None:
             file, at, other, there, count = self._pending
-            if (file, at + count, other, there + count) == (source, source_offset, target, target_offset) and count < _LONGEST:
+            if (file, at + count, other, there + count) == (source, source_offset, target, target_offset) and count + length <= LONGEST:
                 self._pending = (file, at, other, there, count + length)
                 return
             self.flush()
@@ -116,7 +137,7 @@ class BlockSharing:
             self.shared.add(source, source_offset, target, target_offset, length)
         else:
             self._works = False
-            copy_bytes(source, source_offset, target, target_offset, length, buffer=self._copy_buffer())
+            self._copy(source, source_offset, target, target_offset, length)
 
 
 def common(one: Iterator[Place], other: Iterator[Place]) -> Iterator[Tuple[int, int, File, int, File, int]]:

@@ -84,6 +84,10 @@ class TransferJob:
             return False
         from .share_disk import first_stored
 
+        stats = [port.stat(path) for path, _seen in self.source.fingerprint]
+        if len({stat.device for stat in stats if stat is not None}) != 1:
+            # What the first file can, files on other file systems cannot.
+            return False
         place = first_stored(view.below(self.layers[0].depth))
         # The bundle's own directory may not be there yet.
         directory = posixpath.dirname(self.directory or self.layers[0].paths[0])
@@ -269,7 +273,8 @@ def _verify(port: Port, view: ComposedView, job: TransferJob, shared: Optional[S
     format = job.shape.format if not isinstance(job.shape, Shape) else HDD if job.directory is not None else RAW
     output = open_source(port, find_source(port, path, format=format, backing=True))
     try:
-        difference = chain_difference(view, output, [layer.depth for layer in reversed(job.layers)], shared)
+        known = shared.resolved(port.real_path) if shared is not None else None
+        difference = chain_difference(view, output, [layer.depth for layer in reversed(job.layers)], known)
     finally:
         output.close()
     if difference is not None:

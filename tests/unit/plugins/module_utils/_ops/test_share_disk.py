@@ -15,13 +15,18 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import VerifyFailed
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, Extent
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan, Transfer
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_writer import HdsWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw_writer import RawWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops import share_disk, sharing
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import examine, locate_hurt
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
+from ansible_collections.vdisk.parallels.tests.support.disks import TOP
 from ansible_collections.vdisk.parallels.tests.support.memory_file import MemoryFile
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
@@ -131,17 +136,105 @@ def test_a_host_that_changes_its_mind_gets_copies() -> None:
         answers = iter([True, False])
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(MemoryFile, "share_from", share_from)
-            done(port, DISK, target, force=True)
+            outcome = done(port, DISK, target, force=True)
         assert seen(port, path) == guest
+        # What was copied counts, and of that no zeros were stored.
+        assert outcome.bytes_read > 0
+        if target == "raw":
+            held = port.open_read(path)
+            assert sum(end - start for start, end in held.data_ranges(0, SIZE)) < SIZE
 
 
-def test_a_source_that_ends_within_a_block() -> None:
+def test_of_a_source_that_ends_within_a_block_only_the_end_is_read() -> None:
     port = Watched()
     content = random.Random(3).getrandbits(8 * (SIZE + 512)).to_bytes(SIZE + 512, "little")
     port.plant_file("/vm/source", content)
     for target, (path, _options) in TARGETS.items():
-        done(port, "/vm/source", target, force=True)
+        port.bytes_read = 0
+        assert done(port, "/vm/source", target, force=True).bytes_read == 512
+        assert port.bytes_read < 200_000
         assert seen(port, path)[: len(content)] == content
+
+
+def test_an_output_behind_a_link_is_known_by_its_real_name() -> None:
+    port = Watched()
+    guest = layers(port)
+    port.plant_link("/link", "/vm")
+    port.bytes_read = 0
+    execute(port, disks.plan_of_convert(port, DISK, "/link/out.raw"))
+    assert port.bytes_read < 100_000
+    assert port.content("/vm/out.raw") == guest
+
+
+def test_no_call_shares_more_than_a_moment_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: List[int] = []
+    share = MemoryFile.share_from
+
+    def share_from(self: MemoryFile, source: Any, source_offset: int, offset: int, length: int) -> bool:
+        lengths.append(length)
+        return share(self, source, source_offset, offset, length)
+
+    monkeypatch.setattr(MemoryFile, "share_from", share_from)
+    for module in (share_disk, sharing):
+        monkeypatch.setattr(module, "LONGEST", 3 * CLUSTER)
+    port = Watched()
+    port.plant_file("/vm/source", random.Random(3).getrandbits(8 * SIZE).to_bytes(SIZE, "little"))
+    told: List[int] = []
+    execute(port, disks.plan_of_convert(port, "/vm/source", "/vm/out.raw"), on_progress=lambda now, _all: told.append(now))
+    assert max(lengths) == 3 * CLUSTER
+    assert sum(lengths) == SIZE
+    assert len(told) >= SIZE // (3 * CLUSTER)
+
+
+@pytest.mark.parametrize("shift", [0, 512, 4096])
+def test_what_lies_between_blocks_is_read_and_its_zeros_are_left_out(shift: int) -> None:
+    port = Watched()
+    content = random.Random(4).getrandbits(8 * 16 * 4096).to_bytes(16 * 4096, "little")
+    port.plant_file("/vm/even", content[: 8 * 4096])
+    port.plant_file("/vm/odd", bytes(shift) + content[8 * 4096 : 10 * 4096] + bytes(4 * 4096) + content[14 * 4096 :])
+    even, odd, output = port.open_read("/vm/even"), port.open_read("/vm/odd"), port.create("/vm/out")
+
+    class View:
+        size = 16 * 4096
+
+        def extents(self, start: int, length: int) -> Any:
+            return iter([Extent(start, length, DATA)])
+
+        def sources(self, start: int, length: int) -> Any:
+            return iter([(0, 8 * 4096, even, 0), (8 * 4096, 8 * 4096, odd, shift)])
+
+        def pread_into(self, offset: int, buffer: Any) -> None:
+            odd.pread_into(shift + offset - 8 * 4096, buffer)
+
+        def close(self) -> None:
+            """Nothing."""
+
+    writer = RawWriter(output, size_bytes=View.size)
+
+    class Placing:
+        def place(self, offset: int, length: int) -> Any:
+            return ((offset, length, output, writer.place(offset, length)),)
+
+        def write(self, offset: int, buffer: Any) -> None:
+            writer.write(offset, buffer)
+
+    flow, known = share_disk.share_disk(View(), Placing())
+    writer.finish()
+    is_read = shift == 512
+    assert flow.read == (8 * 4096 if is_read else 0)
+    assert flow.written == (12 * 4096 if is_read else 16 * 4096)
+    assert port.content("/vm/out") == port.content("/vm/even") + port.content("/vm/odd")[shift:]
+    assert list(output.data_ranges(0, View.size)) == ([(0, 10 * 4096), (14 * 4096, 16 * 4096)] if is_read else [(0, 16 * 4096)])
+    assert known.held(odd, shift, output, 8 * 4096, 8 * 4096) == (0 if is_read else 8 * 4096)
+
+
+def test_layers_on_several_file_systems_are_read() -> None:
+    port = Watched()
+    guest = layers(port)
+    stat = port.stat
+    port.stat = lambda path: replace(stat(path), device=2) if path.endswith(".hds") and TOP in path and stat(path) else stat(path)  # type: ignore[method-assign,type-var]
+    assert done(port, DISK, "raw").bytes_read > 0
+    assert port.content("/vm/out.raw") == guest
 
 
 def test_what_lies_nowhere_as_it_is_is_read() -> None:

@@ -171,18 +171,16 @@ def test_what_is_shared_is_known_to_the_byte() -> None:
     shared_ranges.add(source, 40960, target, 8192, 8192)
     shared_ranges.add(source, 49152, target, 16384, 4096)
     shared_ranges.add(source, 4096, target, 20480, 4096)
-    assert shared_ranges.hold(source, 40960, target, 8192, 12288)
-    assert shared_ranges.hold(source, 41000, target, 8232, 8000)
-    assert shared_ranges.hold(source, 4096, target, 20480, 4096)
-    for wrong in (
-        (source, 40960, target, 8192, 12289),
-        (source, 40959, target, 8191, 10),
-        (source, 40961, target, 8192, 10),
-        (source, 4096, target, 20480, 4097),
-    ):
-        assert not shared_ranges.hold(*wrong)
-    assert not shared_ranges.hold(other, 40960, target, 8192, 4096)
-    assert not shared_ranges.hold(source, 40960, other, 8192, 4096)
+    assert shared_ranges.held(source, 40960, target, 8192, 12288) == 12288
+    assert shared_ranges.held(source, 41000, target, 8232, 8000) == 8000
+    assert shared_ranges.held(source, 4096, target, 20480, 4096) == 4096
+    assert shared_ranges.held(source, 40960, target, 8192, 12289) == 12288
+    assert shared_ranges.held(source, 4096, target, 20480, 4097) == 4096
+    assert shared_ranges.held(source, 40959, target, 8191, 10) == 0
+    assert shared_ranges.held(source, 40961, target, 8192, 10) == 0
+    assert shared_ranges.held(other, 40960, target, 8192, 4096) == 0
+    assert shared_ranges.held(source, 40960, other, 8192, 4096) == 0
+    assert shared_ranges.resolved(lambda path: "/other").held(source, 40960, other, 8192, 12289) == 12288
 
 
 def test_what_two_disks_have_in_common() -> None:
