@@ -136,7 +136,7 @@ options:
       - Leave zeros out, as holes of the file or as clusters that are not allocated. When V(false), zeros are written like data, which
         streams of VMDK and O(chain=preserve) never do.
       - On file systems that share blocks (XFS, Btrfs) a raw output, and a Parallels disk with O(reproducible=false), get the blocks of the source
-        without anything being read, unless O(checksum) or O(chain=preserve) asks for the content. Zeros that the source stores as data are
+        without anything being read, with O(chain=preserve) layer by layer, unless O(checksum) asks for the content. Zeros that the source stores as data are
         shared with it, too, and what is shared is the same and need not be read for O(verify).
     type: bool
     default: true

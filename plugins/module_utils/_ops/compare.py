@@ -34,7 +34,7 @@ def chain_difference(one: ComposedView, other: ComposedView, depths: Sequence[in
     """Where the first layer differs of those ``depths`` layers below the top of ``one``, which ``other`` should have from its top down.
 
     Returns how many layers below the top of ``other`` and the guest offset, None when all are the same. Where neither disk's layer has
-    anything of its own, those below answer; so nothing is compared twice. ``shared`` are blocks of ``one`` that the lowest layer has.
+    anything of its own, those below answer; so nothing is compared twice. ``shared`` are blocks of ``one`` that ``other`` has.
     """
     lowest = len(depths) - 1
     difference = first_difference(one.below(depths[lowest]), other.below(lowest), shared)
@@ -43,7 +43,8 @@ def chain_difference(one: ComposedView, other: ComposedView, depths: Sequence[in
     for number in range(lowest - 1, -1, -1):
         above, below = one.below(depths[number]), other.below(number)
         ranges = _joined(_own(one, depths[number]), _own(other, number))
-        difference = _first_in(above, below, (pair for start, end in ranges for pair in _pairs(above, below, start, end)))
+        pairs = (pair for start, end in ranges for pair in _pairs(above, below, start, end))
+        difference = _first_in(above, below, pairs if shared is None else _unshared(above, below, pairs, shared))
         if difference is not None:
             return number, difference
     return None

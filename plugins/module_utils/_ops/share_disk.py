@@ -14,14 +14,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional
 
 from .._core.extents import DATA
 from .._formats.reader import GuestView
 from .._io.buffers import new_buffer
 from .._io.copy import WINDOW
 from .._io.sparse import data_parts
-from .sharing import BLOCK, LONGEST, BlockSharing, Place, SharedRanges
+from .sharing import BLOCK, LONGEST, BlockSharing, Place
 from .stream import Flow
 
 
@@ -38,13 +38,13 @@ def first_stored(view: GuestView) -> Optional[Place]:
     return None
 
 
-def share_disk(view: GuestView, writer: Any, on_progress: Optional[Callable[[int], None]] = None) -> Tuple[Flow, SharedRanges]:
-    """Store the whole disk; zeros that the source stores as data are data here, too. Tells what went through and which blocks are shared.
+def share_disk(view: GuestView, writer: Any, sharing: BlockSharing, on_progress: Optional[Callable[[int], None]] = None) -> Flow:
+    """Store the whole disk; zeros that the source stores as data are data here, too.
 
     What lies nowhere as it is, such as compressed clusters, or not on whole blocks, is read; what the host refuses to share is copied.
     Of both zeros are left out.
     """
-    sharing, flow = BlockSharing(view, writer), Flow()
+    flow = Flow()
     for extent in view.extents(0, view.size):
         if extent.kind != DATA:
             continue
@@ -59,7 +59,7 @@ def share_disk(view: GuestView, writer: Any, on_progress: Optional[Callable[[int
         _store_read(view, writer, position, extent.end, flow)
     sharing.flush()
     flow.read += sharing.bytes_read
-    return flow, sharing.shared
+    return flow
 
 
 def _stored(view: Any, start: int, length: int) -> Iterator[Place]:

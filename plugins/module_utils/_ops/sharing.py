@@ -13,6 +13,7 @@ from bisect import bisect_right
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from .._core.errors import Damaged
+from .._core.extents import DATA
 from .._io.buffers import new_buffer
 from .._io.copy import WINDOW
 from .._io.port import File
@@ -61,12 +62,12 @@ class SharedRanges:
 class BlockSharing:
     """Stores ranges of ``view`` through ``writer`` as long as the host shares blocks. Neighbours go in one call, so ``flush`` ends the last one.
 
-    ``bytes_read`` counts what had to be copied after all.
+    What the host has shared is added to ``shared``; ``bytes_read`` counts what had to be copied after all.
     """
 
-    def __init__(self, view: Any, writer: Any) -> None:
-        self.shared = SharedRanges()
+    def __init__(self, view: Any, writer: Any, shared: Optional[SharedRanges] = None) -> None:
         self.bytes_read = 0
+        self._shared = shared
         self._view = view
         self._writer = writer
         self._buffer: Optional[memoryview] = None
@@ -91,6 +92,19 @@ class BlockSharing:
             else:
                 self._add(source, source_offset, target, target_offset, count)
         return True
+
+    def put_range_unread(self, offset: int, length: int) -> int:
+        """Store all data of a guest range, its holes left out. Returns how many bytes that were; 0, with nothing done, when it must be read.
+
+        That is when some of it lies nowhere as it is, or not on whole blocks.
+        """
+        places = tuple(self._view.sources(offset, length)) if self._works else ()
+        data = sum(extent.length for extent in self._view.extents(offset, length) if extent.kind == DATA) if places else 0
+        if sum(place[1] for place in places) != data or any(number % BLOCK for guest, count, _file, at in places for number in (guest, count, at)):
+            return 0
+        for guest, count, file, at in places:
+            self.put_unread(guest, count, file, at)
+        return data
 
     def put_unread(self, guest: int, length: int, source: File, source_offset: int) -> None:
         """Store ``length`` bytes of guest ``guest``, which lie in ``source`` as they are. All three are multiples of BLOCK."""
@@ -134,7 +148,8 @@ class BlockSharing:
         source, source_offset, target, target_offset, length = self._pending
         self._pending = None
         if target.share_from(source, source_offset, target_offset, length):
-            self.shared.add(source, source_offset, target, target_offset, length)
+            if self._shared is not None:
+                self._shared.add(source, source_offset, target, target_offset, length)
         else:
             self._works = False
             self._copy(source, source_offset, target, target_offset, length)

@@ -27,13 +27,13 @@ def data_slices(extents: Iterable[Extent], size: int) -> Iterator[Tuple[int, int
             done = offset + SLICE
 
 
-def layer_slices(view: GuestView, own: Iterable[Extent], grain: int) -> Iterator[Tuple[int, int, str]]:
+def layer_slices(view: GuestView, own: Iterable[Extent], grain: int, longest: int = WINDOW) -> Iterator[Tuple[int, int, str]]:
     """Slices (offset, length, kind) in whole grains that touch what ``own``, a layer's extents, has; ascending, each grain once.
 
     ``view`` is the disk seen through the layer. What reads as zeros there comes as one ZERO slice, however long it is; a DATA
-    slice is at least a grain and else about as long as WINDOW. The last one ends with the disk.
+    slice is at least a grain and else about as long as ``longest``. The last one ends with the disk.
     """
-    longest = max(WINDOW // grain * grain, grain)
+    longest = max(longest // grain * grain, grain)
     for start, end in _rounded(own, view.size, grain):
         for first, last, kind in _kinds(view, start, end, grain):
             if kind == ZERO:

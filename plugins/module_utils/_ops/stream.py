@@ -26,6 +26,8 @@ from .windows import Windows
 
 Progress = Callable[[int], None]
 
+_SHARED_AT_ONCE = 64 << 20
+
 
 @dataclass
 class Flow:
@@ -91,15 +93,17 @@ def stream_layer(
     files: Sequence[File],
     *,
     digest: Optional[LayerDigest],
+    sharing: Optional[BlockSharing] = None,
     on_progress: Optional[Progress] = None,
 ) -> Flow:
     """Write an overlay: whatever ``own``, the layer's extents, touches, in whole grains, with the bytes of ``view``, the disk seen through it.
 
-    Zeros are stored as such, since they may hide what lies below.
+    Zeros are stored as such, since they may hide what lies below. With ``sharing`` nothing is read where the host shares blocks.
     """
     flow, writeback = Flow(), Writeback(files)
     buffer = new_buffer(max(WINDOW, writer.grain))
-    for offset, length, kind in layer_slices(view, own, writer.grain):
+    slices = layer_slices(view, own, writer.grain) if sharing is None else _unshared(view, own, writer.grain, sharing, flow)
+    for offset, length, kind in slices:
         parts: Iterator[Tuple[int, int]] = iter(())
         window = memoryview(b"")
         if kind != ZERO:
@@ -119,7 +123,23 @@ def stream_layer(
         writeback.reached(flow.written)
         if on_progress is not None:
             on_progress(offset + length)
+    if sharing is not None:
+        sharing.flush()
+        flow.read += sharing.bytes_read
     return flow
+
+
+def _unshared(view: GuestView, own: Iterable[Extent], grain: int, sharing: BlockSharing, flow: Flow) -> Iterator[Tuple[int, int, str]]:
+    """The slices of a layer that the host does not share; the others are stored on the way."""
+    step = max(WINDOW // grain * grain, grain)
+    for offset, length, kind in layer_slices(view, own, grain, _SHARED_AT_ONCE):
+        if kind == ZERO:
+            yield offset, length, kind
+            continue
+        stored = sharing.put_range_unread(offset, length)
+        flow.written += stored
+        for done in range(0, 0 if stored else length, step):
+            yield offset + done, min(step, length - done), kind
 
 
 def _zeros(writer: ForeignWriter, digest: Optional[LayerDigest], offset: int, length: int) -> None:

@@ -24,7 +24,7 @@ from .compare import chain_difference
 from .digests import ContentDigest, LayerDigest, checksum_of
 from .layout import Shape
 from .output_shape import FORMATS, AnyShape
-from .sharing import SharedRanges
+from .sharing import BlockSharing, SharedRanges
 from .stream import Flow, stream_disk, stream_layer
 from .views import HDD, RAW, Source, find_source, open_source
 from .writers import new_writer
@@ -80,7 +80,7 @@ class TransferJob:
 
     def is_unread(self, port: Port, view: ComposedView) -> bool:
         """Whether the output gets the blocks of the source with nothing read: where nothing comes of the content, and the host can."""
-        if not self.shares or self.needs_digest or self.checksum is not None or len(self.layers) > 1 or not isinstance(self.shape, Shape):
+        if not self.shares or self.needs_digest or self.checksum is not None or not isinstance(self.shape, Shape):
             return False
         from .share_disk import first_stored
 
@@ -88,7 +88,7 @@ class TransferJob:
         if len({stat.device for stat in stats if stat is not None}) != 1:
             # What the first file can, files on other file systems cannot.
             return False
-        place = first_stored(view.below(self.layers[0].depth))
+        place = first_stored(view.below(self.layers[-1].depth))
         # The bundle's own directory may not be there yet.
         directory = posixpath.dirname(self.directory or self.layers[0].paths[0])
         return place is not None and port.shares_blocks(place[2], place[3], directory)
@@ -117,7 +117,7 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
     flow = Flow()
     chain = _Chain(job)
     try:
-        chain.is_unread = job.is_unread(port, view)
+        chain.shared = SharedRanges() if job.is_unread(port, view) else None
         for number, layer in enumerate(job.layers):
             files = _open_files(port, job, layer)
             try:
@@ -168,7 +168,7 @@ def _unknown() -> Optional[str]:
 class _Chain:
     """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are ``wanted``.
 
-    ``shared`` are the blocks that an output has from the source when that is not read.
+    ``shared`` are the blocks that the output has from a source that is not read, else None.
     """
 
     def __init__(self, job: TransferJob, *, wanted: bool = True) -> None:
@@ -177,7 +177,6 @@ class _Chain:
         self.parent: Optional[ParentImage] = None
         self.lowest: Optional[str] = None
         self.digests: List[str] = []
-        self.is_unread = False
         self.shared: Optional[SharedRanges] = None
 
     def new_digest(self, kind: Type[_Digest]) -> Optional[_Digest]:
@@ -215,15 +214,16 @@ def write_layer(
     writer = new_writer(job.shape, files, layer.names, parent=lies_on, is_overlay=number > 0, disk_identity=chain.lowest)
     tell = _part_of_all(on_progress, number, len(job.layers), job.size)
     seen = view.below(layer.depth) if layer.depth else view
+    sharing = BlockSharing(seen, writer, chain.shared) if chain.shared is not None else None
     if number:
         of_layer = chain.new_digest(LayerDigest)
-        part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=of_layer, on_progress=tell)
+        part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=of_layer, sharing=sharing, on_progress=tell)
         identity = chain.identity(of_layer, writer)
-    elif chain.is_unread:
+    elif sharing is not None:
         # Few hosts can.
         from .share_disk import share_disk
 
-        part, chain.shared = share_disk(seen, writer, tell)
+        part = share_disk(seen, writer, sharing, tell)
         identity = chain.identity(None, writer)
     else:
         of_disk = chain.new_digest(ContentDigest)
@@ -304,7 +304,7 @@ def foretell(port: Port, job: TransferJob) -> Foretold:
     chain = _Chain(job, wanted=False)
     lengths: Dict[str, int] = {}
     try:
-        chain.is_unread = job.is_unread(port, view)
+        chain.shared = SharedRanges() if job.is_unread(port, view) else None
         for number, layer in enumerate(job.layers):
             files = [CountingFile(path) for path in layer.paths]
             write_layer(view, job, number, files, chain, flow)

@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
@@ -21,7 +21,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.records impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_writer import HdsWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw_writer import RawWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops import share_disk, sharing
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops import share_disk, sharing, stream
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import examine, locate_hurt
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -40,6 +40,8 @@ TARGETS: Dict[str, Tuple[str, Dict[str, Any]]] = {
     "expanding": ("/vm/out.hdd", {"cluster_bytes": CLUSTER, "reproducible": False}),
     "larger clusters": ("/vm/out.hdd", {"cluster_bytes": 4 * CLUSTER, "reproducible": False}),
     "plain": ("/vm/out.hdd", {"kind": "plain", "reproducible": False}),
+    "with snapshots": ("/vm/out.hdd", {"cluster_bytes": CLUSTER, "keeps_layers": True, "reproducible": False}),
+    "with snapshots in larger clusters": ("/vm/out.hdd", {"cluster_bytes": 4 * CLUSTER, "keeps_layers": True, "reproducible": False}),
     "version 2": ("/vm/out.hdd", {"cluster_bytes": CLUSTER, "version": 2, "reproducible": False}),
 }
 
@@ -80,6 +82,18 @@ def layers(port: MemoryPort, seed: int = 1, *, size: int = SIZE) -> bytes:
         if number < 2:
             disks.take(port, DISK, guid_of(number + 1))
     return bytes(guest)
+
+
+def punch_clusters(port: MemoryPort, seed: int) -> None:
+    """Make holes of some clusters: zeros that hide what lies below, and are no data."""
+    chance = random.Random(seed)
+    for name in port.list_directory(DISK):
+        if name.endswith(".hds"):
+            file = port.open_write(f"{DISK}/{name}")
+            for offset in range(CLUSTER, file.size(), CLUSTER):
+                if chance.random() < 0.3:
+                    file.punch_hole(offset, CLUSTER)
+            file.close()
 
 
 def seen(port: Any, path: str) -> bytes:
@@ -145,11 +159,43 @@ def test_a_host_that_changes_its_mind_gets_copies() -> None:
             assert sum(end - start for start, end in held.data_ranges(0, SIZE)) < SIZE
 
 
+@pytest.mark.parametrize("clusters", [1, 4])
+@pytest.mark.parametrize("answers", [None, 0, 1, 3])
+@pytest.mark.parametrize("at_once", [CLUSTER, 64 << 20])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_snapshot_of_a_copy_is_that_of_the_source(
+    monkeypatch: pytest.MonkeyPatch, clusters: int, answers: Optional[int], at_once: int, seed: int
+) -> None:
+    """``answers``: how often the host shares before it refuses."""
+    share = MemoryFile.share_from
+    left = [answers]
+
+    def share_from(self: MemoryFile, *where: Any) -> bool:
+        if left[0] is not None:
+            left[0] -= 1
+        return share(self, *where) if left[0] is None or left[0] >= 0 else False
+
+    monkeypatch.setattr(MemoryFile, "share_from", share_from)
+    monkeypatch.setattr(stream, "_SHARED_AT_ONCE", at_once)
+    port = Watched()
+    layers(port, seed)
+    punch_clusters(port, seed)
+    outcome = execute(port, disks.plan_of_convert(port, DISK, "/vm/out.hdd", keeps_layers=True, reproducible=False, cluster_bytes=clusters * CLUSTER))
+    assert (outcome.bytes_read == 0) == (answers is None)
+    assert examine(port, locate_hurt(port, "/vm/out.hdd")).findings == ()
+    guids = disks.guids_of(port, DISK)
+    assert sorted(disks.guids_of(port, "/vm/out.hdd")) == sorted(guids)
+    for guid in guids:
+        assert disks.read_naively(port, "/vm/out.hdd", guid) == disks.read_naively(port, DISK, guid)
+
+
 def test_of_a_source_that_ends_within_a_block_only_the_end_is_read() -> None:
     port = Watched()
     content = random.Random(3).getrandbits(8 * (SIZE + 512)).to_bytes(SIZE + 512, "little")
     port.plant_file("/vm/source", content)
-    for target, (path, _options) in TARGETS.items():
+    for target, (path, options) in TARGETS.items():
+        if "keeps_layers" in options:
+            continue
         port.bytes_read = 0
         assert done(port, "/vm/source", target, force=True).bytes_read == 512
         assert port.bytes_read < 200_000
@@ -218,7 +264,8 @@ def test_what_lies_between_blocks_is_read_and_its_zeros_are_left_out(shift: int)
         def write(self, offset: int, buffer: Any) -> None:
             writer.write(offset, buffer)
 
-    flow, known = share_disk.share_disk(View(), Placing())
+    known = sharing.SharedRanges()
+    flow = share_disk.share_disk(View(), Placing(), sharing.BlockSharing(View(), Placing(), known))
     writer.finish()
     is_read = shift == 512
     assert flow.read == (8 * 4096 if is_read else 0)

@@ -14,6 +14,7 @@ from typing import Any, Dict
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.sharing import BlockSharing, SharedRanges, common
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -132,6 +133,41 @@ def test_parts_of_a_split_disk_and_runs_of_the_source_are_cut_at_each_others_bor
     sharing.flush()
     assert port.content("/first")[7 * 4096 :] + port.content("/second")[4096 : 6 * 4096] == before
     assert shared(port) == 3
+
+
+@pytest.mark.parametrize(
+    ("places", "stored"),
+    [
+        ([(0, 4, 0), (4, 4, 8)], 8),
+        # Some lies nowhere as it is, some begins or ends within a block.
+        ([(0, 4, 0)], 0),
+        ([(0, 4, 0), (4, 4, 8.125)], 0),
+        ([(0, 4.5, 0), (4.5, 3.5, 8.5)], 0),
+        ([], 0),
+    ],
+)
+def test_a_range_is_stored_unread_when_all_of_it_lies_on_whole_blocks(places: Any, stored: int) -> None:
+    port = MemoryPort()
+    port.kernel_shares = True
+    port.plant_file("/source", noise(random.Random(2), 16 * 4096))
+    source, target = port.open_read("/source"), port.create("/target")
+
+    class View:
+        def extents(self, start: int, length: int) -> Any:
+            return iter([Extent(start, 8 * 4096, DATA), Extent(start + 8 * 4096, length - 8 * 4096, ZERO)])
+
+        def sources(self, start: int, length: int) -> Any:
+            return iter([(int(guest * 4096), int(count * 4096), source, int(at * 4096)) for guest, count, at in places])
+
+    class Writer:
+        def place(self, offset: int, length: int) -> Any:
+            return ((offset, length, target, offset),)
+
+    sharing = BlockSharing(View(), Writer())
+    assert sharing.put_range_unread(0, 12 * 4096) == stored * 4096
+    sharing.flush()
+    content = port.content("/source")
+    assert port.content("/target") == (content[: 4 * 4096] + content[8 * 4096 : 12 * 4096] if stored else b"")
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
