@@ -21,6 +21,7 @@ from typing import Iterator, List, Optional, Set, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
+from ansible_collections.vdisk.parallels.plugins.module_utils._io import copy
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.crash.interposer import CHANGING, IN_C, LOCKING, READING, Interposer
 from ansible_collections.vdisk.parallels.tests.crash.operations import OPERATIONS, Operation, Run
@@ -55,6 +56,12 @@ INTERRUPTED = (
 )
 # Of calls that change nothing on the disk, one in so many fails in a short run; a prime, so that it meets all kinds.
 STRIDE = 1 if LONG else 13
+
+
+@pytest.fixture(autouse=True)
+def early_writeback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scenes are small; their writeback begins early enough to be seen."""
+    monkeypatch.setattr(copy, "WRITEBACK_STEP", 8192)
 
 
 @pytest.fixture(name="folder")

@@ -20,6 +20,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_writer import HdsWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw_writer import RawWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Stat
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops import share_disk, sharing, stream
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import examine, locate_hurt
@@ -279,7 +280,12 @@ def test_layers_on_several_file_systems_are_read() -> None:
     port = Watched()
     guest = layers(port)
     stat = port.stat
-    port.stat = lambda path: replace(stat(path), device=2) if path.endswith(".hds") and TOP in path and stat(path) else stat(path)  # type: ignore[method-assign,type-var]
+
+    def elsewhere(path: str) -> Optional[Stat]:
+        found = stat(path)
+        return replace(found, device=2) if found and path.endswith(".hds") and TOP in path else found
+
+    port.stat = elsewhere  # type: ignore[method-assign]
     assert done(port, DISK, "raw").bytes_read > 0
     assert port.content("/vm/out.raw") == guest
 
