@@ -68,12 +68,20 @@ def after(prepare: Prepare, name: str, dest: str, **wanted: Any) -> Prepare:
     return prepare_both
 
 
-def converts(name: str, prepare: Prepare, dest: str, *, shares: bool = False, **wanted: Any) -> Operation:
-    """Convert ``source.hdd``; with ``force`` as well, which a chain that is replaced needs. ``shares``: on a file system that shares blocks."""
+def plain(port: MemoryPort, folder: str) -> None:
+    """A plain disk of one part."""
+    plant(port, f"{folder}/source.hdd", line("AB0.C", plain=True))
+
+
+def converts(name: str, prepare: Prepare, dest: str, *, shares: bool = False, clones: bool = False, **wanted: Any) -> Operation:
+    """Convert ``source.hdd``; with ``force`` as well, which a chain that is replaced needs.
+
+    ``shares``: on a file system that shares blocks, ``clones``: on one that clones whole files.
+    """
 
     def run(one: Run) -> None:
-        if shares and isinstance(one.port, MemoryPort):
-            one.port.kernel_shares = True
+        if isinstance(one.port, MemoryPort):
+            one.port.kernel_shares, one.port.kernel_clones = shares, clones
         found = find_source(one.port, f"{one.folder}/source.hdd")
         path = one.clear(dest)
         one.apply(plan_convert(one.port, found, Wanted(path=path, force=True, **wanted), token=one.token))
@@ -103,6 +111,8 @@ CONVERSIONS = (
     converts("hdd-chain-replaced", after(chain, "", "out.hdd", **HDD), "out.hdd", **HDD),
     converts("shared", chain, "out.raw", shares=True, **RAW),
     converts("shared-replaced", after(chain, "ZY.X", "out.raw", **RAW), "out.raw", shares=True, **RAW),
+    converts("cloned", plain, "out.raw", clones=True, **RAW),
+    converts("cloned-replaced", after(plain, "ZY.X", "out.raw", **RAW), "out.raw", clones=True, **RAW),
     converts("stream", chain, "out.vmdk", **STREAM),
     converts("stream-replaced", after(chain, "ZY.X", "out.vmdk", **STREAM), "out.vmdk", **STREAM),
 )

@@ -165,6 +165,14 @@ class MemoryFile:
             self._put(offset, content)
         return True
 
+    def take_all(self, source: MemoryFile) -> None:
+        """Have what another file has, holes for holes, in steps that a crash may tear."""
+        node = source._node()  # pylint: disable=protected-access
+        for start, end in source.data_ranges(0, node.size):
+            with self._port.mutex:
+                self._put(start, node.read(start, end - start))
+        self.truncate(node.size)
+
     def sync(self) -> None:
         self._node()
         try:

@@ -82,6 +82,7 @@ class MemoryPort:
         self.exchanges = exchanges
         self.kernel_copies = kernel_copies
         self.kernel_shares = False
+        self.kernel_clones = False
         self.punches = punches
         self.effects: List[Effect] = []
         self.calls: List[Tuple[str, str]] = []
@@ -259,6 +260,20 @@ class MemoryPort:
         self._set(CREATE, inode, path, (entry, inode), attributes=(mode, 0, 0))
         return MemoryFile(self, path, inode, True)
 
+    def clone(self, source: File, path: str) -> Optional[MemoryFile]:
+        self.called("clone", path)
+        self._absent(path, f"clone {source.path} to")
+        if not self.kernel_clones or not isinstance(source, MemoryFile):
+            return None
+        file = self.create(path)
+        try:
+            file.take_all(source)
+        except DiskError:
+            file.close()
+            self.remove(path)
+            raise
+        return file
+
     def _absent(self, path: str, operation: str) -> Entry:
         entry = self._find(path, operation, follow=False)
         if entry.inode is not None:
@@ -389,6 +404,10 @@ class MemoryPort:
         except DiskError:
             return False
         return self.kernel_shares and isinstance(source, MemoryFile)
+
+    def clones_files(self, path: str, directory: str) -> bool:
+        self.called("clones_files", directory)
+        return self.kernel_clones and None not in (self.stat(path), self.stat(directory))
 
     def free_space(self, path: str) -> int:
         self.called("free_space", path)

@@ -44,6 +44,7 @@ class CreateFile:
     """Create a file of ``size`` bytes that reads as zeros; ``like`` names the file whose mode and owner it takes.
 
     ``reserve`` asks for host blocks. ``hold`` locks the file, so that another run does not take it for a leftover.
+    ``clone_of`` names a file whose blocks it gets, all of them, where the host can do that.
     """
 
     path: str
@@ -51,6 +52,7 @@ class CreateFile:
     reserve: bool = False
     like: Optional[str] = None
     hold: bool = False
+    clone_of: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Capabilities:
     copy_file_range: bool = False
     clone: bool = False
     """The ioctl FICLONERANGE: share blocks instead of copying."""
+    clone_file: bool = False
+    """fclonefileat of macOS, which shares the blocks of a whole file."""
     fadvise: bool = False
     read_advice: bool = False
     """The fcntl F_RDADVISE of macOS."""
@@ -57,6 +59,7 @@ def detect() -> Capabilities:
         vectored=hasattr(os, "preadv"),
         copy_file_range=hasattr(os, "copy_file_range"),
         clone=linux and not os.uname().machine.startswith(_FOREIGN_IOCTL_NUMBERS),
+        clone_file=darwin,
         fadvise=hasattr(os, "posix_fadvise"),
         read_advice=darwin,
         fallocate=hasattr(os, "posix_fallocate"),

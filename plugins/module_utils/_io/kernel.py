@@ -31,6 +31,12 @@ _RENAME_SWAP = 2
 _RENAME_NOREPLACE = 1
 _RENAME_EXCL = 4
 
+_DARWIN_AT_FDCWD = -2
+_CLONE_NOOWNERCOPY = 2
+# struct statfs of macOS: its length, with room to spare, and where the name of the file system lies.
+_STATFS_BYTES = 4096
+_STATFS_NAME = slice(72, 88)
+
 _KEEP_SIZE = 1
 _PUNCH_HOLE_KEEP_SIZE = 2 | _KEEP_SIZE
 
@@ -137,6 +143,38 @@ def clone_range(source: int, source_offset: int, target: int, offset: int, lengt
             return 0
         raise
     return length
+
+
+def clone_file(source: int, path: str) -> bool:
+    """Make ``path`` a new file with all blocks of another (fclonefileat of macOS), owned by this process. False where that cannot be.
+
+    Raises OSError for any other refusal, EEXIST where there is something.
+    """
+    target = os.fsencode(path)
+    if b"\0" in target:
+        raise ValueError("embedded null byte")
+    function = getattr(_libc(), "fclonefileat", None)
+    if function is None:
+        return False
+    number = _called(function, source, _DARWIN_AT_FDCWD, target, _CLONE_NOOWNERCOPY)
+    if number in _KERNEL_CANNOT_COPY:
+        return False
+    if number:
+        raise OSError(number, os.strerror(number))
+    return True
+
+
+def clones_files(path: str) -> bool:
+    """Whether the file system of ``path`` is one of macOS that clones whole files; False where that cannot be told."""
+    library = _libc()
+    # On Intel the plain name belongs to a structure of long ago.
+    function = getattr(library, "statfs$INODE64", None) or getattr(library, "statfs", None)
+    if function is None:
+        return False
+    import ctypes
+
+    answer = ctypes.create_string_buffer(_STATFS_BYTES)
+    return _called(function, os.fsencode(path), answer) == 0 and answer.raw[_STATFS_NAME].split(b"\0")[0] == b"apfs"
 
 
 def copy_range(source: int, source_offset: int, target: int, offset: int, length: int) -> int:

@@ -119,6 +119,9 @@ class Port(Protocol):
     def create(self, path: str, mode: int = 0o666) -> File:
         """Create a file that must not exist, for reading and writing."""
 
+    def clone(self, source: File, path: str) -> Optional[File]:
+        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with nothing done, where the host cannot."""
+
     def stat(self, path: str) -> Optional[Stat]:
         """Facts of what ``path`` leads to, or None when there is nothing."""
 
@@ -154,6 +157,9 @@ class Port(Protocol):
 
     def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
         """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on, a multiple of 4096. Nothing is left there."""
+
+    def clones_files(self, path: str, directory: str) -> bool:
+        """Whether ``clone`` should work for the file ``path`` and new ones in ``directory``."""
 
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""

@@ -34,6 +34,8 @@ _LARGEST_TRANSFER = 1 << 30
 _LONG_WRITE = 512 << 10
 _ZEROS = bytes(256 * 1024)
 _BLOCK = 4096
+# A clone would keep these marks, and could be neither written nor removed.
+_UNCHANGEABLE = modes.UF_IMMUTABLE | modes.UF_APPEND | modes.SF_IMMUTABLE | modes.SF_APPEND
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 
@@ -240,6 +242,22 @@ class OsPort:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, mode)
         return OsFile(path, descriptor, self.capabilities)
 
+    def clone(self, source: File, path: str) -> Optional[OsFile]:
+        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with nothing done, where the host cannot."""
+        if not isinstance(source, OsFile) or not self.capabilities.clone_file:
+            return None
+        with reported(f"clone {source.path} to", path):
+            facts = os.fstat(source._descriptor)  # pylint: disable=protected-access
+            if getattr(facts, "st_flags", 0) & _UNCHANGEABLE or not kernel.clone_file(source._descriptor, path):  # pylint: disable=protected-access
+                return None
+            try:
+                # It has the mode of its source, which may forbid to write.
+                repeated(os.chmod, path, 0o666 & ~_umask())
+                return self._open(path, os.O_RDWR | os.O_NOFOLLOW)
+            except BaseException:
+                self.remove(path)
+                raise
+
     def _open(self, path: str, flags: int) -> OsFile:
         try:
             descriptor = os.open(path, flags | _OPEN_FLAGS)
@@ -354,6 +372,13 @@ class OsPort:
         finally:
             file.close()
 
+    def clones_files(self, path: str, directory: str) -> bool:
+        """Whether ``clone`` should work for the file ``path`` and new ones in ``directory``."""
+        if not self.capabilities.clone_file:
+            return False
+        one, other = self.stat(path), self.stat(directory)
+        return one is not None and other is not None and one.device == other.device and kernel.clones_files(directory)
+
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""
         with reported("measure the free space at", path):
@@ -396,6 +421,13 @@ def _kind(mode: int) -> str:
     if modes.S_ISDIR(mode):
         return DIRECTORY
     return SYMLINK if modes.S_ISLNK(mode) else OTHER
+
+
+def _umask() -> int:
+    """The permission bits that new files do not get; there is no other way to ask."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _change_owner(path: str, uid: int, gid: int) -> None:

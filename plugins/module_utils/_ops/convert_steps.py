@@ -32,14 +32,14 @@ from .views import RAW, Source
 def convert_steps(port: Port, source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str) -> Plan:
     """The plan that writes ``shape`` to the destination, one layer for each of ``depths``, lowest first."""
     if isinstance(shape, Shape) and wanted.format != RAW:
-        return _bundle_plan(source, shape, wanted, existing, depths, token)
+        return _bundle_plan(port, source, shape, wanted, existing, depths, token)
     if isinstance(shape, ForeignShape):
         # A disk that the format cannot hold is refused before anything is there.
         wanted_traits(shape, wanted.path, is_overlay=False)
         replaced = _own_pieces(wanted, existing)
         if len(depths) > 1 or len(file_names(shape, "x")) > 1 or replaced:
             return _set_plan(port, source, shape, wanted, existing, depths, token, replaced)
-    return _file_plan(source, shape, wanted, existing, depths, token)
+    return _file_plan(port, source, shape, wanted, existing, depths, token)
 
 
 def predicted(port: Port, plan: Plan) -> Plan:
@@ -59,14 +59,15 @@ def _space(shape: AnyShape, wanted: Wanted) -> int:
     return shape.size if wanted.preallocate or (not wanted.sparse and not is_packed) else 0
 
 
-def _file_plan(source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str) -> Plan:
+def _file_plan(port: Port, source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str) -> Plan:
     directory, base = wanted.path.rsplit("/", 1)
     temporary = f"{directory}/{temporary_name(base, token)}"
-    job = _job(source, shape, wanted, [LayerJob(depths[0], (temporary,), (base,))])
+    job = _job(source, shape, wanted, [LayerJob(depths[0], (temporary,), (base,))]).with_clones(port)
+    model = job.clones[0] if job.clones else None
     like = wanted.path if existing.stat is not None else None
     return Plan(
         "convert",
-        (CreateFile(temporary, 0, like=like, hold=True), Transfer(job), Rename(temporary, wanted.path, is_new=existing.stat is None)),
+        (CreateFile(temporary, 0, like=like, hold=True, clone_of=model), Transfer(job), Rename(temporary, wanted.path, is_new=existing.stat is None)),
         source.fingerprint + destination_fingerprint(wanted, existing),
         lock_files=(wanted.path,) if existing.stat is not None else (),
         space=((directory or "/", _space(shape, wanted)),),
@@ -126,7 +127,7 @@ def _unused_files(port: Port, directory: str, shape: ForeignShape, base: str, la
         generation += 1
 
 
-def _bundle_plan(source: Source, shape: Shape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str) -> Plan:
+def _bundle_plan(port: Port, source: Source, shape: Shape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str) -> Plan:
     directory, base = wanted.path.rsplit("/", 1)
     if not base.endswith(".hdd"):
         raise BadRequest("The name of a bundle ends in .hdd", path=wanted.path, found=base, hint="Add .hdd, in lower case, to the name.")
@@ -137,9 +138,10 @@ def _bundle_plan(source: Source, shape: Shape, wanted: Wanted, existing: Existin
     for number, depth in enumerate(depths):
         names = tuple(storage.images[len(depths) - 1 - number].file for storage in descriptor.storages)
         layers.append(LayerJob(depth, tuple(f"{temporary}/{name}" for name in names), names))
-    job = replace(_job(source, shape, wanted, layers), directory=temporary, descriptor=descriptor)
+    job = replace(_job(source, shape, wanted, layers), directory=temporary, descriptor=descriptor).with_clones(port)
+    paths = [path for layer in layers for path in layer.paths]
     steps: List[Step] = [MakeDirectory(temporary)]
-    steps += [CreateFile(path, 0) for layer in layers for path in layer.paths]
+    steps += [CreateFile(path, 0, clone_of=model) for path, model in zip(paths, job.clones or [None] * len(paths))]
     steps += [CreateFile(f"{temporary}/DiskDescriptor.xml", 0), CreateFile(f"{temporary}/{marker_name(base)}", 0)]
     steps += [Transfer(job), Sync(directories=(temporary,)), Rename(temporary, wanted.path, displaced=displaced)]
     if displaced is not None:

@@ -215,7 +215,8 @@ class _Run:
             raise InUse("Another run was clearing up in this directory at the same moment", path=path, hint="Run again.")
 
     def create_file(self, step: CreateFile) -> None:
-        stream = self._port.create(step.path)
+        cloned = self._port.clone(self._reading(step.clone_of), step.path) if step.clone_of is not None else None
+        stream = cloned or self._port.create(step.path)
         self._files[(step.path, True)] = stream
         if step.hold:
             self._hold((), (step.path,))

@@ -14,15 +14,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 from .._core.extents import DATA
+from .._core.units import SECTOR
 from .._formats.reader import GuestView
 from .._io.buffers import new_buffer
 from .._io.copy import WINDOW
+from .._io.port import Port
 from .._io.sparse import data_parts
-from .sharing import BLOCK, LONGEST, BlockSharing, Place
+from .layout import PLAIN, Shape
+from .sharing import BLOCK, LONGEST, BlockSharing, Place, SharedRanges, common
 from .stream import Flow
+from .views import RAW, Source
 
 
 def first_stored(view: GuestView) -> Optional[Place]:
@@ -36,6 +40,40 @@ def first_stored(view: GuestView) -> Optional[Place]:
             is_usable = place is not None and place[0] == extent.start and place[1] >= BLOCK and place[3] % BLOCK == 0
             return place if is_usable else None
     return None
+
+
+def whole_files(port: Port, source: Source, shape: Shape, depth: int) -> Tuple[str, ...]:
+    """The files of the source that are, byte for byte, the files of a plain output, one for each part; empty when they are not.
+
+    The output shows what lies ``depth`` layers below the top of the source.
+    """
+    if shape.kind != PLAIN:
+        return ()
+    if source.state is None or source.guid is None:
+        files = [(0, source.path)] if source.format == RAW else []
+    else:
+        state = source.state
+        chains = [state.chain(source.guid, number)[depth:] for number in range(len(state.descriptor.storages))]
+        if any(len(chain) != 1 or chain[0].kind != PLAIN for chain in chains):
+            return ()
+        files = [(storage.start_sector * SECTOR, chain[0].path) for storage, chain in zip(state.descriptor.storages, chains)]
+    stats = [(start, port.stat(path)) for start, path in files]
+    found = tuple((start, stat.size) for start, stat in stats if stat is not None)
+    return tuple(path for _start, path in files) if found == shape.parts else ()
+
+
+def note_clones(view: GuestView, writer: Any, shared: SharedRanges, on_progress: Optional[Callable[[int], None]] = None) -> Flow:
+    """Note what the files of the output have because they are clones of the source's."""
+    flow = Flow()
+    for extent in view.extents(0, view.size):
+        if extent.kind == DATA:
+            for place in _stored(view, extent.start, extent.length):
+                for _guest, length, file, offset, target, target_offset in common(iter((place,)), iter(writer.place(place[0], place[1]))):
+                    shared.add(file, offset, target, target_offset, length)
+                    flow.written += length
+    if on_progress is not None:
+        on_progress(view.size)
+    return flow
 
 
 def share_disk(view: GuestView, writer: Any, sharing: BlockSharing, on_progress: Optional[Callable[[int], None]] = None) -> Flow:

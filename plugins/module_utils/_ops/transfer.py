@@ -58,6 +58,8 @@ class TransferJob:
     reproducible: bool
     directory: Optional[str] = None
     descriptor: Optional[Descriptor] = None
+    clones: Tuple[str, ...] = ()
+    """The files of the source that those of the one layer are clones of, unless they are empty because the host could not."""
 
     @property
     def size(self) -> int:
@@ -78,6 +80,21 @@ class TransferJob:
         is_reserved = self.shape.preallocate or (state is not None and any(storage.preallocated for storage in state.descriptor.storages))
         return self.sparse and not is_reserved
 
+    def with_clones(self, port: Port) -> TransferJob:
+        """The same with ``clones``, where each file of the output is, byte for byte, one of the source, and the host can clone."""
+        if not self.shares or self.needs_digest or not isinstance(self.shape, Shape) or len(self.layers) != 1:
+            return self
+        from .share_disk import whole_files
+
+        files = whole_files(port, self.source, self.shape, self.layers[0].depth)
+        is_possible = all(port.clones_files(path, self.output_directory) for path in files)
+        return replace(self, clones=files) if is_possible else self
+
+    @property
+    def output_directory(self) -> str:
+        """What is to hold the output; the bundle's own directory may not be there yet."""
+        return posixpath.dirname(self.directory or self.layers[0].paths[0])
+
     def is_unread(self, port: Port, view: ComposedView) -> bool:
         """Whether the output gets the blocks of the source with nothing read: where nothing comes of the content, and the host can."""
         if not self.shares or self.needs_digest or self.checksum is not None or not isinstance(self.shape, Shape):
@@ -89,9 +106,7 @@ class TransferJob:
             # What the first file can, files on other file systems cannot.
             return False
         place = first_stored(view.below(self.layers[-1].depth))
-        # The bundle's own directory may not be there yet.
-        directory = posixpath.dirname(self.directory or self.layers[0].paths[0])
-        return place is not None and port.shares_blocks(place[2], place[3], directory)
+        return place is not None and port.shares_blocks(place[2], place[3], self.output_directory)
 
     def run(self, port: Port, on_progress: Optional[Progress] = None) -> TransferReport:
         """Fill the files, sync them, and read them back when asked. Raises StalePlan when the source changed meanwhile, VerifyFailed."""
@@ -219,6 +234,12 @@ def write_layer(
         of_layer = chain.new_digest(LayerDigest)
         part = stream_layer(seen, view.own_extents(layer.depth), writer, files, digest=of_layer, sharing=sharing, on_progress=tell)
         identity = chain.identity(of_layer, writer)
+    elif _are_cloned(job, files):
+        from .share_disk import note_clones
+
+        chain.shared = chain.shared or SharedRanges()
+        part = note_clones(seen, writer, chain.shared, tell)
+        identity = chain.identity(None, writer)
     elif sharing is not None:
         # Few hosts can.
         from .share_disk import share_disk
@@ -234,6 +255,17 @@ def write_layer(
     flow.read += part.read
     flow.written += part.written
     return writer
+
+
+def _are_cloned(job: TransferJob, files: Sequence[File]) -> bool:
+    """Whether the files have all that they are to have. Where the host could clone only some, these are emptied."""
+    if not job.clones or not isinstance(job.shape, Shape):
+        return False
+    if all(file.size() == length for file, (_start, length) in zip(files, job.shape.parts)):
+        return True
+    for file in files:
+        file.truncate(0)
+    return False
 
 
 def _part_of_all(on_progress: Optional[Progress], number: int, count: int, size: int) -> Optional[Callable[[int], None]]:
@@ -307,6 +339,9 @@ def foretell(port: Port, job: TransferJob) -> Foretold:
         chain.shared = SharedRanges() if job.is_unread(port, view) else None
         for number, layer in enumerate(job.layers):
             files = [CountingFile(path) for path in layer.paths]
+            if job.clones and isinstance(job.shape, Shape):
+                for file, (_start, length) in zip(files, job.shape.parts):
+                    file.truncate(length)
             write_layer(view, job, number, files, chain, flow)
             lengths.update((file.path, file.size()) for file in files)
     finally:

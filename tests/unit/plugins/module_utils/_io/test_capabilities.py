@@ -22,7 +22,7 @@ def test_a_host_without_anything_has_no_capability():
 def test_linux_is_recognised():
     found = detect()
     assert found.seek_hole and found.fadvise and found.exchange and found.proc
-    assert not (found.full_fsync or found.preallocate or found.read_advice)
+    assert not (found.clone_file or found.full_fsync or found.preallocate or found.read_advice)
 
 
 def test_detecting_does_not_load_ctypes():
@@ -35,7 +35,7 @@ def test_macos_gets_its_own_calls(monkeypatch):
     monkeypatch.setattr(capabilities.sys, "platform", "darwin")
     monkeypatch.setattr(capabilities.fcntl, "F_FULLFSYNC", 51, raising=False)
     found = detect()
-    assert found.full_fsync and found.preallocate and found.read_advice and found.exchange
+    assert found.full_fsync and found.preallocate and found.read_advice and found.exchange and found.clone_file
     assert not (found.sync_file_range or found.clone or found.proc)
 
 

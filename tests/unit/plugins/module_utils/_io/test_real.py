@@ -9,16 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import struct
 import sys
 import threading
+import types
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, IoFailure, NoSpace, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists, Damaged, IoFailure, NoSpace, NotFound
 from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel, real
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities, detect
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.tests.support.darwin_library import DarwinLibrary
+from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -429,6 +433,115 @@ def test_a_file_system_without_clones_copies(pair, monkeypatch):
     monkeypatch.setattr(kernel.fcntl, "ioctl", refusing(errno.EIO))
     with pytest.raises(IoFailure):
         file_with(target, clone=True).copy_from(source, 0, 0, 8192)
+
+
+# Clones of whole files
+
+
+@pytest.fixture(name="darwin")
+def darwin_fixture(monkeypatch):
+    library = DarwinLibrary()
+    monkeypatch.setattr(kernel, "_library", library)
+    return library
+
+
+CLONES = OsPort(Capabilities(clone_file=True))
+
+
+@pytest.fixture(name="frozen")
+def frozen_fixture(tmp_path):
+    """A file that may not be written."""
+    (tmp_path / "source").write_bytes(b"x" * 10_000)
+    os.chmod(tmp_path / "source", 0o440)
+    file = CLONES.open_read(str(tmp_path / "source"))
+    yield file
+    file.close()
+
+
+def test_a_clone_is_a_new_file_of_ours_that_may_be_written(frozen, tmp_path, darwin):
+    before = os.umask(0o027)
+    try:
+        clone = CLONES.clone(frozen, str(tmp_path / "clone"))
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    clone.pwrite(0, b"y")
+    clone.close()
+    assert (tmp_path / "clone").read_bytes() == b"y" + b"x" * 9999
+    assert (tmp_path / "source").read_bytes() == b"x" * 10_000
+    assert (tmp_path / "clone").stat().st_mode & 0o777 == 0o640
+    assert darwin.cloned == [(frozen._descriptor, -2, os.fsencode(tmp_path / "clone"), 2)]
+
+
+@pytest.mark.parametrize("name", ["EXDEV", "ENOTSUP", "EINVAL", "EACCES", "EPERM"])
+def test_a_host_that_cannot_clone_leaves_nothing(frozen, tmp_path, darwin, name):
+    darwin.refusal = getattr(errno, name)
+    assert CLONES.clone(frozen, str(tmp_path / "clone")) is None
+    assert os.listdir(tmp_path) == ["source"]
+
+
+@pytest.mark.parametrize("name, expected", [("EIO", IoFailure), ("ENOSPC", NoSpace), ("EDQUOT", NoSpace)])
+def test_a_clone_that_fails_is_an_error(frozen, tmp_path, darwin, name, expected):
+    darwin.refusal = getattr(errno, name)
+    with pytest.raises(expected) as caught:
+        CLONES.clone(frozen, str(tmp_path / "clone"))
+    assert caught.value.path == str(tmp_path / "clone")
+    assert os.listdir(tmp_path) == ["source"]
+
+
+@pytest.mark.usefixtures("darwin")
+def test_a_clone_replaces_nothing(frozen, tmp_path):
+    (tmp_path / "clone").write_bytes(b"theirs")
+    with pytest.raises(AlreadyExists):
+        CLONES.clone(frozen, str(tmp_path / "clone"))
+    assert (tmp_path / "clone").read_bytes() == b"theirs"
+    with pytest.raises(IoFailure):
+        CLONES.clone(frozen, str(tmp_path / "a\0b"))
+
+
+@pytest.mark.usefixtures("darwin")
+@pytest.mark.parametrize("name", ["chmod", "open"])
+def test_a_clone_that_cannot_be_opened_is_removed(frozen, tmp_path, monkeypatch, name):
+    opening = os.open
+
+    def refuse(path, *arguments, **options):
+        if isinstance(path, bytes):
+            return opening(path, *arguments, **options)
+        return refusing(errno.EIO)()
+
+    monkeypatch.setattr(real.os, name, refuse)
+    with pytest.raises(IoFailure):
+        CLONES.clone(frozen, str(tmp_path / "clone"))
+    assert os.listdir(tmp_path) == ["source"]
+
+
+def test_what_could_not_be_removed_again_is_not_cloned(frozen, tmp_path, darwin, monkeypatch):
+    marked = types.SimpleNamespace(st_flags=stat.UF_IMMUTABLE, st_size=10_000)
+    monkeypatch.setattr(real.os, "fstat", lambda _descriptor: marked)
+    assert CLONES.clone(frozen, str(tmp_path / "clone")) is None
+    marked.st_flags = 0x20
+    monkeypatch.setattr(kernel, "clone_file", lambda *_arguments: False)
+    assert CLONES.clone(frozen, str(tmp_path / "clone")) is None
+    assert darwin.cloned == []
+
+
+def test_hosts_without_the_call_do_not_clone(frozen, port, tmp_path, monkeypatch):
+    assert OsPort(Capabilities()).clone(frozen, str(tmp_path / "clone")) is None
+    assert CLONES.clone(MemoryPort().create("/a"), str(tmp_path / "clone")) is None
+    monkeypatch.setattr(kernel, "_library", object())
+    assert CLONES.clone(frozen, str(tmp_path / "clone")) is None
+    assert not CLONES.clones_files(frozen.path, str(tmp_path))
+    assert not port.clones_files(frozen.path, str(tmp_path))
+    assert os.listdir(tmp_path) == ["source"]
+
+
+def test_whether_files_are_cloned_is_told_beforehand(frozen, tmp_path, darwin):
+    assert CLONES.clones_files(frozen.path, str(tmp_path))
+    assert not CLONES.clones_files(frozen.path, str(tmp_path / "missing"))
+    assert not CLONES.clones_files(str(tmp_path / "missing"), str(tmp_path))
+    assert not CLONES.clones_files("/proc/self/mounts", str(tmp_path))
+    darwin.name = b"hfs"
+    assert not CLONES.clones_files(frozen.path, str(tmp_path))
 
 
 # Holes

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 import shutil
 import subprocess
@@ -20,6 +22,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_writer import HdsWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw_writer import RawWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Stat
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops import share_disk, sharing, stream
@@ -27,6 +31,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
+from ansible_collections.vdisk.parallels.tests.support.darwin_library import DarwinLibrary
 from ansible_collections.vdisk.parallels.tests.support.disks import TOP
 from ansible_collections.vdisk.parallels.tests.support.memory_file import MemoryFile
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -354,3 +359,159 @@ def test_a_real_file_system_that_shares_blocks(tmp_path: Path) -> None:
         outcome = execute(port, disks.plan_of_convert(port, str(tmp_path / "source"), name, **{**options, "force": True}))
         assert outcome.bytes_read == 0, target
         assert (Path(name).read_bytes() if name.endswith(".raw") else disks.read(port, name)) == content
+
+
+# Clones of whole files
+
+
+def cloning() -> MemoryPort:
+    """A file system that clones whole files, with a raw disk and plain ones of one part and of two."""
+    port = MemoryPort()
+    port.kernel_clones = True
+    port.plant_file("/vm/disk", bytes(CLUSTER) + random.Random(5).getrandbits(8 * 22 * CLUSTER).to_bytes(22 * CLUSTER, "little") + bytes(CLUSTER))
+    file = port.open_write("/vm/disk")
+    file.punch_hole(4 * CLUSTER, 2 * CLUSTER)
+    file.close()
+    disks.convert(port, "/vm/disk", "/vm/plain.hdd", kind="plain")
+    disks.convert(port, "/vm/disk", "/vm/halves.hdd", kind="plain", split_size=(100 << 20) + 10 * CLUSTER)
+    return port
+
+
+HALVES = {"kind": "plain", "reproducible": False, "split_size": (100 << 20) + 10 * CLUSTER}
+CLONED: Dict[str, Tuple[str, str, Dict[str, Any]]] = {
+    "raw": ("/vm/disk", "/vm/out.raw", {}),
+    "raw with a checksum": ("/vm/disk", "/vm/out.raw", {"checksum": "sha256"}),
+    "raw to plain": ("/vm/disk", "/vm/out.hdd", {"kind": "plain", "reproducible": False}),
+    "plain to raw": ("/vm/plain.hdd", "/vm/out.raw", {}),
+    "plain": ("/vm/plain.hdd", "/vm/out.hdd", {"kind": "plain", "reproducible": False}),
+    "plain in parts": ("/vm/halves.hdd", "/vm/out.hdd", HALVES),
+}
+
+
+def data_of(port: MemoryPort, path: str) -> List[Tuple[int, int]]:
+    file = port.open_read(path)
+    try:
+        return list(file.data_ranges(0, file.size()))
+    finally:
+        file.close()
+
+
+@pytest.mark.parametrize("case", CLONED)
+def test_files_that_are_whole_files_of_the_source_are_clones(case: str) -> None:
+    source, dest, wanted = CLONED[case]
+    port = cloning()
+    foretold = disks.plan_of_convert(port, source, dest, predict=True, **wanted)
+    told: List[Tuple[int, int]] = []
+    outcome = execute(port, disks.plan_of_convert(port, source, dest, **wanted), on_progress=lambda now, whole: told.append((now, whole)))
+    assert (outcome.bytes_read, outcome.bytes_written) == (foretold.bytes_read, foretold.bytes_written)
+    assert outcome.bytes_read == 0
+    assert told == [(24 * CLUSTER, 24 * CLUSTER)]
+    assert foretold.facts["lengths"] == tuple(port.stat(file).size for file in foretold.facts["files"])  # type: ignore[union-attr]
+    assert seen(port, dest) == seen(port, source if source.endswith(".hdd") else "/vm/plain.hdd")
+    if dest.endswith(".hdd"):
+        assert examine(port, locate_hurt(port, dest)).findings == ()
+    else:
+        assert outcome.bytes_written == sum(end - start for start, end in data_of(port, dest)) < 24 * CLUSTER
+        if wanted:
+            checksum = outcome.reports["transfer"].checksums  # type: ignore[attr-defined]
+            assert list(checksum.values()) == [hashlib.sha256(port.content(dest)).hexdigest()]
+
+
+@pytest.mark.parametrize(
+    "source, dest, wanted",
+    [
+        ("/vm/disk", "/vm/out.raw", {"sparse": False}),
+        ("/vm/disk", "/vm/out.raw", {"preallocate": True}),
+        ("/vm/disk", "/vm/out.raw", {"align": 30 * CLUSTER}),
+        ("/vm/disk", "/vm/out.hdd", {"kind": "plain"}),
+        ("/vm/disk", "/vm/out.hdd", {"reproducible": False}),
+        ("/vm/disk", "/vm/out.hdd", HALVES),
+        ("/vm/halves.hdd", "/vm/out.raw", {}),
+        ("/vm/plain.hdd", "/vm/out.hdd", HALVES),
+        ("/vm/disk", "/vm/out.qcow2", {"format": "qcow2"}),
+    ],
+)
+def test_what_is_no_whole_file_or_is_to_be_looked_at_is_read(source: str, dest: str, wanted: Dict[str, Any]) -> None:
+    port = cloning()
+    guest = disks.read(port, "/vm/plain.hdd")
+    assert execute(port, disks.plan_of_convert(port, source, dest, **wanted)).bytes_read > 0
+    assert not [name for name, _path in port.calls if name == "clone"]
+    if not dest.endswith("qcow2"):
+        assert seen(port, dest)[: len(guest)] == guest
+
+
+def test_the_snapshot_of_a_plain_disk_is_cloned_but_not_what_was_written_since() -> None:
+    port = cloning()
+    before = disks.read(port, "/vm/plain.hdd")
+    disks.take(port, "/vm/plain.hdd", guid_of(1))
+    disks.write(port, "/vm/plain.hdd", 3 * CLUSTER, b"since")
+    assert execute(port, disks.plan_of_convert(port, "/vm/plain.hdd", "/vm/then.raw", snapshot=guid_of(1))).bytes_read == 0
+    assert execute(port, disks.plan_of_convert(port, "/vm/plain.hdd", "/vm/now.raw")).bytes_read > 0
+    assert port.content("/vm/then.raw") == before
+    assert port.content("/vm/now.raw") == before[: 3 * CLUSTER] + b"since" + before[3 * CLUSTER + 5 :]
+    # A copy that keeps the snapshot is streamed.
+    execute(port, disks.plan_of_convert(port, "/vm/plain.hdd", "/vm/out.hdd", kind="plain", keeps_layers=True, reproducible=False))
+    assert disks.read(port, "/vm/out.hdd") == port.content("/vm/now.raw")
+    assert disks.read(port, "/vm/out.hdd", guid_of(1)) == before
+
+
+@pytest.mark.parametrize("clones", [0, 1])
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("case", CLONED)
+def test_a_host_that_clones_less_than_it_promised(monkeypatch: pytest.MonkeyPatch, case: str, shares: bool, clones: int) -> None:
+    source, dest, wanted = CLONED[case]
+    port = cloning()
+    port.kernel_shares = shares
+    guest = seen(port, source) if source.endswith(".hdd") else port.content(source)
+    clone, left = port.clone, [clones]
+
+    def sometimes(file: Any, path: str) -> Any:
+        left[0] -= 1
+        return clone(file, path) if left[0] >= 0 else None
+
+    monkeypatch.setattr(port, "clone", sometimes)
+    outcome = execute(port, disks.plan_of_convert(port, source, dest, **wanted))
+    assert (outcome.bytes_read == 0) == (clones == 1 and case != "plain in parts" or (shares and case != "raw with a checksum"))
+    assert seen(port, dest) == guest
+
+
+def test_a_clone_takes_the_mode_of_what_it_replaces_and_is_held() -> None:
+    port = cloning()
+    port.plant_file("/vm/out.raw", b"old", mode=0o640)
+    plan = disks.plan_of_convert(port, "/vm/disk", "/vm/out.raw", force=True)
+    held: List[bool] = []
+    sync = MemoryFile.sync
+
+    def looking(self: MemoryFile) -> None:
+        held.append(self.inode in port.held)
+        sync(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MemoryFile, "sync", looking)
+        execute(port, plan)
+    assert held == [True]
+    assert port.stat("/vm/out.raw").mode == 0o640  # type: ignore[union-attr]
+    assert port.content("/vm/out.raw") == port.content("/vm/disk")
+    assert port.held == {}
+
+
+@pytest.mark.parametrize("case", CLONED)
+def test_files_of_the_host_are_cloned_where_the_library_of_macos_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    source, dest, wanted = CLONED[case]
+    memory = cloning()
+    for path, content in memory.listing().items():
+        if content is None:
+            (tmp_path / path[1:]).mkdir()
+        else:
+            (tmp_path / path[1:]).write_bytes(content)
+    library = DarwinLibrary()
+    monkeypatch.setattr(kernel, "_library", library)
+    port = OsPort(Capabilities(clone_file=True, seek_hole=True, vectored=True))
+    outcome = execute(port, disks.plan_of_convert(port, f"{tmp_path}{source}", f"{tmp_path}{dest}", **wanted))
+    assert outcome.bytes_read == 0
+    assert len(library.cloned) == (3 if case == "plain in parts" else 1)
+    if dest.endswith(".hdd"):
+        assert disks.read(port, f"{tmp_path}{dest}") == disks.read(memory, "/vm/plain.hdd")
+    else:
+        assert Path(f"{tmp_path}{dest}").read_bytes() == disks.read(memory, "/vm/plain.hdd")
+    assert not [name for name in os.listdir(tmp_path / "vm") if "vdisk" in name]
