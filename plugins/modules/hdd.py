@@ -211,8 +211,8 @@ elapsed:
   sample: 0.012
 """
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.hdd import ensure_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.hdd import ensure_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
 
 

@@ -146,8 +146,8 @@ elapsed:
   sample: 0.1
 """
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.check import check_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.check import check_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
 
 

@@ -159,8 +159,8 @@ elapsed:
   sample: 0.8
 """
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.compact import compact_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.compact import compact_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
 
 

@@ -138,6 +138,8 @@ options:
       - On file systems that share blocks (XFS, Btrfs) a raw output, and a Parallels disk with O(reproducible=false), get the blocks of the source
         without anything being read, with O(chain=preserve) layer by layer, unless O(checksum) asks for the content. Zeros that the source stores as data are
         shared with it, too, and what is shared is the same and need not be read for O(verify).
+      - On macOS (APFS), which clones whole files only, that holds where each file of the output is, byte for byte, one of the source, as when
+        raw images and plain disks become raw ones.
     type: bool
     default: true
   preallocate:
@@ -314,8 +316,8 @@ disk:
   type: dict
 """
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.convert import convert_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.convert import convert_disk
 
 FORMATS = ["hdd", "raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi"]
 SUBFORMATS = [

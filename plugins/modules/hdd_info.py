@@ -278,8 +278,8 @@ totals:
   type: dict
 """
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info import describe_disks
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info import describe_disks
 
 
 def main():

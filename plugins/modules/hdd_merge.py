@@ -134,8 +134,8 @@ elapsed:
   sample: 1.2
 """
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.merge import merge_layers
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.merge import merge_layers
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
 
 

@@ -130,8 +130,8 @@ elapsed:
   sample: 12.5
 """
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.box import pack_box
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.box import pack_box
 
 
 def main():

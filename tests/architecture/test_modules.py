@@ -91,3 +91,12 @@ def test_a_module_begins_and_ends_as_ansible_wants(path: str) -> None:
     assert text.startswith("#!/usr/bin/python\n")
     assert text.endswith('if __name__ == "__main__":\n    main()\n')
     assert not os.access(os.path.join(sources.ROOT, path), os.X_OK)
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_a_module_begins_with_what_lets_the_rest_be_compiled_once(path: str) -> None:
+    own = [node.module or "" for node in sources.parse(path).body if isinstance(node, ast.ImportFrom) and node.module != "__future__"]
+    assert own[0].endswith("._ansible.run")
+    early = [item.name for item in sources.imports("plugins/module_utils/_ansible/run.py") if item.at_start]
+    engine = [name for name in early if "._io." in name or "._core." in name or "._ops." in name or "._bundle." in name]
+    assert len(engine) <= 3, engine

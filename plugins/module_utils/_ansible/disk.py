@@ -8,13 +8,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe, refuse_changed
 from .._bundle.paths import locate, refuse_layer
-from .._bundle.pvm import VmFacts, find_vm
 from .._core.errors import DiskError, HasSnapshots
 from .._core.plan import Plan
 from .._core.records import dataclass
@@ -24,6 +23,9 @@ from .._ops.executor import Outcome, execute, foresee
 from .._ops.recover import needs_recovery, recover, take_back
 from .._ops.report import disk_facts
 from .run import Result, absolute
+
+if TYPE_CHECKING:
+    from .._bundle.pvm import VmFacts
 
 _SHOWN_IN_DIFF = ("virtual_size", "file_size", "used_size", "type", "split", "format_version", "cluster_size", "depth", "name")
 
@@ -51,6 +53,8 @@ class Disk:
 
 def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first."""
+    from .._bundle.pvm import find_vm
+
     port = OsPort()
     allow_outside = bool(module.params.get("allow_outside"))
     location = locate(port, absolute(port, path or module.params["path"]))

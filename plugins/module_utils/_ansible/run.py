@@ -4,22 +4,29 @@
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
-"""Running one module: the only place where errors of the engine become failed tasks."""
+"""Running one module: the only place where errors of the engine become failed tasks.
+
+Modules import this before all else of the collection, so that the rest is compiled once.
+"""
 
 from __future__ import annotations
 
 import posixpath
-from typing import Any, Callable, Dict, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import BadRequest, DiskError
-from .._io.port import Port
 from .._io.process import setting
-from .._io.real import OsPort
 from .deps import require_lxml
+from .payload import compile_once
+
+if TYPE_CHECKING:
+    from .._io.port import Port
 
 Result = Dict[str, Any]
+
+compile_once(__spec__)
 
 
 class _Module(AnsibleModule):  # type: ignore[misc]
@@ -37,6 +44,7 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
     require_lxml(module)
     told_in = setting("VDISK_PROGRESS_FILE")
     if told_in is not None and not module.check_mode:
+        from .._io.real import OsPort
         from .progress import start_progress
 
         module.progress = start_progress(OsPort(), told_in)

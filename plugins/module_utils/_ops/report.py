@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, holders, leftovers, orphans
 from .._bundle.naming import BACKUP
-from .._bundle.pvm import VmFacts
 from .._core import guid as guids
 from .._core.errors import DiskError
 from .._core.units import MIB, SECTOR
 from .._io.durable import read_file
 from .._io.port import Holder, Port
+
+if TYPE_CHECKING:
+    from .._bundle.pvm import VmFacts
 
 _BACKUP_LIMIT = 16 << 20
 Facts = Dict[str, Any]

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+"""The archive in which Ansible sends a module with all that it imports."""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+from importlib.machinery import ModuleSpec
+from zipimport import zipimporter
+
+
+class PayloadImporter(zipimporter):
+    """Imports from an archive, and compiles each module once: ``zipimport`` compiles it a first time only to tell the name of its file."""
+
+    def get_filename(self, fullname: str) -> str:
+        """Where the source of a module lies. Raises ZipImportError for one that is not in the archive."""
+        tail = "/__init__.py" if self.is_package(fullname) else ".py"
+        return posixpath.join(self.archive, self.prefix) + fullname.rpartition(".")[2] + tail
+
+
+def compile_once(importing: ModuleSpec) -> None:
+    """Let all that is imported from now on come through PayloadImporter, where ``importing``, the module that asks for it, comes from an archive."""
+    if isinstance(importing.loader, zipimporter):
+        sys.path_hooks[:] = [PayloadImporter if hook is zipimporter else hook for hook in sys.path_hooks]
+        for path in [path for path, finder in sys.path_importer_cache.items() if isinstance(finder, zipimporter)]:
+            del sys.path_importer_cache[path]
