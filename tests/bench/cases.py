@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from ansible_collections.vdisk.parallels.tests.bench.images import MIB, Images, engine_command
 from ansible_collections.vdisk.parallels.tests.bench.measure import Command, forget
@@ -19,11 +19,11 @@ from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 
 class Case(NamedTuple):
-    """One line of the table. ``check`` raises when the two sides did not do the same."""
+    """One line of the table. ``goal`` is a ratio of wall times, or what it is in words. ``check`` raises when the two sides did not do the same."""
 
     name: str
     peer: str
-    goal: float
+    goal: Union[float, str]
     ours: Command
     theirs: Command
     check: Callable[[], None]
@@ -68,6 +68,7 @@ class Bench:
         yield self._facts
         yield from (lambda name=name: self._read(name) for name in READERS)
         yield self._task
+        yield self._start
         if self._sharing is not None:
             yield lambda: self._shared("hdd to raw, shared blocks (XFS)", "raw")
             yield lambda: self._shared("copy of a disk, shared blocks (XFS), drawn ids", "hdd", {"reproducible": False})
@@ -290,6 +291,25 @@ class Bench:
         ours = Command(command, self._without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable})
         theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], self._without(other), (other,))
         return Case("hdd to raw, synced, as an Ansible command", "qemu-img convert -t writeback", 1.0, ours, theirs, lambda: _same_files(one, other))
+
+    def _start(self) -> Case:
+        """What a module costs a node when it has next to nothing to do, beside one that does nothing: both as Ansible sends them."""
+        path = self._path("blank.hdd")
+        if not os.path.exists(path):
+            (self.work / "blank.raw").write_bytes(bytes(MIB))
+            self.images.engine("convert", self._path("blank.raw"), path, "hdd")
+        ours, theirs = self._sent("vdisk.parallels.hdd_info", {"path": path}), self._sent("ansible.builtin.ping", {})
+        commands = [Command([sys.executable, module], _nothing, environment=self._environment) for module in (ours, theirs)]
+        return Case("hdd_info on a node", "ping, which does nothing", "60 ms more", *commands, _nothing)
+
+    def _sent(self, module: str, arguments: Dict[str, Any]) -> str:
+        """The file that Ansible would run on a node."""
+        folder = self.work / module
+        shutil.rmtree(folder, ignore_errors=True)
+        kept = {"ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(folder), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+        command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", module, *(["-a", json.dumps(arguments)] if arguments else [])]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**self._environment, **kept})
+        return str(next(folder.glob("*/AnsiballZ_*.py")))
 
     def _shared(self, name: str, format: str, options: Optional[Dict[str, Any]] = None) -> Case:
         """Source and output lie on a file system that shares blocks."""

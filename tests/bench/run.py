@@ -17,7 +17,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional, Union
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB, format_size, parse_size
 from ansible_collections.vdisk.parallels.tests.bench.cases import Bench
@@ -33,7 +33,7 @@ class Line(NamedTuple):
 
     name: str
     peer: str
-    goal: float
+    goal: Union[float, str]
     result: Result
 
 

@@ -23,24 +23,26 @@ class DarwinLibrary:
         self.cloned: List[Tuple[int, int, bytes, int]] = []
 
     def fclonefileat(self, source: int, directory: int, path: bytes, flags: int) -> int:
-        """What ``fclonefileat`` does: a new file with the content and the mode of its source."""
+        """What ``fclonefileat`` does: a new file with the content, the mode and the times of its source; a link to nothing leads there without flag 1."""
         if self.refusal:
             ctypes.set_errno(self.refusal)
             return -1
         self.cloned.append((source, directory, path, flags))
-        size = os.fstat(source).st_size
+        facts = os.fstat(source)
+        leads_on = os.path.islink(path) and not flags & 1
         try:
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if leads_on else os.O_EXCL), 0o600)
         except OSError as error:
             ctypes.set_errno(error.errno or 0)
             return -1
         try:
-            os.ftruncate(target, size)
-            for offset in range(0, size, 1 << 20):
+            os.ftruncate(target, facts.st_size)
+            for offset in range(0, facts.st_size, 1 << 20):
                 content = os.pread(source, 1 << 20, offset)
                 if content.strip(b"\0"):
                     os.pwrite(target, content, offset)
-            os.fchmod(target, os.fstat(source).st_mode & 0o777)
+            os.fchmod(target, facts.st_mode & 0o777)
+            os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         finally:
             os.close(target)
         return 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import sys
 from importlib.machinery import ModuleSpec
+from typing import Optional
 from zipimport import zipimporter
 
 
@@ -23,9 +24,21 @@ class PayloadImporter(zipimporter):
         return posixpath.join(self.archive, self.prefix) + fullname.rpartition(".")[2] + tail
 
 
-def compile_once(importing: ModuleSpec) -> None:
-    """Let all that is imported from now on come through PayloadImporter, where ``importing``, the module that asks for it, comes from an archive."""
-    if isinstance(importing.loader, zipimporter):
-        sys.path_hooks[:] = [PayloadImporter if hook is zipimporter else hook for hook in sys.path_hooks]
-        for path in [path for path, finder in sys.path_importer_cache.items() if isinstance(finder, zipimporter)]:
+def compile_once(importing: Optional[ModuleSpec]) -> None:
+    """Let all that is imported from now on out of the archive of ``importing``, the module that asks for it, come through PayloadImporter.
+
+    Nothing changes where it comes from no archive.
+    """
+    loader = getattr(importing, "loader", None)
+    if not isinstance(loader, zipimporter):
+        return
+    archive = loader.archive
+
+    def importer(path: str) -> zipimporter:
+        found = zipimporter(path)
+        return PayloadImporter(path) if found.archive == archive else found
+
+    sys.path_hooks[:] = [importer if hook is zipimporter else hook for hook in sys.path_hooks]
+    for path, finder in tuple(sys.path_importer_cache.items()):
+        if isinstance(finder, zipimporter) and finder.archive == archive:
             del sys.path_importer_cache[path]

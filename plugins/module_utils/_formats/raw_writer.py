@@ -13,7 +13,7 @@ from .._io.port import Buffer, File
 
 
 class RawWriter:
-    """Fills a new, empty file; what is never written stays a hole."""
+    """Fills a new file, empty or a clone of what it is to hold; what is never written stays a hole, or as it is."""
 
     def __init__(self, file: File, *, size_bytes: int) -> None:
         self.file = file

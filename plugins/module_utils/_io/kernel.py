@@ -32,6 +32,7 @@ _RENAME_NOREPLACE = 1
 _RENAME_EXCL = 4
 
 _DARWIN_AT_FDCWD = -2
+_CLONE_NOFOLLOW = 1
 _CLONE_NOOWNERCOPY = 2
 # struct statfs of macOS: its length, with room to spare, and where the name of the file system lies.
 _STATFS_BYTES = 4096
@@ -156,7 +157,7 @@ def clone_file(source: int, path: str) -> bool:
     function = getattr(_libc(), "fclonefileat", None)
     if function is None:
         return False
-    number = _called(function, source, _DARWIN_AT_FDCWD, target, _CLONE_NOOWNERCOPY)
+    number = _called(function, source, _DARWIN_AT_FDCWD, target, _CLONE_NOFOLLOW | _CLONE_NOOWNERCOPY)
     if number in _KERNEL_CANNOT_COPY:
         return False
     if number:

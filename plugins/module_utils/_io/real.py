@@ -34,8 +34,8 @@ _LARGEST_TRANSFER = 1 << 30
 _LONG_WRITE = 512 << 10
 _ZEROS = bytes(256 * 1024)
 _BLOCK = 4096
-# A clone would keep these marks, and could be neither written nor removed.
-_UNCHANGEABLE = modes.UF_IMMUTABLE | modes.UF_APPEND | modes.SF_IMMUTABLE | modes.SF_APPEND
+# Marks of macOS that a clone may take over from its source; with others it might be neither written nor removed, or not seen.
+_HARMLESS_FLAGS = modes.UF_COMPRESSED | modes.SF_ARCHIVED
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 
@@ -247,12 +247,13 @@ class OsPort:
         if not isinstance(source, OsFile) or not self.capabilities.clone_file:
             return None
         with reported(f"clone {source.path} to", path):
-            facts = os.fstat(source._descriptor)  # pylint: disable=protected-access
-            if getattr(facts, "st_flags", 0) & _UNCHANGEABLE or not kernel.clone_file(source._descriptor, path):  # pylint: disable=protected-access
+            descriptor = source._descriptor  # pylint: disable=protected-access
+            if not _is_clonable(os.fstat(descriptor)) or not kernel.clone_file(descriptor, path):
                 return None
             try:
-                # It has the mode of its source, which may forbid to write.
-                repeated(os.chmod, path, 0o666 & ~_umask())
+                # It has the times of its source, and the mode, which may forbid to write.
+                repeated(os.chmod, path, 0o666 & ~_umask(), follow_symlinks=os.chmod not in os.supports_follow_symlinks)
+                repeated(os.utime, path, follow_symlinks=False)
                 return self._open(path, os.O_RDWR | os.O_NOFOLLOW)
             except BaseException:
                 self.remove(path)
@@ -376,8 +377,11 @@ class OsPort:
         """Whether ``clone`` should work for the file ``path`` and new ones in ``directory``."""
         if not self.capabilities.clone_file:
             return False
-        one, other = self.stat(path), self.stat(directory)
-        return one is not None and other is not None and one.device == other.device and kernel.clones_files(directory)
+        try:
+            one, other = (repeated(os.stat, name) for name in (path, directory))
+        except HOST_ERRORS:
+            return False
+        return one.st_dev == other.st_dev and _is_clonable(one) and kernel.clones_files(directory)
 
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""
@@ -421,6 +425,10 @@ def _kind(mode: int) -> str:
     if modes.S_ISDIR(mode):
         return DIRECTORY
     return SYMLINK if modes.S_ISLNK(mode) else OTHER
+
+
+def _is_clonable(facts: os.stat_result) -> bool:
+    return not getattr(facts, "st_flags", 0) & ~_HARMLESS_FLAGS
 
 
 def _umask() -> int:

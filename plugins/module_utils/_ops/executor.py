@@ -215,8 +215,7 @@ class _Run:
             raise InUse("Another run was clearing up in this directory at the same moment", path=path, hint="Run again.")
 
     def create_file(self, step: CreateFile) -> None:
-        cloned = self._port.clone(self._reading(step.clone_of), step.path) if step.clone_of is not None else None
-        stream = cloned or self._port.create(step.path)
+        stream = self._cloned(step) or self._port.create(step.path)
         self._files[(step.path, True)] = stream
         if step.hold:
             self._hold((), (step.path,))
@@ -231,6 +230,16 @@ class _Run:
         if not step.size:
             # Of an image in a thousand pieces none is kept open before it is its turn.
             self._files.pop((step.path, True)).close()
+
+    def _cloned(self, step: CreateFile) -> Optional[File]:
+        if step.clone_of is None:
+            return None
+        # Not kept open: a disk may have more parts than a process may have files.
+        model = self._port.open_read(step.clone_of)
+        try:
+            return self._port.clone(model, step.path)
+        finally:
+            model.close()
 
     def write_bytes(self, step: WriteBytes) -> None:
         self._writing(step.path).pwrite(step.offset, step.content)

@@ -47,7 +47,8 @@ def whole_files(port: Port, source: Source, shape: Shape, depth: int) -> Tuple[s
 
     The output shows what lies ``depth`` layers below the top of the source.
     """
-    if shape.kind != PLAIN:
+    if shape.kind != PLAIN or shape.size != source.size:
+        # What a file holds behind the end of the disk is no part of it.
         return ()
     if source.state is None or source.guid is None:
         files = [(0, source.path)] if source.format == RAW else []

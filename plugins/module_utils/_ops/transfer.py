@@ -35,7 +35,7 @@ _Digest = TypeVar("_Digest", ContentDigest, LayerDigest)
 
 @dataclass(frozen=True)
 class LayerJob:
-    """One layer to write: what lies ``depth`` layers below the top of the source. ``paths`` are its files, created and empty, ``names`` their final ones."""
+    """One layer to write: what lies ``depth`` layers below the top of the source. ``paths`` are its files, created, empty or cloned; ``names`` are final."""
 
     depth: int
     paths: Tuple[str, ...]
@@ -83,6 +83,9 @@ class TransferJob:
     def with_clones(self, port: Port) -> TransferJob:
         """The same with ``clones``, where each file of the output is, byte for byte, one of the source, and the host can clone."""
         if not self.shares or self.needs_digest or not isinstance(self.shape, Shape) or len(self.layers) != 1:
+            return self
+        if not port.clones_files(self.source.path, self.output_directory):
+            # Most hosts are none of those.
             return self
         from .share_disk import whole_files
 

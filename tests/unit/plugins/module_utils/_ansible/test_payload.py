@@ -24,7 +24,7 @@ FILES = {
 }
 # What was compiled, and what the importer says of it, with and without our own.
 CODE = """
-import builtins, collections, importlib.util, inspect, json, sys, traceback
+import builtins, collections, importlib.util, inspect, json, sys, traceback, zipimport
 spec = importlib.util.spec_from_file_location("payload", sys.argv[1])
 payload = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(payload)
@@ -33,7 +33,7 @@ compiled = collections.Counter()
 sys.addaudithook(lambda event, given: compiled.update([given[1]]) if event == "compile" and isinstance(given[1], str) else None)
 if sys.argv[3] == "no":
     payload.compile_once = lambda spec: None
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], sys.argv[4]]
 import lorry.start
 from lorry.cargo import one, two
 try:
@@ -45,6 +45,8 @@ try:
     import lorry.late
 except ImportError as error:
     missing = error.name
+import other
+assert type(other.__loader__) is zipimport.zipimporter
 modules = [sys.modules[name] for name in ("lorry.cargo", "lorry.cargo.one", "lorry.cargo.two")]
 facts = [[m.__file__, m.__spec__.origin, m.__package__, list(getattr(m, "__path__", []))] for m in modules]
 print(json.dumps({"compiled": compiled, "trace": trace, "named": named, "missing": missing, "facts": facts, "source": inspect.getsource(two)}))
@@ -56,7 +58,9 @@ def imported(tmp_path, *, once):
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, content in FILES.items():
             stream.writestr(name, content)
-    command = [sys.executable, "-S", "-c", CODE, payload.__file__, str(archive), "yes" if once else "no"]
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as stream:
+        stream.writestr("other.py", "")
+    command = [sys.executable, "-S", "-c", CODE, payload.__file__, str(archive), "yes" if once else "no", str(tmp_path / "other.zip")]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     compiled = collections.Counter({name[len(str(archive)) + 1 :]: count for name, count in found.pop("compiled").items() if name.startswith(str(archive))})
     return found, compiled
@@ -78,9 +82,10 @@ def test_all_else_is_as_python_does_it(tmp_path):
     assert set(compiled) == set(FILES)
 
 
-def test_nothing_changes_where_nothing_comes_from_an_archive():
+@pytest.mark.parametrize("importing", [payload.__spec__, None])
+def test_nothing_changes_where_nothing_comes_from_an_archive(importing):
     hooks, cached = list(sys.path_hooks), dict(sys.path_importer_cache)
-    payload.compile_once(payload.__spec__)
+    payload.compile_once(importing)
     assert (hooks, cached) == (sys.path_hooks, sys.path_importer_cache)
 
 

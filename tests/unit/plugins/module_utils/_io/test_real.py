@@ -453,6 +453,7 @@ def frozen_fixture(tmp_path):
     """A file that may not be written."""
     (tmp_path / "source").write_bytes(b"x" * 10_000)
     os.chmod(tmp_path / "source", 0o440)
+    os.utime(tmp_path / "source", (1, 1))
     file = CLONES.open_read(str(tmp_path / "source"))
     yield file
     file.close()
@@ -470,7 +471,8 @@ def test_a_clone_is_a_new_file_of_ours_that_may_be_written(frozen, tmp_path, dar
     assert (tmp_path / "clone").read_bytes() == b"y" + b"x" * 9999
     assert (tmp_path / "source").read_bytes() == b"x" * 10_000
     assert (tmp_path / "clone").stat().st_mode & 0o777 == 0o640
-    assert darwin.cloned == [(frozen._descriptor, -2, os.fsencode(tmp_path / "clone"), 2)]
+    assert (tmp_path / "clone").stat().st_mtime > 1e9
+    assert darwin.cloned == [(frozen._descriptor, -2, os.fsencode(tmp_path / "clone"), 3)]
 
 
 @pytest.mark.parametrize("name", ["EXDEV", "ENOTSUP", "EINVAL", "EACCES", "EPERM"])
@@ -495,6 +497,10 @@ def test_a_clone_replaces_nothing(frozen, tmp_path):
     with pytest.raises(AlreadyExists):
         CLONES.clone(frozen, str(tmp_path / "clone"))
     assert (tmp_path / "clone").read_bytes() == b"theirs"
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(AlreadyExists):
+        CLONES.clone(frozen, str(tmp_path / "link"))
+    assert sorted(os.listdir(tmp_path)) == ["clone", "link", "source"]
     with pytest.raises(IoFailure):
         CLONES.clone(frozen, str(tmp_path / "a\0b"))
 
@@ -515,14 +521,24 @@ def test_a_clone_that_cannot_be_opened_is_removed(frozen, tmp_path, monkeypatch,
     assert os.listdir(tmp_path) == ["source"]
 
 
-def test_what_could_not_be_removed_again_is_not_cloned(frozen, tmp_path, darwin, monkeypatch):
-    marked = types.SimpleNamespace(st_flags=stat.UF_IMMUTABLE, st_size=10_000)
-    monkeypatch.setattr(real.os, "fstat", lambda _descriptor: marked)
-    assert CLONES.clone(frozen, str(tmp_path / "clone")) is None
-    marked.st_flags = 0x20
-    monkeypatch.setattr(kernel, "clone_file", lambda *_arguments: False)
-    assert CLONES.clone(frozen, str(tmp_path / "clone")) is None
-    assert darwin.cloned == []
+@pytest.mark.parametrize(
+    "flags, is_cloned", [(0, True), (stat.UF_COMPRESSED, True), (stat.UF_IMMUTABLE, False), (stat.SF_NOUNLINK, False), (stat.UF_HIDDEN, False)]
+)
+def test_marks_that_would_be_in_the_way_are_not_cloned(frozen, tmp_path, darwin, monkeypatch, flags, is_cloned):
+    asked = {name: getattr(os, name) for name in ("stat", "fstat")}
+
+    def marked(call):
+        facts = call()
+        return types.SimpleNamespace(**{name: getattr(facts, name) for name in ("st_dev", "st_size", "st_mode", "st_mtime_ns", "st_atime_ns")}, st_flags=flags)
+
+    for name, call in asked.items():
+        monkeypatch.setattr(real.os, name, lambda *what, call=call, **how: marked(lambda: call(*what, **how)))
+    assert CLONES.clones_files(frozen.path, str(tmp_path)) is is_cloned
+    clone = CLONES.clone(frozen, str(tmp_path / "clone"))
+    monkeypatch.undo()
+    assert (clone is not None) == is_cloned == bool(darwin.cloned)
+    if clone is not None:
+        clone.close()
 
 
 def test_hosts_without_the_call_do_not_clone(frozen, port, tmp_path, monkeypatch):

@@ -475,6 +475,31 @@ def test_a_host_that_clones_less_than_it_promised(monkeypatch: pytest.MonkeyPatc
     assert seen(port, dest) == guest
 
 
+@pytest.mark.parametrize("dest, wanted", [("/vm/out.raw", {}), ("/vm/out.hdd", {"kind": "plain", "reproducible": False})])
+def test_what_a_file_holds_behind_the_disk_is_not_cloned(dest: str, wanted: Dict[str, Any]) -> None:
+    port = cloning()
+    guest = disks.read(port, "/vm/plain.hdd")
+    (image,) = [name for name in port.list_directory("/vm/plain.hdd") if name.endswith(".hds")]
+    file = port.open_write(f"/vm/plain.hdd/{image}")
+    file.pwrite(file.size(), b"x" * CLUSTER)
+    file.close()
+    execute(port, disks.plan_of_convert(port, "/vm/plain.hdd", dest, align=25 * CLUSTER, **wanted))
+    assert seen(port, dest) == guest + bytes(CLUSTER)
+
+
+def test_the_files_of_many_parts_are_not_open_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = cloning()
+    clone, opened = port.clone, []
+
+    def counting(file: Any, path: str) -> Any:
+        opened.append(sum(port.opened.values()))
+        return clone(file, path)
+
+    monkeypatch.setattr(port, "clone", counting)
+    execute(port, disks.plan_of_convert(port, "/vm/halves.hdd", "/vm/out.hdd", **HALVES))
+    assert opened == [1, 1, 1]
+
+
 def test_a_clone_takes_the_mode_of_what_it_replaces_and_is_held() -> None:
     port = cloning()
     port.plant_file("/vm/out.raw", b"old", mode=0o640)
