@@ -69,6 +69,7 @@ class Bench:
         yield from (lambda name=name: self._read(name) for name in READERS)
         yield self._task
         yield self._start
+        yield from (lambda name=name: self._floor(name) for name in FLOORS)
         if self._sharing is not None:
             yield lambda: self._shared("hdd to raw, shared blocks (XFS)", "raw")
             yield lambda: self._shared("copy of a disk, shared blocks (XFS), drawn ids", "hdd", {"reproducible": False})
@@ -292,24 +293,40 @@ class Bench:
         theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], self._without(other), (other,))
         return Case("hdd to raw, synced, as an Ansible command", "qemu-img convert -t writeback", 1.0, ours, theirs, lambda: _same_files(one, other))
 
+    def _floor(self, name: str) -> Case:
+        """What nobody can be faster than on this machine: the mere copy of the image, or the mere digest of it."""
+        image, other = str(self.images.image()), self._path("theirs.raw")
+        if name == "raw to hdd":
+            ours, command = self._import(name, {}).ours, [sys.executable, "-c", _DIGEST, image]
+        else:
+            synced = name.endswith("synced")
+            ours = self._raw(name, "", 0, synced=synced).ours
+            command = ["dd", f"if={image}", f"of={other}", "bs=1M", "status=none", *(["conv=fsync"] if synced else [])]
+        return Case(name, FLOORS[name], "the floor", ours, Command(command, self._without(other)), _nothing)
+
     def _start(self) -> Case:
         """What a module costs a node when it has next to nothing to do, beside one that does nothing: both as Ansible sends them."""
         path = self._path("blank.hdd")
         if not os.path.exists(path):
             (self.work / "blank.raw").write_bytes(bytes(MIB))
             self.images.engine("convert", self._path("blank.raw"), path, "hdd")
-        ours, theirs = self._sent("vdisk.parallels.hdd_info", {"path": path}), self._sent("ansible.builtin.ping", {})
-        commands = [Command([sys.executable, module], _nothing, environment=self._environment) for module in (ours, theirs)]
+        commands = [self._sent("vdisk.parallels.hdd_info", {"path": path}), self._sent("ansible.builtin.ping", {})]
         return Case("hdd_info on a node", "ping, which does nothing", "60 ms more", *commands, _nothing)
 
-    def _sent(self, module: str, arguments: Dict[str, Any]) -> str:
-        """The file that Ansible would run on a node."""
-        folder = self.work / module
-        shutil.rmtree(folder, ignore_errors=True)
-        kept = {"ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(folder), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
-        command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", module, *(["-a", json.dumps(arguments)] if arguments else [])]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**self._environment, **kept})
-        return str(next(folder.glob("*/AnsiballZ_*.py")))
+    def _sent(self, module: str, arguments: Dict[str, Any]) -> Command:
+        """The run of what Ansible sends to a node."""
+        sent, folder = self.work / f"{module}.py", self.work / module
+
+        def send() -> None:
+            if sent.exists():
+                return
+            kept = {"ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(folder), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+            given = ["-a", json.dumps(arguments)] if arguments else []
+            command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", module, *given]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**self._environment, **kept})
+            next(folder.glob("*/AnsiballZ_*.py")).rename(sent)
+
+        return Command([sys.executable, str(sent)], send, environment=self._environment)
 
     def _shared(self, name: str, format: str, options: Optional[Dict[str, Any]] = None) -> Case:
         """Source and output lie on a file system that shares blocks."""
@@ -345,6 +362,20 @@ FORMATS = (
     ("vhdx", {}, ["-O", "vhdx"]),
     ("vmdk", {}, ["-O", "vmdk"]),
 )
+
+# What limits an operation, by itself.
+FLOORS = {
+    "hdd to raw": "dd bs=1M of the image",
+    "hdd to raw, synced": "dd bs=1M conv=fsync of the image",
+    "raw to hdd": "SHA-256 of the image",
+}
+_DIGEST = """
+import hashlib, sys
+digest = hashlib.sha256()
+with open(sys.argv[1], "rb") as stream:
+    for piece in iter(lambda: stream.read(1 << 18), b""):
+        digest.update(piece)
+"""
 
 # ploop of Debian makes format version 2 only where it sees its kernel module.
 FAKE_MODULE = (
