@@ -33,7 +33,7 @@ compiled = collections.Counter()
 sys.addaudithook(lambda event, given: compiled.update([given[1]]) if event == "compile" and isinstance(given[1], str) else None)
 if sys.argv[3] == "no":
     payload.compile_once = lambda spec: None
-sys.path[:0] = [sys.argv[2], sys.argv[4]]
+sys.path.insert(0, sys.argv[2])
 import lorry.start
 from lorry.cargo import one, two
 try:
@@ -45,6 +45,7 @@ try:
     import lorry.late
 except ImportError as error:
     missing = error.name
+sys.path.insert(0, sys.argv[4])
 import other
 assert type(other.__loader__) is zipimport.zipimporter
 modules = [sys.modules[name] for name in ("lorry.cargo", "lorry.cargo.one", "lorry.cargo.two")]
