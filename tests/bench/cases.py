@@ -68,7 +68,8 @@ class Bench:
         yield self._facts
         yield from (lambda name=name: self._read(name) for name in READERS)
         yield self._task
-        yield self._start
+        yield lambda: self._start("an absent disk", self._path("absent.hdd"))
+        yield lambda: self._start("one disk", self._blank())
         yield from (lambda name=name: self._floor(name) for name in FLOORS)
         if self._sharing is not None:
             yield lambda: self._shared("hdd to raw, shared blocks (XFS)", "raw")
@@ -304,18 +305,23 @@ class Bench:
             command = ["dd", f"if={image}", f"of={other}", "bs=1M", "status=none", *(["conv=fsync"] if synced else [])]
         return Case(name, FLOORS[name], "the floor", ours, Command(command, self._without(other)), _nothing)
 
-    def _start(self) -> Case:
-        """What a module costs a node when it has next to nothing to do, beside one that does nothing: both as Ansible sends them."""
+    def _start(self, what: str, path: str) -> Case:
+        """What a module costs a node when it has nothing or next to nothing to do, beside one that does nothing: both as Ansible sends them."""
+        commands = [self._sent("vdisk.parallels.hdd_info", {"path": path}), self._sent("ansible.builtin.ping", {})]
+        return Case(f"hdd_info of {what}, on a node", "ping, which does nothing", "60 ms more", *commands, _nothing)
+
+    def _blank(self) -> str:
+        """The path of a disk that is small and empty."""
         path = self._path("blank.hdd")
         if not os.path.exists(path):
             (self.work / "blank.raw").write_bytes(bytes(MIB))
             self.images.engine("convert", self._path("blank.raw"), path, "hdd")
-        commands = [self._sent("vdisk.parallels.hdd_info", {"path": path}), self._sent("ansible.builtin.ping", {})]
-        return Case("hdd_info on a node", "ping, which does nothing", "60 ms more", *commands, _nothing)
+        return path
 
     def _sent(self, module: str, arguments: Dict[str, Any]) -> Command:
         """The run of what Ansible sends to a node."""
-        sent, folder = self.work / f"{module}.py", self.work / module
+        name = "-".join([module, *(os.path.basename(value) for value in arguments.values())])
+        sent, folder = self.work / f"{name}.py", self.work / name
 
         def send() -> None:
             if sent.exists():
