@@ -419,6 +419,9 @@ class MemoryPort:
         inode = self._find(path, "look at").inode
         return self._foreign.get(inode, ()) if inode is not None else ()
 
+    def writers(self, path: str) -> Tuple[Holder, ...]:
+        return tuple(holder for holder in self.holders(path) if holder.kind == "write")
+
     def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> MemoryLock:
         self.called("lock", (directories + files + ("nothing",))[0])
         inodes = {}

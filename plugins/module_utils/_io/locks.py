@@ -109,6 +109,13 @@ class Locks:
             return ()
         return self._byte_holders(path) + self._flock_holders(path)
 
+    def writers(self, path: str) -> Tuple[Holder, ...]:
+        """Who holds the file for writing, as byte locks tell. A flock tells nothing of that, and Linux waits about 10 ms before it lists those."""
+        facts = _facts(path)
+        if facts is None or not modes.S_ISREG(facts.st_mode):
+            return ()
+        return tuple(holder for holder in self._byte_holders(path) if holder.kind == WRITE)
+
     def _byte_holders(self, path: str) -> Tuple[Holder, ...]:
         if not self._can.ofd_locks:
             return ()

@@ -167,5 +167,8 @@ class Port(Protocol):
     def holders(self, path: str) -> Tuple[Holder, ...]:
         """Who holds the file or directory, found without taking a lock."""
 
+    def writers(self, path: str) -> Tuple[Holder, ...]:
+        """Those of them that hold a file for writing. Sooner told than all holders, since the list of all locks of the host is not asked for."""
+
     def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> Lock:
         """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""

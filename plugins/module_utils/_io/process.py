@@ -27,6 +27,13 @@ def process_id() -> int:
     return os.getpid()
 
 
+def umask() -> int:
+    """The permission bits that new files of this process do not get; there is no other way to ask than to set them for a moment."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def use_umask(mask: int) -> None:
     """Withhold these permission bits from new files of this process."""
     os.umask(mask)

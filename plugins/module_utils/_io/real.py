@@ -21,6 +21,7 @@ from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
 from .kernel import release, repeated
 from .locks import Locks, OsLock
 from .port import DIRECTORY, FILE, OTHER, SYMLINK, Buffer, File, Holder, Stat
+from .process import umask
 
 # O_NONBLOCK: a FIFO, or a device without a medium, must not make us wait.
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -252,7 +253,7 @@ class OsPort:
                 return None
             try:
                 # It has the times of its source, and the mode, which may forbid to write.
-                repeated(os.chmod, path, 0o666 & ~_umask(), follow_symlinks=os.chmod not in os.supports_follow_symlinks)
+                repeated(os.chmod, path, 0o666 & ~umask(), follow_symlinks=os.chmod not in os.supports_follow_symlinks)
                 repeated(os.utime, path, follow_symlinks=False)
                 return self._open(path, os.O_RDWR | os.O_NOFOLLOW)
             except BaseException:
@@ -393,6 +394,10 @@ class OsPort:
         """Who holds the file or directory, found without taking a lock. What this port itself holds is left out."""
         return self._locks.holders(path)
 
+    def writers(self, path: str) -> Tuple[Holder, ...]:
+        """Who holds the file for writing."""
+        return self._locks.writers(path)
+
     def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> OsLock:
         """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""
         return self._locks.take(directories, files)
@@ -429,13 +434,6 @@ def _kind(mode: int) -> str:
 
 def _is_clonable(facts: os.stat_result) -> bool:
     return not getattr(facts, "st_flags", 0) & ~_HARMLESS_FLAGS
-
-
-def _umask() -> int:
-    """The permission bits that new files do not get; there is no other way to ask."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _change_owner(path: str, uid: int, gid: int) -> None:

@@ -122,6 +122,7 @@ def owner_of(other):
 def test_a_holder_of_bytes_is_seen_named_and_respected(port, start, image, action, kind):
     other = start(image, action)
     assert port.holders(image) == (Holder(kind, owner_of(other)),)
+    assert port.writers(image) == ((Holder(kind, owner_of(other)),) if kind == "write" else ())
     with pytest.raises(InUse) as caught:
         port.lock((), (image,))
     assert caught.value.path == image
@@ -212,7 +213,8 @@ def test_two_ports_of_one_process_keep_each_other_out(port, image, tmp_path):
         owner = owners.describe(os.getpid())
         assert other.holders(str(tmp_path)) == (Holder("flock", owner),)
         assert other.holders(image) == (Holder("write", owner), Holder("flock", owner))
-    assert port.holders(image) == ()
+        assert other.writers(image) == (Holder("write", owner),)
+    assert port.holders(image) == port.writers(image) == ()
     lock.release()
     assert other.holders(image) == ()
 
@@ -279,7 +281,19 @@ def test_only_regular_files_are_images(port, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(Damaged):
         port.lock((), (str(tmp_path / "fifo"),))
-    assert port.holders(str(tmp_path / "fifo")) == ()
+    assert port.holders(str(tmp_path / "fifo")) == port.writers(str(tmp_path / "fifo")) == ()
+
+
+def test_who_writes_is_told_without_the_list_of_all_locks(port, start, image, tmp_path, monkeypatch):
+    # Linux waits about 10 ms before it gives that list.
+    asked = []
+    told = owners._text
+    monkeypatch.setattr(owners, "_text", lambda path: [asked.append(path), told(path)][1])
+    start(image, "flock")
+    assert port.writers(image) == port.writers(str(tmp_path)) == port.writers(str(tmp_path / "missing")) == ()
+    assert "/proc/locks" not in asked
+    port.holders(image)
+    assert ("/proc/locks" in asked) == detect().proc
 
 
 def test_a_host_without_byte_locks_goes_on_with_a_warning(image, tmp_path):
