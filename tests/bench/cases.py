@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from ansible_collections.vdisk.parallels.tests.bench.images import MIB, Images, engine_command
-from ansible_collections.vdisk.parallels.tests.bench.measure import Command, forget
+from ansible_collections.vdisk.parallels.tests.bench.measure import Absent, Command, Different, forget
 from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 
@@ -166,6 +167,8 @@ class Bench:
 
     def _merge_by_ploop(self) -> Case:
         """The same overlay; ploop takes only images without holes, so both get such copies."""
+        if os.geteuid() != 0 or shutil.which("ploop") is None:
+            raise Absent("merge of an overlay, synced, against ploop snapshot-merge: that needs root and ploop (Debian package ploop)")
         master, mine, other = self._path("master.hdd"), self._path("ours.hdd"), self._path("theirs.hdd")
         self._make_overlay(master, self._path("base.qcow2"), self._path("top.qcow2"))
 
@@ -275,13 +278,16 @@ class Bench:
 
     def _read(self, name: str) -> Case:
         """Every byte of the guest disk, a MiB at a time. That both read the same is checked by runs that print a digest."""
+        module, program = READERS[name]
+        if importlib.util.find_spec(module) is None:
+            raise Absent(f"reading all guest bytes against {name}: the Python module {module} is not installed")
         bundle = str(self.images.bundle())
-        ours, theirs = self._ours("read", bundle), Command([sys.executable, "-c", READERS[name], bundle], _nothing)
+        ours, theirs = self._ours("read", bundle), Command([sys.executable, "-c", program, bundle], _nothing)
 
         def check() -> None:
             digests = {subprocess.check_output([*command.arguments, "digest"], env=self._environment) for command in (ours, theirs)}
             if len(digests) != 1:
-                raise AssertionError(f"{name} and we do not read the same: {digests}")
+                raise Different(f"{name} and we do not read the same: {digests}")
 
         return Case("reading all guest bytes", name, 0.8, ours, theirs, check)
 
@@ -389,9 +395,11 @@ FAKE_MODULE = (
     "&& echo 1 > /sys/module/ploop/parameters/large_disk_support"
 )
 
-# Programs with other people's libraries that read all of a disk, as their documentation shows.
+# Modules of other people, and programs that read all of a disk with them, as their documentation shows.
 READERS = {
-    "libphdi": """
+    "libphdi": (
+        "pyphdi",
+        """
 import sys, pyphdi, hashlib
 image = pyphdi.handle()
 image.open(sys.argv[1] + "/DiskDescriptor.xml")
@@ -404,7 +412,10 @@ for offset in range(0, size, 1 << 20):
 if digest:
     print(digest.hexdigest())
 """,
-    "dissect.hypervisor": """
+    ),
+    "dissect.hypervisor": (
+        "dissect",
+        """
 import sys, hashlib
 from pathlib import Path
 from dissect.hypervisor.disk.hdd import HDD
@@ -418,6 +429,7 @@ while True:
 if digest:
     print(digest.hexdigest())
 """,
+    ),
 }
 
 

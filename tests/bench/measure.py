@@ -16,6 +16,14 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 
+class Absent(Exception):
+    """A comparison lacks what it needs on this machine; the text says which and what."""
+
+
+class Different(Exception):
+    """Both sides finished, but did not do the same."""
+
+
 class Command(NamedTuple):
     """One side of a comparison. ``prepare`` is not measured; ``syncs`` are files that the measured time syncs after the command."""
 

@@ -17,12 +17,12 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Union
+from typing import Callable, Iterator, List, NamedTuple, Optional, Union
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB, format_size, parse_size
-from ansible_collections.vdisk.parallels.tests.bench.cases import Bench
+from ansible_collections.vdisk.parallels.tests.bench.cases import Bench, Case
 from ansible_collections.vdisk.parallels.tests.bench.images import Images
-from ansible_collections.vdisk.parallels.tests.bench.measure import Result, side_by_side
+from ansible_collections.vdisk.parallels.tests.bench.measure import Absent, Different, Result, side_by_side
 from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,35 +38,67 @@ class Line(NamedTuple):
 
 
 def main() -> int:
-    """Run what was asked for. Timings never decide whether it succeeds; different outputs do."""
+    """Run what was asked for. Timings never decide whether it succeeds; a command that fails and different outputs do, after all the rest."""
     options = _options()
-    if shutil.which("qemu-img") is None:
-        print("qemu-img is not installed (package qemu-utils), so there is nothing to compare with.")
+    if shutil.which("qemu-img") is None or shutil.which("qemu-io") is None:
+        print("qemu-img and qemu-io are not installed (Debian package qemu-utils), so there is nothing to compare with.")
         return 0
-    folder = Path(options.folder)
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
-    images = Images(folder / "images", virtual=parse_size(options.virtual), allocated=parse_size(options.allocated), environment=environment)
+    virtual, allocated = parse_size(options.virtual), parse_size(options.allocated)
+    # A folder of our own, which can be removed whole, and where nothing lies that was made for other sizes.
+    folder = Path(options.folder) / f"vdisk-bench-{allocated}-of-{virtual}"
     lines: List[Line] = []
-    most = parse_size(options.allocated) * 9 // 8 + (1 << 28)
-    with sharing_folder(folder, 3 * most) as sharing, Memory(most) as memory:
-        _compare_all(Bench(images, folder / "work", environment, memory, sharing), options, memory, lines)
-    if options.write:
+    try:
+        failed = _compare_all(folder, virtual, allocated, options, lines)
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    if options.write and failed:
+        print(f"{options.write} keeps its table, because of what failed.")
+    elif options.write:
         _write(ROOT / options.write, options, lines)
-    if not options.keep:
-        shutil.rmtree(folder)
-    return 0
+    return 1 if failed else 0
 
 
-def _compare_all(bench: Bench, options: argparse.Namespace, memory: Memory, lines: List[Line]) -> None:
-    for make in bench.cases():
-        case = make()
-        if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
-            continue
-        result = side_by_side(case.ours, case.theirs, rounds=options.rounds, memory=memory)
-        case.check()
-        bench.clear()
-        lines.append(Line(case.name, case.peer, case.goal, result))
-        print(_row(lines[-1]), flush=True)
+def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.Namespace, lines: List[Line]) -> int:
+    """Add the lines to ``lines``, and tell how many failed."""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    images = Images(folder / "images", virtual=virtual, allocated=allocated, environment=environment)
+    most = allocated * 9 // 8 + (1 << 28)
+    failed = 0
+    with sharing_folder(folder, 3 * most) as sharing, Memory(most) as memory:
+        bench = Bench(images, folder / "work", environment, memory, sharing)
+        for make in bench.cases():
+            try:
+                line = _compare(make, options, memory)
+            except Absent as missing:
+                if _is_chosen(str(missing), options):
+                    print(f"left out: {missing}", flush=True)
+                continue
+            except (subprocess.CalledProcessError, Different) as error:
+                failed += 1
+                said = (getattr(error, "stderr", None) or b"").decode("utf-8", "replace").strip()
+                print(f"failed: {error}\n{said}".rstrip(), flush=True)
+                continue
+            finally:
+                bench.clear()
+            if line is not None:
+                lines.append(line)
+                print(_row(line), flush=True)
+    return failed
+
+
+def _compare(make: Callable[[], Case], options: argparse.Namespace, memory: Memory) -> Optional[Line]:
+    """One line of the table, or None when it was not asked for."""
+    case = make()
+    if not _is_chosen(f"{case.name} {case.peer}", options):
+        return None
+    result = side_by_side(case.ours, case.theirs, rounds=options.rounds, memory=memory)
+    case.check()
+    return Line(case.name, case.peer, case.goal, result)
+
+
+def _is_chosen(text: str, options: argparse.Namespace) -> bool:
+    return not options.only or any(word in text for word in options.only)
 
 
 @contextmanager
@@ -77,7 +109,7 @@ def sharing_folder(folder: Path, size: int) -> Iterator[Optional[Path]]:
         print("nothing is compared on a file system that shares blocks: that needs root and mkfs.xfs (Debian package xfsprogs)")
         yield None
         return
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     with open(image, "wb") as stream:
         stream.truncate(size)
     subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], check=True)

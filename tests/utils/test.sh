@@ -3,13 +3,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Unit tests on every Python, then architecture, property, crash and oracle tests, then the integration targets, then a summary.
+# Unit tests on every Python and on file systems that share blocks, then architecture, property, crash and oracle tests, then the integration targets, then a summary.
 # A sample that ends in minutes: every thirtieth example of the crash and oracle tests, the oldest Python beside the main one, three targets.
 # With --all every example, every Python and every target; with --long also what runs for minutes.
 
 # shellcheck disable=SC2154
 set -eu
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/oracles.sh"
 share=30
 case ${1:-} in
   --all) share= ;;
@@ -28,22 +29,8 @@ run_pytest() {
   "$_python" -m pytest -q -n auto -rs --junit-xml="$reports/$_name.xml" "$@" </dev/null || failed="$failed $_name"
 }
 
-# The programs that the oracle tests ask; only root on Debian installs them.
 title "oracles"
-for pair in qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils ploop:ploop chromium:chromium; do
-  command -v "${pair%%:*}" >/dev/null 2>&1 || apt_install "${pair##*:}" || :
-done
-for program in qemu-img qemu-io qemu-nbd ploop chromium; do
-  if command -v "$program" >/dev/null 2>&1; then say "$program: present"; else say "$program: absent, its comparisons are skipped"; fi
-done
-while read -r package; do
-  case $package in '' | '#'*) continue ;; esac
-  if "$venv/bin/python" -m pip install -qq "$package" </dev/null >>"$build/logs/oracles.log" 2>&1; then
-    say "$package: present"
-  else
-    say "$package: absent, its comparisons are skipped"
-  fi
-done <tests/utils/requirements-oracles.txt
+install_oracles qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils ploop:ploop chromium:chromium
 
 main=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 title "unit tests on Python $main"
@@ -72,6 +59,11 @@ for python in "$pythons"/python3.*; do
   else
     failed="$failed unit-$version(packages)"
   fi
+done
+
+for system in xfs btrfs; do
+  title "unit tests on $system"
+  sh tests/utils/sharing.sh "$system" "$reports/unit-$system.xml" || failed="$failed unit-$system"
 done
 
 for kind in architecture property crash oracle pages; do
