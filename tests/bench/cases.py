@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -19,15 +18,24 @@ from ansible_collections.vdisk.parallels.tests.bench.measure import Absent, Comm
 from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 
+class Pair(NamedTuple):
+    """Both sides of a comparison. ``check`` raises when they did not do the same."""
+
+    ours: Command
+    theirs: Command
+    check: Callable[[], None]
+
+
 class Case(NamedTuple):
-    """One line of the table. ``goal`` is a ratio of wall times, or what it is in words. ``check`` raises when the two sides did not do the same."""
+    """One line of the table. ``goal`` is a ratio of wall times, or what it is in words. ``make`` makes the images, too, or raises Absent."""
 
     name: str
     peer: str
     goal: Union[float, str]
-    ours: Command
-    theirs: Command
-    check: Callable[[], None]
+    make: Callable[[], Pair]
+
+    def __str__(self) -> str:
+        return f"{self.name}, against {self.peer}"
 
 
 class Bench:
@@ -41,41 +49,48 @@ class Bench:
         self._sharing = sharing
         work.mkdir(parents=True, exist_ok=True)
 
-    def cases(self) -> Iterator[Callable[[], Case]]:
-        """Functions that make a case, with its images, when it is its turn."""
-        yield lambda: self._raw("hdd to raw", "qemu-img convert", 0.65, synced=False)
-        yield lambda: self._copy("hdd to raw", 1.1)
-        yield lambda: self._raw("hdd to raw, synced", "qemu-img convert -t writeback", 0.45, synced=True)
-        yield lambda: self._raw("hdd to raw, cold cache", "qemu-img convert", 0.85, synced=False, cold=True)
-        yield lambda: self._raw("fragmented hdd to raw, cold cache", "qemu-img convert", 0.7, synced=False, cold=True, source=str(self.images.shuffled()))
-        yield lambda: self._import("raw to hdd, drawn ids", {"reproducible": False})
-        yield lambda: self._import("raw to hdd", {})
-        for name, options, peer in FORMATS:
-            yield lambda name=name, options=options, peer=peer: self._format(name, options, peer, 0.8)
-        yield lambda: self._format("qcow2", {"compression": "zlib"}, ["-c", "-O", "qcow2"], 0.35, label="hdd to qcow2 zlib")
-        yield lambda: self._format("qcow2", {"compression": "zlib"}, ["-c", "-W", "-O", "qcow2"], 0.6, label="hdd to qcow2 zlib")
+    def cases(self) -> Iterator[Case]:
+        """All comparisons. Nothing is made before its turn."""
+        convert, synced = "qemu-img convert", "qemu-img convert -t writeback"
+        yield Case("hdd to raw", convert, 0.65, lambda: self._raw(synced=False))
+        yield Case("hdd to raw", "cp --sparse=always", 1.1, self._copy)
+        yield Case("hdd to raw, synced", synced, 0.45, lambda: self._raw(synced=True))
+        yield Case("hdd to raw, cold cache", convert, 0.85, lambda: self._raw(synced=False, cold=True))
+        yield Case("fragmented hdd to raw, cold cache", convert, 0.7, lambda: self._raw(synced=False, cold=True, source=str(self.images.shuffled())))
+        yield Case("raw to hdd, drawn ids", convert, 0.5, lambda: self._import({"reproducible": False}))
+        yield Case("raw to hdd", convert, 0.5, lambda: self._import({}))
+        for format, peer in FORMATS.items():
+            yield Case(f"hdd to {format}", convert, 0.8, lambda format=format, peer=peer: self._format(format, {}, peer))
+        packed = ["-c", "-O", "qcow2"]
+        yield Case("hdd to qcow2 zlib", f"{convert} -c", 0.35, lambda: self._format("qcow2", {"compression": "zlib"}, packed))
+        yield Case("hdd to qcow2 zlib", f"{convert} -c -W", 0.6, lambda: self._format("qcow2", {"compression": "zlib"}, ["-W", *packed]))
         stream = ["-O", "vmdk", "-o", "subformat=streamOptimized"]
-        yield lambda: self._format("vmdk", {"subformat": "streamOptimized"}, stream, 0.4, label="hdd to vmdk streamOptimized")
-        yield self._merge
-        yield self._merge_by_ploop
-        yield self._compact
-        yield self._compare
-        yield self._layers
-        yield self._one_layer
-        yield self._huge
-        yield self._check_huge
-        yield self._check_fragmented
-        yield self._map
-        yield self._facts
-        yield from (lambda name=name: self._read(name) for name in READERS)
-        yield self._task
-        yield lambda: self._start("an absent disk", self._path("absent.hdd"))
-        yield lambda: self._start("one disk", self._blank())
-        yield from (lambda name=name: self._floor(name) for name in FLOORS)
+        yield Case("hdd to vmdk streamOptimized", convert, 0.4, lambda: self._format("vmdk", {"subformat": "streamOptimized"}, stream))
+        yield Case("merge of an overlay, synced", "qemu-img commit -d", 0.8, self._merge)
+        yield Case("merge of an overlay, synced", "ploop snapshot-merge", 0.8, self._merge_by_ploop)
+        yield Case("compact in place, a quarter zero, synced", synced, 0.4, self._compact)
+        yield Case("content compare", "qemu-img compare", 0.8, self._compare)
+        yield Case("64 layers to raw", "qemu-img convert of 64 overlays", 0.6, self._layers)
+        yield Case("64 layers to raw", "ours, of one layer", 1.5, self._one_layer)
+        yield Case("16 TiB virtual, 1 GiB data to qcow2", convert, 0.4, self._huge)
+        yield Case("check, 16 TiB virtual", "qemu-img check", 3.5, self._check_huge)
+        yield Case("check, 200,000 clusters in random order", "qemu-img check", 3.5, self._check_fragmented)
+        yield Case("map of a fragmented image", "qemu-img map", 1.0, self._map)
+        yield Case("facts of 200 disks", "200 x qemu-img info", 1.5, self._facts)
+        for name in READERS:
+            yield Case("reading all guest bytes", name, 0.8, lambda name=name: self._read(name))
+        yield Case("hdd to raw, synced, as an Ansible command", synced, 1.0, self._task)
+        for name, path in (("an absent disk", "absent.hdd"), ("one disk", "blank.hdd")):
+            yield Case(f"hdd_info of {name}, on a node", "ping, which does nothing", "60 ms more", lambda path=path: self._start(path))
+        # What nobody can be faster than on this machine: the mere copy of the image, and the mere digest of it.
+        yield Case("hdd to raw", "dd bs=1M of the image", "the floor", lambda: self._floor(self._raw(synced=False)))
+        yield Case("hdd to raw, synced", "dd bs=1M conv=fsync of the image", "the floor", lambda: self._floor(self._raw(synced=True), "conv=fsync"))
+        yield Case("raw to hdd", "SHA-256 of the image", "the floor", self._digest)
         if self._sharing is not None:
-            yield lambda: self._shared("hdd to raw, shared blocks (XFS)", "raw")
-            yield lambda: self._shared("copy of a disk, shared blocks (XFS), drawn ids", "hdd", {"reproducible": False})
-            yield lambda: self._shared("copy of a disk, shared blocks (XFS)", "hdd")
+            sharing = self._sharing
+            yield Case("hdd to raw, shared blocks (XFS)", convert, 0.25, lambda: self._shared(sharing, "raw", {}))
+            yield Case("copy of a disk, shared blocks (XFS), drawn ids", convert, 0.25, lambda: self._shared(sharing, "hdd", {"reproducible": False}))
+            yield Case("copy of a disk, shared blocks (XFS)", convert, 0.25, lambda: self._shared(sharing, "hdd", {}))
 
     def clear(self) -> None:
         """Remove what both sides wrote, so that it does not fill the memory that caches the sources."""
@@ -93,7 +108,7 @@ class Bench:
     def _path(self, name: str) -> str:
         return str(self.work / name)
 
-    def _raw(self, name: str, peer: str, goal: float, *, synced: bool, cold: bool = False, source: Optional[str] = None) -> Case:
+    def _raw(self, *, synced: bool, cold: bool = False, source: Optional[str] = None) -> Pair:
         image = source or str(self.images.image())
         one, other = self._path("ours.raw"), self._path("theirs.raw")
 
@@ -103,31 +118,28 @@ class Bench:
         ours = self._ours("convert", source or str(self.images.bundle()), one, "raw", prepare=prepare(one), synced=synced)
         cache = ["-t", "writeback"] if synced else []
         command = ["qemu-img", "convert", *cache, "-f", "parallels", "-O", "raw", image, other]
-        return Case(name, peer, goal, ours, Command(command, prepare(other), (other,) if synced else ()), lambda: _same_files(one, other))
+        return Pair(ours, Command(command, prepare(other), (other,) if synced else ()), lambda: _same_files(one, other))
 
-    def _copy(self, name: str, goal: float) -> Case:
+    def _copy(self) -> Pair:
         one, other = self._path("ours.raw"), self._path("theirs.raw")
         raw = str(self.images.raw())
         ours = self._ours("convert", str(self.images.bundle()), one, "raw", prepare=self._without(one), synced=False)
-        return Case(
-            name, "cp --sparse=always", goal, ours, Command(["cp", "--sparse=always", raw, other], self._without(other)), lambda: _same_files(one, other)
-        )
+        return Pair(ours, Command(["cp", "--sparse=always", raw, other], self._without(other)), lambda: _same_files(one, other))
 
-    def _import(self, name: str, options: Dict[str, Any]) -> Case:
+    def _import(self, options: Dict[str, Any]) -> Pair:
         raw, one, other = str(self.images.raw()), self._path("ours.hdd"), self._path("theirs.hds")
         ours = self._ours("convert", raw, one, "hdd", json.dumps(options), prepare=self._without(one), synced=False)
         theirs = Command(["qemu-img", "convert", "-f", "raw", "-O", "parallels", raw, other], self._without(other))
-        return Case(name, "qemu-img convert", 0.5, ours, theirs, lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
+        return Pair(ours, theirs, lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
 
-    def _format(self, format: str, options: Dict[str, Any], peer: Sequence[str], goal: float, *, label: Optional[str] = None) -> Case:
+    def _format(self, format: str, options: Dict[str, Any], peer: Sequence[str]) -> Pair:
         one, other = self._path(f"ours.{format}"), self._path(f"theirs.{format}")
         ours = self._ours("convert", str(self.images.bundle()), one, format, json.dumps(options), prepare=self._without(one), synced=False)
         theirs = Command(["qemu-img", "convert", "-f", "parallels", *peer, str(self.images.image()), other], self._without(other))
         called = "vpc" if format == "vhd" else format
-        shown = "qemu-img convert" + "".join(f" {word}" for word in peer if word in ("-c", "-W"))
-        return Case(label or f"hdd to {format}", shown, goal, ours, theirs, lambda: _compare(["-f", called, "-F", called], one, other))
+        return Pair(ours, theirs, lambda: _compare(["-f", called, "-F", called], one, other))
 
-    def _merge(self) -> Case:
+    def _merge(self) -> Pair:
         """A quarter of the clusters of a disk lie in an overlay; ours goes into the parent, as theirs does."""
         master, mine = self._path("master.hdd"), self._path("ours.hdd")
         base, top = self._path("base.qcow2"), self._path("top.qcow2")
@@ -148,12 +160,11 @@ class Bench:
         def check() -> None:
             _compare(["-f", "parallels", "-F", "qcow2"], _image(mine), work[0])
 
-        return Case("merge of an overlay, synced", "qemu-img commit -d", 0.8, self._ours("merge", mine, prepare=fresh), theirs, check)
+        return Pair(self._ours("merge", mine, prepare=fresh), theirs, check)
 
     def _make_overlay(self, master: str, base: str, top: str) -> None:
-        if os.path.exists(top):
+        if os.path.exists(master):
             return
-        shutil.rmtree(master, ignore_errors=True)
         source = str(self.images.image("random"))
         subprocess.run(["qemu-img", "convert", "-f", "parallels", "-O", "qcow2", source, base], check=True)
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, top], check=True)
@@ -165,10 +176,10 @@ class Bench:
             subprocess.run(["qemu-io", "-f", "qcow2", *writes[start : start + 400], top], check=True, stdout=subprocess.DEVNULL)
         self.images.engine("convert", top, master, "hdd", '{"keeps_layers": true}')
 
-    def _merge_by_ploop(self) -> Case:
+    def _merge_by_ploop(self) -> Pair:
         """The same overlay; ploop takes only images without holes, so both get such copies."""
         if os.geteuid() != 0 or shutil.which("ploop") is None:
-            raise Absent("merge of an overlay, synced, against ploop snapshot-merge: that needs root and ploop (Debian package ploop)")
+            raise Absent("needs root and ploop (Debian package ploop)")
         master, mine, other = self._path("master.hdd"), self._path("ours.hdd"), self._path("theirs.hdd")
         self._make_overlay(master, self._path("base.qcow2"), self._path("top.qcow2"))
 
@@ -178,23 +189,17 @@ class Bench:
         # ploop of Debian sees its kernel module in a name space of its own, and may crash in a small environment.
         command = ["unshare", "-m", "sh", "-c", f'cd "$1" && {FAKE_MODULE} && exec ploop snapshot-merge -A DiskDescriptor.xml', "_", other]
         theirs = Command(command, fresh(other), (), {**self._environment, "PLOOP_PAD": "x" * 8192})
-        return Case(
-            "merge of an overlay, synced",
-            "ploop snapshot-merge",
-            0.8,
-            self._ours("merge", mine, prepare=fresh(mine)),
-            theirs,
-            lambda: self._same_disks(mine, other),
-        )
+        return Pair(self._ours("merge", mine, prepare=fresh(mine)), theirs, lambda: self._same_disks(mine, other))
 
     def _same_disks(self, one: str, other: str) -> None:
         self.images.engine("compare", one, other)
 
-    def _compact(self) -> Case:
+    def _compact(self) -> Pair:
         master, mine, other = self._path("full.hdd"), self._path("ours.hdd"), self._path("theirs.hds")
         if not os.path.exists(master):
-            shutil.copytree(self.images.bundle("random"), master)
-            _store_zeros(_image(master), self.images.places("random")[::4])
+            shutil.copytree(self.images.bundle("random"), f"{master}.new")
+            _store_zeros(_image(f"{master}.new"), self.images.places("random")[::4])
+            os.rename(f"{master}.new", master)
 
         def fresh() -> None:
             self._memory.remove(mine)
@@ -206,14 +211,14 @@ class Bench:
         def check() -> None:
             _compare(["-f", "parallels", "-F", "parallels"], _image(mine), other)
 
-        return Case("compact in place, a quarter zero, synced", "qemu-img convert -t writeback", 0.4, self._ours("compact", mine, prepare=fresh), theirs, check)
+        return Pair(self._ours("compact", mine, prepare=fresh), theirs, check)
 
-    def _compare(self) -> Case:
+    def _compare(self) -> Pair:
         raw, bundle = str(self.images.raw()), str(self.images.bundle())
         theirs = Command(["qemu-img", "compare", "-f", "raw", "-F", "parallels", raw, str(self.images.image())], _nothing)
-        return Case("content compare", "qemu-img compare", 0.8, self._ours("compare", raw, bundle), theirs, _nothing)
+        return Pair(self._ours("compare", raw, bundle), theirs, _nothing)
 
-    def _layers(self) -> Case:
+    def _layers(self) -> Pair:
         """64 layers of 1/64 of the data each, against 64 overlays."""
         bundle, top = self._path("layers.hdd"), self._path("overlay63.qcow2")
         one, other = self._path("ours.raw"), self._path("theirs.raw")
@@ -222,16 +227,16 @@ class Bench:
             self.images.engine("convert", top, bundle, "hdd", '{"keeps_layers": true}')
         ours = self._ours("convert", bundle, one, "raw", prepare=self._without(one), synced=False)
         theirs = Command(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", top, other], self._without(other))
-        return Case("64 layers to raw", "qemu-img convert of 64 overlays", 0.6, ours, theirs, lambda: _same_files(one, other))
+        return Pair(ours, theirs, lambda: _same_files(one, other))
 
-    def _one_layer(self) -> Case:
+    def _one_layer(self) -> Pair:
         """What 64 layers cost beside one with the same bytes; both sides are ours."""
         layers = self._layers()
         bundle, one, other = self._path("flat.hdd"), self._path("ours.raw"), self._path("theirs.raw")
         if not os.path.exists(bundle):
             self.images.engine("convert", self._path("layers.hdd"), bundle, "hdd")
         theirs = self._ours("convert", bundle, other, "raw", prepare=self._without(other), synced=False)
-        return Case("64 layers to raw", "ours, of one layer", 1.5, layers.ours, theirs, lambda: _same_files(one, other))
+        return Pair(layers.ours, theirs, lambda: _same_files(one, other))
 
     def _huge_image(self) -> str:
         bundle = self._path("huge.hdd")
@@ -247,40 +252,41 @@ class Bench:
             os.remove(raw)
         return _image(bundle)
 
-    def _huge(self) -> Case:
+    def _huge(self) -> Pair:
         image, one, other = self._huge_image(), self._path("ours.qcow2"), self._path("theirs.qcow2")
         ours = self._ours("convert", image, one, "qcow2", prepare=self._without(one), synced=False)
         theirs = Command(["qemu-img", "convert", "-f", "parallels", "-O", "qcow2", image, other], self._without(other))
-        return Case("16 TiB virtual, 1 GiB data to qcow2", "qemu-img convert", 0.4, ours, theirs, _nothing)
+        return Pair(ours, theirs, _nothing)
 
-    def _check(self, name: str, bundle: str) -> Case:
+    def _check(self, bundle: str) -> Pair:
         theirs = Command(["qemu-img", "check", "-q", "-f", "parallels", _image(bundle)], _nothing)
-        return Case(name, "qemu-img check", 3.5, self._ours("check", bundle), theirs, _nothing)
+        return Pair(self._ours("check", bundle), theirs, _nothing)
 
-    def _check_huge(self) -> Case:
+    def _check_huge(self) -> Pair:
         self._huge_image()
-        return self._check("check, 16 TiB virtual", self._path("huge.hdd"))
+        return self._check(self._path("huge.hdd"))
 
-    def _check_fragmented(self) -> Case:
+    def _check_fragmented(self) -> Pair:
         """200,000 clusters in random order, in a file of holes."""
-        bundle, raw, virtual = self._path("scattered.hdd"), self._path("blank.raw"), 1 << 40
+        bundle, new, raw, virtual = self._path("scattered.hdd"), self._path("new-scattered.hdd"), self._path("empty.raw"), 1 << 40
         if not os.path.exists(bundle):
             with open(raw, "wb") as stream:
                 stream.truncate(virtual)
-            self.images.engine("convert", raw, bundle, "hdd")
+            self.images.engine("convert", raw, new, "hdd")
             os.remove(raw)
-            self.images.make("scattered", _image(bundle))
-        return self._check("check, 200,000 clusters in random order", bundle)
+            self.images.make("scattered", _image(new))
+            os.rename(new, bundle)
+        return self._check(bundle)
 
-    def _map(self) -> Case:
+    def _map(self) -> Pair:
         theirs = Command(["qemu-img", "map", "--output=json", "-f", "parallels", str(self.images.shuffled())], _nothing)
-        return Case("map of a fragmented image", "qemu-img map", 1.0, self._ours("map", str(self.images.shuffled())), theirs, _nothing)
+        return Pair(self._ours("map", str(self.images.shuffled())), theirs, _nothing)
 
-    def _read(self, name: str) -> Case:
+    def _read(self, name: str) -> Pair:
         """Every byte of the guest disk, a MiB at a time. That both read the same is checked by runs that print a digest."""
         module, program = READERS[name]
-        if importlib.util.find_spec(module) is None:
-            raise Absent(f"reading all guest bytes against {name}: the Python module {module} is not installed")
+        if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, env=self._environment, check=False).returncode:
+            raise Absent(f"needs the Python module {module}")
         bundle = str(self.images.bundle())
         ours, theirs = self._ours("read", bundle), Command([sys.executable, "-c", program, bundle], _nothing)
 
@@ -289,45 +295,40 @@ class Bench:
             if len(digests) != 1:
                 raise Different(f"{name} and we do not read the same: {digests}")
 
-        return Case("reading all guest bytes", name, 0.8, ours, theirs, check)
+        return Pair(ours, theirs, check)
 
-    def _task(self) -> Case:
+    def _task(self) -> Pair:
         """The same export as a whole task of Ansible, beside the bare program."""
         image, one, other = str(self.images.image()), self._path("ours.raw"), self._path("theirs.raw")
         arguments = json.dumps({"src": str(self.images.bundle()), "dest": one, "dest_format": "raw", "verify": False})
         command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", "vdisk.parallels.hdd_convert", "-a", arguments]
         ours = Command(command, self._without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable})
         theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], self._without(other), (other,))
-        return Case("hdd to raw, synced, as an Ansible command", "qemu-img convert -t writeback", 1.0, ours, theirs, lambda: _same_files(one, other))
+        return Pair(ours, theirs, lambda: _same_files(one, other))
 
-    def _floor(self, name: str) -> Case:
-        """What nobody can be faster than on this machine: the mere copy of the image, or the mere digest of it."""
+    def _floor(self, pair: Pair, *options: str) -> Pair:
         image, other = str(self.images.image()), self._path("theirs.raw")
-        if name == "raw to hdd":
-            ours, command = self._import(name, {}).ours, [sys.executable, "-c", _DIGEST, image]
-        else:
-            synced = name.endswith("synced")
-            ours = self._raw(name, "", 0, synced=synced).ours
-            command = ["dd", f"if={image}", f"of={other}", "bs=1M", "status=none", *(["conv=fsync"] if synced else [])]
-        return Case(name, FLOORS[name], "the floor", ours, Command(command, self._without(other)), _nothing)
+        command = ["dd", f"if={image}", f"of={other}", "bs=1M", "status=none", *options]
+        return Pair(pair.ours, Command(command, self._without(other)), _nothing)
 
-    def _start(self, what: str, path: str) -> Case:
+    def _digest(self) -> Pair:
+        return Pair(self._import({}).ours, Command([sys.executable, "-c", _DIGEST, str(self.images.image())], _nothing), _nothing)
+
+    def _start(self, name: str) -> Pair:
         """What a module costs a node when it has nothing or next to nothing to do, beside one that does nothing: both as Ansible sends them."""
-        commands = [self._sent("vdisk.parallels.hdd_info", {"path": path}), self._sent("ansible.builtin.ping", {})]
-        return Case(f"hdd_info of {what}, on a node", "ping, which does nothing", "60 ms more", *commands, _nothing)
-
-    def _blank(self) -> str:
-        """The path of a disk that is small and empty."""
-        path = self._path("blank.hdd")
-        if not os.path.exists(path):
+        blank = self._path("blank.hdd")
+        if not os.path.exists(blank):
             (self.work / "blank.raw").write_bytes(bytes(MIB))
-            self.images.engine("convert", self._path("blank.raw"), path, "hdd")
-        return path
+            self.images.engine("convert", self._path("blank.raw"), blank, "hdd")
+        return Pair(self._sent("vdisk.parallels.hdd_info", {"path": self._path(name)}), self._sent("ansible.builtin.ping", {}), _nothing)
 
     def _sent(self, module: str, arguments: Dict[str, Any]) -> Command:
         """The run of what Ansible sends to a node."""
         name = "-".join([module, *(os.path.basename(value) for value in arguments.values())])
         sent, folder = self.work / f"{name}.py", self.work / name
+        if sent.exists():
+            # Of a run before this one, maybe with another engine.
+            sent.unlink()
 
         def send() -> None:
             if sent.exists():
@@ -340,47 +341,43 @@ class Bench:
 
         return Command([sys.executable, str(sent)], send, environment=self._environment)
 
-    def _shared(self, name: str, format: str, options: Optional[Dict[str, Any]] = None) -> Case:
+    def _shared(self, folder: Path, format: str, options: Dict[str, Any]) -> Pair:
         """Source and output lie on a file system that shares blocks."""
-        folder = self._sharing or self.work
         bundle, one, other = folder / "source.hdd", str(folder / f"ours.{format}"), str(folder / "theirs")
         if not bundle.exists():
             shutil.copytree(self.images.bundle("random"), bundle)
-        ours = self._ours("convert", str(bundle), one, format, json.dumps(options or {}), prepare=self._without(one), synced=False)
+        ours = self._ours("convert", str(bundle), one, format, json.dumps(options), prepare=self._without(one), synced=False)
         theirs = Command(
             ["qemu-img", "convert", "-f", "parallels", "-O", "parallels" if format == "hdd" else "raw", _image(str(bundle)), other], self._without(other)
         )
         check = (lambda: _same_files(one, other)) if format == "raw" else (lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
-        return Case(name, "qemu-img convert", 0.25, ours, theirs, check)
+        return Pair(ours, theirs, check)
 
-    def _facts(self) -> Case:
+    def _facts(self) -> Pair:
         folder = self.work / "many"
         paths = [str(folder / f"{number}.hdd") for number in range(200)]
         if not folder.exists():
-            folder.mkdir()
+            new = self.work / "many.new"
+            new.mkdir()
             small = self.work / "small.raw"
             small.write_bytes(b"x" * MIB)
-            self.images.engine("convert", str(small), paths[0], "hdd")
+            self.images.engine("convert", str(small), str(new / "0.hdd"), "hdd")
             for path in paths[1:]:
-                shutil.copytree(paths[0], path)
+                shutil.copytree(new / "0.hdd", new / os.path.basename(path))
+            new.rename(folder)
         script = "".join(f"qemu-img info -f parallels '{_image(path)}'\n" for path in paths)
-        return Case("facts of 200 disks", "200 x qemu-img info", 1.5, self._ours("facts", *paths), Command(["sh", "-ec", script], _nothing), _nothing)
+        return Pair(self._ours("facts", *paths), Command(["sh", "-ec", script], _nothing), _nothing)
 
 
-FORMATS = (
-    ("qcow2", {}, ["-O", "qcow2"]),
-    ("vdi", {}, ["-O", "vdi"]),
-    ("vhd", {}, ["-O", "vpc", "-o", "force_size=on"]),
-    ("vhdx", {}, ["-O", "vhdx"]),
-    ("vmdk", {}, ["-O", "vmdk"]),
-)
-
-# What limits an operation, by itself.
-FLOORS = {
-    "hdd to raw": "dd bs=1M of the image",
-    "hdd to raw, synced": "dd bs=1M conv=fsync of the image",
-    "raw to hdd": "SHA-256 of the image",
+# How qemu-img is asked for each format.
+FORMATS = {
+    "qcow2": ["-O", "qcow2"],
+    "vdi": ["-O", "vdi"],
+    "vhd": ["-O", "vpc", "-o", "force_size=on"],
+    "vhdx": ["-O", "vhdx"],
+    "vmdk": ["-O", "vmdk"],
 }
+
 _DIGEST = """
 import hashlib, sys
 digest = hashlib.sha256()
@@ -414,7 +411,7 @@ if digest:
 """,
     ),
     "dissect.hypervisor": (
-        "dissect",
+        "dissect.hypervisor.disk.hdd",
         """
 import sys, hashlib
 from pathlib import Path

@@ -17,7 +17,7 @@ from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 
 class Absent(Exception):
-    """A comparison lacks what it needs on this machine; the text says which and what."""
+    """A comparison lacks what it needs on this machine; the text says what."""
 
 
 class Different(Exception):
@@ -48,9 +48,10 @@ def measure(command: Command, memory: Memory) -> Run:
     memory.fill()
     os.sync()
     memory.give()
-    run = _timed(command)
-    memory.keep()
-    return run
+    try:
+        return _timed(command)
+    finally:
+        memory.keep()
 
 
 def _timed(command: Command) -> Run:
@@ -59,7 +60,7 @@ def _timed(command: Command) -> Run:
     said = process.stderr.read() if process.stderr is not None else b""
     _pid, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    for path in command.syncs:
+    for path in command.syncs if not process.returncode else ():
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
@@ -95,7 +96,9 @@ def _median(runs: Sequence[Run]) -> Run:
 
 
 def forget(*paths: str) -> Callable[[], None]:
-    """Drops files from the cache of the kernel."""
+    """Drops files from the cache of the kernel. Raises Absent where that cannot be asked."""
+    if not hasattr(os, "posix_fadvise"):
+        raise Absent("needs posix_fadvise")
 
     def drop() -> None:
         for path in paths:

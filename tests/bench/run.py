@@ -17,7 +17,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Optional, Union
+from typing import Iterator, List, NamedTuple, Optional
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB, format_size, parse_size
 from ansible_collections.vdisk.parallels.tests.bench.cases import Bench, Case
@@ -31,9 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Line(NamedTuple):
     """One finished comparison."""
 
-    name: str
-    peer: str
-    goal: Union[float, str]
+    case: Case
     result: Result
 
 
@@ -47,10 +45,12 @@ def main() -> int:
     # A folder of our own, which can be removed whole, and where nothing lies that was made for other sizes.
     folder = Path(options.folder) / f"vdisk-bench-{allocated}-of-{virtual}"
     lines: List[Line] = []
+    failed = 1
     try:
         failed = _compare_all(folder, virtual, allocated, options, lines)
     finally:
-        if not options.keep:
+        # What a failure or an interruption left half made is not kept.
+        if failed or not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
     if options.write and failed:
         print(f"{options.write} keeps its table, because of what failed.")
@@ -67,38 +67,25 @@ def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.N
     failed = 0
     with sharing_folder(folder, 3 * most) as sharing, Memory(most) as memory:
         bench = Bench(images, folder / "work", environment, memory, sharing)
-        for make in bench.cases():
-            try:
-                line = _compare(make, options, memory)
-            except Absent as missing:
-                if _is_chosen(str(missing), options):
-                    print(f"left out: {missing}", flush=True)
+        for case in bench.cases():
+            if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
                 continue
-            except (subprocess.CalledProcessError, Different) as error:
+            try:
+                pair = case.make()
+                result = side_by_side(pair.ours, pair.theirs, rounds=options.rounds, memory=memory)
+                pair.check()
+            except Absent as missing:
+                print(f"left out: {case}: {missing}", flush=True)
+            except (subprocess.SubprocessError, OSError, Different) as error:
                 failed += 1
                 said = (getattr(error, "stderr", None) or b"").decode("utf-8", "replace").strip()
-                print(f"failed: {error}\n{said}".rstrip(), flush=True)
-                continue
+                print(f"failed: {case}: {error}\n{said}".rstrip(), flush=True)
+            else:
+                lines.append(Line(case, result))
+                print(_row(lines[-1]), flush=True)
             finally:
                 bench.clear()
-            if line is not None:
-                lines.append(line)
-                print(_row(line), flush=True)
     return failed
-
-
-def _compare(make: Callable[[], Case], options: argparse.Namespace, memory: Memory) -> Optional[Line]:
-    """One line of the table, or None when it was not asked for."""
-    case = make()
-    if not _is_chosen(f"{case.name} {case.peer}", options):
-        return None
-    result = side_by_side(case.ours, case.theirs, rounds=options.rounds, memory=memory)
-    case.check()
-    return Line(case.name, case.peer, case.goal, result)
-
-
-def _is_chosen(text: str, options: argparse.Namespace) -> bool:
-    return not options.only or any(word in text for word in options.only)
 
 
 @contextmanager
@@ -112,9 +99,9 @@ def sharing_folder(folder: Path, size: int) -> Iterator[Optional[Path]]:
     place.mkdir(parents=True, exist_ok=True)
     with open(image, "wb") as stream:
         stream.truncate(size)
-    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], check=True)
-    if subprocess.run(["mount", "-o", "loop", str(image), str(place)], capture_output=True, check=False).returncode:
-        print("nothing is compared on a file system that shares blocks: it could not be mounted")
+    steps = (["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], ["mount", "-o", "loop", str(image), str(place)])
+    if any(subprocess.run(step, capture_output=True, check=False).returncode for step in steps):
+        print("nothing is compared on a file system that shares blocks: it could not be made or mounted")
         yield None
         return
     try:
@@ -137,10 +124,11 @@ def _options() -> argparse.Namespace:
 
 
 def _row(line: Line) -> str:
-    ours, theirs, result = line.result.ours, line.result.theirs, line.result
+    case, result = line
+    ours, theirs = result.ours, result.theirs
     ratio = f"**{result.ratio:.2f}** ({result.lowest:.2f} to {result.highest:.2f})"
     peaks = f"{ours.peak // MIB} / {theirs.peak // MIB}"
-    return f"| {line.name} | {line.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | {ratio} | {line.goal} | {ours.cpu / theirs.cpu:.2f} | {peaks} |"
+    return f"| {case.name} | {case.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | {ratio} | {case.goal} | {ours.cpu / theirs.cpu:.2f} | {peaks} |"
 
 
 def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:

@@ -17,6 +17,7 @@ command -v "mkfs.$system" >/dev/null 2>&1 || apt_install "$package" || { say "sk
 
 work=$build/sharing/$system
 trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 rm -rf "$work"

@@ -79,10 +79,10 @@ done
 title "integration targets"
 for folder in tests/integration/targets/*/tasks; do
   target=$(basename "$(dirname "$folder")")
-  [ -z "$share" ] || [ "$version" = 3.8 ] || continue
+  case ${share:+sample}:$target in :* | sample:life_of_a_disk | sample:progress | sample:role_maintain) ;; *) continue ;; esac
   [ ! -e "$folder/main.yml" ] || echo "$target"
 done | xargs -P "$(getconf _NPROCESSORS_ONLN)" -n 1 sh tests/utils/target.sh | tee "$reports/integration.txt"
-! grep -q '^failed' "$reports/integration.txt" || failed="$failed integration"
+if grep -q '^failed' "$reports/integration.txt" || ! grep -q '^passed' "$reports/integration.txt"; then failed="$failed integration"; fi
 
 if [ -n "${VDISK_LONG:-}" ]; then
   for where in here nodes; do
