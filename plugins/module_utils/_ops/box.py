@@ -116,8 +116,9 @@ def _entry(port: Port, path: str, name: str, mtime: Optional[int]) -> Entry:
         return Entry(name, _time(stat.mtime_ns, mtime))
     if stat.kind != FILE:
         raise Unsupported("A box holds files and directories only", path=path, found=stat.kind, hint="Replace it with what it leads to, or remove it.")
-    for writer in port.writers(path) if path.endswith(".hds") else ():
-        raise InUse(f"The disk is in use by {writer.owner}", path=path, hint="Stop the virtual machine, and run again.")
+    writers = port.writers(path) if path.endswith(".hds") else ()
+    if writers:
+        raise InUse(f"The disk is in use by {writers[0].owner}", path=path, hint="Stop the virtual machine, and run again.")
     return Entry(name, _time(stat.mtime_ns, mtime), stat.size, path)
 
 

@@ -169,8 +169,10 @@ def _refuse_source(port: Port, source: Source, wanted: Wanted) -> None:
     if source.state is not None:
         refuse_encrypted(source.state)
     for path, _seen in source.fingerprint:
-        for writer in port.writers(path):
-            raise InUse("The source is being written by another process", path=path, found=writer.owner, hint="Stop it, or convert a snapshot of another copy.")
+        writers = port.writers(path)
+        if writers:
+            found, hint = writers[0].owner, "Stop it, or convert a snapshot of another copy."
+            raise InUse("The source is being written by another process", path=path, found=found, hint=hint)
     real = port.real_path(wanted.path)
     if any(real == path or is_inside(path, real) for path, _seen in source.fingerprint):
         raise BadRequest("The destination is the source itself or a directory around it", path=wanted.path, hint="Choose another dest.")

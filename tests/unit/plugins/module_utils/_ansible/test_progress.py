@@ -109,9 +109,11 @@ def test_a_file_that_cannot_be_written_disturbs_nothing(port: MemoryPort, call: 
 
 
 def test_without_its_directory_a_run_goes_on() -> None:
-    progress = Progress(MemoryPort(), "/nowhere/file")
+    port = MemoryPort()
+    progress = Progress(port, "/nowhere/file")
     progress.phase(WRITING)
     progress.close()
+    assert port.lstat("/nowhere") is None
 
 
 def test_the_umask_is_the_one_of_a_plain_run(tmp_path, monkeypatch) -> None:
