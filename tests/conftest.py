@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Let every test import ``ansible_collections.vdisk.parallels`` from this checkout, wherever it lies, and set up what all tests share."""
+"""Let every test import ``ansible_collections.vdisk.parallels`` from this checkout, wherever it lies, and set up
+what all tests share.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def _package(name: str, folders: list) -> None:
 
 
 def _is_this_checkout_importable() -> bool:
-    """Whether the name leads here already, as it does under ansible-test; an installed copy of another version does not count."""
+    """Whether the name leads here already, as it does under ansible-test; an installed copy of another version does
+    not count.
+    """
     try:
         spec = importlib.util.find_spec(NAME)
     except (ImportError, ValueError):
@@ -60,7 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     settings.register_profile("short", deadline=None, derandomize=True, database=None, suppress_health_check=slow)
     settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=slow)
-    settings.register_profile("few", deadline=None, derandomize=True, database=None, max_examples=10, suppress_health_check=slow)
+    settings.register_profile(
+        "few", deadline=None, derandomize=True, database=None, max_examples=10, suppress_health_check=slow
+    )
     settings.load_profile("long" if os.environ.get(LONG) else "few" if os.environ.get(FEW) else "short")
 
 
@@ -73,7 +79,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
         _thin_out(config, items, items, lambda count: LEAST)
     elif os.environ.get(SHARE):
         # Unit tests are quick, but for those that play playbooks.
-        slow = [item for item in items if not item.nodeid.startswith("tests/unit/") or item.get_closest_marker("plays") is not None]
+        slow = [
+            item
+            for item in items
+            if not item.nodeid.startswith("tests/unit/") or item.get_closest_marker("plays") is not None
+        ]
         _thin_out(config, items, slow, lambda count: max(LEAST, count // int(os.environ[SHARE])))
     if os.environ.get(LONG):
         return
@@ -83,7 +93,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
 
 
 def _thin_out(config: pytest.Config, items: list, slow: list, wanted: Callable[[int], int]) -> None:
-    """Of each test in ``slow`` leave as many examples as ``wanted`` says of their number, evenly spread, other ones on each Python."""
+    """Of each test in ``slow`` leave as many examples as ``wanted`` says of their number, evenly spread, other ones
+    on each Python.
+    """
     by_test: dict = {}
     for item in slow:
         by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
@@ -91,7 +103,9 @@ def _thin_out(config: pytest.Config, items: list, slow: list, wanted: Callable[[
     for examples in by_test.values():
         most = min(len(examples), wanted(len(examples)))
         step = len(examples) / most
-        dropped.difference_update(id(examples[(int(number * step) + sys.version_info[1]) % len(examples)]) for number in range(most))
+        dropped.difference_update(
+            id(examples[(int(number * step) + sys.version_info[1]) % len(examples)]) for number in range(most)
+        )
     config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
     items[:] = [item for item in items if id(item) not in dropped]
 

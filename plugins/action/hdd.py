@@ -15,9 +15,15 @@ class ActionModule(ProgressAction):
     """The module hdd, with progress while an existing disk is written anew."""
 
     def may_take_long(self, options: Dict[str, Any]) -> bool:
-        """A new or a larger disk costs nothing; one that changes its kind, its parts or its version is written anew, and a smaller one may move data."""
+        """A new or a larger disk costs nothing; one that changes its kind, its parts or its version is written anew,
+        and a smaller one may move data.
+        """
         if options.get("state") == "absent":
             return False
         if any(options.get(option) is not None for option in ("type", "split_size")):
             return True
-        return options.get("snapshots") == "merge" or options.get("format_version", "auto") != "auto" or boolean(options.get("shrink", False), strict=False)
+        return (
+            options.get("snapshots") == "merge"
+            or options.get("format_version", "auto") != "auto"
+            or boolean(options.get("shrink", False), strict=False)
+        )

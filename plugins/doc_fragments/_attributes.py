@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""What every module of the collection says of itself: check mode, diff, idempotence, platform."""
+
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff
+      mode.
   idempotent:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
@@ -31,8 +34,8 @@ attributes:
     description: Uses Ansible's strict file operation functions to ensure proper permissions and avoid data corruption.
     support: partial
     details:
-      - Files are replaced by a synchronised copy in the same folder and one rename. Images are changed in place in an order that leaves
-        a readable disk wherever the run is cut off.
+      - Files are replaced by a synchronised copy in the same folder and one rename. Images are changed in place in an
+        order that leaves a readable disk wherever the run is cut off.
       - The functions of Ansible itself are not used for that.
   action_group:
     description: Use C(group/vdisk.parallels.hdd) in C(module_defaults) to set defaults for this module.
@@ -51,7 +54,8 @@ attributes:
     details:
       - This action does not modify state.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff
+      mode.
     support: N/A
     details:
       - This action does not modify state.

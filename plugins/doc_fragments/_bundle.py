@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""The options that name a disk."""
+
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ requirements:
   - python >= 3.8
   - lxml >= 4.6
 notes:
-  - The O(path) is the directory of a bundle, its C(DiskDescriptor.xml), the empty C(.hdd) file inside of it, or an image that is a
-    disk of its own.
+  - The O(path) is the directory of a bundle, its C(DiskDescriptor.xml), the empty C(.hdd) file inside of it, or an
+    image that is a disk of its own.
 options:
   path:
     description:

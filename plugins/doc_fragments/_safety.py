@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""The options that say how far a change may go."""
+
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ class ModuleDocFragment:
 options:
   force:
     description:
-      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the same.
+      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the
+        same.
     type: bool
     default: false
 """

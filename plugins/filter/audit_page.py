@@ -8,8 +8,9 @@ DOCUMENTATION = r"""
 name: audit_page
 short_description: Show a report of disks as one HTML page
 description:
-  - Draws the report of P(vdisk.parallels.audit_report#filter) as one HTML document that needs nothing else. It loads nothing, follows the
-    reader's choice of light or dark, can be printed, and works without a script, except for its filter box.
+  - Draws the report of P(vdisk.parallels.audit_report#filter) as one HTML document that needs nothing else. It loads
+    nothing, follows the reader's choice of light or dark, can be printed, and works without a script, except for its
+    filter box.
   - All text from hosts and disks is escaped.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -50,7 +51,9 @@ from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report impo
 def audit_page(report):
     """The page of a report, see above."""
     if not isinstance(report, Mapping) or report.get("format") != FORMAT:
-        raise AnsibleFilterError("audit_page: this is no report, or one of another version. Make it with the filter audit_report of this collection.")
+        raise AnsibleFilterError(
+            "audit_page: this is no report, or one of another version. Make it with the filter audit_report of this collection."
+        )
     return render(report)
 
 

@@ -8,8 +8,9 @@ DOCUMENTATION = r"""
 name: audit_report
 short_description: Put the facts of the disks of many hosts together
 description:
-  - Makes one report of what M(vdisk.parallels.hdd_info), M(vdisk.parallels.hdd_check) and M(vdisk.parallels.hdd_merge) told on many hosts, with totals,
-    and with what each disk would give back. The role P(vdisk.parallels.audit#role) writes it as C(audit.json).
+  - Makes one report of what M(vdisk.parallels.hdd_info), M(vdisk.parallels.hdd_check) and M(vdisk.parallels.hdd_merge)
+    told on many hosts, with totals, and with what each disk would give back. The role P(vdisk.parallels.audit#role)
+    writes it as C(audit.json).
   - All lists have one entry for each host, in the same order, and an empty dictionary for a host without an answer.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -72,8 +73,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The report. C(totals) has the sums over the fleet, C(hosts) each host with its C(disks), C(failed_disks), C(status) and C(message).
-    - A disk has the facts of RV(vdisk.parallels.hdd_info#module:disks) and besides C(gain), C(check), C(merge) and C(orphan_layers).
+    - The report. C(totals) has the sums over the fleet, C(hosts) each host with its C(disks), C(failed_disks),
+      C(status) and C(message).
+    - A disk has the facts of RV(vdisk.parallels.hdd_info#module:disks) and besides C(gain), C(check), C(merge) and
+      C(orphan_layers).
   type: dict
 """
 

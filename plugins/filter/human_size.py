@@ -8,8 +8,10 @@ DOCUMENTATION = r"""
 name: human_size
 short_description: Bytes for people
 description:
-  - Writes a number of bytes in the largest unit that fits, with at most one decimal, as the messages of this collection do.
-  - Other than P(ansible.builtin.human_readable#filter), it says C(GiB) when it means a power of 1024, and takes negative numbers.
+  - Writes a number of bytes in the largest unit that fits, with at most one decimal, as the messages of this collection
+    do.
+  - Other than P(ansible.builtin.human_readable#filter), it says C(GiB) when it means a power of 1024, and takes
+    negative numbers.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 options:

@@ -53,8 +53,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The entry, with C(path), C(name), C(status) (V(changed), V(unchanged), V(skipped) or V(failed)), C(reason), C(error_code), C(findings),
-      C(layers_before), C(layers_after), C(size_before), C(size_after), C(merged), C(reclaimed) and C(bytes_written).
+    - The entry, with C(path), C(name), C(status) (V(changed), V(unchanged), V(skipped) or V(failed)), C(reason),
+      C(error_code), C(findings), C(layers_before), C(layers_after), C(size_before), C(size_after), C(merged),
+      C(reclaimed) and C(bytes_written).
   type: dict
 """
 
@@ -63,7 +64,14 @@ from ansible_collections.vdisk.parallels.plugins.plugin_utils._maintain.report i
 
 def maintain_entry(disk, check=None, merge=None, compact=None, over=False, predicted=False):
     """One entry of a report, see above."""
-    return disk_entry(disk, check=check or {}, merge=merge or {}, compact=compact or {}, is_over=bool(over), is_predicted=bool(predicted))
+    return disk_entry(
+        disk,
+        check=check or {},
+        merge=merge or {},
+        compact=compact or {},
+        is_over=bool(over),
+        is_predicted=bool(predicted),
+    )
 
 
 class FilterModule:

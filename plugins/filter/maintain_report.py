@@ -44,8 +44,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The report, with C(disks), C(absent), C(predicted), the numbers of disks that were C(changed), C(unchanged), C(skipped) and C(failed),
-      C(size_before), C(size_after) and C(bytes_written), and C(summary), which is a list of lines.
+    - The report, with C(disks), C(absent), C(predicted), the numbers of disks that were C(changed), C(unchanged),
+      C(skipped) and C(failed), C(size_before), C(size_after) and C(bytes_written), and C(summary), which is a list of
+      lines.
   type: dict
 """
 
@@ -54,7 +55,9 @@ from ansible_collections.vdisk.parallels.plugins.plugin_utils._maintain.report i
 
 def maintain_report(entries, failed_disks=None, absent=None, predicted=False):
     """The report of a host, see above."""
-    return host_report(list(entries), failed_disks=list(failed_disks or ()), absent=list(absent or ()), is_predicted=bool(predicted))
+    return host_report(
+        list(entries), failed_disks=list(failed_disks or ()), absent=list(absent or ()), is_predicted=bool(predicted)
+    )
 
 
 class FilterModule:

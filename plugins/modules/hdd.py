@@ -10,14 +10,18 @@ module: hdd
 short_description: Create, resize, convert and remove Parallels virtual disks
 description:
   - Makes sure that a virtual disk exists as described, or is gone.
-  - What is written is what Parallels Desktop writes, so that Desktop, Virtuozzo, ploop, QEMU, libphdi and dissect can all open it.
-  - A new disk is built under a temporary name beside its place and gets its name when it is complete and on the medium. A run that is
-    cut off leaves no half disk; the next run clears what was left.
-  - An existing disk is compared with what the task asks for, and changed where it differs. Only the size of its clusters is fixed.
-  - Growing and shrinking happen in place and move next to no data. For another type, other parts or another format version the disk is
-    written anew, inside its bundle, read back, and only then takes the place of the old images; that needs the room for it.
-  - A change that is cut off leaves the disk as it was or as it shall be; the next run clears up or finishes. When several changes are
-    needed, all of them are planned before the first one begins, so that nothing is half done because a later one is refused.
+  - What is written is what Parallels Desktop writes, so that Desktop, Virtuozzo, ploop, QEMU, libphdi and dissect can
+    all open it.
+  - A new disk is built under a temporary name beside its place and gets its name when it is complete and on the medium.
+    A run that is cut off leaves no half disk; the next run clears what was left.
+  - An existing disk is compared with what the task asks for, and changed where it differs. Only the size of its
+    clusters is fixed.
+  - Growing and shrinking happen in place and move next to no data. For another type, other parts or another format
+    version the disk is written anew, inside its bundle, read back, and only then takes the place of the old images;
+    that needs the room for it.
+  - A change that is cut off leaves the disk as it was or as it shall be; the next run clears up or finishes. When
+    several changes are needed, all of them are planned before the first one begins, so that nothing is half done
+    because a later one is refused.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -39,17 +43,19 @@ options:
   state:
     description:
       - With V(present), the disk exists as described afterwards.
-      - With V(absent), the disk and its own files are gone. Images outside the bundle stay. A path that is no disk is refused, and so
-        is a bundle that holds files which are no part of a disk.
+      - With V(absent), the disk and its own files are gone. Images outside the bundle stay. A path that is no disk is
+        refused, and so is a bundle that holds files which are no part of a disk.
     type: str
     choices: [present, absent]
     default: present
   size:
     description:
       - The size that the guest sees, such as V(64G) or V(512MiB). Rounded up to 1 MiB, with a warning.
-      - A larger size than that of an existing disk lets it grow; what it gains reads as zeros. A smaller one needs O(shrink).
+      - A larger size than that of an existing disk lets it grow; what it gains reads as zeros. A smaller one needs
+        O(shrink).
       - Partitions and file systems of the guest keep their size, but see O(partition_table).
-      - When the disk belongs to a virtual machine whose C(config.pvs) says another size, there is a warning; that file is not edited.
+      - When the disk belongs to a virtual machine whose C(config.pvs) says another size, there is a warning; that file
+        is not edited.
       - Required to create a disk. When left out for an existing one, its size is not looked at.
     type: str
   type:
@@ -61,64 +67,74 @@ options:
     choices: [expanding, plain]
   split_size:
     description:
-      - Split the disk into files of at most this size. By Parallels' rule a part holds 100 MiB less than the limit, on the grid of clusters.
-      - An existing disk whose parts are others is written anew; with a limit that it does not reach, it becomes one file.
-      - When left out, a new disk is one file, and an existing one keeps its parts. One that grows gets further parts of the same length.
+      - Split the disk into files of at most this size. By Parallels' rule a part holds 100 MiB less than the limit, on
+        the grid of clusters.
+      - An existing disk whose parts are others is written anew; with a limit that it does not reach, it becomes one
+        file.
+      - When left out, a new disk is one file, and an existing one keeps its parts. One that grows gets further parts of
+        the same length.
     type: str
   cluster_size:
     description:
-      - The allocation unit, a power of two from V(32K) to V(64M). It is fixed when a disk is created; another one for an existing disk is
-        refused, and M(vdisk.parallels.hdd_convert) makes a new disk with it.
+      - The allocation unit, a power of two from V(32K) to V(64M). It is fixed when a disk is created; another one for
+        an existing disk is refused, and M(vdisk.parallels.hdd_convert) makes a new disk with it.
       - When left out, a new disk has clusters of 1 MiB, the only size that every reader accepts.
     type: str
   format_version:
     description:
-      - The version of the image format. With V(auto), a new disk of up to 2 TiB gets version 1, which every reader accepts, and a larger
-        one version 2; the version of an existing disk is not looked at.
-      - An existing disk of another version is written anew. A disk of version 1 grows beyond 2 TiB only when version V(2) is asked for.
+      - The version of the image format. With V(auto), a new disk of up to 2 TiB gets version 1, which every reader
+        accepts, and a larger one version 2; the version of an existing disk is not looked at.
+      - An existing disk of another version is written anew. A disk of version 1 grows beyond 2 TiB only when version
+        V(2) is asked for.
     type: str
     choices: [auto, "1", "2"]
     default: auto
   preallocate:
     description:
-      - Reserve the host's blocks when the disk is created, for what it gains when it grows, and when it is written anew.
+      - Reserve the host's blocks when the disk is created, for what it gains when it grows, and when it is written
+        anew.
       - A disk that needs no change is left as it is.
     type: bool
     default: false
   shrink:
     description:
       - Allow O(size) to be smaller than the disk is.
-      - It is refused when anything but zeros lies behind the new end, or a partition reaches there, unless O(force) gives that up; and when
-        the disk has snapshots, unless O(snapshots) is V(merge).
+      - It is refused when anything but zeros lies behind the new end, or a partition reaches there, unless O(force)
+        gives that up; and when the disk has snapshots, unless O(snapshots) is V(merge).
     type: bool
     default: false
   snapshots:
     description:
-      - What happens when a change of the size, the type, the parts or the format version is needed and the disk has snapshots.
+      - What happens when a change of the size, the type, the parts or the format version is needed and the disk has
+        snapshots.
       - V(refuse) fails.
-      - With V(top_only), the current state alone becomes larger. Snapshots keep their length and show zeros behind it. It is for a larger
-        O(size) only.
-      - V(merge) gives all snapshots up and keeps the current state. Snapshots that the virtual machine lists are only given up with
-        O(force), and branches that do not lead to the current state never.
+      - With V(top_only), the current state alone becomes larger. Snapshots keep their length and show zeros behind it.
+        It is for a larger O(size) only.
+      - V(merge) gives all snapshots up and keeps the current state. Snapshots that the virtual machine lists are only
+        given up with O(force), and branches that do not lead to the current state never.
     type: str
     choices: [refuse, top_only, merge]
     default: refuse
   partition_table:
     description:
-      - The last sectors of a disk hold a copy of its GUID partition table. When the end of the disk moves, the copy is in the wrong place.
-      - With V(fix), it is put at the end of the disk, and the table is made to say so. Partitions stay as they are. A disk without a sound
-        GUID partition table is left alone.
+      - The last sectors of a disk hold a copy of its GUID partition table. When the end of the disk moves, the copy is
+        in the wrong place.
+      - With V(fix), it is put at the end of the disk, and the table is made to say so. Partitions stay as they are. A
+        disk without a sound GUID partition table is left alone.
       - With V(keep), nothing inside of the guest disk is changed; there is a warning when the size changes.
     type: str
     choices: [keep, fix]
     default: keep
   force:
     description:
-      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the same.
-      - Give up what O(shrink) would cut off, and the snapshots of the virtual machine that O(snapshots=merge) would merge.
+      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the
+        same.
+      - Give up what O(shrink) would cut off, and the snapshots of the virtual machine that O(snapshots=merge) would
+        merge.
   name:
     description:
-      - The name that the descriptor gives to the disk. When left out, a new disk is called like its directory without C(.hdd).
+      - The name that the descriptor gives to the disk. When left out, a new disk is called like its directory without
+        C(.hdd).
     type: str
   owner:
     description:
@@ -189,8 +205,8 @@ EXAMPLES = r"""
 RETURN = r"""
 disk:
   description:
-    - The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them. Of a disk that is gone, only
-      RV(ignore:path) and RV(ignore:exists).
+    - The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them. Of a disk that is
+      gone, only RV(ignore:path) and RV(ignore:exists).
     - In check mode, the UID and the allocated size of a disk that is not created yet are null.
   returned: success
   type: dict

@@ -9,9 +9,11 @@ DOCUMENTATION = r"""
 module: hdd_check
 short_description: Check and repair Parallels virtual disks
 description:
-  - Finds what is wrong with a disk, from its descriptor over the tree of snapshots and the tables of its images to the virtual machine around it, and goes
-    on after the first thing. Every finding has a stable code; C(docs/findings.md) lists them.
-  - A check never changes anything. With O(repair), what can be mended is mended, in an order in which a run may be cut off anywhere.
+  - Finds what is wrong with a disk, from its descriptor over the tree of snapshots and the tables of its images to the
+    virtual machine around it, and goes on after the first thing. Every finding has a stable code; C(docs/findings.md)
+    lists them.
+  - A check never changes anything. With O(repair), what can be mended is mended, in an order in which a run may be cut
+    off anywhere.
   - A disk that another process holds can be checked; what is found may be of the moment then. It is not repaired.
   - Images outside the bundle are never changed.
 author:
@@ -31,23 +33,27 @@ options:
   repair:
     description:
       - With V(none), the disk is only looked at.
-      - With V(safe), only what cannot lose data is changed. Marks, flags and fields of a header are set right where all others leave one value, unused ends are
-        cut off, format extensions that do not count any more are dropped, what earlier runs left is ended or removed, and a descriptor is restored from
-        its backup or made from the images when that is certain.
-      - With V(all), what is lost already is given up as well. Entries that lead nowhere are forgotten, clusters that share a place are parted, and a
-        backup of the descriptor is taken although it may not be the newest tree.
-      - An image that carries the in-use mark is repaired only with O(force=true), and the mark is cleared when nothing else is wrong with the image.
+      - With V(safe), only what cannot lose data is changed. Marks, flags and fields of a header are set right where all
+        others leave one value, unused ends are cut off, format extensions that do not count any more are dropped, what
+        earlier runs left is ended or removed, and a descriptor is restored from its backup or made from the images when
+        that is certain.
+      - With V(all), what is lost already is given up as well. Entries that lead nowhere are forgotten, clusters that
+        share a place are parted, and a backup of the descriptor is taken although it may not be the newest tree.
+      - An image that carries the in-use mark is repaired only with O(force=true), and the mark is cleared when nothing
+        else is wrong with the image.
     type: str
     choices: [none, safe, all]
     default: none
   data:
     description:
-      - Also read every allocated cluster, to find those that the medium does not give back. Without it, metadata alone are read.
+      - Also read every allocated cluster, to find those that the medium does not give back. Without it, metadata alone
+        are read.
     type: bool
     default: false
   fail_on:
     description:
-      - Let the task fail when findings of this severity or worse remain. The result has all the same keys then, and C(error_code) is C(unhealthy).
+      - Let the task fail when findings of this severity or worse remain. The result has all the same keys then, and
+        C(error_code) is C(unhealthy).
       - With V(never), the task fails only when the disk cannot be looked at at all, or cannot be repaired.
     type: str
     choices: [error, warning, never]
@@ -55,7 +61,8 @@ options:
   backup_dir:
     description:
       - Where a repair records the old bytes of all metadata that it changes, before the first change, as one JSON file.
-      - When left out, O(repair=all) records them in a directory beside the disk that is called like it with C(.repair) behind, and O(repair=safe) nowhere.
+      - When left out, O(repair=all) records them in a directory beside the disk that is called like it with C(.repair)
+        behind, and O(repair=safe) nowhere.
       - The directory is created when it is missing, the one above it is not.
     type: path
 seealso:
@@ -100,7 +107,8 @@ findings:
       type: str
       returned: success
     severity:
-      description: V(error) for what endangers data or keeps others from opening the disk, V(warning) for what should be looked at, V(info) for the rest.
+      description: V(error) for what endangers data or keeps others from opening the disk, V(warning) for what should be
+        looked at, V(info) for the rest.
       type: str
       returned: success
     where:
@@ -112,7 +120,8 @@ findings:
       type: str
       returned: success
     repairable:
-      description: V(safe) and V(lossy) tell which O(repair) mends it in this case, V(lossy) being for O(repair=all); V(no) is for what is not mended.
+      description: V(safe) and V(lossy) tell which O(repair) mends it in this case, V(lossy) being for O(repair=all);
+        V(no) is for what is not mended.
       type: str
       returned: success
     repaired:

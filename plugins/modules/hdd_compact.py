@@ -9,16 +9,18 @@ DOCUMENTATION = r"""
 module: hdd_compact
 short_description: Give unused room of Parallels virtual disks back to the host
 description:
-  - Gives back what the guest does not use. Leaked clusters, which no table names, always go. With O(scan=zeros), so do clusters
-    that hold nothing but zeros, and clusters that hold what the layers below hold anyway.
-  - In a chain of layers, a zero cluster goes only where every layer below reads as zeros, too. One that hides data of a parent stays.
-  - The guest disk is the same at every instant, that of each snapshot included, so a run may be cut off anywhere; the next change of
-    the disk clears up.
-  - Plain images keep their length, whatever the O(strategy). With O(scan=zeros), the zeros in them become holes of the host file.
-  - Stop the linked clones of a disk first. A clone that runs knows where the clusters of the layers below it lie, and does not look again.
-    With O(strategy=copy), layers are replaced as whole files, which such a clone survives.
-  - Images outside the bundle are left as they are. In a preallocated disk only leaked clusters go. Disks of ploop and Virtuozzo get no
-    holes, because some of their versions refuse such files.
+  - Gives back what the guest does not use. Leaked clusters, which no table names, always go. With O(scan=zeros), so do
+    clusters that hold nothing but zeros, and clusters that hold what the layers below hold anyway.
+  - In a chain of layers, a zero cluster goes only where every layer below reads as zeros, too. One that hides data of a
+    parent stays.
+  - The guest disk is the same at every instant, that of each snapshot included, so a run may be cut off anywhere; the
+    next change of the disk clears up.
+  - Plain images keep their length, whatever the O(strategy). With O(scan=zeros), the zeros in them become holes of the
+    host file.
+  - Stop the linked clones of a disk first. A clone that runs knows where the clusters of the layers below it lie, and
+    does not look again. With O(strategy=copy), layers are replaced as whole files, which such a clone survives.
+  - Images outside the bundle are left as they are. In a preallocated disk only leaked clusters go. Disks of ploop and
+    Virtuozzo get no holes, because some of their versions refuse such files.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -35,8 +37,8 @@ attributes:
 options:
   scan:
     description:
-      - With V(metadata), only the tables are looked at; with V(zeros), every allocated cluster is read as well, as far as needed.
-        Holes of the host files are never read.
+      - With V(metadata), only the tables are looked at; with V(zeros), every allocated cluster is read as well, as far
+        as needed. Holes of the host files are never read.
       - An encrypted disk can only be compacted with V(metadata), and only where no cluster has to move.
     type: str
     choices: [metadata, zeros]
@@ -49,14 +51,15 @@ options:
   strategy:
     description:
       - With V(in_place), the last clusters move into the gaps and the file is cut. Needs no extra room.
-      - With V(copy), a new file with what is needed, in the order of the guest disk, takes the place and the name of the old one. Needs
-        room for the data, except where the host can share blocks of files. Links to the old file by a hard link keep the old file. An
-        image with a format extension is refused.
-      - With V(punch), the host's blocks are given back and the file keeps its length. Zeros that are stored within a cluster go as well, when
-        there are 64 KiB of them, and so do those that hide data of a parent. Moves nothing, but leaves the file fragmented, and other
-        tools may report the gaps as leaked clusters. Refused where the host's file system has no holes.
-      - What is given back is counted in bytes of file length with V(in_place) and V(copy), and in bytes of host blocks with V(punch) and
-        in plain images.
+      - With V(copy), a new file with what is needed, in the order of the guest disk, takes the place and the name of
+        the old one. Needs room for the data, except where the host can share blocks of files. Links to the old file by
+        a hard link keep the old file. An image with a format extension is refused.
+      - With V(punch), the host's blocks are given back and the file keeps its length. Zeros that are stored within a
+        cluster go as well, when there are 64 KiB of them, and so do those that hide data of a parent. Moves nothing,
+        but leaves the file fragmented, and other tools may report the gaps as leaked clusters. Refused where the host's
+        file system has no holes.
+      - What is given back is counted in bytes of file length with V(in_place) and V(copy), and in bytes of host blocks
+        with V(punch) and in plain images.
     type: str
     choices: [in_place, copy, punch]
     default: in_place

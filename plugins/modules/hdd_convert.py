@@ -9,11 +9,12 @@ DOCUMENTATION = r"""
 module: hdd_convert
 short_description: Convert virtual disks between Parallels and raw, qcow2, VMDK, VHD, VHDX and VDI
 description:
-  - Writes the guest disk of a source, as it is now or was at a snapshot, into a new image of any of these formats. All layers are
-    flattened into one, or each becomes a layer of the output.
+  - Writes the guest disk of a source, as it is now or was at a snapshot, into a new image of any of these formats. All
+    layers are flattened into one, or each becomes a layer of the output.
   - Holes and zeros of the source are skipped, so the cost follows the data and not the size of the disk.
-  - The output is built under a temporary name beside its place, synced, read back and compared, and only then gets its name. What lay
-    there before is replaced in the same step. A run that is cut off leaves nothing under the final name; the next run clears up.
+  - The output is built under a temporary name beside its place, synced, read back and compared, and only then gets its
+    name. What lay there before is replaced in the same step. A run that is cut off leaves nothing under the final name;
+    the next run clears up.
   - The source is never changed.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -35,12 +36,14 @@ attributes:
 options:
   src:
     description:
-      - The disk to read, in any form that M(vdisk.parallels.hdd_info) accepts as a disk, or a raw, qcow2, VMDK, VHD, VHDX or VDI image.
+      - The disk to read, in any form that M(vdisk.parallels.hdd_info) accepts as a disk, or a raw, qcow2, VMDK, VHD,
+        VHDX or VDI image.
     type: path
     required: true
   dest:
     description:
-      - The image to write. A bundle is a directory whose name ends in C(.hdd). Other files that the output consists of lie beside it.
+      - The image to write. A bundle is a directory whose name ends in C(.hdd). Other files that the output consists of
+        lie beside it.
     type: path
     required: true
   src_format:
@@ -51,15 +54,15 @@ options:
     default: auto
   dest_format:
     description:
-      - What to write. When left out, the end of O(dest) tells, C(.hdd) for a bundle, C(.raw), C(.img), C(.dd) or C(.bin) for a raw image,
-        and C(.qcow2), C(.vmdk), C(.vhd), C(.vhdx) or C(.vdi).
+      - What to write. When left out, the end of O(dest) tells, C(.hdd) for a bundle, C(.raw), C(.img), C(.dd) or
+        C(.bin) for a raw image, and C(.qcow2), C(.vmdk), C(.vhd), C(.vhdx) or C(.vdi).
     type: str
     choices: [hdd, raw, qcow2, vmdk, vhd, vhdx, vdi]
   subformat:
     description:
-      - The kind of image. A bundle is V(expanding) or V(plain), VHD and VHDX are V(dynamic), V(fixed) or V(differencing), VDI is V(dynamic)
-        or V(fixed), and the others are kinds of VMDK. The first one named for a format is what it is when this is left out, and
-        V(monolithicSparse) for VMDK.
+      - The kind of image. A bundle is V(expanding) or V(plain), VHD and VHDX are V(dynamic), V(fixed) or
+        V(differencing), VDI is V(dynamic) or V(fixed), and the others are kinds of VMDK. The first one named for a
+        format is what it is when this is left out, and V(monolithicSparse) for VMDK.
       - V(differencing) needs O(chain=preserve); the lowest layer is then dynamic.
     type: str
     choices:
@@ -75,16 +78,19 @@ options:
       - twoGbMaxExtentFlat
   chain:
     description:
-      - With V(flatten) the output holds the whole disk. With V(preserve) each layer of the source, down from O(snapshot) or the current state,
-        becomes one of the output with exactly its own data, as qcow2 overlays, differencing VHD or VHDX disks, VMDK deltas, or snapshots of a bundle.
-      - The layers below O(dest) lie beside it and are called after it, C(disk.layer0.qcow2) the lowest below C(disk.qcow2).
+      - With V(flatten) the output holds the whole disk. With V(preserve) each layer of the source, down from
+        O(snapshot) or the current state, becomes one of the output with exactly its own data, as qcow2 overlays,
+        differencing VHD or VHDX disks, VMDK deltas, or snapshots of a bundle.
+      - The layers below O(dest) lie beside it and are called after it, C(disk.layer0.qcow2) the lowest below
+        C(disk.qcow2).
     type: str
     choices: [flatten, preserve]
     default: flatten
   backing:
     description:
-      - Read an image of another product that lies on other images together with them. Only files in the directory of O(src) and below
-        are opened, only those whose format is recorded, and never in a circle. Otherwise such a source is refused.
+      - Read an image of another product that lies on other images together with them. Only files in the directory of
+        O(src) and below are opened, only those whose format is recorded, and never in a circle. Otherwise such a source
+        is refused.
     type: bool
     default: false
   snapshot:
@@ -93,18 +99,21 @@ options:
     type: str
   cluster_size:
     description:
-      - The allocation unit, a power of two. An expanding bundle takes V(32K) to V(64M) (1 MiB when left out), qcow2 V(512) to V(2M) (64 KiB),
-        a sparse VMDK V(8K) to V(64K) (64 KiB), a dynamic VHD V(512K) to V(256M) (2 MiB), and VHDX V(1M) to V(256M).
+      - The allocation unit, a power of two. An expanding bundle takes V(32K) to V(64M) (1 MiB when left out), qcow2
+        V(512) to V(2M) (64 KiB), a sparse VMDK V(8K) to V(64K) (64 KiB), a dynamic VHD V(512K) to V(256M) (2 MiB), and
+        VHDX V(1M) to V(256M).
     type: str
   format_version:
     description:
-      - The format version. For an expanding bundle, V(auto) is 1 up to 2 TiB, else 2; for qcow2 it is 3, and V(2) suits old readers.
+      - The format version. For an expanding bundle, V(auto) is 1 up to 2 TiB, else 2; for qcow2 it is 3, and V(2) suits
+        old readers.
     type: str
     choices: [auto, "1", "2", "3"]
     default: auto
   compression:
     description:
-      - Compress the data of a qcow2 image. What does not get smaller is stored as it is. Streams of VMDK are always compressed by zlib.
+      - Compress the data of a qcow2 image. What does not get smaller is stored as it is. Streams of VMDK are always
+        compressed by zlib.
       - V(zstd) needs Python 3.14 or the Python package zstandard on the node.
     type: str
     choices: [none, zlib, zstd]
@@ -120,7 +129,8 @@ options:
     choices: [ide, buslogic, lsilogic, legacyESX]
   azure:
     description:
-      - Write a VHD that Azure takes, fixed and a whole number of mebibytes long. Sets O(subformat=fixed) and O(align=1M).
+      - Write a VHD that Azure takes, fixed and a whole number of mebibytes long. Sets O(subformat=fixed) and
+        O(align=1M).
     type: bool
     default: false
   split_size:
@@ -129,17 +139,19 @@ options:
     type: str
   align:
     description:
-      - Round the size of the guest disk up to a multiple of this, a multiple of 512, with a warning. The size is kept when left out.
+      - Round the size of the guest disk up to a multiple of this, a multiple of 512, with a warning. The size is kept
+        when left out.
     type: str
   sparse:
     description:
-      - Leave zeros out, as holes of the file or as clusters that are not allocated. When V(false), zeros are written like data, which
-        streams of VMDK and O(chain=preserve) never do.
-      - On file systems that share blocks (XFS, Btrfs) a raw output, and a Parallels disk with O(reproducible=false), get the blocks of the source
-        without anything being read, with O(chain=preserve) layer by layer, unless O(checksum) asks for the content. Zeros that the source stores as data are
-        shared with it, too, and what is shared is the same and need not be read for O(verify).
-      - On macOS (APFS), which clones whole files only, that holds where each file of the output is, byte for byte, one of the source, as when
-        raw images and plain disks become raw ones.
+      - Leave zeros out, as holes of the file or as clusters that are not allocated. When V(false), zeros are written
+        like data, which streams of VMDK and O(chain=preserve) never do.
+      - On file systems that share blocks (XFS, Btrfs) a raw output, and a Parallels disk with O(reproducible=false),
+        get the blocks of the source without anything being read, with O(chain=preserve) layer by layer, unless
+        O(checksum) asks for the content. Zeros that the source stores as data are shared with it, too, and what is
+        shared is the same and need not be read for O(verify).
+      - On macOS (APFS), which clones whole files only, that holds where each file of the output is, byte for byte, one
+        of the source, as when raw images and plain disks become raw ones.
     type: bool
     default: true
   preallocate:
@@ -153,8 +165,8 @@ options:
     type: str
   update:
     description:
-      - When an existing output is good. With V(content), it must have the same guest content and the same shape; with V(missing), it must
-        only exist; with V(always), it is never good.
+      - When an existing output is good. With V(content), it must have the same guest content and the same shape; with
+        V(missing), it must only exist; with V(always), it is never good.
     type: str
     choices: [content, missing, always]
     default: content
@@ -171,25 +183,27 @@ options:
     default: none
   checksum_file:
     description:
-      - Write the checksums into this file, in the form that C(sha256sum -c) reads, with file names relative to it where they lie beside it.
-        A file that holds anything else than checksums is never replaced.
+      - Write the checksums into this file, in the form that C(sha256sum -c) reads, with file names relative to it where
+        they lie beside it. A file that holds anything else than checksums is never replaced.
       - Requires O(checksum).
     type: path
   reproducible:
     description:
-      - The same guest content, options and name give the same bytes, all identifiers included, and times in the output are 1970 or what the environment
-        variable E(SOURCE_DATE_EPOCH) says. When V(false), identifiers are drawn and the time is now.
+      - The same guest content, options and name give the same bytes, all identifiers included, and times in the output
+        are 1970 or what the environment variable E(SOURCE_DATE_EPOCH) says. When V(false), identifiers are drawn and
+        the time is now.
     type: bool
     default: true
   allow_outside:
     description:
-      - Follow images that the source's descriptor names outside of the bundle, as linked clones do. They are only ever read.
+      - Follow images that the source's descriptor names outside of the bundle, as linked clones do. They are only ever
+        read.
     type: bool
     default: false
   force:
     description:
-      - Replace an output that has snapshots or lies on other images, is damaged or carries the in-use mark. One that another process is seen to
-        hold is refused all the same.
+      - Replace an output that has snapshots or lies on other images, is damaged or carries the in-use mark. One that
+        another process is seen to hold is refused all the same.
     type: bool
     default: false
 seealso:
@@ -286,7 +300,8 @@ checksum:
   returned: when O(checksum) asks for it, the output is one file, and it is known
   type: str
 verified:
-  description: Whether the output was compared with the source in this run, by reading it back or to see that it is good.
+  description: Whether the output was compared with the source in this run, by reading it back or to see that it is
+    good.
   returned: success
   type: bool
   sample: true

@@ -9,8 +9,10 @@ DOCUMENTATION = r"""
 module: hdd_info
 short_description: Gather facts of Parallels virtual disks
 description:
-  - Tells what is in a bundle, a single-file image, or all bundles of a directory or virtual machine, from metadata and, when asked, from data.
-  - Nothing is changed, not even a time of change, and no lock is taken. What another process holds, and what earlier runs left, is told.
+  - Tells what is in a bundle, a single-file image, or all bundles of a directory or virtual machine, from metadata and,
+    when asked, from data.
+  - Nothing is changed, not even a time of change, and no lock is taken. What another process holds, and what earlier
+    runs left, is told.
   - One bad disk never keeps the others from being described; it comes back in RV(failed_disks).
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -22,7 +24,8 @@ requirements:
 options:
   path:
     description:
-      - A bundle, its C(DiskDescriptor.xml), its inner C(.hdd) file, a single-file image, a C(.pvm) directory, or a directory of those.
+      - A bundle, its C(DiskDescriptor.xml), its inner C(.hdd) file, a single-file image, a C(.pvm) directory, or a
+        directory of those.
       - Mutually exclusive with O(paths).
     type: path
     aliases: [hdd]
@@ -39,21 +42,22 @@ options:
     default: false
   scan:
     description:
-      - With V(metadata), what could be reclaimed is told from the tables alone. With V(zeros), every allocated cluster is read as well, and
-        zeros in plain images are looked for.
+      - With V(metadata), what could be reclaimed is told from the tables alone. With V(zeros), every allocated cluster
+        is read as well, and zeros in plain images are looked for.
     type: str
     choices: [metadata, zeros]
     default: metadata
   checksum:
     description:
-      - Compute the checksum of the guest disk as it is now, zeros included, as of a raw image of it. Reads all of its data.
+      - Compute the checksum of the guest disk as it is now, zeros included, as of a raw image of it. Reads all of its
+        data.
     type: str
     choices: [none, md5, sha1, sha256, sha512]
     default: none
   map:
     description:
-      - Into how many stretches of equal length to divide the guest disk, to tell for each layer how much it holds of each of them, as a
-        picture of the disk needs it.
+      - Into how many stretches of equal length to divide the guest disk, to tell for each layer how much it holds of
+        each of them, as a picture of the disk needs it.
       - This is told from the tables alone. With V(0), or when left out, there is no map; at most 4096 make sense.
     type: int
     default: 0
@@ -157,7 +161,8 @@ disks:
       type: bool
       returned: when it exists
     state:
-      description: V(clean), V(dirty) when an image carries the in-use mark, V(in_use) when a process is seen to hold it.
+      description: V(clean), V(dirty) when an image carries the in-use mark, V(in_use) when a process is seen to hold
+        it.
       type: str
       returned: when it exists
     locks:
@@ -171,7 +176,8 @@ disks:
       elements: dict
       returned: when it exists
     layers:
-      description: The layers of the current state from the top to the root, each with its GUID, its files and whether one lies outside.
+      description: The layers of the current state from the top to the root, each with its GUID, its files and whether
+        one lies outside.
       type: list
       elements: dict
       returned: when it exists
@@ -195,18 +201,21 @@ disks:
       returned: when it exists
     reclaimable:
       description:
-        - Bytes that M(vdisk.parallels.hdd_compact) could give back, by reason, which are leaked, zero, equal and free_in_filesystem. Null for what
-          was not looked at.
+        - Bytes that M(vdisk.parallels.hdd_compact) could give back, by reason, which are leaked, zero, equal and
+          free_in_filesystem. Null for what was not looked at.
       type: dict
       returned: when it exists
     vm:
-      description: The virtual machine that the disk lies in, with name, uuid, config, disk_index and size_mismatch; null when there is none.
+      description: The virtual machine that the disk lies in, with name, uuid, config, disk_index and size_mismatch;
+        null when there is none.
       type: dict
       returned: when it exists
     partitions:
       description:
-        - The partition table of the guest disk with scheme and a list of entries (number, type, name, start and size in bytes).
-        - Null when there is none, when it cannot be understood or when the disk is encrypted. Modules that change disks leave it out.
+        - The partition table of the guest disk with scheme and a list of entries (number, type, name, start and size in
+          bytes).
+        - Null when there is none, when it cannot be understood or when the disk is encrypted. Modules that change disks
+          leave it out.
       type: dict
       returned: when it exists
     checksum:

@@ -9,11 +9,15 @@ DOCUMENTATION = r"""
 module: hdd_merge
 short_description: Merge the layers of Parallels virtual disks
 description:
-  - Makes a chain of layers shorter. The view of the guest and of every snapshot that stays is the same afterwards, byte for byte.
-  - All layers that go are merged in one pass. Each cluster is moved at most once, whatever the number of layers, into the file that
-    makes the total smallest, be it the lowest, the highest or one in between; empty and fully hidden layers cost nothing.
-  - The room that is needed is known and checked before the first write. Nothing is removed before the new descriptor is durable.
-  - When a run is cut off, the next change of the disk finishes it. Until then all snapshots are good, except those that were to go.
+  - Makes a chain of layers shorter. The view of the guest and of every snapshot that stays is the same afterwards, byte
+    for byte.
+  - All layers that go are merged in one pass. Each cluster is moved at most once, whatever the number of layers, into
+    the file that makes the total smallest, be it the lowest, the highest or one in between; empty and fully hidden
+    layers cost nothing.
+  - The room that is needed is known and checked before the first write. Nothing is removed before the new descriptor is
+    durable.
+  - When a run is cut off, the next change of the disk finishes it. Until then all snapshots are good, except those that
+    were to go.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -35,20 +39,21 @@ options:
     default: 1
   snapshots:
     description:
-      - Names or GUIDs of the only snapshots that may go. Those that the disk does not have are passed over, with a warning.
+      - Names or GUIDs of the only snapshots that may go. Those that the disk does not have are passed over, with a
+        warning.
       - When left out, every snapshot of the current chain may go.
     type: list
     elements: str
   orphans:
     description:
-      - Merge only layers that no snapshot of the virtual machine names, which is what is left when a virtual machine has forgotten its
-        snapshots. On a disk outside of a virtual machine, every snapshot is one.
+      - Merge only layers that no snapshot of the virtual machine names, which is what is left when a virtual machine
+        has forgotten its snapshots. On a disk outside of a virtual machine, every snapshot is one.
     type: bool
     default: false
   branches:
     description:
-      - What happens where another branch starts at a snapshot that should go. With V(refuse), nothing is done. With V(discard), the
-        branches that are not current are given up with all their data.
+      - What happens where another branch starts at a snapshot that should go. With V(refuse), nothing is done. With
+        V(discard), the branches that are not current are given up with all their data.
     type: str
     choices: [refuse, discard]
     default: refuse
@@ -56,14 +61,15 @@ options:
     description:
       - V(in_place) changes the file that needs the fewest bytes and little extra room.
       - V(copy) writes the merged layer into a new file, so that all old files stay as they are until the commit.
-      - V(auto) is V(in_place) wherever a layer may be changed, and V(copy) where every layer is shared with other disks.
+      - V(auto) is V(in_place) wherever a layer may be changed, and V(copy) where every layer is shared with other
+        disks.
     type: str
     choices: [auto, in_place, copy]
     default: auto
   force:
     description:
-      - Go on although an image carries the in-use mark, and although the virtual machine names a snapshot that goes. A disk that another
-        process is seen to hold is refused all the same.
+      - Go on although an image carries the in-use mark, and although the virtual machine names a snapshot that goes. A
+        disk that another process is seen to hold is refused all the same.
 seealso:
   - module: vdisk.parallels.hdd_snapshot
   - module: vdisk.parallels.hdd_compact

@@ -9,12 +9,13 @@ DOCUMENTATION = r"""
 module: hdd_snapshot
 short_description: Take, delete and go back to snapshots of Parallels virtual disks
 description:
-  - Makes sure that a disk has a snapshot, has it no more, or goes on from it. Taking one freezes the current layer where it lies and
-    puts a new, empty layer on top of it; no guest data is copied, and frozen files keep their names because linked clones may refer to them.
-  - A name stands for a GUID that depends on the disk's UID and the name alone. That is why the same task may run again and again
-    without any state being kept, and why the name itself is stored nowhere.
-  - Every storage of a split disk is frozen in the same step. The commit is the rename of the descriptor; a run that is cut off before
-    it leaves the disk as it was, and the next run clears what was left.
+  - Makes sure that a disk has a snapshot, has it no more, or goes on from it. Taking one freezes the current layer
+    where it lies and puts a new, empty layer on top of it; no guest data is copied, and frozen files keep their names
+    because linked clones may refer to them.
+  - A name stands for a GUID that depends on the disk's UID and the name alone. That is why the same task may run again
+    and again without any state being kept, and why the name itself is stored nowhere.
+  - Every storage of a split disk is frozen in the same step. The commit is the rename of the descriptor; a run that is
+    cut off before it leaves the disk as it was, and the next run clears what was left.
   - Snapshots that are taken here belong to the disk, not to the virtual machine; Parallels Desktop does not list them.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -33,9 +34,10 @@ options:
   state:
     description:
       - With V(present), the snapshot exists afterwards; when it is there already, nothing is done.
-      - With V(absent), it is gone; O(descendants) tells what becomes of its data. The current state and all other snapshots stay as they are.
-      - With V(reverted), the disk goes on from the snapshot, with a new empty layer. What was written since the current layer began
-        is given up; take a snapshot first to keep it. When nothing was written since, nothing is done.
+      - With V(absent), it is gone; O(descendants) tells what becomes of its data. The current state and all other
+        snapshots stay as they are.
+      - With V(reverted), the disk goes on from the snapshot, with a new empty layer. What was written since the current
+        layer began is given up; take a snapshot first to keep it. When nothing was written since, nothing is done.
     type: str
     choices: [present, absent, reverted]
     default: present
@@ -51,16 +53,16 @@ options:
     type: str
   descendants:
     description:
-      - What O(state=absent) does with the snapshots above the one that goes. With V(keep), its data is merged into each of them, by the
-        cheapest road. With V(refuse), there must be none. With V(delete), they go, too, with all their data; the current state must not
-        go on from one of them.
+      - What O(state=absent) does with the snapshots above the one that goes. With V(keep), its data is merged into each
+        of them, by the cheapest road. With V(refuse), there must be none. With V(delete), they go, too, with all their
+        data; the current state must not go on from one of them.
     type: str
     choices: [refuse, delete, keep]
     default: keep
   force:
     description:
-      - Go on although an image carries the in-use mark, and delete a snapshot although the virtual machine names it. A disk that another
-        process is seen to hold is refused all the same.
+      - Go on although an image carries the in-use mark, and delete a snapshot although the virtual machine names it. A
+        disk that another process is seen to hold is refused all the same.
 seealso:
   - module: vdisk.parallels.hdd_merge
   - module: vdisk.parallels.hdd_info

@@ -9,10 +9,11 @@ DOCUMENTATION = r"""
 module: vagrant_box
 short_description: Pack a Parallels virtual machine as a Vagrant box
 description:
-  - Packs a C(.pvm) directory as C(box.pvm) into the archive that Vagrant's provider for Parallels takes, beside a C(metadata.json).
+  - Packs a C(.pvm) directory as C(box.pvm) into the archive that Vagrant's provider for Parallels takes, beside a
+    C(metadata.json).
   - The same machine and options give the same bytes. Entries are sorted, owner, modes and times are fixed.
-  - The box is built under a temporary name, and what lay there before is replaced in one step. A run that is cut off leaves nothing
-    under the final name; the next run clears up.
+  - The box is built under a temporary name, and what lay there before is replaced in one step. A run that is cut off
+    leaves nothing under the final name; the next run clears up.
   - Hidden files, locks and logs of the machine are left out. Merge and compact its disks first, to make the box small.
   - The role P(vdisk.parallels.build_box#role) makes such a machine of an image.
 author:
@@ -51,7 +52,8 @@ options:
     required: true
   vagrantfile:
     description:
-      - The content of a Vagrantfile in the box, with settings that every user of it shall start from. There is none when this is left out.
+      - The content of a Vagrantfile in the box, with settings that every user of it shall start from. There is none
+        when this is left out.
     type: str
   metadata:
     description:
@@ -64,8 +66,8 @@ options:
     default: 6
   reproducible:
     description:
-      - Give all entries the time 1970, or what the environment variable E(SOURCE_DATE_EPOCH) says. When V(false), they have the times of
-        their files, and the stream has the current time.
+      - Give all entries the time 1970, or what the environment variable E(SOURCE_DATE_EPOCH) says. When V(false), they
+        have the times of their files, and the stream has the current time.
     type: bool
     default: true
 seealso:
@@ -99,7 +101,8 @@ dest:
   type: str
   sample: /export/mac.box
 uuid:
-  description: The UUID of the machine, by which Vagrant finds it once it is registered. Boxes with different content should differ in it.
+  description: The UUID of the machine, by which Vagrant finds it once it is registered. Boxes with different content
+    should differ in it.
   returned: success
   type: str
   sample: "{9c27ae79-fbe5-4c84-9cdc-e1459f642b91}"

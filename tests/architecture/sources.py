@@ -32,7 +32,11 @@ def files(*endings: str, under: str = "") -> List[str]:
     found = []
     for folder, folders, names in os.walk(os.path.join(ROOT, under)):
         folders[:] = [name for name in folders if name not in NOT_OURS]
-        found += [os.path.relpath(os.path.join(folder, name), ROOT).replace(os.sep, "/") for name in names if name.endswith(endings)]
+        found += [
+            os.path.relpath(os.path.join(folder, name), ROOT).replace(os.sep, "/")
+            for name in names
+            if name.endswith(endings)
+        ]
     return sorted(found)
 
 
@@ -55,9 +59,15 @@ def layer_of(path: str) -> str:
 
 
 def imports(path: str) -> List[Import]:
-    """Every import statement of a file with absolute names; ``from a import b`` counts as ``a.b``, which may be a name inside of ``a``."""
+    """Every import statement of a file with absolute names; ``from a import b`` counts as ``a.b``, which may be a
+    name inside of ``a``.
+    """
     package = [*COLLECTION.split("."), *path.split("/")[:-1]]
-    return [Import(name, node.lineno, at_start) for node, at_start in _statements(parse(path), True) for name in _names(node, package)]
+    return [
+        Import(name, node.lineno, at_start)
+        for node, at_start in _statements(parse(path), True)
+        for name in _names(node, package)
+    ]
 
 
 def _statements(node: ast.AST, at_start: bool) -> Iterator[Tuple[ast.stmt, bool]]:
@@ -70,7 +80,9 @@ def _statements(node: ast.AST, at_start: bool) -> Iterator[Tuple[ast.stmt, bool]
             for part in child.orelse:
                 yield from _statements(ast.Module([part], []), at_start)
         else:
-            yield from _statements(child, at_start and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+            yield from _statements(
+                child, at_start and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            )
 
 
 def _names(node: ast.stmt, package: List[str]) -> List[str]:
@@ -94,14 +106,21 @@ def file_of(name: str) -> str:
     return ""
 
 
-def closure(path: str, *, only_at_start: bool) -> Set[str]:
-    """The files of this collection that travel with a module, or with ``only_at_start`` those that it imports in every run."""
+def closure(path: str, *, only_at_start: bool, with_start: bool = True) -> Set[str]:
+    """The files of this collection that travel with a module, or with ``only_at_start`` those that it imports in every
+    run.
+
+    Without ``with_start`` the file itself is among them only when one of the others imports it.
+    """
     found: Set[str] = set()
-    waiting = [path]
+    waiting = [path] if with_start else _direct(path, only_at_start)
     while waiting:
         current = waiting.pop()
-        if current in found:
-            continue
-        found.add(current)
-        waiting += [file_of(item.name) for item in imports(current) if (item.at_start or not only_at_start) and file_of(item.name)]
+        if current not in found:
+            found.add(current)
+            waiting += _direct(current, only_at_start)
     return found
+
+
+def _direct(path: str, only_at_start: bool) -> List[str]:
+    return [file_of(item.name) for item in imports(path) if (item.at_start or not only_at_start) and file_of(item.name)]

@@ -23,7 +23,9 @@ NOT_ACTIONS = {"vars", "module_defaults", "loop_control", "environment", "args"}
 
 def _constant(path: str, name: str) -> str:
     for node in ast.walk(sources.parse(path)):
-        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name for target in node.targets
+        ):
             return str(ast.literal_eval(node.value))
     raise AssertionError(f"{path} has no {name}")
 
@@ -41,7 +43,11 @@ def _attributes(path: str) -> Dict[str, Any]:
     for name in _fragments(path):
         if name.startswith("vdisk.parallels."):
             file, _dot, variant = name[len("vdisk.parallels.") :].partition(".")
-            parts.append(yaml.safe_load(_constant(f"plugins/doc_fragments/{file}.py", variant.upper() or "DOCUMENTATION")).get("attributes", {}))
+            parts.append(
+                yaml.safe_load(_constant(f"plugins/doc_fragments/{file}.py", variant.upper() or "DOCUMENTATION")).get(
+                    "attributes", {}
+                )
+            )
     for part in parts:
         for name, fields in part.items():
             merged[name] = {**fields, **merged.get(name, {})}
@@ -73,7 +79,9 @@ def test_a_module_says_what_it_does_in_check_and_diff_mode(path: str) -> None:
 
 @pytest.mark.parametrize("path", MODULES)
 def test_a_module_supports_check_mode(path: str) -> None:
-    assert "supports_check_mode=True" in "".join(sources.read(file) for file in sources.closure(path, only_at_start=False))
+    assert "supports_check_mode=True" in "".join(
+        sources.read(file) for file in sources.closure(path, only_at_start=False)
+    )
 
 
 @pytest.mark.parametrize("path", MODULES)
@@ -95,7 +103,11 @@ def test_a_module_begins_and_ends_as_ansible_wants(path: str) -> None:
 
 @pytest.mark.parametrize("path", MODULES)
 def test_a_module_begins_with_what_lets_the_rest_be_compiled_once(path: str) -> None:
-    own = [node.module or "" for node in sources.parse(path).body if isinstance(node, ast.ImportFrom) and node.module != "__future__"]
+    own = [
+        node.module or ""
+        for node in sources.parse(path).body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+    ]
     assert own[0].endswith("._ansible.run")
     early = [item.name for item in sources.imports("plugins/module_utils/_ansible/run.py") if item.at_start]
     engine = [name for name in early if "._io." in name or "._core." in name or "._ops." in name or "._bundle." in name]

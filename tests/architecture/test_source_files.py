@@ -15,16 +15,24 @@ from ansible_collections.vdisk.parallels.tests.architecture import sources
 ENGINE = sources.files(".py", under=sources.ENGINE)
 PYTHON = sources.files(".py")
 # What runs on managed nodes, and its unit tests. The rest runs where the tools do.
-FOR_OLD_PYTHON = [path for path in PYTHON if path.startswith(("plugins/", "tests/unit/", "tests/support/", "tests/conftest.py"))]
+FOR_OLD_PYTHON = [
+    path for path in PYTHON if path.startswith(("plugins/", "tests/unit/", "tests/support/", "tests/conftest.py"))
+]
 # REUSE.toml speaks for the files that a tool writes.
-WITH_HEADER = [path for path in sources.files(".py", ".yml", ".yaml", ".sh", ".toml", "Makefile") if not path.startswith("changelogs/")]
+WITH_HEADER = [
+    path
+    for path in sources.files(".py", ".yml", ".yaml", ".sh", ".toml", "Makefile")
+    if not path.startswith("changelogs/")
+]
 HEADER = (
     "# Copyright (c) 2026, The vdisk.parallels authors",
     "# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)",
     # In two parts, because reuse would take it for a statement about this file.
     "# SPDX-License-" + "Identifier: GPL-3.0-or-later",
 )
-PRIVATE = "# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it."
+PRIVATE = (
+    "# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it."
+)
 MOST_LINES_OF_A_FILE = 450
 MOST_LINES_OF_A_FUNCTION = 60
 
@@ -39,7 +47,8 @@ def test_a_file_begins_with_copyright_and_licence(path: str) -> None:
 
 @pytest.mark.parametrize("path", ENGINE + sources.files(".py", under="plugins/doc_fragments"))
 def test_a_file_of_the_engine_says_that_it_is_private(path: str) -> None:
-    assert sources.read(path).split("\n")[3:5] == ["", PRIVATE]
+    docstring = sources.parse(path).body[0].end_lineno or 0
+    assert sources.read(path).split("\n")[docstring : docstring + 2] == ["", PRIVATE]
 
 
 @pytest.mark.parametrize("path", ENGINE)
@@ -49,7 +58,9 @@ def test_a_file_of_the_engine_is_short(path: str) -> None:
 
 @pytest.mark.parametrize("path", ENGINE)
 def test_functions_of_the_engine_are_short(path: str) -> None:
-    functions = [node for node in ast.walk(sources.parse(path)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [
+        node for node in ast.walk(sources.parse(path)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
     lengths = {f"{node.name} in line {node.lineno}": (node.end_lineno or 0) - node.lineno + 1 for node in functions}
     assert not {name: lines for name, lines in lengths.items() if lines > MOST_LINES_OF_A_FUNCTION}
 

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is compared with what, and how far ahead we mean to be. Both sides do the same work on the same bytes and sync alike."""
+"""What is compared with what, and how far ahead we mean to be.
+
+Both sides do the same work on the same bytes and sync alike.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class Pair(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One line of the table. ``goal`` is a ratio of wall times, or what it is in words. ``make`` makes the images, too, or raises Absent."""
+    """One line of the table. ``goal`` is a ratio of wall times, or what it is in words.
+
+    ``make`` makes the images, too, or raises Absent.
+    """
 
     name: str
     peer: str
@@ -39,9 +45,14 @@ class Case(NamedTuple):
 
 
 class Bench:
-    """Makes the cases for a set of images. What both sides write goes to ``work``; ``sharing`` is a folder whose file system shares blocks."""
+    """Makes the cases for a set of images.
 
-    def __init__(self, images: Images, work: Path, environment: Dict[str, str], memory: Memory, sharing: Optional[Path] = None) -> None:
+    What both sides write goes to ``work``; ``sharing`` is a folder whose file system shares blocks.
+    """
+
+    def __init__(
+        self, images: Images, work: Path, environment: Dict[str, str], memory: Memory, sharing: Optional[Path] = None
+    ) -> None:
         self.images = images
         self.work = work
         self._environment = environment
@@ -56,16 +67,35 @@ class Bench:
         yield Case("hdd to raw", "cp --sparse=always", 1.1, self._copy)
         yield Case("hdd to raw, synced", synced, 0.45, lambda: self._raw(synced=True))
         yield Case("hdd to raw, cold cache", convert, 0.85, lambda: self._raw(synced=False, cold=True))
-        yield Case("fragmented hdd to raw, cold cache", convert, 0.7, lambda: self._raw(synced=False, cold=True, source=str(self.images.shuffled())))
+        yield Case(
+            "fragmented hdd to raw, cold cache",
+            convert,
+            0.7,
+            lambda: self._raw(synced=False, cold=True, source=str(self.images.shuffled())),
+        )
         yield Case("raw to hdd, drawn ids", convert, 0.5, lambda: self._import({"reproducible": False}))
         yield Case("raw to hdd", convert, 0.5, lambda: self._import({}))
         for format, peer in FORMATS.items():
-            yield Case(f"hdd to {format}", convert, 0.8, lambda format=format, peer=peer: self._format(format, {}, peer))
+            yield Case(
+                f"hdd to {format}", convert, 0.8, lambda format=format, peer=peer: self._format(format, {}, peer)
+            )
         packed = ["-c", "-O", "qcow2"]
-        yield Case("hdd to qcow2 zlib", f"{convert} -c", 0.35, lambda: self._format("qcow2", {"compression": "zlib"}, packed))
-        yield Case("hdd to qcow2 zlib", f"{convert} -c -W", 0.6, lambda: self._format("qcow2", {"compression": "zlib"}, ["-W", *packed]))
+        yield Case(
+            "hdd to qcow2 zlib", f"{convert} -c", 0.35, lambda: self._format("qcow2", {"compression": "zlib"}, packed)
+        )
+        yield Case(
+            "hdd to qcow2 zlib",
+            f"{convert} -c -W",
+            0.6,
+            lambda: self._format("qcow2", {"compression": "zlib"}, ["-W", *packed]),
+        )
         stream = ["-O", "vmdk", "-o", "subformat=streamOptimized"]
-        yield Case("hdd to vmdk streamOptimized", convert, 0.4, lambda: self._format("vmdk", {"subformat": "streamOptimized"}, stream))
+        yield Case(
+            "hdd to vmdk streamOptimized",
+            convert,
+            0.4,
+            lambda: self._format("vmdk", {"subformat": "streamOptimized"}, stream),
+        )
         yield Case("merge of an overlay, synced", "qemu-img commit -d", 0.8, self._merge)
         yield Case("merge of an overlay, synced", "ploop snapshot-merge", 0.8, self._merge_by_ploop)
         yield Case("compact in place, a quarter zero, synced", synced, 0.4, self._compact)
@@ -81,15 +111,30 @@ class Bench:
             yield Case("reading all guest bytes", name, 0.8, lambda name=name: self._read(name))
         yield Case("hdd to raw, synced, as an Ansible command", synced, 1.0, self._task)
         for name, path in (("an absent disk", "absent.hdd"), ("one disk", "blank.hdd")):
-            yield Case(f"hdd_info of {name}, on a node", "ping, which does nothing", "60 ms more", lambda path=path: self._start(path))
+            yield Case(
+                f"hdd_info of {name}, on a node",
+                "ping, which does nothing",
+                "60 ms more",
+                lambda path=path: self._start(path),
+            )
         # What nobody can be faster than on this machine: the mere copy of the image, and the mere digest of it.
         yield Case("hdd to raw", "dd bs=1M of the image", "the floor", lambda: self._floor(self._raw(synced=False)))
-        yield Case("hdd to raw, synced", "dd bs=1M conv=fsync of the image", "the floor", lambda: self._floor(self._raw(synced=True), "conv=fsync"))
+        yield Case(
+            "hdd to raw, synced",
+            "dd bs=1M conv=fsync of the image",
+            "the floor",
+            lambda: self._floor(self._raw(synced=True), "conv=fsync"),
+        )
         yield Case("raw to hdd", "SHA-256 of the image", "the floor", self._digest)
         if self._sharing is not None:
             sharing = self._sharing
             yield Case("hdd to raw, shared blocks (XFS)", convert, 0.25, lambda: self._shared(sharing, "raw", {}))
-            yield Case("copy of a disk, shared blocks (XFS), drawn ids", convert, 0.25, lambda: self._shared(sharing, "hdd", {"reproducible": False}))
+            yield Case(
+                "copy of a disk, shared blocks (XFS), drawn ids",
+                convert,
+                0.25,
+                lambda: self._shared(sharing, "hdd", {"reproducible": False}),
+            )
             yield Case("copy of a disk, shared blocks (XFS)", convert, 0.25, lambda: self._shared(sharing, "hdd", {}))
 
     def clear(self) -> None:
@@ -115,7 +160,9 @@ class Bench:
         def prepare(path: str) -> Callable[[], None]:
             return _both(self._without(path), forget(image)) if cold else self._without(path)
 
-        ours = self._ours("convert", source or str(self.images.bundle()), one, "raw", prepare=prepare(one), synced=synced)
+        ours = self._ours(
+            "convert", source or str(self.images.bundle()), one, "raw", prepare=prepare(one), synced=synced
+        )
         cache = ["-t", "writeback"] if synced else []
         command = ["qemu-img", "convert", *cache, "-f", "parallels", "-O", "raw", image, other]
         return Pair(ours, Command(command, prepare(other), (other,) if synced else ()), lambda: _same_files(one, other))
@@ -124,7 +171,9 @@ class Bench:
         one, other = self._path("ours.raw"), self._path("theirs.raw")
         raw = str(self.images.raw())
         ours = self._ours("convert", str(self.images.bundle()), one, "raw", prepare=self._without(one), synced=False)
-        return Pair(ours, Command(["cp", "--sparse=always", raw, other], self._without(other)), lambda: _same_files(one, other))
+        return Pair(
+            ours, Command(["cp", "--sparse=always", raw, other], self._without(other)), lambda: _same_files(one, other)
+        )
 
     def _import(self, options: Dict[str, Any]) -> Pair:
         raw, one, other = str(self.images.raw()), self._path("ours.hdd"), self._path("theirs.hds")
@@ -134,8 +183,18 @@ class Bench:
 
     def _format(self, format: str, options: Dict[str, Any], peer: Sequence[str]) -> Pair:
         one, other = self._path(f"ours.{format}"), self._path(f"theirs.{format}")
-        ours = self._ours("convert", str(self.images.bundle()), one, format, json.dumps(options), prepare=self._without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "parallels", *peer, str(self.images.image()), other], self._without(other))
+        ours = self._ours(
+            "convert",
+            str(self.images.bundle()),
+            one,
+            format,
+            json.dumps(options),
+            prepare=self._without(one),
+            synced=False,
+        )
+        theirs = Command(
+            ["qemu-img", "convert", "-f", "parallels", *peer, str(self.images.image()), other], self._without(other)
+        )
         called = "vpc" if format == "vhd" else format
         return Pair(ours, theirs, lambda: _compare(["-f", called, "-F", called], one, other))
 
@@ -153,9 +212,15 @@ class Bench:
         def fresh_theirs() -> None:
             for source, target in zip((base, top), work):
                 subprocess.run(["cp", "--sparse=always", source, target], check=True)
-            subprocess.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", work[0], work[1]], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", work[0], work[1]],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
 
-        theirs = Command(["qemu-img", "commit", "-d", "-t", "writeback", "-f", "qcow2", work[1]], fresh_theirs, (work[0],))
+        theirs = Command(
+            ["qemu-img", "commit", "-d", "-t", "writeback", "-f", "qcow2", work[1]], fresh_theirs, (work[0],)
+        )
 
         def check() -> None:
             _compare(["-f", "parallels", "-F", "qcow2"], _image(mine), work[0])
@@ -173,7 +238,9 @@ class Bench:
         for number in range(self.images.allocated // (4 * MIB)):
             writes += ["-c", f"write -q -P {number % 250 + 1} {number * step // MIB * MIB} 1M"]
         for start in range(0, len(writes), 400):
-            subprocess.run(["qemu-io", "-f", "qcow2", *writes[start : start + 400], top], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["qemu-io", "-f", "qcow2", *writes[start : start + 400], top], check=True, stdout=subprocess.DEVNULL
+            )
         self.images.engine("convert", top, master, "hdd", '{"keeps_layers": true}')
 
     def _merge_by_ploop(self) -> Pair:
@@ -184,10 +251,21 @@ class Bench:
         self._make_overlay(master, self._path("base.qcow2"), self._path("top.qcow2"))
 
         def fresh(target: str) -> Callable[[], None]:
-            return _both(self._without(target), lambda: subprocess.run(["cp", "-r", "--sparse=never", master, target], check=True) and None)
+            return _both(
+                self._without(target),
+                lambda: subprocess.run(["cp", "-r", "--sparse=never", master, target], check=True) and None,
+            )
 
         # ploop of Debian sees its kernel module in a name space of its own, and may crash in a small environment.
-        command = ["unshare", "-m", "sh", "-c", f'cd "$1" && {FAKE_MODULE} && exec ploop snapshot-merge -A DiskDescriptor.xml', "_", other]
+        command = [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            f'cd "$1" && {FAKE_MODULE} && exec ploop snapshot-merge -A DiskDescriptor.xml',
+            "_",
+            other,
+        ]
         theirs = Command(command, fresh(other), (), {**self._environment, "PLOOP_PAD": "x" * 8192})
         return Pair(self._ours("merge", mine, prepare=fresh(mine)), theirs, lambda: self._same_disks(mine, other))
 
@@ -205,7 +283,18 @@ class Bench:
             self._memory.remove(mine)
             subprocess.run(["cp", "-r", "--sparse=never", master, mine], check=True)
 
-        command = ["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "parallels", _image(master), other]
+        command = [
+            "qemu-img",
+            "convert",
+            "-t",
+            "writeback",
+            "-f",
+            "parallels",
+            "-O",
+            "parallels",
+            _image(master),
+            other,
+        ]
         theirs = Command(command, self._without(other), (other,))
 
         def check() -> None:
@@ -215,7 +304,9 @@ class Bench:
 
     def _compare(self) -> Pair:
         raw, bundle = str(self.images.raw()), str(self.images.bundle())
-        theirs = Command(["qemu-img", "compare", "-f", "raw", "-F", "parallels", raw, str(self.images.image())], _nothing)
+        theirs = Command(
+            ["qemu-img", "compare", "-f", "raw", "-F", "parallels", raw, str(self.images.image())], _nothing
+        )
         return Pair(self._ours("compare", raw, bundle), theirs, _nothing)
 
     def _layers(self) -> Pair:
@@ -268,7 +359,12 @@ class Bench:
 
     def _check_fragmented(self) -> Pair:
         """200,000 clusters in random order, in a file of holes."""
-        bundle, new, raw, virtual = self._path("scattered.hdd"), self._path("new-scattered.hdd"), self._path("empty.raw"), 1 << 40
+        bundle, new, raw, virtual = (
+            self._path("scattered.hdd"),
+            self._path("new-scattered.hdd"),
+            self._path("empty.raw"),
+            1 << 40,
+        )
         if not os.path.exists(bundle):
             with open(raw, "wb") as stream:
                 stream.truncate(virtual)
@@ -283,15 +379,23 @@ class Bench:
         return Pair(self._ours("map", str(self.images.shuffled())), theirs, _nothing)
 
     def _read(self, name: str) -> Pair:
-        """Every byte of the guest disk, a MiB at a time. That both read the same is checked by runs that print a digest."""
+        """Every byte of the guest disk, a MiB at a time.
+
+        That both read the same is checked by runs that print a digest.
+        """
         module, program = READERS[name]
-        if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, env=self._environment, check=False).returncode:
+        if subprocess.run(
+            [sys.executable, "-c", f"import {module}"], capture_output=True, env=self._environment, check=False
+        ).returncode:
             raise Absent(f"needs the Python module {module}")
         bundle = str(self.images.bundle())
         ours, theirs = self._ours("read", bundle), Command([sys.executable, "-c", program, bundle], _nothing)
 
         def check() -> None:
-            digests = {subprocess.check_output([*command.arguments, "digest"], env=self._environment) for command in (ours, theirs)}
+            digests = {
+                subprocess.check_output([*command.arguments, "digest"], env=self._environment)
+                for command in (ours, theirs)
+            }
             if len(digests) != 1:
                 raise Different(f"{name} and we do not read the same: {digests}")
 
@@ -301,9 +405,26 @@ class Bench:
         """The same export as a whole task of Ansible, beside the bare program."""
         image, one, other = str(self.images.image()), self._path("ours.raw"), self._path("theirs.raw")
         arguments = json.dumps({"src": str(self.images.bundle()), "dest": one, "dest_format": "raw", "verify": False})
-        command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", "vdisk.parallels.hdd_convert", "-a", arguments]
-        ours = Command(command, self._without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable})
-        theirs = Command(["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other], self._without(other), (other,))
+        command = [
+            "ansible",
+            "localhost",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            "-m",
+            "vdisk.parallels.hdd_convert",
+            "-a",
+            arguments,
+        ]
+        ours = Command(
+            command, self._without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+        )
+        theirs = Command(
+            ["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other],
+            self._without(other),
+            (other,),
+        )
         return Pair(ours, theirs, lambda: _same_files(one, other))
 
     def _floor(self, pair: Pair, *options: str) -> Pair:
@@ -312,15 +433,25 @@ class Bench:
         return Pair(pair.ours, Command(command, self._without(other)), _nothing)
 
     def _digest(self) -> Pair:
-        return Pair(self._import({}).ours, Command([sys.executable, "-c", _DIGEST, str(self.images.image())], _nothing), _nothing)
+        return Pair(
+            self._import({}).ours,
+            Command([sys.executable, "-c", _DIGEST, str(self.images.image())], _nothing),
+            _nothing,
+        )
 
     def _start(self, name: str) -> Pair:
-        """What a module costs a node when it has nothing or next to nothing to do, beside one that does nothing: both as Ansible sends them."""
+        """What a module costs a node when it has nothing or next to nothing to do, beside one that does nothing:
+        both as Ansible sends them.
+        """
         blank = self._path("blank.hdd")
         if not os.path.exists(blank):
             (self.work / "blank.raw").write_bytes(bytes(MIB))
             self.images.engine("convert", self._path("blank.raw"), blank, "hdd")
-        return Pair(self._sent("vdisk.parallels.hdd_info", {"path": self._path(name)}), self._sent("ansible.builtin.ping", {}), _nothing)
+        return Pair(
+            self._sent("vdisk.parallels.hdd_info", {"path": self._path(name)}),
+            self._sent("ansible.builtin.ping", {}),
+            _nothing,
+        )
 
     def _sent(self, module: str, arguments: Dict[str, Any]) -> Command:
         """The run of what Ansible sends to a node."""
@@ -333,7 +464,11 @@ class Bench:
         def send() -> None:
             if sent.exists():
                 return
-            kept = {"ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(folder), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+            kept = {
+                "ANSIBLE_KEEP_REMOTE_FILES": "1",
+                "ANSIBLE_REMOTE_TMP": str(folder),
+                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            }
             given = ["-a", json.dumps(arguments)] if arguments else []
             command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", module, *given]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**self._environment, **kept})
@@ -346,11 +481,27 @@ class Bench:
         bundle, one, other = folder / "source.hdd", str(folder / f"ours.{format}"), str(folder / "theirs")
         if not bundle.exists():
             shutil.copytree(self.images.bundle("random"), bundle)
-        ours = self._ours("convert", str(bundle), one, format, json.dumps(options), prepare=self._without(one), synced=False)
-        theirs = Command(
-            ["qemu-img", "convert", "-f", "parallels", "-O", "parallels" if format == "hdd" else "raw", _image(str(bundle)), other], self._without(other)
+        ours = self._ours(
+            "convert", str(bundle), one, format, json.dumps(options), prepare=self._without(one), synced=False
         )
-        check = (lambda: _same_files(one, other)) if format == "raw" else (lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
+        theirs = Command(
+            [
+                "qemu-img",
+                "convert",
+                "-f",
+                "parallels",
+                "-O",
+                "parallels" if format == "hdd" else "raw",
+                _image(str(bundle)),
+                other,
+            ],
+            self._without(other),
+        )
+        check = (
+            (lambda: _same_files(one, other))
+            if format == "raw"
+            else (lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
+        )
         return Pair(ours, theirs, check)
 
     def _facts(self) -> Pair:
@@ -458,7 +609,10 @@ def _make_overlays(work: Path, images: Images) -> None:
         size = [] if number else [str(images.virtual)]
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *below, str(path), *size], check=True)
         start = number * (images.virtual // 64) // MIB * MIB
-        subprocess.run(["qemu-io", "-f", "qcow2", "-c", f"write -q -P {number + 1} {start} {max(step, MIB)}", str(path)], check=True)
+        subprocess.run(
+            ["qemu-io", "-f", "qcow2", "-c", f"write -q -P {number + 1} {start} {max(step, MIB)}", str(path)],
+            check=True,
+        )
 
 
 def _store_zeros(image: str, places: Sequence[int]) -> None:
@@ -467,4 +621,6 @@ def _store_zeros(image: str, places: Sequence[int]) -> None:
     for place in places:
         writes += ["-c", f"write -q -P 0 {place} 1M"]
     for start in range(0, len(writes), 400):
-        subprocess.run(["qemu-io", "-f", "parallels", *writes[start : start + 400], image], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["qemu-io", "-f", "parallels", *writes[start : start + 400], image], check=True, stdout=subprocess.DEVNULL
+        )

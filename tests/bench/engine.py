@@ -16,9 +16,9 @@ from typing import Any, List
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
 
 
 class LazyPort(OsPort):
@@ -42,17 +42,19 @@ def _lazy(file: Any) -> File:
 
 def convert(port: OsPort, source: str, dest: str, format: str, options: str = "{}") -> None:
     """Write anew, whatever is there; not read back unless asked."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+    from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
 
     wanted = {"verify": False, "update": "always", "force": True, **json.loads(options)}
-    execute(port, plan_convert(port, find_source(port, source, backing=True), Wanted(format, dest, **wanted), token="bench"))
+    execute(
+        port, plan_convert(port, find_source(port, source, backing=True), Wanted(format, dest, **wanted), token="bench")
+    )
 
 
 def compare(port: OsPort, one: str, other: str) -> None:
     """End with 1 when the guest disks differ."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compare import first_difference
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+    from ansible_collections.vdisk.parallels.plugins.module_utils._guest.compare import first_difference
+    from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 
     views = [open_source(port, find_source(port, path, backing=True)) for path in (one, other)]
     sys.exit(first_difference(*views) is not None)
@@ -60,7 +62,7 @@ def compare(port: OsPort, one: str, other: str) -> None:
 
 def merge(port: OsPort, path: str) -> None:
     """Everything into one layer."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
 
     state = observe(port, locate(port, path))
     execute(port, plan_merge(port, state, state.tree.current_chain[1:]))
@@ -68,21 +70,21 @@ def merge(port: OsPort, path: str) -> None:
 
 def compact(port: OsPort, path: str) -> None:
     """Give back zero clusters, in place."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
 
     execute(port, plan_compact(port, observe(port, locate(port, path))))
 
 
 def check(port: OsPort, path: str) -> None:
     """Judge the metadata; end with 1 when there is a finding."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import examine, locate_hurt
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_hurt
 
     sys.exit(bool(examine(port, locate_hurt(port, path)).findings))
 
 
 def map_extents(port: OsPort, path: str) -> None:
     """Print the allocation map as JSON."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+    from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 
     view = open_source(port, find_source(port, path, backing=True))
     json.dump([(extent.start, extent.length, extent.kind) for extent in view.extents(0, view.size)], sys.stdout)
@@ -90,8 +92,8 @@ def map_extents(port: OsPort, path: str) -> None:
 
 def read(port: OsPort, path: str, digested: str = "") -> None:
     """Read every byte of the guest disk; print a digest of them when ``digested`` is not empty."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
     from ansible_collections.vdisk.parallels.plugins.module_utils._io.buffers import new_buffer
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
 
     view = open_source(port, find_source(port, path, backing=True))
     buffer, digest = new_buffer(1 << 20), None
@@ -110,7 +112,7 @@ def read(port: OsPort, path: str, digested: str = "") -> None:
 
 def facts(port: OsPort, *paths: str) -> None:
     """The facts of many disks."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 
     for path in paths:
         disk_facts(port, observe(port, locate(port, path)))

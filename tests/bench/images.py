@@ -45,7 +45,12 @@ class Images:
     def places(self, kind: str) -> List[int]:
         """Where the MiBs lie that hold something."""
         pieces = self.virtual // _PIECE
-        return [number * _PIECE for number in sorted(random.Random(f"places of {kind}").sample(range(pieces), min(pieces, self.allocated // _PIECE)))]
+        return [
+            number * _PIECE
+            for number in sorted(
+                random.Random(f"places of {kind}").sample(range(pieces), min(pieces, self.allocated // _PIECE))
+            )
+        ]
 
     def bundle(self, kind: str = "mixed") -> Path:
         """The same as an expanding bundle."""
@@ -66,7 +71,9 @@ class Images:
         return path
 
     def make(self, *arguments: str) -> None:
-        """Make an image in a process of its own: what this process holds at most would count as the peak of every command that it starts."""
+        """Make an image in a process of its own: what this process holds at most would count as the peak of every
+        command that it starts.
+        """
         command = (sys.executable, "-m", "ansible_collections.vdisk.parallels.tests.bench.images", *arguments)
         subprocess.run(command, check=True, env=self._environment)
 
@@ -83,10 +90,15 @@ def engine_command(*arguments: str) -> Tuple[str, ...]:
 def _content(kind: str, chance: random.Random) -> bytes:
     if kind == "random" or (kind == "mixed" and chance.random() < 0.4):
         return chance.randbytes(_PIECE)
-    line = b"%d the quick brown fox jumps over the lazy dog %d\n" % (chance.randrange(1 << 40), chance.randrange(1 << 40))
+    line = b"%d the quick brown fox jumps over the lazy dog %d\n" % (
+        chance.randrange(1 << 40),
+        chance.randrange(1 << 40),
+    )
     noise = chance.randbytes(_PIECE // 8)
     text = line * (4096 // len(line))
-    return b"".join(text + noise[start : start + 512] for start in range(0, len(noise), 512))[:_PIECE].ljust(_PIECE, b"x")
+    return b"".join(text + noise[start : start + 512] for start in range(0, len(noise), 512))[:_PIECE].ljust(
+        _PIECE, b"x"
+    )
 
 
 def _write_shuffled(raw: Path, path: Path) -> None:
@@ -127,7 +139,9 @@ def _write_scattered(path: Path, clusters: int = 200_000, virtual: int = 1 << 40
 
 def _header(size: int, cluster: int, data_start: int) -> bytes:
     sizes = (cluster // 512, -(-size // cluster), size // 512)
-    return struct.pack("<16sIIIIIQIIIQ", b"WithouFreSpacExt", 2, 16, size // 512 // 512, *sizes, 0, data_start // 512, 0, 0)
+    return struct.pack(
+        "<16sIIIIIQIIIQ", b"WithouFreSpacExt", 2, 16, size // 512 // 512, *sizes, 0, data_start // 512, 0, 0
+    )
 
 
 def _read(stream: object, offset: int, length: int) -> bytes:

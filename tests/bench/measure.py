@@ -25,7 +25,10 @@ class Different(Exception):
 
 
 class Command(NamedTuple):
-    """One side of a comparison. ``prepare`` is not measured; ``syncs`` are files that the measured time syncs after the command."""
+    """One side of a comparison.
+
+    ``prepare`` is not measured; ``syncs`` are files that the measured time syncs after the command.
+    """
 
     arguments: Sequence[str]
     prepare: Callable[[], None]
@@ -56,7 +59,9 @@ def measure(command: Command, memory: Memory) -> Run:
 
 def _timed(command: Command) -> Run:
     started = time.monotonic()
-    process = subprocess.Popen(command.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=command.environment)
+    process = subprocess.Popen(
+        command.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=command.environment
+    )
     said = process.stderr.read() if process.stderr is not None else b""
     _pid, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

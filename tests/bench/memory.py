@@ -4,9 +4,10 @@
 
 """Free memory that is there when a measured command wants it.
 
-A virtual machine gives what is free back to its host within a second or two (balloon with page reporting), and whoever writes next gets it again
-slower than a disk writes. So a process of its own holds the memory of outputs that were removed, and while a command runs it lets go of a little more than
-the command has taken. Both sides of a comparison meet the same.
+A virtual machine gives what is free back to its host within a second or two (balloon with page reporting), and whoever
+writes next gets it again slower than a disk writes. So a process of its own holds the memory of outputs that were
+removed, and while a command runs it lets go of a little more than the command has taken. Both sides of a comparison
+meet the same.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Memory:
         self._process.stdin.write(f"{word}\n".encode())
         answer = self._process.stdout.readline()
         if not answer:
-            raise MemoryError("the process that holds memory for the measurements has ended: choose a smaller --allocated")
+            raise MemoryError(
+                "the process that holds memory for the measurements has ended: choose a smaller --allocated"
+            )
         return int(answer)
 
     def __enter__(self) -> Memory:

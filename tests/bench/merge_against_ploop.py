@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Deleting, merging and going back to snapshots: the engine and ploop on copies of one bundle that ploop made, in turns.
+"""Deleting, merging and going back to snapshots: the engine and ploop on copies of one bundle that ploop made, in
+turns.
 
     python tests/bench/merge_against_ploop.py [--rounds 3] [--folder DIRECTORY]
 
-Each run is a process of its own, with its start and all its syncs. Bytes written are what the kernel counts for the process, and
-for the engine also what its plan says. There are no thresholds: the table is for people. Needs root on Linux, ploop, qemu-io.
+Each run is a process of its own, with its start and all its syncs. Bytes written are what the kernel counts for the
+process, and for the engine also what its plan says. There are no thresholds: the table is for people. Needs root on
+Linux, ploop, qemu-io.
 """
 
 from __future__ import annotations
@@ -28,13 +30,18 @@ NAME = "ansible_collections.vdisk.parallels"
 INSIDE = "VDISK_BENCH_INSIDE"
 MIB = 1 << 20
 BUNDLE = "ct.hdd"
-# ploop of Debian makes format version 2 and switches only where it sees its kernel module; these processes see a fake of it.
+# ploop of Debian makes format version 2 and switches only where it sees its kernel module; these processes see a fake
+# of it.
 FAKE_MODULE = (
     "mount --make-rprivate / && mount -t tmpfs tmpfs /sys/module && mkdir -p /sys/module/ploop/parameters "
     '&& echo 1 > /sys/module/ploop/parameters/large_disk_support && exec "$@"'
 )
 # The layers from the root up: (first MiB, number of MiB) that each of them holds, 224 MiB in all.
-LAYERS: Tuple[Tuple[Tuple[int, int], ...], ...] = (((0, 64), (300, 32)), ((32, 48), (500, 16)), ((16, 32), (300, 16), (900, 16)))
+LAYERS: Tuple[Tuple[Tuple[int, int], ...], ...] = (
+    ((0, 64), (300, 32)),
+    ((32, 48), (500, 16)),
+    ((16, 32), (300, 16), (900, 16)),
+)
 
 
 class Operation(NamedTuple):
@@ -46,7 +53,10 @@ class Operation(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Seconds, and bytes that the kernel counted. ``planned`` is what the plan said; ``inside`` are the seconds without start and imports."""
+    """Seconds, and bytes that the kernel counted.
+
+    ``planned`` is what the plan said; ``inside`` are the seconds without start and imports.
+    """
 
     seconds: float
     written: int
@@ -76,16 +86,21 @@ def _importable() -> None:
 
 
 def change(bundle: str, what: str, guid: str = "") -> Tuple[int, float]:
-    """What the module does with the bundle; returns the bytes that the plan moves, and how long it took when all was loaded."""
+    """What the module does with the bundle; returns the bytes that the plan moves, and how long it took when all was
+    loaded.
+    """
     _importable()
     from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
     from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+    from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
     from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_deletion, choose_removals
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.revert import plan_revert
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import (
+        choose_deletion,
+        choose_removals,
+    )
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.revert import plan_revert
 
     started = time.monotonic()
     port = OsPort()
@@ -93,7 +108,9 @@ def change(bundle: str, what: str, guid: str = "") -> Tuple[int, float]:
     if what == "revert":
         plan = plan_revert(state, guid)
     else:
-        plan = plan_merge(port, state, choose_removals(state, max_layers=1) if what == "merge" else choose_deletion(state, guid))
+        plan = plan_merge(
+            port, state, choose_removals(state, max_layers=1) if what == "merge" else choose_deletion(state, guid)
+        )
     execute(port, plan, recover=lambda directory: take_back(port, directory))
     return plan.bytes_written, time.monotonic() - started
 
@@ -104,8 +121,8 @@ def views(bundle: str) -> Dict[str, str]:
     import hashlib
 
     from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
-    from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
     from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+    from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
     from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 
     port = OsPort()
@@ -129,7 +146,9 @@ def spent(command: Sequence[str], directory: str) -> Tuple[Cost, str]:
     """Run a command to its end; it must succeed."""
     with tempfile.TemporaryFile() as output:
         started = time.monotonic()
-        process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
         _pid, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -151,7 +170,11 @@ def build(folder: str) -> str:
             spent(("ploop", "snapshot", "-u", guid_of(number), "DiskDescriptor.xml"), bundle)
         image = spent(("ploop", "snapshot-list", "-H", "-o", "current,fname", "DiskDescriptor.xml"), bundle)[1]
         file = next(line.split()[-1] for line in image.splitlines() if "*" in line)
-        writes = [("-c", f"write -P {1 + (number * 83 + at) % 255} {at}M 1M") for first, count in ranges for at in range(first, first + count)]
+        writes = [
+            ("-c", f"write -P {1 + (number * 83 + at) % 255} {at}M 1M")
+            for first, count in ranges
+            for at in range(first, first + count)
+        ]
         spent(("qemu-io", "-f", "parallels", *[part for write in writes for part in write], file), bundle)
     return bundle
 
@@ -176,7 +199,9 @@ def compare(bundle: str, folder: str, operation: Operation, rounds: int) -> Tupl
         sides = [0, 1] if number % 2 else [1, 0]
         for side in sides:
             if side:
-                cost, text = spent((sys.executable, "-I", os.path.realpath(__file__), "--change", right, *operation.ours), folder)
+                cost, text = spent(
+                    (sys.executable, "-I", os.path.realpath(__file__), "--change", right, *operation.ours), folder
+                )
                 planned, inside = text.split()
                 ours.append(cost._replace(planned=int(planned), inside=float(inside)))
             else:
@@ -193,18 +218,32 @@ def _median(costs: Sequence[Cost]) -> Cost:
 
 def report(folder: str, rounds: int) -> None:
     bundle = build(folder)
-    version = spent((shutil.which("dpkg-query") or "true", "-W", "-f", "${Version}", "ploop"), folder)[1] or "of unknown version"
+    version = (
+        spent((shutil.which("dpkg-query") or "true", "-W", "-f", "${Version}", "ploop"), folder)[1]
+        or "of unknown version"
+    )
     held = sum(count for layer in LAYERS for _first, count in layer)
     print(f"ploop {version}; 1 GiB virtual, format version 2, {len(LAYERS)} layers, {held} MiB of clusters")
     print(f"medians of {rounds}, in turns, with the start of each process and all syncs")
     print()
-    print("| operation | ours: moved by plan | ours: written | ploop: written | bytes, ours / ploop | ours (without start) | ploop | time, ours / ploop |")
+    print(
+        "| operation | ours: moved by plan | ours: written | ploop: written | bytes, ours / ploop | ours (without start) | ploop | time, ours / ploop |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for operation in OPERATIONS:
         theirs, ours = compare(bundle, folder, operation, rounds)
-        cells = [operation.name, f"{ours.planned / MIB:.1f} MiB", f"{ours.written / MIB:.2f} MiB", f"{theirs.written / MIB:.2f} MiB"]
+        cells = [
+            operation.name,
+            f"{ours.planned / MIB:.1f} MiB",
+            f"{ours.written / MIB:.2f} MiB",
+            f"{theirs.written / MIB:.2f} MiB",
+        ]
         cells += [_ratio(ours.written, theirs.written)]
-        cells += [f"{ours.seconds * 1000:.0f} ms ({ours.inside * 1000:.0f})", f"{theirs.seconds * 1000:.0f} ms", _ratio(ours.seconds, theirs.seconds)]
+        cells += [
+            f"{ours.seconds * 1000:.0f} ms ({ours.inside * 1000:.0f})",
+            f"{theirs.seconds * 1000:.0f} ms",
+            _ratio(ours.seconds, theirs.seconds),
+        ]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -220,7 +259,9 @@ def missing() -> str:
     for program, package in (("ploop", "ploop"), ("qemu-io", "qemu-utils"), ("unshare", "util-linux")):
         if shutil.which(program) is None:
             return f"{program} is not installed (Debian package {package})"
-    if subprocess.run(("unshare", "-m", "bash", "-c", FAKE_MODULE, "_", "true"), stderr=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run(
+        ("unshare", "-m", "bash", "-c", FAKE_MODULE, "_", "true"), stderr=subprocess.DEVNULL, check=False
+    ).returncode:
         return "mount namespaces are not allowed here"
     return ""
 
@@ -231,7 +272,10 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", help="where the bundles are built: a file system that is no tmpfs (default: the system's place for temporary files)")
+    parser.add_argument(
+        "--folder",
+        help="where the bundles are built: a file system that is no tmpfs (default: the system's place for temporary files)",
+    )
     arguments = parser.parse_args()
     reason = missing()
     if reason:

@@ -36,10 +36,15 @@ class Line(NamedTuple):
 
 
 def main() -> int:
-    """Run what was asked for. Timings never decide whether it succeeds; a command that fails and different outputs do, after all the rest."""
+    """Run what was asked for.
+
+    Timings never decide whether it succeeds; a command that fails and different outputs do, after all the rest.
+    """
     options = _options()
     if shutil.which("qemu-img") is None or shutil.which("qemu-io") is None:
-        print("qemu-img and qemu-io are not installed (Debian package qemu-utils), so there is nothing to compare with.")
+        print(
+            "qemu-img and qemu-io are not installed (Debian package qemu-utils), so there is nothing to compare with."
+        )
         return 0
     virtual, allocated = parse_size(options.virtual), parse_size(options.allocated)
     # A folder of our own, which can be removed whole, and where nothing lies that was made for other sizes.
@@ -90,10 +95,14 @@ def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.N
 
 @contextmanager
 def sharing_folder(folder: Path, size: int) -> Iterator[Optional[Path]]:
-    """A folder on an XFS of ``size`` bytes that shares blocks, or None where only root could make one or a program is missing."""
+    """A folder on an XFS of ``size`` bytes that shares blocks, or None where only root could make one or a program
+    is missing.
+    """
     image, place = folder / "xfs.img", folder / "xfs"
     if os.geteuid() != 0 or any(shutil.which(program) is None for program in ("mkfs.xfs", "mount", "umount")):
-        print("nothing is compared on a file system that shares blocks: that needs root and mkfs.xfs (Debian package xfsprogs)")
+        print(
+            "nothing is compared on a file system that shares blocks: that needs root and mkfs.xfs (Debian package xfsprogs)"
+        )
         yield None
         return
     place.mkdir(parents=True, exist_ok=True)
@@ -117,9 +126,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--allocated", default="3G", help="how much of them holds data")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="only lines that hold one of these words")
-    parser.add_argument("--folder", default=str(ROOT / ".build" / "bench"), help="where the images lie; put it on the disk that matters")
+    parser.add_argument(
+        "--folder", default=str(ROOT / ".build" / "bench"), help="where the images lie; put it on the disk that matters"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the images for the next run")
-    parser.add_argument("--write", metavar="FILE", help="write the table into this file, named from the root of the collection")
+    parser.add_argument(
+        "--write", metavar="FILE", help="write the table into this file, named from the root of the collection"
+    )
     return parser.parse_args()
 
 
@@ -143,7 +156,9 @@ def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, qemu-img {version}.\n\n"
     )
     head = "| operation | against | ours | theirs | ratio of wall time | goal | ratio of CPU | peak MiB |\n|---|---|---|---|---|---|---|---|\n"
-    path.write_text(before + begin + about + head + "".join(_row(line) + "\n" for line in lines) + end + after, encoding="utf-8")
+    path.write_text(
+        before + begin + about + head + "".join(_row(line) + "\n" for line in lines) + end + after, encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Walks through the states that a trial's folder may be left in: by a power failure, by one during the recovery from it, by a
-killed process whose successor meets a power failure, and by one after an error.
+"""Walks through the states that a trial's folder may be left in: by a power failure, by one during the recovery from
+it, by a killed process whose successor meets a power failure, and by one after an error.
 
 A bad state ends in an AssertionError that says how it came about. States with the same content are judged once.
 """
@@ -27,7 +27,10 @@ class Killed(BaseException):
 
 
 class MortalPort(MemoryPort):
-    """A port whose process is killed in the call number ``dies_at``, counted from 1. ``done`` tells how many effects came before each call."""
+    """A port whose process is killed in the call number ``dies_at``, counted from 1.
+
+    ``done`` tells how many effects came before each call.
+    """
 
     dies_at = 0
 
@@ -43,12 +46,15 @@ class MortalPort(MemoryPort):
 
 
 class Explorer:
-    """What was seen of one trial: how many states were ``explored``, and how many of them were ``different`` in what lies in them.
+    """What was seen of one trial: how many states were ``explored``, and how many of them were ``different`` in what
+    lies in them.
 
     ``limit`` is for the states of each run, ``later`` for those of each run that follows on another failure.
     """
 
-    def __init__(self, trial: Trial, *, seed: int = 0, limit: Optional[int] = None, later: Optional[int] = None) -> None:
+    def __init__(
+        self, trial: Trial, *, seed: int = 0, limit: Optional[int] = None, later: Optional[int] = None
+    ) -> None:
         self.trial = trial
         self.explored = 0
         self._seed = seed
@@ -67,7 +73,9 @@ class Explorer:
         self._judge_all(self._states(self.trial.recording), "", first_run=True)
 
     def power_failures_while_recovering(self, parents: int) -> None:
-        """A second power failure, anywhere in the run that follows the first; tried for ``parents`` of the first ones."""
+        """A second power failure, anywhere in the run that follows the first; tried for ``parents`` of the first
+        ones.
+        """
         for state in self._sample(self._states(self.trial.recording), parents):
             origin = f"{state.origin}\nthen, in the next run, "
             recording = state.record()
@@ -77,7 +85,8 @@ class Explorer:
     def kills(self, deaths: int) -> None:
         """The process is killed, the next run builds on what it left in the cache, and the power fails during that.
 
-        It dies after each change of a name, which the next run sees although it is not durable, and ``deaths`` times elsewhere.
+        It dies after each change of a name, which the next run sees although it is not durable, and ``deaths`` times
+        elsewhere.
         """
         named, others = self.moments()
         for number in named + self._sample(others, deaths):
@@ -102,7 +111,8 @@ class Explorer:
     def failed_syncs(self, *, dropped: float) -> None:
         """Each sync fails in turn and loses that share of what it was for; nobody may go on as if it had not.
 
-        Then the power fails; or the next run comes first, which still reads what is lost, and whose success must be a true one.
+        Then the power fails; or the next run comes first, which still reads what is lost, and whose success must be a
+        true one.
         """
         for number in self._syncs():
             port = self.trial.adopt(MortalPort(self.trial.start().tree))
@@ -110,14 +120,22 @@ class Explorer:
             port.fail_call(number, "EIO")
             origin = self._failed(port, number)
             port.fail_call(0)
-            self._judge_all(self._states(recording, since=port.done[number - 1], limit=self._later, dropped=dropped), origin)
+            self._judge_all(
+                self._states(recording, since=port.done[number - 1], limit=self._later, dropped=dropped), origin
+            )
             done = len(recording.effects)
             following = Run(port, FOLDER, token="2")
             self.trial.operation.run(following)
-            self._judge_all(self._states(recording, since=done, limit=self._later, dropped=dropped), f"{origin}in the next run, ")
+            self._judge_all(
+                self._states(recording, since=done, limit=self._later, dropped=dropped), f"{origin}in the next run, "
+            )
             # A run that finds everything as it should be syncs nothing.
-            for state in self._states(recording, since=len(recording.effects), dropped=dropped) if following.changed else ():
-                assert self.trial.shows_the_end(state), f"{self.trial.operation.name}: {origin}after the next run, {state.origin}"
+            for state in (
+                self._states(recording, since=len(recording.effects), dropped=dropped) if following.changed else ()
+            ):
+                assert self.trial.shows_the_end(state), (
+                    f"{self.trial.operation.name}: {origin}after the next run, {state.origin}"
+                )
                 self._judge(state, f"{origin}after the next run, {state.origin}")
 
     def _failed(self, port: MemoryPort, number: int) -> str:
@@ -126,7 +144,9 @@ class Explorer:
             self.trial.operation.run(Run(port, FOLDER))
         except DiskError as error:
             return f"{' '.join(port.calls[number - 1])} fails: {error}; then "
-        raise AssertionError(f"{self.trial.operation.name}: {' '.join(port.calls[number - 1])} fails, and the run goes on")
+        raise AssertionError(
+            f"{self.trial.operation.name}: {' '.join(port.calls[number - 1])} fails, and the run goes on"
+        )
 
     def _syncs(self) -> List[int]:
         port = self.trial.start()
@@ -152,7 +172,10 @@ class Explorer:
         return len(port.calls)
 
     def moments(self) -> Tuple[List[int], List[int]]:
-        """The calls in which dying makes a difference: those that find one effect more. First those that come right behind a change of a name."""
+        """The calls in which dying makes a difference: those that find one effect more.
+
+        First those that come right behind a change of a name.
+        """
         port = MortalPort(self.trial.start().tree)
         self.trial.adopt(port)
         self.trial.operation.run(Run(port, FOLDER))
@@ -172,7 +195,9 @@ class Explorer:
             yield heir
 
     def _killed(self, number: int) -> Tuple[Recording, MemoryPort]:
-        """What the process did until call ``number``, and a port that goes on from there and adds to the same recording."""
+        """What the process did until call ``number``, and a port that goes on from there and adds to the same
+        recording.
+        """
         port = MortalPort(self.trial.start().tree)
         self.trial.adopt(port)
         recording = port.record()
@@ -185,7 +210,9 @@ class Explorer:
         heir.effects = recording.effects
         return recording, heir
 
-    def _states(self, recording: Recording, *, since: int = 0, limit: Optional[int] = None, dropped: float = 1.0) -> Iterator[MemoryPort]:
+    def _states(
+        self, recording: Recording, *, since: int = 0, limit: Optional[int] = None, dropped: float = 1.0
+    ) -> Iterator[MemoryPort]:
         for state in crash_states(recording, limit=limit or self._limit, seed=self._seed, since=since, dropped=dropped):
             yield self.trial.adopt(state)
 

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Between the real port and the operating system: counts the calls that ``_io`` makes of ``os`` and ``fcntl``, and lets one of them go wrong."""
+"""Between the real port and the operating system: counts the calls that ``_io`` makes of ``os`` and ``fcntl``, and
+lets one of them go wrong.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,19 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel
 
 READING = ("open", "close", "fstat", "stat", "lstat", "pread", "preadv", "lseek", "listdir", "statvfs", "posix_fadvise")
-CHANGING = ("pwrite", "ftruncate", "posix_fallocate", "copy_file_range", "fsync", "mkdir", "rename", "unlink", "rmdir", "chown", "chmod")
+CHANGING = (
+    "pwrite",
+    "ftruncate",
+    "posix_fallocate",
+    "copy_file_range",
+    "fsync",
+    "mkdir",
+    "rename",
+    "unlink",
+    "rmdir",
+    "chown",
+    "chmod",
+)
 LOCKING = ("ioctl", "fcntl", "flock")
 IN_C = ("renameat2", "sync_file_range", "fallocate64")
 

@@ -15,20 +15,29 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe, refuse_changed
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_create, plan_remove
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.describe import plan_rename
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import clear_siblings, needs_recovery, recover, take_back
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import DELETE, KEEP, choose_deletion
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.revert import plan_revert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import (
+    clear_siblings,
+    needs_recovery,
+    recover,
+    take_back,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create, plan_remove
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.rename import plan_rename
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import (
+    DELETE,
+    KEEP,
+    choose_deletion,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.revert import plan_revert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.crash import scenes
 from ansible_collections.vdisk.parallels.tests.crash.scenes import Drawing, line, plant, plant_raw, plant_single, tree
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -48,7 +57,9 @@ class Run:
     ``between`` is called when that is done, before anything else.
     """
 
-    def __init__(self, port: Port, folder: str, *, token: str = "1", between: Optional[Callable[[], None]] = None) -> None:
+    def __init__(
+        self, port: Port, folder: str, *, token: str = "1", between: Optional[Callable[[], None]] = None
+    ) -> None:
         self.port = port
         self.folder = folder
         self.token = token
@@ -133,7 +144,15 @@ def _take(name: str, drawing: Drawing) -> Operation:
     return _changes(f"take-{name}", drawing, lambda port, state: plan_snapshot_take(state, NEW))
 
 
-def merges(name: str, drawing: Drawing, removed: Sequence[str], *, strategy: str = AUTO, into: Optional[str] = None, **options: Any) -> Operation:
+def merges(
+    name: str,
+    drawing: Drawing,
+    removed: Sequence[str],
+    *,
+    strategy: str = AUTO,
+    into: Optional[str] = None,
+    **options: Any,
+) -> Operation:
     """Merge the layers called ``removed``; ``into`` is the layer whose file must be the one that stays for the top."""
     gone = tuple(drawing.guid(layer) for layer in removed)
 
@@ -156,7 +175,9 @@ def _reverts(name: str, drawing: Drawing, to: str) -> Operation:
     return _changes(f"revert-{name}", drawing, lambda port, state: plan_revert(state, drawing.guid(to)))
 
 
-BRANCHED = tree("base - ABC0.xA.", "s1 base .D.EE...", "side base ..F..F0.", "s2 s1 A..0.B..", "top s2 .C......", "leaf s1 G......G")
+BRANCHED = tree(
+    "base - ABC0.xA.", "s1 base .D.EE...", "side base ..F..F0.", "s2 s1 A..0.B..", "top s2 .C......", "leaf s1 G......G"
+)
 
 TAKES = (
     _take("first", line("AB.x0..C")),
@@ -165,7 +186,10 @@ TAKES = (
     _take("plain", line("ABCD", plain=True)),
     _take("ploop", line("AB.0", ".C..", style="ploop", version=2)),
     _take("branched", BRANCHED),
-    _take("topguid", tree("base - AB.C", "side base .D..", "top base ..E.", style="ploop", version=2, top_guid=guid_of(800))),
+    _take(
+        "topguid",
+        tree("base - AB.C", "side base .D..", "top base ..E.", style="ploop", version=2, top_guid=guid_of(800)),
+    ),
 )
 
 MERGES = (
@@ -192,7 +216,9 @@ MERGES = (
     merges("ploop", line("ABCDE.", "..A0..", ".C...B", style="ploop", version=2), ["base", "s1"], into="base"),
     merges("no-kernel-copies", line("ABCD....", "..A0.B..", ".C..B..."), ["base", "s1"], kernel_copies=False),
     merges("copy", line("ABCD....", "..A0.B..", ".C..B..."), ["base", "s1"], strategy="copy"),
-    merges("copy-groups", line("ABCD....", ".A..B...", "..B..CD.", "A....A..", ".B...B.."), ["base", "s2"], strategy="copy"),
+    merges(
+        "copy-groups", line("ABCD....", ".A..B...", "..B..CD.", "A....A..", ".B...B.."), ["base", "s2"], strategy="copy"
+    ),
     merges("copy-split-v2", line("AB.C", ".A..", "..B0", split=(2, 2), version=2), ["s1"], strategy="copy"),
     merges("bitmap", line("ABCDEF..", "..A....B", ".C......", bitmap="base"), ["base", "s1"], into="base"),
 )
@@ -208,7 +234,10 @@ def _with_an_image_outside(drawing: Drawing, layer: str) -> Callable[[MemoryPort
         port.plant_file(f"{folder}/elsewhere/{name}", port.content(image))
         port.remove(image)
         descriptor = f"{folder}/{DISK}/DiskDescriptor.xml"
-        port.plant_file(descriptor, port.content(descriptor).replace(f"<File>{name}<".encode(), f"<File>../elsewhere/{name}<".encode()))
+        port.plant_file(
+            descriptor,
+            port.content(descriptor).replace(f"<File>{name}<".encode(), f"<File>../elsewhere/{name}<".encode()),
+        )
 
     return prepare
 
@@ -253,7 +282,9 @@ AWAY = (
 )
 
 
-def _deletes(name: str, drawing: Drawing, snapshot: str, *, descendants: str = KEEP, gone: Sequence[str] = ()) -> Operation:
+def _deletes(
+    name: str, drawing: Drawing, snapshot: str, *, descendants: str = KEEP, gone: Sequence[str] = ()
+) -> Operation:
     """What ``hdd_snapshot`` does with ``state: absent``; ``gone`` are the snapshots that go besides."""
     guid = drawing.guid(snapshot)
 
@@ -269,7 +300,15 @@ def _forked(**options: Any) -> Drawing:
     base - s1 - fork - s2 - top
                    `- side - leaf
     """
-    layers = ("base - AB.C", "s1 base .D.0", "fork s1 E..F", "side fork .A.B", "leaf side C...", "s2 fork .0D.", "top s2 ..E.")
+    layers = (
+        "base - AB.C",
+        "s1 base .D.0",
+        "fork s1 E..F",
+        "side fork .A.B",
+        "leaf side C...",
+        "s2 fork .0D.",
+        "top s2 ..E.",
+    )
     return tree(*layers, **options)
 
 
@@ -303,7 +342,11 @@ REVERTS = (
     _reverts("plain", line("ABCD", ".D..", plain=True), "base"),
     _reverts("branched", BRANCHED, "side"),
     _reverts("ploop", line("AB.C", ".D..", "..E.", style="ploop"), "base"),
-    _reverts("topguid", tree("base - AB.C", "side base .D..", "top base ..E.", style="ploop", version=2, top_guid=guid_of(800)), "side"),
+    _reverts(
+        "topguid",
+        tree("base - AB.C", "side base .D..", "top base ..E.", style="ploop", version=2, top_guid=guid_of(800)),
+        "side",
+    ),
 )
 
 COMPACTIONS = (
@@ -358,12 +401,23 @@ def _removes(name: str, prepare: Callable[[MemoryPort, str], None]) -> Operation
 
 
 def _converts(
-    name: str, prepare: Callable[[MemoryPort, str], None], source: str, dest: str, *, format: str = "raw", exchanges: bool = True, **wanted: Any
+    name: str,
+    prepare: Callable[[MemoryPort, str], None],
+    source: str,
+    dest: str,
+    *,
+    format: str = "raw",
+    exchanges: bool = True,
+    **wanted: Any,
 ) -> Operation:
     def run(one: Run) -> None:
         found = find_source(one.port, f"{one.folder}/{source}")
         path = one.clear(dest)
-        one.apply(plan_convert(one.port, found, Wanted(format, path, cluster_bytes=disks.SMALL_CLUSTER, **wanted), token=one.token))
+        one.apply(
+            plan_convert(
+                one.port, found, Wanted(format, path, cluster_bytes=disks.SMALL_CLUSTER, **wanted), token=one.token
+            )
+        )
 
     return Operation(f"convert-{name}", prepare, run, disk=dest, inside=False, exchanges=exchanges)
 
@@ -394,7 +448,13 @@ def _raw_source(port: MemoryPort, folder: str) -> None:
 
 BUILDERS = (
     _creates("v1", size=3 * disks.SMALL_CLUSTER),
-    _creates("v2-split-preallocated", size=3 * disks.SMALL_CLUSTER, version=2, part_size=2 * disks.SMALL_CLUSTER, preallocate=True),
+    _creates(
+        "v2-split-preallocated",
+        size=3 * disks.SMALL_CLUSTER,
+        version=2,
+        part_size=2 * disks.SMALL_CLUSTER,
+        preallocate=True,
+    ),
     _creates("plain", size=2 * disks.SMALL_CLUSTER, kind="plain"),
     _removes("chain", _planted(line("AB.0", ".C.."))),
     _removes("split", _planted(line("AB.0", ".C..", split=(2, 2)))),
@@ -402,7 +462,15 @@ BUILDERS = (
     _converts("raw-replaced", _chain_and(_old_raw), "source.hdd", "dest.raw"),
     _converts("raw-preallocated", _chain_and(_nothing), "source.hdd", "dest.raw", preallocate=True, verify=False),
     _converts("bundle", _raw_source, "source.raw", DISK, format="hdd"),
-    _converts("bundle-split", _chain_and(_nothing), "source.hdd", DISK, format="hdd", split_size=(100 << 20) + 2 * disks.SMALL_CLUSTER, version=2),
+    _converts(
+        "bundle-split",
+        _chain_and(_nothing),
+        "source.hdd",
+        DISK,
+        format="hdd",
+        split_size=(100 << 20) + 2 * disks.SMALL_CLUSTER,
+        version=2,
+    ),
     _converts("bundle-plain", _chain_and(_nothing), "source.hdd", DISK, format="hdd", kind="plain"),
     _converts("bundle-replaced", _chain_and(_old_bundle), "source.hdd", DISK, format="hdd"),
     _converts("bundle-moved-aside", _chain_and(_old_bundle), "source.hdd", DISK, format="hdd", exchanges=False),

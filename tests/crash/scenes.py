@@ -34,11 +34,12 @@ MISSING_SECTORS = 5
 
 @dataclass(frozen=True)
 class Drawing:
-    """A disk: names of layers with their parents and clusters, parents first; the layer called ``top`` is the current one.
+    """A disk: names of layers with their parents and clusters, parents first; the layer called ``top`` is the current
+    one.
 
-    A layer with fewer clusters than another is shorter than the disk. ``split`` counts the clusters of the parts. ``plain``
-    makes the root a raw file, ``bitmap`` gives the image of that layer a format extension. Another ``top_guid`` than the usual
-    one is declared in the descriptor.
+    A layer with fewer clusters than another is shorter than the disk. ``split`` counts the clusters of the parts.
+    ``plain`` makes the root a raw file, ``bitmap`` gives the image of that layer a format extension. Another
+    ``top_guid`` than the usual one is declared in the descriptor.
     """
 
     layers: Tuple[Tuple[str, Optional[str], str], ...]
@@ -61,12 +62,18 @@ class Drawing:
 
     def guid(self, name: str) -> str:
         """The GUID of a layer."""
-        return self.top_guid if name == "top" else guid_of([layer for layer, _parent, _clusters in self.layers].index(name) + 1)
+        return (
+            self.top_guid
+            if name == "top"
+            else guid_of([layer for layer, _parent, _clusters in self.layers].index(name) + 1)
+        )
 
 
 def line(*clusters: str, **options: object) -> Drawing:
     """A chain: ``base``, ``s1``, ``s2`` and so on up to ``top``."""
-    names = ["base"] + [f"s{number}" for number in range(1, len(clusters) - 1)] + ["top"] if len(clusters) > 1 else ["top"]
+    names = (
+        ["base"] + [f"s{number}" for number in range(1, len(clusters) - 1)] + ["top"] if len(clusters) > 1 else ["top"]
+    )
     parents: List[Optional[str]] = [None, *names[:-1]]
     return Drawing(tuple(zip(names, parents, clusters)), **options)  # type: ignore[arg-type]
 
@@ -74,7 +81,9 @@ def line(*clusters: str, **options: object) -> Drawing:
 def tree(*layers: str, **options: object) -> Drawing:
     """Layers as ``"name parent clusters"``; the root has the parent ``-``."""
     split = [layer.split() for layer in layers]
-    return Drawing(tuple((name, None if parent == "-" else parent, clusters) for name, parent, clusters in split), **options)  # type: ignore[arg-type]
+    return Drawing(
+        tuple((name, None if parent == "-" else parent, clusters) for name, parent, clusters in split), **options
+    )  # type: ignore[arg-type]
 
 
 def plant(port: MemoryPort, path: str, drawing: Drawing) -> None:
@@ -99,7 +108,9 @@ def _build(directory: str, drawing: Drawing) -> None:
         held = {index: _cluster(index, sign, number) for index, sign in enumerate(clusters) if sign != "."}
         kind = "Plain" if drawing.plain and parent is None else "Compressed"
         short = len(clusters) * CLUSTER_SECTORS if len(clusters) < drawing.width else None
-        layers.append(Layer(drawing.guid(name), NONE if parent is None else drawing.guid(parent), held, kind, size_sectors=short))
+        layers.append(
+            Layer(drawing.guid(name), NONE if parent is None else drawing.guid(parent), held, kind, size_sectors=short)
+        )
     size = drawing.size_sectors
     split = [count * CLUSTER_SECTORS for count in drawing.split]
     if split:
@@ -157,7 +168,9 @@ def plant_single(port: MemoryPort, path: str, clusters: str) -> None:
 
 def plant_raw(port: MemoryPort, path: str, clusters: str, *, seed: int = 77, mode: int = 0o644) -> None:
     """A raw image."""
-    whole = b"".join(bytes(CLUSTER) if sign in ".0" else _cluster(index, sign, seed) for index, sign in enumerate(clusters))
+    whole = b"".join(
+        bytes(CLUSTER) if sign in ".0" else _cluster(index, sign, seed) for index, sign in enumerate(clusters)
+    )
     port.plant_file(path, whole[: len(whole) - MISSING_SECTORS * 512], mode)
 
 
@@ -174,7 +187,9 @@ def random_drawing(seed: object) -> Drawing:
     for number in range(chance.randint(2, 5)):
         name = f"s{number}"
         clusters = _random_clusters(chance, width, split)
-        layers.append((name, chain[-1] if chain else None, clusters.replace("x", ".") if plain and not chain else clusters))
+        layers.append(
+            (name, chain[-1] if chain else None, clusters.replace("x", ".") if plain and not chain else clusters)
+        )
         if chain and chance.random() < 0.3:
             layers.append((f"side{number}", chance.choice(chain), _random_clusters(chance, width, split)))
         chain.append(name)
@@ -190,7 +205,10 @@ def _random_clusters(chance: random.Random, width: int, split: Tuple[int, ...]) 
 
 
 def pour(port: MemoryPort, folder: str, target: str) -> None:
-    """Write all that lies below ``folder`` of ``port`` to the directory ``target`` of the host. Zeros stay data, as they are in the port."""
+    """Write all that lies below ``folder`` of ``port`` to the directory ``target`` of the host.
+
+    Zeros stay data, as they are in the port.
+    """
     for path, content in sorted(port.listing().items()):
         if path.startswith(folder + "/"):
             real = target + path[len(folder) :]

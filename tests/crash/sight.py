@@ -78,7 +78,12 @@ def print_of(port: Port, path: str) -> List[Tuple[object, ...]]:
 def likeness_of(port: MemoryPort) -> int:
     """Equal for ports with the same paths, contents and modes, whatever their inodes and times are."""
     nodes = port.tree.nodes
-    return hash(frozenset((path, nodes[inode].key() if nodes[inode].kind == FILE else nodes[inode].mode) for path, inode in port.tree.walk()))
+    return hash(
+        frozenset(
+            (path, nodes[inode].key() if nodes[inode].kind == FILE else nodes[inode].mode)
+            for path, inode in port.tree.walk()
+        )
+    )
 
 
 def is_image(content: bytes) -> bool:
@@ -100,7 +105,9 @@ def sight_of(port: Port, path: str) -> Sight:
         _lay_over(view, content)
         return Sight(None, {TOP: bytes(view)})
     described = _described(content_of(port, f"{path}/DiskDescriptor.xml"))
-    contents = {file: content_of(port, f"{path}/{file}") for part in described.parts for file, _is_plain in part.files.values()}
+    contents = {
+        file: content_of(port, f"{path}/{file}") for part in described.parts for file, _is_plain in part.files.values()
+    }
     return Sight(described.name, {guid: _view(described, contents, guid) for guid in described.parents})
 
 
@@ -115,7 +122,9 @@ def _described(xml: bytes) -> _Described:
         for image in storage.iter("Image"):
             guid = image.findtext("GUID") or ""
             files[guid] = (image.findtext("File") or "", image.findtext("Type") == "Plain" and parents[guid] == NONE)
-        assert set(files) == set(parents) and len(files) == len(list(storage.iter("Image"))), "snapshots and images do not match"
+        assert set(files) == set(parents) and len(files) == len(list(storage.iter("Image"))), (
+            "snapshots and images do not match"
+        )
         assert len({file for file, _is_plain in files.values()}) == len(files), "two layers have one file"
         parts.append(_Part(int(storage.findtext("Start") or 0) * 512, int(storage.findtext("End") or 0) * 512, files))
     return _Described(root.findtext("Disk_Parameters/Name"), parents, tuple(parts))
@@ -144,9 +153,14 @@ def _size(content: bytes) -> int:
 
 
 def _lay_over(view: bytearray, content: bytes) -> None:
-    """Put what an image holds over ``view``. Each cluster must lie in the file, behind the table, and belong to one entry only."""
+    """Put what an image holds over ``view``.
+
+    Each cluster must lie in the file, behind the table, and belong to one entry only.
+    """
     size = min(_size(content), len(view))
-    magic, _type, _heads, _cylinders, sectors, count, _size_field, _in_use, data_off, _flags, _extension = HEADER.unpack_from(content)
+    magic, _type, _heads, _cylinders, sectors, count, _size_field, _in_use, data_off, _flags, _extension = (
+        HEADER.unpack_from(content)
+    )
     cluster = sectors * 512
     unit = 512 if magic == MAGICS[0] else cluster
     view[size:] = bytes(len(view) - size)
@@ -156,7 +170,9 @@ def _lay_over(view: bytearray, content: bytes) -> None:
     for index, entry in enumerate(table[: -(-size // cluster)]):
         if entry:
             start, length = index * cluster, min(cluster, size - index * cluster)
-            assert max(data_off * 512, HEADER.size + 4 * count) <= entry * unit <= len(content) - length, "an entry leads out of the data"
+            assert max(data_off * 512, HEADER.size + 4 * count) <= entry * unit <= len(content) - length, (
+                "an entry leads out of the data"
+            )
             view[start : start + length] = content[entry * unit : entry * unit + length]
 
 
@@ -173,7 +189,9 @@ def journal_of(port: Port, path: str) -> Tuple[str, str]:
     """Operation and phase in the journal of the disk at ``path``, empty when there is none."""
     stat = port.lstat(path)
     folder, name = path.rsplit("/", 1)
-    journal = f"{path}/.vdisk-journal" if stat is not None and stat.kind == DIRECTORY else f"{folder}/.vdisk-journal-{name}"
+    journal = (
+        f"{path}/.vdisk-journal" if stat is not None and stat.kind == DIRECTORY else f"{folder}/.vdisk-journal-{name}"
+    )
     if port.lstat(journal) is None:
         return "", ""
     record = json.loads(content_of(port, journal))

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A compaction by any strategy that is cut off anywhere, by the power, a kill or a call that fails, changes no view, and the next one ends it."""
+"""A compaction by any strategy that is cut off anywhere, by the power, a kill or a call that fails, changes no view,
+and the next one ends it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,22 @@ from typing import Callable, Dict, List, Sequence, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, NoSpace, Unsupported
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import COPY, IN_PLACE, PUNCH, plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import (
+    COPY,
+    IN_PLACE,
+    PUNCH,
+    plan_compact,
+)
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import BRANCHED, DISK, FOLDER, Operation, Run
-from ansible_collections.vdisk.parallels.tests.crash.scenes import CLUSTER, Drawing, line, plant, plant_single, random_drawing
+from ansible_collections.vdisk.parallels.tests.crash.scenes import (
+    CLUSTER,
+    Drawing,
+    line,
+    plant,
+    plant_single,
+    random_drawing,
+)
 from ansible_collections.vdisk.parallels.tests.crash.sight import images_of, sight_of
 from ansible_collections.vdisk.parallels.tests.crash.trial import NothingToDo, Trial
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -62,7 +76,9 @@ def single(port: MemoryPort, folder: str) -> None:
 
 
 SCENES = {**{name: prepared(*drawn) for name, drawn in DRAWINGS.items()}, "single-file": single}
-OPERATIONS: List[Operation] = [compacting(name, prepare, strategy) for strategy in (IN_PLACE, COPY, PUNCH) for name, prepare in SCENES.items()]
+OPERATIONS: List[Operation] = [
+    compacting(name, prepare, strategy) for strategy in (IN_PLACE, COPY, PUNCH) for name, prepare in SCENES.items()
+]
 
 
 def tried(operation: Operation) -> Trial:
@@ -96,7 +112,9 @@ def test_a_random_disk_loses_nothing_either(strategy: str, count: Count) -> None
         if drawing.style != "desktop":
             continue
         try:
-            explore(compacting(f"random-{seed}", prepared(drawing, ()), strategy), count, seed=seed, parents=2, deaths=2)
+            explore(
+                compacting(f"random-{seed}", prepared(drawing, ()), strategy), count, seed=seed, parents=2, deaths=2
+            )
             found += 1
         except NothingToDo:
             continue
@@ -150,4 +168,6 @@ def test_where_the_host_has_no_holes_the_disk_stays_as_it_is(name: str) -> None:
     with pytest.raises(Unsupported) as caught:
         operation.run(Run(port, FOLDER))
     assert "in_place" in str(caught.value.hint)
-    assert {path: content and content[64:] for path, content in port.listing().items()} == {path: content and content[64:] for path, content in seen.items()}
+    assert {path: content and content[64:] for path, content in port.listing().items()} == {
+        path: content and content[64:] for path, content in seen.items()
+    }

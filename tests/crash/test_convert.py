@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A conversion to images of other products that is cut off anywhere leaves the old output or the new one, with all of its files and no others."""
+"""A conversion to images of other products that is cut off anywhere leaves the old output or the new one, with all
+of its files and no others.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ from typing import Any, Callable, Dict, Sequence
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.scenes import line, plant, plant_raw
@@ -46,8 +48,13 @@ def wide(port: MemoryPort, folder: str) -> None:
     """A disk of a bit more than 2 GiB, which a split image holds in two pieces, with data on both sides."""
     cluster, sectors = 256 * KIB, (1 << 22) + 4096
     with tempfile.TemporaryDirectory() as scratch:
-        held = {0: fill(0, 4096).ljust(cluster, b"\0"), sectors * 512 // cluster - 1: fill(1, 4096).ljust(cluster, b"\0")}
-        built = build_hds(os.path.join(scratch, "image"), size_sectors=sectors, clusters=held, cluster_sectors=cluster // 512)
+        held = {
+            0: fill(0, 4096).ljust(cluster, b"\0"),
+            sectors * 512 // cluster - 1: fill(1, 4096).ljust(cluster, b"\0"),
+        }
+        built = build_hds(
+            os.path.join(scratch, "image"), size_sectors=sectors, clusters=held, cluster_sectors=cluster // 512
+        )
         with open(built.path, "rb") as stream:
             port.plant_file(f"{folder}/source.hdd", stream.read())
 
@@ -73,7 +80,9 @@ def plain(port: MemoryPort, folder: str) -> None:
     plant(port, f"{folder}/source.hdd", line("AB0.C", plain=True))
 
 
-def converts(name: str, prepare: Prepare, dest: str, *, shares: bool = False, clones: bool = False, **wanted: Any) -> Operation:
+def converts(
+    name: str, prepare: Prepare, dest: str, *, shares: bool = False, clones: bool = False, **wanted: Any
+) -> Operation:
     """Convert ``source.hdd``; with ``force`` as well, which a chain that is replaced needs.
 
     ``shares``: on a file system that shares blocks, ``clones``: on one that clones whole files.
@@ -122,13 +131,17 @@ class SetTrial(Trial):
     """A trial whose output may be several files: those that only the folder before, or only the one after, has."""
 
     def check(self, port: Port, *, first_run: bool = False) -> None:
-        """The image is the old one or the new one, and each has all of its files; what belongs to neither is as it was."""
+        """The image is the old one or the new one, and each has all of its files; what belongs to neither is as it
+        was.
+        """
         for name in set(self.before.names) & set(self.after.names) - {self.operation.disk}:
             assert whole(port, f"{self.folder}/{name}") == self.before.names[name], f"{name} was changed"
         self._check_built(port)
         for name in self._expected(port):
             if name != self.operation.disk:
-                assert whole(port, f"{self.folder}/{name}") == self._expected(port)[name], f"{name}, a file of the output, is missing or another one"
+                assert whole(port, f"{self.folder}/{name}") == self._expected(port)[name], (
+                    f"{name}, a file of the output, is missing or another one"
+                )
 
     def _expected(self, port: Port) -> Dict[str, Whole]:
         return self.after.names if self.is_new(port) else self.before.names
@@ -141,17 +154,25 @@ class SetTrial(Trial):
 def trial_of(operation: Operation) -> SetTrial:
     """The trial, of whose outputs none shares a file but the image with the one that it replaces."""
     trial = SetTrial(operation)
-    assert set(trial.before.names) - set(trial.after.names) == trial_pieces(trial.before.names) - trial_pieces(trial.after.names)
+    assert set(trial.before.names) - set(trial.after.names) == trial_pieces(trial.before.names) - trial_pieces(
+        trial.after.names
+    )
     return trial
 
 
 def trial_pieces(names: Dict[str, Whole]) -> set[str]:
     """The names of the pieces and layers of an output."""
-    return {name for name in names if name.startswith(("out-", "out.")) and name not in OTHERS and name not in ("out.vmdk", "out.qcow2", "out.hdd")}
+    return {
+        name
+        for name in names
+        if name.startswith(("out-", "out.")) and name not in OTHERS and name not in ("out.vmdk", "out.qcow2", "out.hdd")
+    }
 
 
 @pytest.mark.parametrize("operation", CONVERSIONS, ids=lambda operation: operation.name)
-def test_a_conversion_that_is_cut_off_anywhere_leaves_the_old_output_or_the_new_one(operation: Operation, count: Count) -> None:
+def test_a_conversion_that_is_cut_off_anywhere_leaves_the_old_output_or_the_new_one(
+    operation: Operation, count: Count
+) -> None:
     trial = trial_of(operation)
     explorer = Explorer(trial)
     explorer.finished_states()
@@ -174,7 +195,9 @@ def test_a_call_that_fails_leaves_the_old_output_or_the_new_one(operation: Opera
 
 
 @pytest.mark.parametrize("operation", CONVERSIONS, ids=lambda operation: operation.name)
-def test_a_power_failure_after_an_error_leaves_the_old_output_or_the_new_one(operation: Operation, count: Count) -> None:
+def test_a_power_failure_after_an_error_leaves_the_old_output_or_the_new_one(
+    operation: Operation, count: Count
+) -> None:
     explorer = Explorer(trial_of(operation), limit=None if LONG else 30)
     calls = explorer.calls()
     explorer.errors(range(calls, 0, -1 if LONG else -max(1, calls // 3)), "EIO")

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A file system of the host that is full, or fills up in the middle of a run: the run is refused or taken back, and the message says what to do."""
+"""A file system of the host that is full, or fills up in the middle of a run: the run is refused or taken back, and
+the message says what to do.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,12 @@ def small_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         pytest.skip("a file system of a chosen size needs root on Linux")
     directory = os.path.realpath(str(tmp_path_factory.mktemp("small")))
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2M,mode=0755", "none", directory], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2M,mode=0755", "none", directory],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
     before = os.umask(0o022)
@@ -66,7 +73,9 @@ def test_a_full_file_system_is_told_and_loses_nothing(operation: Operation, fore
             is_done = True
         except DiskError as error:
             is_done = False
-            assert isinstance(error, NoSpace) and error.hint and "run again" in error.hint, f"{pages} pages free: {error}"
+            assert isinstance(error, NoSpace) and error.hint and "run again" in error.hint, (
+                f"{pages} pages free: {error}"
+            )
         trial.check(OsPort())
         left = trial.traces(OsPort())
         os.unlink(ballast)

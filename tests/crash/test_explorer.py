@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The crash explorer itself: it finds the classic mistakes, finds nothing in what is right, and stays within its model."""
+"""The crash explorer itself: it finds the classic mistakes, finds nothing in what is right, and stays within its
+model.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,10 @@ def test_a_table_written_before_its_data_is_synced_points_at_nothing():
             file.sync()
         file.pwrite(0, b"\x01")
         file.sync()
-        return {(state.content("/image")[0], state.content("/image")[4096:] == b"data" * 1024) for state in crash_states(recording)}
+        return {
+            (state.content("/image")[0], state.content("/image")[4096:] == b"data" * 1024)
+            for state in crash_states(recording)
+        }
 
     assert (1, False) in run(sync_between=False)
     assert run(sync_between=True) == {(0, False), (0, True), (1, True)}
@@ -152,7 +157,11 @@ def test_the_last_state_in_which_all_is_kept_is_what_the_process_saw(port):
     port.exchange("/d/a", "/d/x")
     port.remove("/d/a")
     port.remove_directory("/e")
-    complete = [state for state in crash_states(recording, since=len(recording.effects)) if not state.origin.lost and not state.origin.torn]
+    complete = [
+        state
+        for state in crash_states(recording, since=len(recording.effects))
+        if not state.origin.lost and not state.origin.torn
+    ]
     assert [state.listing() for state in complete] == [port.listing()]
     assert complete[0].tree.key() == _settled_key(port)
 
@@ -234,7 +243,12 @@ def test_writes_of_different_files_are_lost_independently(port):
     recording = port.record()
     for name in ("x", "y"):
         port.open_write(f"/d/{name}").pwrite(0, b"N")
-    assert {(s.content("/d/x")[:1], s.content("/d/y")[:1]) for s in crash_states(recording)} == {(b"o", b"o"), (b"N", b"o"), (b"o", b"N"), (b"N", b"N")}
+    assert {(s.content("/d/x")[:1], s.content("/d/y")[:1]) for s in crash_states(recording)} == {
+        (b"o", b"o"),
+        (b"N", b"o"),
+        (b"o", b"N"),
+        (b"N", b"N"),
+    }
 
 
 def test_a_sync_of_one_file_says_nothing_about_another(port):
@@ -256,7 +270,10 @@ def test_names_of_one_directory_keep_their_order_and_those_of_two_do_not():
     recording = port.record()
     for name in ("/d/1", "/d/2", "/e/3"):
         port.remove(name)
-    found = {frozenset(path for path in ("/d/1", "/d/2", "/e/3") if path in state.listing()) for state in crash_states(recording)}
+    found = {
+        frozenset(path for path in ("/d/1", "/d/2", "/e/3") if path in state.listing())
+        for state in crash_states(recording)
+    }
     assert frozenset({"/d/1"}) not in found and frozenset({"/d/1", "/e/3"}) not in found
     assert frozenset({"/d/1", "/d/2"}) in found
 
@@ -308,7 +325,10 @@ def test_an_exchange_happens_as_a_whole():
     port.plant_file("/b", b"2")
     recording = port.record()
     port.exchange("/a", "/b")
-    assert [state.listing() for state in crash_states(recording)] == [{"/a": b"1", "/b": b"2"}, {"/a": b"2", "/b": b"1"}]
+    assert [state.listing() for state in crash_states(recording)] == [
+        {"/a": b"1", "/b": b"2"},
+        {"/a": b"2", "/b": b"1"},
+    ]
 
 
 def test_attributes_are_durable_with_their_own_sync_only(port):
@@ -386,7 +406,11 @@ def test_a_limit_is_kept_and_spread_over_the_effects(limit):
     if limit > 1:
         assert len(states) > limit // 2
         middle = len(recording.effects) // 2
-        assert min(len(state.origin.effects) for state in states) < middle < max(len(state.origin.effects) for state in states)
+        assert (
+            min(len(state.origin.effects) for state in states)
+            < middle
+            < max(len(state.origin.effects) for state in states)
+        )
 
 
 def test_the_message_of_a_bad_state_tells_how_it_came_about(port):
@@ -398,7 +422,9 @@ def test_the_message_of_a_bad_state_tells_how_it_came_about(port):
         if state.content("/d/x") not in (OLD, NEW):
             raise DiskError("broken")
 
-    with pytest.raises(AssertionError, match="power failed after effect 3: rename /d/x.tmp -> /d/x\n  lost: content of write /d/x.tmp") as caught:
+    with pytest.raises(
+        AssertionError, match="power failed after effect 3: rename /d/x.tmp -> /d/x\n  lost: content of write /d/x.tmp"
+    ) as caught:
         check_states(recording, check)
     assert "broken" in str(caught.value)
 

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A sync that fails, and a kernel that then forgets what it was asked to make durable, as Linux does: no run builds on that."""
+"""A sync that fails, and a kernel that then forgets what it was asked to make durable, as Linux does: no run builds
+on that.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The n-th call that the engine makes fails, for every n: the error is one of ours, nothing is lost, nothing is left over."""
+"""The n-th call that the engine makes fails, for every n: the error is one of ours, nothing is lost, nothing is left
+over.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whoever changes a disk, or ends what a killed run left of one, holds it: its directory, its current images and whatever is written or removed."""
+"""Whoever changes a disk, or ends what a killed run left of one, holds it: its directory, its current images and
+whatever is written or removed.
+"""
 
 from __future__ import annotations
 
@@ -119,9 +121,18 @@ def test_what_a_failed_change_takes_back_it_still_holds(operation: Operation) ->
 def test_what_is_built_is_held_until_it_has_its_name(operation: Operation) -> None:
     trial = Trial(operation)
     port = trial.adopt(WatchingPort(trial.start().tree))
-    replaced = wanted(port, trial.path) if operation.disk in trial.before.names and operation.disk.endswith(".hdd") else set()
+    replaced = (
+        wanted(port, trial.path) if operation.disk in trial.before.names and operation.disk.endswith(".hdd") else set()
+    )
     operation.run(Run(port, FOLDER))
-    begun = next((index for index, (effect, _held) in enumerate(port.seen) if effect.path == f"{FOLDER}/.{operation.disk}.vdisk-1.tmp"), None)
+    begun = next(
+        (
+            index
+            for index, (effect, _held) in enumerate(port.seen)
+            if effect.path == f"{FOLDER}/.{operation.disk}.vdisk-1.tmp"
+        ),
+        None,
+    )
     if not operation.name.startswith("remove"):
         assert begun is not None
         built = port.seen[begun][0].inode
@@ -133,7 +144,9 @@ def test_what_is_built_is_held_until_it_has_its_name(operation: Operation) -> No
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks for locks as Linux does")
 def test_a_lock_is_seen_on_every_byte_that_qemu_asks_for(tmp_path: object) -> None:
-    """101 and 103 say that somebody writes and resizes, 201 and 203 that nobody else may, 100 that data are read (format reference, 3.5)."""
+    """101 and 103 say that somebody writes and resizes, 201 and 203 that nobody else may, 100 that data are read
+    (format reference, 3.5).
+    """
     path = os.path.join(str(tmp_path), "image.hds")
     with open(path, "wb") as stream:
         stream.write(bytes(1024))

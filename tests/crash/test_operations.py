@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever cuts an operation off, nothing is lost, and the next run of the same task ends where an undisturbed one would have ended.
+"""Whatever cuts an operation off, nothing is lost, and the next run of the same task ends where an undisturbed one
+would have ended.
 
-With VDISK_LONG there are more random disks, more tears and more second failures: about a million states. VDISK_CRASH_SEEDS sets
-how many random disks.
+With VDISK_LONG there are more random disks, more tears and more second failures: about a million states.
+VDISK_CRASH_SEEDS sets how many random disks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Callable
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import recover
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import recover
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import OPERATIONS, Operation, random_operation
 from ansible_collections.vdisk.parallels.tests.crash.sight import sight_of
@@ -48,8 +49,16 @@ def test_an_operation_that_is_cut_off_anywhere_loses_nothing(operation: Operatio
 def test_a_merge_that_is_cut_off_before_it_changes_images_is_taken_back(operation: Operation) -> None:
     """Until the journal says otherwise every snapshot stays, those that were to go, too."""
     trial = Trial(operation)
-    renames = [number for number, effect in enumerate(trial.effects, 1) if effect.kind == "rename" and effect.path.endswith("/.vdisk-journal")]
-    commit = next(number for number, effect in enumerate(trial.effects, 1) if effect.kind == "rename" and effect.path.endswith("/DiskDescriptor.xml"))
+    renames = [
+        number
+        for number, effect in enumerate(trial.effects, 1)
+        if effect.kind == "rename" and effect.path.endswith("/.vdisk-journal")
+    ]
+    commit = next(
+        number
+        for number, effect in enumerate(trial.effects, 1)
+        if effect.kind == "rename" and effect.path.endswith("/DiskDescriptor.xml")
+    )
     # What is never in a second phase is taken back until it is committed.
     end = renames[1] if len(renames) > 1 else commit
     for state in Explorer(trial).deaths(end):

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A repair that is cut off anywhere, by the power or by a call that fails, loses nothing, and the next one ends where it would have ended."""
+"""A repair that is cut off anywhere, by the power or by a call that fails, loses nothing, and the next one ends
+where it would have ended.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,16 @@ from typing import Callable, Dict
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import NO
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import Examination, examine, locate_hurt
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import recover, take_back
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.repair import is_in_order, plan_repair
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import (
+    Examination,
+    examine,
+    locate_hurt,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.repair import is_in_order, plan_repair
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import recover, take_back
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP
 from ansible_collections.vdisk.parallels.tests.support.crash import check_states
@@ -61,9 +67,13 @@ def mend(port: MemoryPort, level: str) -> Examination:
 
 
 def outcome(port: MemoryPort, level: str) -> Dict[str, object]:
-    """What must be the same however often the repair was cut off: the guest disk and what remains to be told; and a further repair does nothing."""
+    """What must be the same however often the repair was cut off: the guest disk and what remains to be told; and a
+    further repair does nothing.
+    """
     left = mend(port, level)
-    assert not [one for one in left.findings if one.repairable == "safe" or (one.repairable == "lossy" and level == "all")], left.findings
+    assert not [
+        one for one in left.findings if one.repairable == "safe" or (one.repairable == "lossy" and level == "all")
+    ], left.findings
     assert plan_repair(port, left, level=level, force=True).is_empty
     assert not port.held and not any(port.opened.values())
     assert not [name for name in port.list_directory(DISK) if ".vdisk-" in name]

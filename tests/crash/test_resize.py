@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A change of size, shape or partition table that is cut off anywhere, by the power, by a kill, or by a call that fails, loses nothing."""
+"""A change of size, shape or partition table that is cut off anywhere, by the power, by a kill, or by a call that
+fails, loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import Shape
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.partition_fix import plan_partition_fix
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.resize import plan_grow
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.retype import plan_retype
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.shrink import plan_shrink
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.partition_table import plan_partition_fix
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.retype import plan_retype
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import DISK, FOLDER, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.scenes import CLUSTER, Drawing, line, plant, plant_single, tree
@@ -51,34 +53,58 @@ def _unless(state: BundleState, size: int, plan: Callable[[], Plan]) -> Plan:
 
 def grows(name: str, prepare: Prepare, size: int, **options: Any) -> Operation:
     """The disk gets ``size`` bytes, more than it has."""
-    return _operation(f"grow-{name}", prepare, lambda port, state: _unless(state, size, lambda: plan_grow(state, size, **options)))
+    return _operation(
+        f"grow-{name}", prepare, lambda port, state: _unless(state, size, lambda: plan_grow(state, size, **options))
+    )
 
 
 def shrinks(name: str, prepare: Prepare, size: int) -> Operation:
     """The disk gets ``size`` bytes, less than it has."""
-    return _operation(f"shrink-{name}", prepare, lambda port, state: _unless(state, size, lambda: plan_shrink(state, size)))
+    return _operation(
+        f"shrink-{name}", prepare, lambda port, state: _unless(state, size, lambda: plan_shrink(state, size))
+    )
 
 
 def retypes(name: str, prepare: Prepare, shape: Shape) -> Operation:
     """The disk is written anew in a shape."""
 
     def is_so(state: BundleState) -> bool:
-        kinds = {(image.kind, None if image.header is None else image.header.version) for image in state.images.values()}
+        kinds = {
+            (image.kind, None if image.header is None else image.header.version) for image in state.images.values()
+        }
         wanted = {(shape.kind, None if shape.kind == "plain" else shape.version)}
         return (len(state.tree.shots), len(state.descriptor.storages), kinds) == (1, len(shape.parts), wanted)
 
-    return _operation(f"retype-{name}", prepare, lambda port, state: Plan("nothing") if is_so(state) else plan_retype(port, state, shape))
+    return _operation(
+        f"retype-{name}",
+        prepare,
+        lambda port, state: Plan("nothing") if is_so(state) else plan_retype(port, state, shape),
+    )
 
 
-def _tiny(*clusters: Mapping[int, bytes], size_sectors: int = 100, version: int = 1, image: Optional[Dict[str, Any]] = None) -> Prepare:
-    """A disk with clusters of one sector, whose table has no room left for a disk of much more sectors. ``image`` are options of its one image."""
+def _tiny(
+    *clusters: Mapping[int, bytes], size_sectors: int = 100, version: int = 1, image: Optional[Dict[str, Any]] = None
+) -> Prepare:
+    """A disk with clusters of one sector, whose table has no room left for a disk of much more sectors.
+
+    ``image`` are options of its one image.
+    """
 
     def prepare(port: MemoryPort, folder: str) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             built = os.path.join(scratch, DISK)
-            one = build_bundle(built, size_sectors=size_sectors, layers=line_of_layers(*clusters), cluster_sectors=1, version=version)
+            one = build_bundle(
+                built, size_sectors=size_sectors, layers=line_of_layers(*clusters), cluster_sectors=1, version=version
+            )
             if image is not None:
-                build_hds(one.files[(0, TOP)], size_sectors=size_sectors, clusters=clusters[-1], cluster_sectors=1, version=version, **image)
+                build_hds(
+                    one.files[(0, TOP)],
+                    size_sectors=size_sectors,
+                    clusters=clusters[-1],
+                    cluster_sectors=1,
+                    version=version,
+                    **image,
+                )
             for name in sorted(os.listdir(built)):
                 with open(os.path.join(built, name), "rb") as stream:
                     port.plant_file(f"{folder}/{DISK}/{name}", stream.read())
@@ -116,7 +142,9 @@ GROWS = (
     grows("bitmap", _plants(line("A0BxDC0.", bitmap="top")), 11 * CLUSTER),
     grows("top-only", _plants(line("AB.C", ".D..", "..E.")), 6 * CLUSTER, top_only=True),
     grows("top-only-moves", _tiny(_held(0, 1, 99), _held(1, 2, 99, seed=1)), 300 * SECTOR, top_only=True),
-    grows("top-only-branched", _plants(tree("base - AB.C", "side base .D..", "top base ..E.")), 6 * CLUSTER, top_only=True),
+    grows(
+        "top-only-branched", _plants(tree("base - AB.C", "side base .D..", "top base ..E.")), 6 * CLUSTER, top_only=True
+    ),
     grows("top-only-plain", _plants(line("ABC.", ".D.E", plain=True)), 6 * CLUSTER, top_only=True),
     grows("split", _plants(line("AB.C.D", split=(2, 2, 2))), 6 * CLUSTER),
     grows("split-new-parts", _plants(line("AB.C", split=(3, 1))), 8 * CLUSTER),
@@ -148,7 +176,11 @@ RETYPES = (
     retypes("larger", _plants(line("AB0C..xD")), Shape(12 * CLUSTER, "plain", part_size=5 * CLUSTER)),
     retypes("reserved", _plants(line("AB..", plain=True)), Shape(4 * CLUSTER, cluster_bytes=CLUSTER, preallocate=True)),
     retypes("merged", _plants(line("AB0C..xD", ".0E....A", "B.....0.")), Shape(SIZE, "plain")),
-    retypes("branches-lost", _plants(tree("base - AB.C", "side base .D..", "top base ..E.")), Shape(4 * CLUSTER, cluster_bytes=CLUSTER, version=2)),
+    retypes(
+        "branches-lost",
+        _plants(tree("base - AB.C", "side base .D..", "top base ..E.")),
+        Shape(4 * CLUSTER, cluster_bytes=CLUSTER, version=2),
+    ),
 )
 OPERATIONS = GROWS + SHRINKS + RETYPES
 
@@ -162,7 +194,9 @@ def _explore(explorer: Explorer, count: Callable[[Explorer], None]) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_an_operation_that_is_cut_off_anywhere_loses_nothing(operation: Operation, count: Callable[[Explorer], None]) -> None:
+def test_an_operation_that_is_cut_off_anywhere_loses_nothing(
+    operation: Operation, count: Callable[[Explorer], None]
+) -> None:
     _explore(Explorer(Trial(operation)), count)
 
 
@@ -203,7 +237,8 @@ def test_a_file_system_that_fills_up_is_told_and_loses_nothing(operation: Operat
     assert refused
 
 
-# The partition table: its steps are seen one after the other, so what lies in the new backup and the boot record is left out of account.
+# The partition table: its steps are seen one after the other, so what lies in the new backup and the boot record is
+# left out of account.
 
 
 class TableTrial(Trial):
@@ -222,12 +257,17 @@ class TableTrial(Trial):
         if sight is None:
             return None
         end = self.first_unseen
-        views = {guid: bytes(SECTOR) + view[SECTOR:end] + bytes(len(view) - end) if guid == TOP else view for guid, view in sight.views.items()}
+        views = {
+            guid: bytes(SECTOR) + view[SECTOR:end] + bytes(len(view) - end) if guid == TOP else view
+            for guid, view in sight.views.items()
+        }
         return sight._replace(views=views)
 
 
 def _table_on(prepare: Prepare, size: int) -> Prepare:
-    """The scene with a partition table for a disk of ``size`` bytes on the current state, as if the disk had become larger since."""
+    """The scene with a partition table for a disk of ``size`` bytes on the current state, as if the disk had become
+    larger since.
+    """
 
     def with_table(port: MemoryPort, folder: str) -> None:
         prepare(port, folder)
@@ -271,7 +311,9 @@ FIXES = (
 
 
 @pytest.mark.parametrize("operation", FIXES, ids=lambda operation: operation.name)
-def test_a_partition_table_that_is_being_mended_is_always_sound_in_front(operation: Operation, count: Callable[[Explorer], None]) -> None:
+def test_a_partition_table_that_is_being_mended_is_always_sound_in_front(
+    operation: Operation, count: Callable[[Explorer], None]
+) -> None:
     trial = TableTrial(operation)
     assert trial.after.sight is not None
     view = trial.after.sight.views[TOP]

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Between the look of a run and its lock somebody changes the disk, puts a file where a new one should go, or another run comes
-and goes: what was planned for another disk is not done."""
+"""Between the look of a run and its lock somebody changes the disk, puts a file where a new one should go, or another
+run comes and goes: what was planned for another disk is not done.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,11 @@ from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryLock, MemoryPort
 
 REPLACING = ("convert-bundle-replaced", "convert-bundle-moved-aside", "convert-raw-replaced")
-CHANGES = [operation for operation in OPERATIONS if operation.inside or operation.name.startswith("remove") or operation.name in REPLACING]
+CHANGES = [
+    operation
+    for operation in OPERATIONS
+    if operation.inside or operation.name.startswith("remove") or operation.name in REPLACING
+]
 
 
 class Meddled(Run):
@@ -77,12 +82,18 @@ def test_a_disk_that_was_changed_meanwhile_is_left_alone(operation: Operation) -
 def _created(trial: Trial) -> Optional[str]:
     """The first new image that the operation makes inside of the disk."""
     made: List[str] = []
-    run = Meddled(trial.start(), lambda plan: made.extend(step.path for step in plan.steps if isinstance(step, CreateFile)))
+    run = Meddled(
+        trial.start(), lambda plan: made.extend(step.path for step in plan.steps if isinstance(step, CreateFile))
+    )
     trial.operation.run(run)
     return made[0] if made else None
 
 
-@pytest.mark.parametrize("operation", [one for one in CHANGES if one.name.startswith(("take", "revert", "merge"))], ids=lambda operation: operation.name)
+@pytest.mark.parametrize(
+    "operation",
+    [one for one in CHANGES if one.name.startswith(("take", "revert", "merge"))],
+    ids=lambda operation: operation.name,
+)
 def test_a_file_that_appeared_where_a_new_one_should_go_stays(operation: Operation) -> None:
     trial = Trial(operation)
     name = _created(trial)

@@ -4,8 +4,8 @@
 
 """The n-th system call of the real port goes wrong, on files of the host: EINTR, EIO, ENOSPC, less done than asked.
 
-``test_faults`` does the same at the port, for every operation; here it is the port that is looked at, so a few operations are
-enough: together they make every call that the port knows.
+``test_faults`` does the same at the port, for every operation; here it is the port that is looked at, so a few
+operations are enough: together they make every call that the port knows.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def test_the_chosen_operations_make_every_call_that_this_host_has(folder: str) -
         interposer = Interposer()
         interposed_run(operation, folder, interposer)
         made.update(interposer.calls)
-    # preadv serves where there is one; files are given to their own owner, and advice is only given where writeback cannot be asked for.
+    # preadv serves where there is one; files are given to their own owner, and advice is only given where writeback
+    # cannot be asked for.
     expected = set(READING + CHANGING + LOCKING + IN_C) - {"pread", "chown", "posix_fadvise"}
     present = {name for name in expected if name in IN_C + LOCKING or hasattr(os, name)}
     assert len(CHOSEN) == len(HERE) and present <= made, present - made
@@ -165,7 +166,11 @@ def test_the_chosen_operations_make_every_call_that_this_host_has(folder: str) -
 
 def traced(pid: int, *options: str) -> subprocess.Popen[bytes]:
     """strace at work on a process that is about to begin; skips the test where that is not allowed."""
-    tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", os.devnull, *options, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", os.devnull, *options, "-p", str(pid)],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     while tracer.poll() is None:
         with open(f"/proc/{pid}/status", encoding="utf-8") as stream:
             if not [line for line in stream if line.startswith("TracerPid:") and line.split()[1] == "0"]:
@@ -175,7 +180,9 @@ def traced(pid: int, *options: str) -> subprocess.Popen[bytes]:
     pytest.skip(f"strace may not look at processes here: {message}")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: no kernel interrupts calls for the test")
+@pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is not installed: no kernel interrupts calls for the test"
+)
 @pytest.mark.parametrize("operation", HERE, ids=lambda operation: operation.name)
 def test_calls_that_a_signal_interrupts_are_repeated(operation: Operation, folder: str) -> None:
     """One in five of these system calls returns EINTR to the C library, the first one of each kind too."""
@@ -187,7 +194,9 @@ def test_calls_that_a_signal_interrupts_are_repeated(operation: Operation, folde
     runner = Runner(operation, folder, "1", starts)
     tracer = None
     try:
-        tracer = traced(runner.process.pid, "-e", f"trace={INTERRUPTED}", "-e", f"inject={INTERRUPTED}:error=EINTR:when=1+5")
+        tracer = traced(
+            runner.process.pid, "-e", f"trace={INTERRUPTED}", "-e", f"inject={INTERRUPTED}:error=EINTR:when=1+5"
+        )
         starts.set()
         outcome = runner.outcome()
     finally:

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two processes change one disk at the same moment: one wins, the other one is refused or comes later, and nothing is mixed."""
+"""Two processes change one disk at the same moment: one wins, the other one is refused or comes later, and nothing
+is mixed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from typing import Any, Iterator, List
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.tests.crash.operations import DISK, OPERATIONS, Operation, Run, same_disk_operations
+from ansible_collections.vdisk.parallels.tests.crash.operations import (
+    DISK,
+    OPERATIONS,
+    Operation,
+    Run,
+    same_disk_operations,
+)
 from ansible_collections.vdisk.parallels.tests.crash.processes import CHANGED, UNCHANGED, fresh_folder, together
 from ansible_collections.vdisk.parallels.tests.crash.sight import sight_of
 from ansible_collections.vdisk.parallels.tests.crash.trial import Trial
@@ -52,7 +60,9 @@ def test_of_two_equal_runs_one_wins(operation: Operation, folder: str) -> None:
         trial.check_finished(OsPort())
 
 
-@pytest.mark.parametrize("pair", list(itertools.combinations(same_disk_operations(), 2)), ids=lambda pair: f"{pair[0].name}+{pair[1].name}")
+@pytest.mark.parametrize(
+    "pair", list(itertools.combinations(same_disk_operations(), 2)), ids=lambda pair: f"{pair[0].name}+{pair[1].name}"
+)
 def test_two_different_runs_are_as_one_after_the_other(pair: List[Operation], folder: str) -> None:
     for _round in range(ROUNDS):
         fresh_folder(folder, pair[0])

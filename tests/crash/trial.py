@@ -4,8 +4,8 @@
 
 """What must be true of a folder while, and after, an operation was cut off.
 
-A ``Trial`` knows the folder before the operation and after an undisturbed one. Whatever happens, the folder is one of the
-two to every eye that looks, and the next run of the same task makes it the second.
+A ``Trial`` knows the folder before the operation and after an undisturbed one. Whatever happens, the folder is one of
+the two to every eye that looks, and the next run of the same task makes it the second.
 """
 
 from __future__ import annotations
@@ -14,12 +14,24 @@ from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, Port
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, Operation, Run
-from ansible_collections.vdisk.parallels.tests.crash.sight import Sight, Whole, images_of, is_marked, journal_of, likeness_of, print_of, sight_of, whole
+from ansible_collections.vdisk.parallels.tests.crash.sight import (
+    Sight,
+    Whole,
+    images_of,
+    is_marked,
+    journal_of,
+    likeness_of,
+    print_of,
+    sight_of,
+    whole,
+)
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort, Recording
 
 
 class Folder(NamedTuple):
-    """Everything in a folder: the disk of the operation as a sight (when it is changed where it lies), and all names as they are."""
+    """Everything in a folder: the disk of the operation as a sight (when it is changed where it lies), and all names
+    as they are.
+    """
 
     sight: Optional[Sight]
     names: Dict[str, Whole]
@@ -34,7 +46,10 @@ class NothingToDo(Exception):
 
 
 class Trial:
-    """One operation on its scene, run undisturbed once and recorded. The ports to be judged have the scene at ``folder``."""
+    """One operation on its scene, run undisturbed once and recorded.
+
+    The ports to be judged have the scene at ``folder``.
+    """
 
     def __init__(self, operation: Operation, folder: str = FOLDER) -> None:
         self.operation = operation
@@ -96,13 +111,19 @@ class Trial:
         now = whole(port, self.path)
         old, new = self.before.names.get(self.operation.disk), self.after.names.get(self.operation.disk)
         if now is None and old is not None and new is not None:
-            aside = [name for name in port.list_directory(self.folder) if name.startswith(f".{self.operation.disk}.vdisk-old-")]
+            aside = [
+                name
+                for name in port.list_directory(self.folder)
+                if name.startswith(f".{self.operation.disk}.vdisk-old-")
+            ]
             assert aside, "the old disk is gone, and no new one is there"
             now = whole(port, f"{self.folder}/{aside[0]}")
         assert now in (old, new), "the disk is neither the old nor the new one"
 
     def _check_views(self, port: Port, *, unreliable: Tuple[str, ...] = ()) -> None:
-        """The disk shows the old or the new; snapshots that are ``unreliable`` may show anything as long as they are there."""
+        """The disk shows the old or the new; snapshots that are ``unreliable`` may show anything as long as they are
+        there.
+        """
         assert self.before.sight is not None and self.after.sight is not None
         shown = sight_of(port, self.path)
         faults = [_difference(shown, expected, unreliable) for expected in (self.before.sight, self.after.sight)]
@@ -113,15 +134,23 @@ class Trial:
         for name, content in images.items():
             known = [bodies[name][64:] for bodies in self._bodies if name in bodies]
             if len(known) == 2:
-                assert any(content[64 : 64 + len(body)] == body for body in known), f"{name} is half changed, but not marked as in use"
+                assert any(content[64 : 64 + len(body)] == body for body in known), (
+                    f"{name} is half changed, but not marked as in use"
+                )
 
     def _check_taken_back(self, port: Port) -> None:
-        """When the disk shows what it showed before a change that is to be seen, its images are as long as they were."""
+        """When the disk shows what it showed before a change that is to be seen, its images are as long as they
+        were.
+        """
         assert self.before.sight is not None and self.after.sight is not None
-        if set(self.before.sight.views) == set(self.after.sight.views) or set(sight_of(port, self.path).views) != set(self.before.sight.views):
+        if set(self.before.sight.views) == set(self.after.sight.views) or set(sight_of(port, self.path).views) != set(
+            self.before.sight.views
+        ):
             return
         now = images_of(port, self.path)
-        assert {name: len(content) for name, content in self._bodies[0].items()} == {name: len(content) for name, content in now.items()}, "images grew"
+        assert {name: len(content) for name, content in self._bodies[0].items()} == {
+            name: len(content) for name, content in now.items()
+        }, "images grew"
 
     # What comes next.
 

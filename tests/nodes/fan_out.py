@@ -24,7 +24,13 @@ SUITES = ("bullseye", "bookworm", "trixie")
 RUNS = 3
 FORKS = (1, 8)
 LIMIT = 300
-SSH = ("ControlMaster=no", "ControlPath=none", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+SSH = (
+    "ControlMaster=no",
+    "ControlPath=none",
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "LogLevel=ERROR",
+)
 DISKS_OF_A_NODE = "/var/tmp/farm"
 
 PREPARE = [
@@ -33,10 +39,16 @@ PREPARE = [
         "hosts": "all",
         "gather_facts": False,
         "tasks": [
-            {"name": "Make a folder", "ansible.builtin.file": {"path": DISKS_OF_A_NODE, "state": "directory", "mode": "0755"}},
+            {
+                "name": "Make a folder",
+                "ansible.builtin.file": {"path": DISKS_OF_A_NODE, "state": "directory", "mode": "0755"},
+            },
             {"name": "Create a disk", "vdisk.parallels.hdd": {"path": f"{DISKS_OF_A_NODE}/1.hdd", "size": "64M"}},
             {"name": "Fill some of it", "ansible.builtin.script": "{{ guest }} install 0 8"},
-            {"name": "Freeze it", "vdisk.parallels.hdd_snapshot": {"path": f"{DISKS_OF_A_NODE}/1.hdd", "name": "before upgrade"}},
+            {
+                "name": "Freeze it",
+                "vdisk.parallels.hdd_snapshot": {"path": f"{DISKS_OF_A_NODE}/1.hdd", "name": "before upgrade"},
+            },
             {"name": "Upgrade it", "ansible.builtin.script": "{{ guest }} upgrade 2 4"},
             {
                 "name": "Make the others",
@@ -49,7 +61,14 @@ PREPARE = [
 
 
 def role(name: str, variables: dict[str, object]) -> list[dict[str, object]]:
-    return [{"name": "Measure", "hosts": "all", "gather_facts": False, "roles": [{"role": f"vdisk.parallels.{name}", **variables}]}]
+    return [
+        {
+            "name": "Measure",
+            "hosts": "all",
+            "gather_facts": False,
+            "roles": [{"role": f"vdisk.parallels.{name}", **variables}],
+        }
+    ]
 
 
 def inventory(repository: str, folder: str) -> dict[str, object]:
@@ -69,9 +88,16 @@ def inventory(repository: str, folder: str) -> dict[str, object]:
 
 def play(command: list[str], forks: int) -> tuple[float, str]:
     """Seconds and output of one run."""
-    environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_FORKS": str(forks), "ANSIBLE_DEPRECATION_WARNINGS": "false"}
+    environment = {
+        **os.environ,
+        "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_FORKS": str(forks),
+        "ANSIBLE_DEPRECATION_WARNINGS": "false",
+    }
     begun = time.monotonic()
-    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)
+    ran = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False
+    )
     taken = time.monotonic() - begun
     if ran.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {ran.returncode}\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")
@@ -84,7 +110,14 @@ def main() -> None:
     files = {
         "inventory": inventory(repository, folder),
         "prepare": PREPARE,
-        "audit": role("audit", {"audit_paths": [DISKS_OF_A_NODE], "audit_dest": os.path.join(work, "report"), "audit_stamp": "a quiet day"}),
+        "audit": role(
+            "audit",
+            {
+                "audit_paths": [DISKS_OF_A_NODE],
+                "audit_dest": os.path.join(work, "report"),
+                "audit_stamp": "a quiet day",
+            },
+        ),
         "maintain": role("maintain", {"maintain_paths": [DISKS_OF_A_NODE]}),
     }
     paths = {name: os.path.join(work, f"{name}.yml") for name in files}
@@ -93,7 +126,17 @@ def main() -> None:
             yaml.safe_dump(content, file, sort_keys=False)
     for number in range(1, NODES + 1):
         suite = SUITES[number % len(SUITES)]
-        subprocess.run(["sh", os.path.join(repository, "tests", "nodes", "nodes.sh"), "up", f"f{number}", suite, f"10.99.7.{100 + number}"], check=True)
+        subprocess.run(
+            [
+                "sh",
+                os.path.join(repository, "tests", "nodes", "nodes.sh"),
+                "up",
+                f"f{number}",
+                suite,
+                f"10.99.7.{100 + number}",
+            ],
+            check=True,
+        )
     source = f"--inventory={paths['inventory']}"
     play(["ansible-playbook", source, paths["prepare"]], NODES)
     info = ["ansible", source, "all", "-m", "vdisk.parallels.hdd_info", "-a", f"paths={DISKS_OF_A_NODE} recurse=true"]

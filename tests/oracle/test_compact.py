@@ -14,8 +14,20 @@ from typing import Callable, Dict
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import COPY, IN_PLACE, PUNCH, plan_compact
-from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of, create, observed
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import (
+    COPY,
+    IN_PLACE,
+    PUNCH,
+    plan_compact,
+)
+from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import (
+    PORT,
+    TrialDisk,
+    apply_plan,
+    bytes_of,
+    create,
+    observed,
+)
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
 ODD = 11 * MIB + 333 * 512
@@ -24,7 +36,9 @@ STRATEGIES = (IN_PLACE, COPY, PUNCH)
 
 
 def used(folder: str, **shape: object) -> TrialDisk:
-    """Two snapshots; layers hold zeros over nothing and over data, what lies below them already, and clusters that the table forgot."""
+    """Two snapshots; layers hold zeros over nothing and over data, what lies below them already, and clusters that
+    the table forgot.
+    """
     disk = create(folder, ODD, **shape)
     disk.write(1, 5, 3, 9)
     disk.write_zeros(6, 0)
@@ -48,7 +62,11 @@ def rewrite(disk: TrialDisk, content: bytes, cluster: int) -> None:
             length = min(step, image.start + image.length - start)
             pattern = Path(disk.bundle).parent / "pattern"
             pattern.write_bytes(content[start : start + length])
-            oracles.qemu_io(image.path, f"write -s {pattern} {start - image.start} {length}", format="raw" if image.is_plain else "parallels")
+            oracles.qemu_io(
+                image.path,
+                f"write -s {pattern} {start - image.start} {length}",
+                format="raw" if image.is_plain else "parallels",
+            )
             disk.now[start : start + length] = content[start : start + length]
 
 
@@ -74,7 +92,10 @@ def test_a_compacted_disk_is_read_as_before_by_others(name: str, strategy: str, 
     before = oracles.ChainOracle(disk.bundle)
     assert {guid: before.guest(guid) for guid in disk.views} == disk.views
     plan = plan_compact(PORT, disk.state, strategy=strategy)
-    given = {reason: sum(one.reasons.get(reason, 0) for one in plan.facts["savings"]) for reason in ("leaked", "zero", "equal")}
+    given = {
+        reason: sum(one.reasons.get(reason, 0) for one in plan.facts["savings"])
+        for reason in ("leaked", "zero", "equal")
+    }
     assert all(given.values()), given
     apply_plan(plan)
     after = oracles.ChainOracle(disk.bundle)
@@ -104,7 +125,9 @@ def _check(disk: TrialDisk, strategy: str) -> None:
 def test_a_file_of_qemu_is_the_same_disk_afterwards(strategy: str, cluster: str, tmp_path: Path) -> None:
     path = os.path.join(os.path.realpath(str(tmp_path)), "old.hdd")
     oracles.qemu_img("create", "-q", "-f", "parallels", "-o", f"cluster_size={cluster}", path, str(24 * MIB + 512))
-    oracles.qemu_io(path, "write -P 1 0 5M", "write -P 0 7M 6M", "write -P 2 14M 3M", "write -P 0 1M 2M", "write -P 3 24M 512")
+    oracles.qemu_io(
+        path, "write -P 1 0 5M", "write -P 0 7M 6M", "write -P 2 14M 3M", "write -P 0 1M 2M", "write -P 3 24M 512"
+    )
     before = str(tmp_path / "before.hdd")
     shutil.copyfile(path, before)
     apply_plan(plan_compact(PORT, observed(path), strategy=strategy))
@@ -112,7 +135,15 @@ def test_a_file_of_qemu_is_the_same_disk_afterwards(strategy: str, cluster: str,
     oracles.assert_qemu_finds_clean([path])
     oracles.compared("qemu-img compare")
     # What the guest writes next goes where it should.
-    oracles.qemu_io(path, "write -P 7 2M 1M", "write -P 8 9M 1M", "read -P 7 2M 1M", "read -P 8 9M 1M", "read -P 1 4M 1M", "read -P 3 24M 512")
+    oracles.qemu_io(
+        path,
+        "write -P 7 2M 1M",
+        "write -P 8 9M 1M",
+        "read -P 7 2M 1M",
+        "read -P 8 9M 1M",
+        "read -P 1 4M 1M",
+        "read -P 3 24M 512",
+    )
 
 
 @pytest.mark.parametrize("strategy", [IN_PLACE, COPY])

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots become overlays of other products and the other way round: each shows what it showed, and holds its own data only."""
+"""Snapshots become overlays of other products and the other way round: each shows what it showed, and holds its own
+data only.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,16 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Set, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.foreign import open_foreign
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.backing import open_foreign
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.tests.support import conversions, foreign
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, BuiltBundle, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import (
+    TOP,
+    BuiltBundle,
+    build_bundle,
+    guid_of,
+    line_of_layers,
+)
 from ansible_collections.vdisk.parallels.tests.support.conversions import PORT, Source
 from ansible_collections.vdisk.parallels.tests.support.foreign import KIB, MIB, noise, text
 from ansible_collections.vdisk.parallels.tests.support.oracles import compared, qemu_img, read_layout
@@ -38,7 +46,10 @@ def sized(kinds: Iterable[str]) -> List[Tuple[str, str]]:
 
 
 class Chain(NamedTuple):
-    """A bundle with snapshots. ``guids`` and the plain files ``raws`` that they show start with the lowest; ``own`` are the bytes each layer holds."""
+    """A bundle with snapshots.
+
+    ``guids`` and the plain files ``raws`` that they show start with the lowest; ``own`` are the bytes each layer holds.
+    """
 
     bundle: str
     guids: List[str]
@@ -47,8 +58,12 @@ class Chain(NamedTuple):
     hides: bool
 
 
-def make_chain(folder: Path, size: str, *, seed: int, hides: bool = True, layers: int = 4, cluster: int = CLUSTER) -> Chain:
-    """Layers of clusters as chance will have it: data, data equal to what lies below, and, if ``hides``, zeros over data."""
+def make_chain(
+    folder: Path, size: str, *, seed: int, hides: bool = True, layers: int = 4, cluster: int = CLUSTER
+) -> Chain:
+    """Layers of clusters as chance will have it: data, data equal to what lies below, and, if ``hides``, zeros over
+    data.
+    """
     draw = random.Random(f"chain {size} {seed}")
     length = SIZES[size]
     count = -(-length // cluster)
@@ -60,11 +75,18 @@ def make_chain(folder: Path, size: str, *, seed: int, hides: bool = True, layers
             if chance < (0.6 if number == 0 else 0.25) or (number == 1 and index == count - 1):
                 held[index] = (noise if draw.random() < 0.5 else text)(seed + 1000 * number + index, cluster)
             elif chance < 0.35 and number and hides:
-                held[index] = bytes(cluster) if draw.random() < 0.7 else bytes(8 * KIB) + noise(index, cluster - 8 * KIB)
+                held[index] = (
+                    bytes(cluster) if draw.random() < 0.7 else bytes(8 * KIB) + noise(index, cluster - 8 * KIB)
+                )
             elif chance < 0.4 and number and index in drawn[-1]:
                 held[index] = drawn[-1][index]
         drawn.append(held)
-    built = build_bundle(str(folder / "chain.hdd"), size_sectors=length // 512, layers=line_of_layers(*drawn), cluster_sectors=cluster // 512)
+    built = build_bundle(
+        str(folder / "chain.hdd"),
+        size_sectors=length // 512,
+        layers=line_of_layers(*drawn),
+        cluster_sectors=cluster // 512,
+    )
     guids = [guid_of(number + 1) for number in range(layers - 1)] + [TOP]
     raws = [write_view(folder, built, guid, number) for number, guid in enumerate(guids)]
     own = [joined([(index * cluster, min(length, (index + 1) * cluster)) for index in held]) for held in drawn]
@@ -117,7 +139,9 @@ def test_snapshots_become_overlays_that_qemu_follows(tmp_path: Path, kind: str, 
     assert len(paths) == len(chain.raws) == 4
     for number, raw in enumerate(chain.raws):
         # Marks for zeros exist in version 3 of qcow2 and in vmdk only.
-        trusted = foreign.compare_with_all(paths[: number + 1], format, raw, has_marks=kind != "qcow2 v2" and number > 0)
+        trusted = foreign.compare_with_all(
+            paths[: number + 1], format, raw, has_marks=kind != "qcow2 v2" and number > 0
+        )
         assert "qemu" in trusted
         conversions.read_back(paths[number], raw, backing=True)
     named = json.loads(qemu_img("info", "--output=json", "--backing-chain", paths[-1]))
@@ -126,7 +150,9 @@ def test_snapshots_become_overlays_that_qemu_follows(tmp_path: Path, kind: str, 
     compared("qemu-img info")
     grain = options.get("cluster_bytes", CLUSTER)
     for path, own in zip(paths[1:], chain.own[1:]):
-        assert allocated_on_top(path, format) == rounded(own, grain, SIZES[size]), f"{path} holds other clusters than its layer"
+        assert allocated_on_top(path, format) == rounded(own, grain, SIZES[size]), (
+            f"{path} holds other clusters than its layer"
+        )
 
 
 def allocated_on_top(path: str, format: str) -> List[Tuple[int, int]]:
@@ -136,7 +162,11 @@ def allocated_on_top(path: str, format: str) -> List[Tuple[int, int]]:
     return joined([(one["start"], one["start"] + one["length"]) for one in entries if one["depth"] == 0])
 
 
-VHD: Dict[str, Dict[str, Any]] = {"dynamic": {}, "small blocks": {"cluster_bytes": 512 * KIB}, "fixed root": {"subformat": "fixed"}}
+VHD: Dict[str, Dict[str, Any]] = {
+    "dynamic": {},
+    "small blocks": {"cluster_bytes": 512 * KIB},
+    "fixed root": {"subformat": "fixed"},
+}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -165,7 +195,10 @@ def sectors_of_vhd(path: str) -> Set[int]:
     assert content[:8] == content[-512:-504] == b"conectix"
     assert struct.unpack_from(">I", content, 60) == (4,)
     header = struct.unpack_from(">Q", content, 16)[0]
-    table, entries, block = struct.unpack_from(">Q", content, header + 16)[0], *struct.unpack_from(">II", content, header + 28)
+    table, entries, block = (
+        struct.unpack_from(">Q", content, header + 16)[0],
+        *struct.unpack_from(">II", content, header + 28),
+    )
     per_block = block // 512
     found: Set[int] = set()
     for index, place in enumerate(struct.unpack_from(f">{entries}I", content, table)):
@@ -175,7 +208,11 @@ def sectors_of_vhd(path: str) -> Set[int]:
     return found
 
 
-VHDX: Dict[str, Dict[str, Any]] = {"dynamic": {}, "small blocks": {"cluster_bytes": MIB}, "fixed root": {"subformat": "fixed"}}
+VHDX: Dict[str, Dict[str, Any]] = {
+    "dynamic": {},
+    "small blocks": {"cluster_bytes": MIB},
+    "fixed root": {"subformat": "fixed"},
+}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -205,7 +242,12 @@ def own_ranges(path: str, format: str, root: str) -> List[Tuple[int, int]]:
         image.close()
 
 
-HDD: Dict[str, Dict[str, Any]] = {"v1": {}, "v2": {"version": 2}, "plain": {"kind": "plain"}, "split": {"split_size": 102 * MIB}}
+HDD: Dict[str, Dict[str, Any]] = {
+    "v1": {},
+    "v2": {"version": 2},
+    "plain": {"kind": "plain"},
+    "split": {"split_size": 102 * MIB},
+}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -267,7 +309,9 @@ def make_qemu_chain(folder: Path, kind: str) -> Tuple[List[str], List[str]]:
     paths = [foreign.make_foreign(folder / f"base.{format}", base_kind, raws[0])]
     for number, writes in enumerate(WRITES):
         raws.append(foreign.copy_sparse(raws[-1], str(folder / f"view{number}.raw")))
-        paths.append(foreign.make_overlay(folder / f"layer{number}.{format}", format, paths[-1], writes, raws[-1], *options))
+        paths.append(
+            foreign.make_overlay(folder / f"layer{number}.{format}", format, paths[-1], writes, raws[-1], *options)
+        )
     return paths, raws
 
 
@@ -283,8 +327,13 @@ def test_chains_of_qemu_become_bundles_with_snapshots(tmp_path: Path, kind: str)
         conversions.compare_bundle(dest, raw, guid)
     # In whole clusters each layer has what its overlay had.
     for number, guid in enumerate(guids[1:], 1):
-        held = [(start, start + length) for start, length in conversions.oracles.allocated_by_qemu(layout.images[guid][0].path)]
-        assert joined(held) == rounded(allocated_on_top(paths[number], MADE_BY_QEMU[kind][0]), CLUSTER, os.path.getsize(raws[0]))
+        held = [
+            (start, start + length)
+            for start, length in conversions.oracles.allocated_by_qemu(layout.images[guid][0].path)
+        ]
+        assert joined(held) == rounded(
+            allocated_on_top(paths[number], MADE_BY_QEMU[kind][0]), CLUSTER, os.path.getsize(raws[0])
+        )
 
 
 @pytest.mark.parametrize("kind", list(MADE_BY_QEMU))

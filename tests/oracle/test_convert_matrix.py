@@ -40,7 +40,11 @@ def imports() -> Iterator[Tuple[str, str, str]]:
         found = ((kind, guest, target) for kind in kinds for guest in foreign.GUESTS for target in targets)
     else:
         found = conversions.pairs(list(kinds), list(foreign.GUESTS), targets)
-    return ((kind, guest, target) for kind, guest, target in found if kinds[kind].can_hold(guest) and TARGETS[target].can_hold(guest))
+    return (
+        (kind, guest, target)
+        for kind, guest, target in found
+        if kinds[kind].can_hold(guest) and TARGETS[target].can_hold(guest)
+    )
 
 
 def needs(target: str) -> None:
@@ -88,13 +92,17 @@ def test_what_qemu_wrote_is_converted_to_the_same_bytes(tmp_path: Path, kind: st
     judge(dest, target, raw)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in foreign.KINDS if foreign.KINDS[kind].format in ("qcow2", "vmdk", "vhd", "vhdx", "vdi")])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in foreign.KINDS if foreign.KINDS[kind].format in ("qcow2", "vmdk", "vhd", "vhdx", "vdi")]
+)
 def test_between_other_products_nothing_is_lost_either(tmp_path: Path, kind: str) -> None:
     """What QEMU wrote goes to each of the other formats in turn, and back to a plain file."""
     needs(kind)
     raw = foreign.make_raw(tmp_path / "disk.raw", "odd size")
     image = foreign.make_foreign(tmp_path / "disk.img", kind, raw)
-    for number, target in enumerate(("vmdk streamOptimized", "vhd dynamic", "qcow2 zlib", "vhdx small blocks", "vdi dynamic", "raw")):
+    for number, target in enumerate(
+        ("vmdk streamOptimized", "vhd dynamic", "qcow2 zlib", "vhdx small blocks", "vdi dynamic", "raw")
+    ):
         chosen = TARGETS[target]
         dest = str(tmp_path / f"step{number}{chosen.suffix}")
         conversions.convert(Source(image), dest, chosen.format, **chosen.options)
@@ -107,7 +115,12 @@ def test_a_disk_that_a_format_cannot_hold_is_refused_before_anything_is_written(
     raw = foreign.make_raw(tmp_path / "disk.raw", "beyond 2 TiB")
     chosen = TARGETS[target]
     with pytest.raises(BadRequest) as caught:
-        conversions.convert(Source(raw), str(tmp_path / f"out{chosen.suffix}"), chosen.format, **conversions.options_for(chosen, "empty"))
+        conversions.convert(
+            Source(raw),
+            str(tmp_path / f"out{chosen.suffix}"),
+            chosen.format,
+            **conversions.options_for(chosen, "empty"),
+        )
     assert caught.value.hint
     assert os.listdir(tmp_path) == ["disk.raw"]
 

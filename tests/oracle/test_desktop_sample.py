@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of
 from ansible_collections.vdisk.parallels.tests.support import images, oracles
 
@@ -119,7 +119,10 @@ def test_what_desktop_says_of_a_disk_survives_a_snapshot_and_a_merge(tmp_path: P
     layout = oracles.read_layout(bundle)
     (image,) = layout.expanding
     images.build_hds(image, size_sectors=layout.size // 512, clusters={2: images.fill(2, MIB)})
-    disk = TrialDisk(bundle, images.guest_bytes(size_sectors=layout.size // 512, cluster_sectors=2048, clusters={2: images.fill(2, MIB)}))
+    disk = TrialDisk(
+        bundle,
+        images.guest_bytes(size_sectors=layout.size // 512, cluster_sectors=2048, clusters={2: images.fill(2, MIB)}),
+    )
     said = parameters(descriptor)
     assert "Later" in said
     disk.take("one")

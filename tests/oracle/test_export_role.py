@@ -25,7 +25,9 @@ from ansible_collections.vdisk.parallels.tests.support.machines import make_mach
 PLAYBOOK = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
 SCHEMA = "/usr/share/libvirt/schemas/domain.rng"
 MIB = 1 << 20
-pytestmark = pytest.mark.skipif(not os.access(PLAYBOOK, os.X_OK), reason="there is no ansible-playbook beside this Python")
+pytestmark = pytest.mark.skipif(
+    not os.access(PLAYBOOK, os.X_OK), reason="there is no ansible-playbook beside this Python"
+)
 
 
 def play(folder: Path, repository: str, *runs: Dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
@@ -36,12 +38,33 @@ def play(folder: Path, repository: str, *runs: Dict[str, Any]) -> subprocess.Com
         (tree / "parallels").symlink_to(repository)
     (folder / "ansible.cfg").touch()
     tasks = [{"ansible.builtin.include_role": {"name": "vdisk.parallels.export"}, "vars": run} for run in runs]
-    (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]))
+    (folder / "play.yml").write_text(
+        json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}])
+    )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    environment.update(ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"), ANSIBLE_HOME=str(folder / "home"), ANSIBLE_CONFIG=str(folder / "ansible.cfg"))
+    environment.update(
+        ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"),
+        ANSIBLE_HOME=str(folder / "home"),
+        ANSIBLE_CONFIG=str(folder / "ansible.cfg"),
+    )
     environment.update(ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="false", LC_ALL="C.UTF-8", TMPDIR=str(folder))
-    command = [PLAYBOOK, "-i", "localhost,", "-e", json.dumps({"ansible_python_interpreter": sys.executable}), str(folder / "play.yml")]
-    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600, check=False)
+    command = [
+        PLAYBOOK,
+        "-i",
+        "localhost,",
+        "-e",
+        json.dumps({"ansible_python_interpreter": sys.executable}),
+        str(folder / "play.yml"),
+    ]
+    return subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=600,
+        check=False,
+    )
 
 
 def played(folder: Path, repository: str, *runs: Dict[str, Any]) -> str:
@@ -85,18 +108,39 @@ def definition(path: Path, schema: etree.RelaxNG) -> etree._ElementTree:
     return found
 
 
-def test_definitions_are_valid_for_libvirt_and_say_what_was_asked(tmp_path: Path, repository: str, schema: etree.RelaxNG) -> None:
+def test_definitions_are_valid_for_libvirt_and_say_what_was_asked(
+    tmp_path: Path, repository: str, schema: etree.RelaxNG
+) -> None:
     source = tmp_path / "guest, & co.raw"
     source.write_bytes(fill(1, MIB))
     common = {"export_src": str(source), "export_libvirt": True, "export_verify": False, "export_manifest": ""}
     wanted: List[Dict[str, Any]] = [
         {},
         {"export_libvirt_arch": "aarch64", "export_targets": [{"format": "vmdk"}, {"format": "raw"}]},
-        {"export_libvirt_firmware": "uefi", "export_libvirt_disk_bus": "virtio", "export_targets": [{"format": "vhd"}], "export_libvirt_network": ""},
-        {"export_libvirt_disk_bus": "scsi", "export_targets": [{"format": "vdi"}], "export_libvirt_name": "a <b>", "export_libvirt_image_dir": "/var/lib/x"},
-        {"export_libvirt_cpus": 7, "export_libvirt_memory": 4096, "export_libvirt_disk_bus": "usb", "export_targets": [{"format": "vmdk"}]},
+        {
+            "export_libvirt_firmware": "uefi",
+            "export_libvirt_disk_bus": "virtio",
+            "export_targets": [{"format": "vhd"}],
+            "export_libvirt_network": "",
+        },
+        {
+            "export_libvirt_disk_bus": "scsi",
+            "export_targets": [{"format": "vdi"}],
+            "export_libvirt_name": "a <b>",
+            "export_libvirt_image_dir": "/var/lib/x",
+        },
+        {
+            "export_libvirt_cpus": 7,
+            "export_libvirt_memory": 4096,
+            "export_libvirt_disk_bus": "usb",
+            "export_targets": [{"format": "vmdk"}],
+        },
     ]
-    played(tmp_path, repository, *[{**common, **run, "export_dest": str(tmp_path / f"out{number}")} for number, run in enumerate(wanted)])
+    played(
+        tmp_path,
+        repository,
+        *[{**common, **run, "export_dest": str(tmp_path / f"out{number}")} for number, run in enumerate(wanted)],
+    )
     found = [definition(tmp_path / f"out{number}" / "guest, & co.xml", schema) for number in range(len(wanted))]
 
     def said(path: str) -> List[Any]:
@@ -107,7 +151,13 @@ def test_definitions_are_valid_for_libvirt_and_say_what_was_asked(tmp_path: Path
     assert said("/domain/os/@firmware") == ["", "efi", "efi", "", ""]
     assert said("//disk/driver/@type") == ["qcow2", "raw", "vpc", "vdi", "vmdk"]
     assert said("//disk/target/@bus") == ["sata", "virtio", "virtio", "scsi", "usb"]
-    assert said("/domain/vcpu") == ["2", "2", "2", "2", "7"] and said("/domain/memory") == ["2048", "2048", "2048", "2048", "4096"]
+    assert said("/domain/vcpu") == ["2", "2", "2", "2", "7"] and said("/domain/memory") == [
+        "2048",
+        "2048",
+        "2048",
+        "2048",
+        "4096",
+    ]
     assert said("//interface/source/@network") == ["default", "default", "", "default", "default"]
     assert said("//disk/source/@file")[0] == str(tmp_path / "out0" / "guest, & co.qcow2")
     assert said("//disk/source/@file")[3] == "/var/lib/x/guest, & co.vdi"
@@ -120,7 +170,9 @@ CONFIG = """<ParallelsVirtualMachine><Identification><VmUuid>{{9C27AE79-fbe5-4c8
 <NetworkAdapter><MAC>001C4228AB56</MAC></NetworkAdapter></Hardware></ParallelsVirtualMachine>"""
 
 
-def test_a_machine_becomes_the_same_machine_with_all_its_disks(tmp_path: Path, repository: str, schema: etree.RelaxNG) -> None:
+def test_a_machine_becomes_the_same_machine_with_all_its_disks(
+    tmp_path: Path, repository: str, schema: etree.RelaxNG
+) -> None:
     from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle
 
     for name, efi, arm in (("arm", 1, 1), ("intel", 0, 0)):
@@ -133,7 +185,12 @@ def test_a_machine_becomes_the_same_machine_with_all_its_disks(tmp_path: Path, r
         tmp_path,
         repository,
         {**common, "export_src": str(tmp_path / "arm.pvm"), "export_dest": str(tmp_path / "one")},
-        {**common, "export_src": str(tmp_path / "intel.pvm"), "export_dest": str(tmp_path / "two"), "export_name": "pc"},
+        {
+            **common,
+            "export_src": str(tmp_path / "intel.pvm"),
+            "export_dest": str(tmp_path / "two"),
+            "export_name": "pc",
+        },
     )
     arm, intel = definition(tmp_path / "one" / "arm.xml", schema), definition(tmp_path / "two" / "pc.xml", schema)
     assert [one.xpath("string(/domain/os/@firmware)") for one in (arm, intel)] == ["efi", ""]
@@ -152,11 +209,17 @@ def test_a_guest_starts_in_qemu_and_its_image_stays_as_it_is(tmp_path: Path, rep
         pytest.skip("qemu-system-x86_64 is not installed (Debian package qemu-system-x86)")
     boot_disk(tmp_path / "guest.raw", "guest: ready\r\n")
     out = tmp_path / "out, put"
-    run = {"export_src": str(tmp_path / "guest.raw"), "export_dest": str(out), "export_targets": [{"format": "qcow2", "compression": "zlib"}]}
+    run = {
+        "export_src": str(tmp_path / "guest.raw"),
+        "export_dest": str(out),
+        "export_targets": [{"format": "qcow2", "compression": "zlib"}],
+    }
     played(tmp_path, repository, {**run, "export_boot_test": {"expect": "guest: ready", "timeout": 120, "memory": 64}})
     oracles.compared("QEMU boot")
     before = hashlib.sha256((out / "guest.qcow2").read_bytes()).hexdigest()
-    ended = play(tmp_path, repository, {**run, "export_boot_test": {"expect": "nobody says this", "timeout": 5, "memory": 64}})
+    ended = play(
+        tmp_path, repository, {**run, "export_boot_test": {"expect": "nobody says this", "timeout": 5, "memory": 64}}
+    )
     text = ended.stdout.decode()
     assert ended.returncode != 0
     assert "guest.qcow2 did not start in QEMU, or did not say" in text and "console=ttyS0" in text
@@ -169,5 +232,7 @@ def test_a_boot_test_without_qemu_is_refused_with_the_package_to_install(tmp_pat
     boot_disk(tmp_path / "guest.raw", "unheard")
     run = {"export_src": str(tmp_path / "guest.raw"), "export_dest": str(tmp_path / "out")}
     ended = play(tmp_path, repository, {**run, "export_boot_test": {"expect": "x", "qemu": "/none/qemu"}})
-    assert ended.returncode != 0 and "qemu-system-x86), or leave export_boot_test empty" in " ".join(ended.stdout.decode().split())
+    assert ended.returncode != 0 and "qemu-system-x86), or leave export_boot_test empty" in " ".join(
+        ended.stdout.decode().split()
+    )
     assert (tmp_path / "out" / "guest.qcow2").exists()

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The helpers for foreign images themselves: they must notice what is different, and trust nobody who is known to be wrong."""
+"""The helpers for foreign images themselves: they must notice what is different, and trust nobody who is known to be
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def assert_nobody_agrees(path: str, format: str, raw: str) -> None:
             foreign.compare_with_libyal([path], format, raw)
 
 
-@pytest.mark.parametrize("kind", ["qcow2 v3", "vmdk monolithicSparse", "vhd dynamic", "vhd fixed", "vhdx dynamic", "vdi dynamic"])
+@pytest.mark.parametrize(
+    "kind", ["qcow2 v3", "vmdk monolithicSparse", "vhd dynamic", "vhd fixed", "vhdx dynamic", "vdi dynamic"]
+)
 def test_one_wrong_byte_is_noticed(tmp_path: Path, kind: str) -> None:
     raw = foreign.make_raw(tmp_path / "disk.raw", "sparse")
     path = foreign.make_foreign(tmp_path / "disk.img", kind, raw)
@@ -104,11 +108,17 @@ def test_formats_without_a_checker_are_not_counted(tmp_path: Path) -> None:
     assert foreign.check_with_qemu(foreign.make_foreign(tmp_path / "disk.vdi", "vdi dynamic", raw), "vdi") is True
 
 
-WRITES = [(0, 4096, 0), (300 * foreign.KIB, 70 * foreign.KIB, 7), (12 * foreign.MIB + 64 * foreign.KIB, 64 * foreign.KIB, 0), (23 * foreign.MIB, 512, 9)]
+WRITES = [
+    (0, 4096, 0),
+    (300 * foreign.KIB, 70 * foreign.KIB, 7),
+    (12 * foreign.MIB + 64 * foreign.KIB, 64 * foreign.KIB, 0),
+    (23 * foreign.MIB, 512, 9),
+]
 
 
 @pytest.mark.parametrize(
-    "format, kind, options", [("qcow2", "qcow2 v3", ()), ("qcow2", "qcow2 v2", ("-o", "compat=0.10")), ("vmdk", "vmdk monolithicSparse", ())]
+    "format, kind, options",
+    [("qcow2", "qcow2 v3", ()), ("qcow2", "qcow2 v2", ("-o", "compat=0.10")), ("vmdk", "vmdk monolithicSparse", ())],
 )
 def test_chains_that_qemu_made(tmp_path: Path, format: str, kind: str, options: tuple) -> None:
     raw = foreign.make_raw(tmp_path / "disk.raw", "sparse")
@@ -116,7 +126,9 @@ def test_chains_that_qemu_made(tmp_path: Path, format: str, kind: str, options: 
     middle_raw = foreign.copy_sparse(raw, str(tmp_path / "middle.raw"))
     middle = foreign.make_overlay(tmp_path / "middle.img", format, base, WRITES, middle_raw, *options)
     top_raw = foreign.copy_sparse(middle_raw, str(tmp_path / "top.raw"))
-    top = foreign.make_overlay(tmp_path / "top.img", format, middle, [(8 * foreign.MIB, foreign.MIB, 3)], top_raw, *options)
+    top = foreign.make_overlay(
+        tmp_path / "top.img", format, middle, [(8 * foreign.MIB, foreign.MIB, 3)], top_raw, *options
+    )
     marks = kind == "qcow2 v3"
     for paths, expected in (([base], raw), ([base, middle], middle_raw), ([base, middle, top], top_raw)):
         assert "qemu" in foreign.compare_with_all(paths, format, expected, has_marks=marks and len(paths) > 1)
@@ -128,7 +140,8 @@ def test_nobody_is_trusted_with_what_they_read_wrongly(tmp_path: Path) -> None:
     require("qemu-img")
     raw = foreign.make_raw(tmp_path / "disk.raw", "fragmented")
     paths = {
-        name: foreign.make_foreign(tmp_path / name.replace(" ", "-"), name, raw) for name in ("qcow2 v2", "qcow2 v3", "qcow2 zlib", "qcow2 zstd", "vhd fixed")
+        name: foreign.make_foreign(tmp_path / name.replace(" ", "-"), name, raw)
+        for name in ("qcow2 v2", "qcow2 v3", "qcow2 zlib", "qcow2 zstd", "vhd fixed")
     }
     assert "libyal" not in foreign.readers(paths["qcow2 zlib"], "qcow2")
     assert "libyal" not in foreign.readers(paths["qcow2 zstd"], "qcow2")

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Images of other products that were tampered with end in bytes or in an error of ours, in bounded time and memory, and open nothing elsewhere.
+"""Images of other products that were tampered with end in bytes or in an error of ours, in bounded time and memory, and
+open nothing elsewhere.
 
 By default a few hundred mutants of each kind of image are tried, with VDISK_LONG tens of thousands.
 """
@@ -19,17 +20,27 @@ from typing import Any, Callable, Dict, Optional, Set, Tuple
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2_writer import Qcow2Writer
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.reader import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import conversions, foreign, hostile, vmdk_files
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.conversions import Source
 from ansible_collections.vdisk.parallels.tests.support.foreign import KIB, MIB, noise, text
-from ansible_collections.vdisk.parallels.tests.support.hostile import Mutant, Victim, absurd_fields, assert_all_named, cuts_of, mutants_of, outcomes
+from ansible_collections.vdisk.parallels.tests.support.hostile import (
+    Mutant,
+    Victim,
+    absurd_fields,
+    assert_all_named,
+    cuts_of,
+    mutants_of,
+    outcomes,
+)
 from ansible_collections.vdisk.parallels.tests.support.oracles import qemu_img, require, require_library, run
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of processes and /proc are those of Linux")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="limits of processes and /proc are those of Linux"
+)
 LONG = bool(os.environ.get("VDISK_LONG"))
 MUTANTS = int(os.environ.get("VDISK_MUTANTS") or (10_000 if LONG else 60))
 CUTS = 100_000 if LONG else 60
@@ -61,7 +72,9 @@ def ours(format: str, *, layers: bool = False, changed: str = "", **options: Any
         source = raw
         if layers:
             source = os.path.join(scratch, "disk.hdd")
-            held = {index: guest()[index * CLUSTER : (index + 1) * CLUSTER].ljust(CLUSTER, b"\0") for index in (0, 1, 5, 16)}
+            held = {
+                index: guest()[index * CLUSTER : (index + 1) * CLUSTER].ljust(CLUSTER, b"\0") for index in (0, 1, 5, 16)
+            }
             chain = line_of_layers(held, {1: noise(4, CLUSTER), 5: bytes(CLUSTER), 9: noise(5, CLUSTER)})
             build_bundle(source, size_sectors=SIZE // 512, layers=chain, cluster_sectors=CLUSTER // 512)
         name = f"disk.{format}"
@@ -179,15 +192,22 @@ def test_absurd_numbers_in_any_field_end_in_bytes_or_in_a_named_error(tmp_path: 
     assert sum(found.values()) > found.get("bytes", 0)
 
 
-# Images that were made to do harm. Each builder fills a folder, beside which lies a file that nobody may open, and returns what to open.
+# Images that were made to do harm. Each builder fills a folder, beside which lies a file that nobody may open, and
+# returns what to open.
 
 
-def overlay(folder: str, name: str, parent: Optional[str], *, size: int = 64 * KIB, planted: Optional[str] = None) -> str:
-    """A small qcow2 image; ``planted`` takes the place of the name of the parent, as no careful writer would write it."""
+def overlay(
+    folder: str, name: str, parent: Optional[str], *, size: int = 64 * KIB, planted: Optional[str] = None
+) -> str:
+    """A small qcow2 image; ``planted`` takes the place of the name of the parent, as no careful writer would write
+    it.
+    """
     path = os.path.join(folder, name)
     file = OsPort().create(path)
     written = "n" * len(planted) if planted is not None else parent
-    writer = Qcow2Writer(file, size_bytes=size, cluster_bytes=512, parent=ParentImage(written, IDENTITY) if written is not None else None)
+    writer = Qcow2Writer(
+        file, size_bytes=size, cluster_bytes=512, parent=ParentImage(written, IDENTITY) if written is not None else None
+    )
     writer.write(0, noise(1, 4 * KIB))
     writer.finish(IDENTITY)
     file.close()
@@ -237,7 +257,11 @@ def on_itself_as_raw(folder: str) -> str:
     """A raw parent could be any file; one that is the image itself is a circle."""
     name = overlay(folder, "disk.qcow2", "disk.qcow2")
     path = Path(folder, name)
-    path.write_bytes(path.read_bytes().replace(struct.pack(">II", 0xE2792ACA, 5) + b"qcow2", struct.pack(">II", 0xE2792ACA, 3) + b"raw\0\0"))
+    path.write_bytes(
+        path.read_bytes().replace(
+            struct.pack(">II", 0xE2792ACA, 5) + b"qcow2", struct.pack(">II", 0xE2792ACA, 3) + b"raw\0\0"
+        )
+    )
     return name
 
 
@@ -285,7 +309,9 @@ def vmdk(*lines: str, kind: str = "monolithicFlat", **options: Any) -> Build:
 
 def stream_bomb(folder: str) -> str:
     grains = {0: bytes(128 << 20), 1: noise(1, 4 * KIB)}
-    built = vmdk_files.stream(capacity=64, grains=grains, descriptor=vmdk_files.text("streamOptimized", ['RW 64 SPARSE "disk.vmdk"']))
+    built = vmdk_files.stream(
+        capacity=64, grains=grains, descriptor=vmdk_files.text("streamOptimized", ['RW 64 SPARSE "disk.vmdk"'])
+    )
     Path(folder, "disk.vmdk").write_bytes(built.raw)
     return "disk.vmdk"
 
@@ -303,7 +329,9 @@ def vmdk_circle(folder: str) -> str:
 
 
 def parent_outside(format: str, **options: Any) -> Build:
-    """The name of the parent of a differencing disk leads to the file beside the folder, in every way in which it is written."""
+    """The name of the parent of a differencing disk leads to the file beside the folder, in every way in which it is
+    written.
+    """
 
     def build(folder: str) -> str:
         victim = ours(format, layers=True, **options)(folder)
@@ -371,19 +399,35 @@ HARM: Dict[str, Tuple[str, Build, Set[str]]] = {
     "the folder itself": ("qcow2", names("././././."), {"escape", "unsupported"}),
     "a zero in the name": ("qcow2", names("a\0b"), {"escape", "damaged"}),
     "a deflated bomb": ("qcow2", qcow2_bomb(deflated(1 << 30)[:65024], compression="zlib"), {"damaged"}),
-    "a deflated bomb of one cluster too many": ("qcow2", qcow2_bomb(deflated((64 << 10) + 1), compression="zlib"), {"damaged"}),
+    "a deflated bomb of one cluster too many": (
+        "qcow2",
+        qcow2_bomb(deflated((64 << 10) + 1), compression="zlib"),
+        {"damaged"},
+    ),
     "a zstd bomb": ("qcow2", zstd_bomb, {"damaged"}),
     "an extent above the folder": ("vmdk", vmdk('RW 2048 FLAT "../secret" 0'), {"escape"}),
     "an absolute extent": ("vmdk", vmdk('RW 2048 FLAT "/etc/hostname" 0'), {"escape"}),
     "an extent of a drive": ("vmdk", vmdk('RW 2048 FLAT "C:\\secret" 0'), {"escape", "missing_image"}),
     "an extent by a link": ("vmdk", vmdk('RW 1 FLAT "inside" 0'), {"escape"}),
     "an extent that is a pipe": ("vmdk", vmdk('RW 2048 FLAT "pipe" 0'), {"unsupported"}),
-    "an extent that is a device": ("vmdk", vmdk('RW 2048 FLAT "/dev/zero" 0', kind="fullDevice"), {"escape", "unsupported"}),
+    "an extent that is a device": (
+        "vmdk",
+        vmdk('RW 2048 FLAT "/dev/zero" 0', kind="fullDevice"),
+        {"escape", "unsupported"},
+    ),
     "an extent behind its file": ("vmdk", vmdk('RW 2048 FLAT "disk-flat.vmdk" 4503599627370496'), {"damaged"}),
     "an endless extent": ("vmdk", vmdk('RW 18446744073709551615 FLAT "disk-flat.vmdk" 0'), {"damaged", "unsupported"}),
     "endless zeros": ("vmdk", vmdk("RW 18446744073709551615 ZERO"), {"damaged", "unsupported"}),
-    "a hundred thousand extents": ("vmdk", vmdk(*['RW 2048 FLAT "disk-flat.vmdk" 0'] * 100_000), {"damaged", "unsupported"}),
-    "itself as an extent": ("vmdk", vmdk('RW 2048 SPARSE "disk.vmdk"', kind="twoGbMaxExtentSparse"), {"damaged", "unsupported"}),
+    "a hundred thousand extents": (
+        "vmdk",
+        vmdk(*['RW 2048 FLAT "disk-flat.vmdk" 0'] * 100_000),
+        {"damaged", "unsupported"},
+    ),
+    "itself as an extent": (
+        "vmdk",
+        vmdk('RW 2048 SPARSE "disk.vmdk"', kind="twoGbMaxExtentSparse"),
+        {"damaged", "unsupported"},
+    ),
     "an endless descriptor": ("vmdk", endless_descriptor, {"damaged", "unsupported"}),
     "its own parent in vmdk": ("vmdk", vmdk_circle, {"damaged", "unsupported"}),
     "a bomb in a stream": ("vmdk", stream_bomb, {"damaged"}),

@@ -12,17 +12,17 @@ from typing import List, Tuple
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import shape_of
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_create
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import shape_of
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, apply_plan, observed
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
@@ -46,7 +46,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def create_huge(folder: Path) -> str:
     path = os.path.join(os.path.realpath(str(folder)), "mac.hdd")
-    apply_plan(plan_create(path, shape_of(size=SIZE, cluster_bytes=CLUSTER), name="mac", uid=guids.draw(), token="trial"))
+    apply_plan(
+        plan_create(path, shape_of(size=SIZE, cluster_bytes=CLUSTER), name="mac", uid=guids.draw(), token="trial")
+    )
     write(path, ROOT_WRITES)
     apply_plan(plan_snapshot_take(observed(path), SNAPSHOT))
     write(path, TOP_WRITES)
@@ -89,7 +91,10 @@ def test_we_find_the_data_of_every_snapshot(bundle: str) -> None:
 
 def test_qemu_maps_what_we_map(bundle: str) -> None:
     layout = oracles.read_layout(bundle)
-    mapped = {guid: [start for start, _length in oracles.allocated_by_qemu(images[0].path, size=SIZE)] for guid, images in layout.images.items()}
+    mapped = {
+        guid: [start for start, _length in oracles.allocated_by_qemu(images[0].path, size=SIZE)]
+        for guid, images in layout.images.items()
+    }
     assert mapped[SNAPSHOT] == [start for start, _byte in ROOT_WRITES]
     assert mapped[oracles.TOP] == [start for start, _byte in TOP_WRITES]
     oracles.compared("qemu-img chain", 2)
@@ -123,6 +128,8 @@ def test_merge_and_compaction_keep_the_spots(tmp_path: Path) -> None:
     (image,) = oracles.read_layout(path).expanding
     oracles.assert_qemu_finds_clean([image])
     assert data_of(path, oracles.TOP) == AFTER
-    assert [start for start, _length in oracles.allocated_by_qemu(image, size=SIZE)] == [start for start, _byte in AFTER]
+    assert [start for start, _length in oracles.allocated_by_qemu(image, size=SIZE)] == [
+        start for start, _byte in AFTER
+    ]
     oracles.qemu_io(image, *[f"read -P {byte} {start} {MIB}" for start, byte in AFTER])
     oracles.compared("qemu-io read")

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who holds a disk, in both directions: QEMU keeps us out, we keep QEMU out, and an in-use mark without an owner is told apart."""
+"""Who holds a disk, in both directions: QEMU keeps us out, we keep QEMU out, and an in-use mark without an owner is
+told apart.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Dirty, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_remove
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_remove
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of, create
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
@@ -65,7 +67,12 @@ def in_use(path: str) -> bytes:
 @contextmanager
 def opened_by_qemu_io(path: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """qemu-io has ``path`` open until the end of the block."""
-    process = subprocess.Popen(["qemu-io", "-f", "parallels", *options, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        ["qemu-io", "-f", "parallels", *options, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert process.stdin is not None and process.stdout is not None
     try:
         process.stdin.write(b"read 0 512\n")
@@ -89,7 +96,9 @@ def opened_by_qemu_io(path: str, *options: str) -> Iterator[subprocess.Popen[byt
 def served_by_qemu_nbd(path: str) -> Iterator[subprocess.Popen[bytes]]:
     """qemu-nbd serves ``path`` for reading and writing until the end of the block."""
     socket = os.path.join(os.path.dirname(os.path.dirname(path)), "nbd")
-    process = subprocess.Popen(["qemu-nbd", "-f", "parallels", "-t", "-k", socket, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["qemu-nbd", "-f", "parallels", "-t", "-k", socket, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 30
         # The socket comes before the image, whose mark comes last.
@@ -109,13 +118,18 @@ HOLDERS: Dict[str, Callable[[str], object]] = {"qemu-io": opened_by_qemu_io, "qe
 
 def content_of(bundle: str) -> Dict[str, Tuple[int, bytes]]:
     """Time and bytes of every file."""
-    return {name: (os.stat(os.path.join(bundle, name)).st_mtime_ns, Path(bundle, name).read_bytes()) for name in sorted(os.listdir(bundle))}
+    return {
+        name: (os.stat(os.path.join(bundle, name)).st_mtime_ns, Path(bundle, name).read_bytes())
+        for name in sorted(os.listdir(bundle))
+    }
 
 
 @every_operation
 @pytest.mark.parametrize("holder", list(HOLDERS))
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
-def test_a_disk_that_qemu_writes_to_is_refused_with_the_name_of_the_process(disk: TrialDisk, operation: str, holder: str, force: bool) -> None:
+def test_a_disk_that_qemu_writes_to_is_refused_with_the_name_of_the_process(
+    disk: TrialDisk, operation: str, holder: str, force: bool
+) -> None:
     with HOLDERS[holder](image_of(disk)) as process:  # type: ignore[attr-defined]
         before = content_of(disk.bundle)
         with pytest.raises(InUse) as refused:

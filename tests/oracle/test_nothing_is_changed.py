@@ -15,11 +15,11 @@ from typing import Callable, Dict, NamedTuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, bytes_of, create, observed
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
@@ -45,7 +45,16 @@ def entries(folder: str) -> Dict[str, Entry]:
         for path in [directory, *[os.path.join(directory, name) for name in files]]:
             stat = os.lstat(path)
             content = hashlib.sha256(Path(path).read_bytes()).hexdigest() if os.path.isfile(path) else ""
-            found[path] = Entry(stat.st_mode, stat.st_uid, stat.st_ino, stat.st_size, stat.st_blocks, stat.st_mtime_ns, stat.st_ctime_ns, content)
+            found[path] = Entry(
+                stat.st_mode,
+                stat.st_uid,
+                stat.st_ino,
+                stat.st_size,
+                stat.st_blocks,
+                stat.st_mtime_ns,
+                stat.st_ctime_ns,
+                content,
+            )
     return found
 
 
@@ -67,7 +76,9 @@ def made_by_ploop(folder: str) -> TrialDisk:
     oracles.require("ploop")
     bundle = os.path.join(os.path.realpath(folder), "ct.hdd")
     os.makedirs(bundle)
-    oracles.succeeded(oracles.ploop("init", "-s", "12m", "-f", "ploop1", "-v", "1", "-t", "none", "root.hds", directory=bundle))
+    oracles.succeeded(
+        oracles.ploop("init", "-s", "12m", "-f", "ploop1", "-v", "1", "-t", "none", "root.hds", directory=bundle)
+    )
     return TrialDisk(bundle, bytes(12 * MIB))
 
 
@@ -97,10 +108,20 @@ def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_looking_at_a_disk_leaves_it_as_it_is(disk: TrialDisk) -> None:
     info = pytest.importorskip(
-        "ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info", reason="ansible-core is not installed", exc_type=ImportError
+        "ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info",
+        reason="ansible-core is not installed",
+        exc_type=ImportError,
     )
     before = entries(os.path.dirname(disk.bundle))
-    params = {"path": disk.bundle, "paths": None, "recurse": False, "allow_outside": False, "scan": "zeros", "map": 16, "checksum": "sha256"}
+    params = {
+        "path": disk.bundle,
+        "paths": None,
+        "recurse": False,
+        "allow_outside": False,
+        "scan": "zeros",
+        "map": 16,
+        "checksum": "sha256",
+    }
     result = info.describe_disks(SimpleNamespace(params=params, check_mode=False))
     assert (len(result["disks"]), result["failed_disks"]) == (1, [])
     assert result["disks"][0]["checksum"]
@@ -128,7 +149,10 @@ def test_a_refused_change_leaves_the_disk_as_it_is(tmp_path: Path) -> None:
     oracles.require("qemu-io")
     disk = dirty(str(tmp_path))
     before = entries(str(tmp_path))
-    for plan in (lambda: plan_snapshot_take(disk.state, "{aaaaaaaa-0000-4000-8000-000000000001}"), lambda: plan_merge(PORT, disk.state, list(disk.frozen))):
+    for plan in (
+        lambda: plan_snapshot_take(disk.state, "{aaaaaaaa-0000-4000-8000-000000000001}"),
+        lambda: plan_merge(PORT, disk.state, list(disk.frozen)),
+    ):
         with pytest.raises(DiskError):
             plan()
     assert entries(str(tmp_path)) == before

@@ -15,9 +15,16 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
-from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of, create, import_raw
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import (
+    PORT,
+    TrialDisk,
+    apply_plan,
+    bytes_of,
+    create,
+    import_raw,
+)
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
 ODD = 11 * MIB + 333 * 512
@@ -45,7 +52,8 @@ def chain(folder: str, snapshots: int, size: int = ODD, **shape: object) -> Tria
 
 
 def merged(folder: str, layers: List[List[int]], *, receiver: int, holes: bool = False, **shape: object) -> TrialDisk:
-    """A chain in which ``layers`` lists the clusters of each layer, merged; ``receiver`` is the layer whose file must survive.
+    """A chain in which ``layers`` lists the clusters of each layer, merged; ``receiver`` is the layer whose file must
+    survive.
 
     With ``holes`` the zeros of the top are holes of its file.
     """
@@ -104,7 +112,13 @@ def compacted(folder: str, *, holes: bool = False, **shape: object) -> TrialDisk
     step = disk.layout.cluster_bytes
     held = []
     for path in disk.layout.expanding:
-        held.append([place // step for start, length in oracles.allocated_by_qemu(path) for place in range(start, start + length, step)])
+        held.append(
+            [
+                place // step
+                for start, length in oracles.allocated_by_qemu(path)
+                for place in range(start, start + length, step)
+            ]
+        )
     # Zeros over the root's data must stay, all others go.
     assert held == [[2, 3, 8], [2, 3, 4, 5]]
     return disk
@@ -137,12 +151,24 @@ SCENARIOS: Dict[str, Callable[[str], TrialDisk]] = {
     "merged-into-the-lowest": lambda folder: merged(folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=0),
     "merged-into-the-middle": lambda folder: merged(folder, [[0, 1], [1, 2, 3, 4, 5, 6, 7], [2, 8, 11]], receiver=1),
     "merged-into-the-top": lambda folder: merged(folder, [[0, 1], [1, 2], [2, 3, 4, 5, 6, 7, 8, 11]], receiver=2),
-    "merged-with-holes-into-the-lowest": lambda folder: merged(folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=0, holes=True),
-    "merged-with-holes-into-the-middle": lambda folder: merged(folder, [[0, 1], [1, 2, 3, 4, 5, 6, 7], [2, 8, 11]], receiver=1, holes=True),
-    "merged-v2-64K-into-the-middle": lambda folder: merged(folder, [[0, 1], [1, 2, 3, 4, 5, 6], [2, 8, 170]], receiver=1, version=2, cluster_bytes=64 * KIB),
-    "merged-preallocated": lambda folder: merged(folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=0, preallocate=True),
-    "merged-plain": lambda folder: merged(folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=0, kind="plain"),
-    "merged-split": lambda folder: merged(folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=2, split_size=SPLIT),
+    "merged-with-holes-into-the-lowest": lambda folder: merged(
+        folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=0, holes=True
+    ),
+    "merged-with-holes-into-the-middle": lambda folder: merged(
+        folder, [[0, 1], [1, 2, 3, 4, 5, 6, 7], [2, 8, 11]], receiver=1, holes=True
+    ),
+    "merged-v2-64K-into-the-middle": lambda folder: merged(
+        folder, [[0, 1], [1, 2, 3, 4, 5, 6], [2, 8, 170]], receiver=1, version=2, cluster_bytes=64 * KIB
+    ),
+    "merged-preallocated": lambda folder: merged(
+        folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=0, preallocate=True
+    ),
+    "merged-plain": lambda folder: merged(
+        folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=0, kind="plain"
+    ),
+    "merged-split": lambda folder: merged(
+        folder, [[0, 1, 2, 3, 4, 5, 6, 7], [1, 9], [2, 8, 11]], receiver=2, split_size=SPLIT
+    ),
     "merged-by-copy-v1-1M": merged_by_copy,
     "merged-by-copy-v2-64K": lambda folder: merged_by_copy(folder, version=2, cluster_bytes=64 * KIB),
     "merged-by-copy-with-holes": lambda folder: merged_by_copy(folder, holes=True),
@@ -161,8 +187,11 @@ SCENARIOS: Dict[str, Callable[[str], TrialDisk]] = {
     "imported-preallocated": lambda folder: import_raw(folder, 10 * MIB, preallocate=True),
 }
 
-# libphdi reads format version 1 with clusters of 1 MiB only, and no overlay of a plain disk; its Python binding fails on split bundles.
-FOR_LIBPHDI = [name for name in SCENARIOS if not any(word in name for word in ("v2", "64K", "512K", "split", "snapshots-plain"))]
+# libphdi reads format version 1 with clusters of 1 MiB only, and no overlay of a plain disk; its Python binding fails
+# on split bundles.
+FOR_LIBPHDI = [
+    name for name in SCENARIOS if not any(word in name for word in ("v2", "64K", "512K", "split", "snapshots-plain"))
+]
 # ploop knows one storage only.
 FOR_PLOOP = [name for name in SCENARIOS if "split" not in name]
 EXPORTED = ["4-snapshots-v2-64K-odd", "2-snapshots-plain", "2-snapshots-split-v1-1M-odd"]

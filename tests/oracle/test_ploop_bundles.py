@@ -12,7 +12,7 @@ from typing import Callable, Dict
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
@@ -170,7 +170,14 @@ MERGED = {
 }
 BY_COPY = ["v1-4-snapshots", "v2-64K-4-snapshots", "v2-64K-after-delete"]
 # dissect takes the overlays of a raw disk for raw ones, as ploop calls them.
-FOR_DISSECT = ["v1-4-snapshots", "v1-branches", "v2-1M-3-snapshots", "v2-64K-branches", "preallocated-2-snapshots", "v1-converted-to-v2"]
+FOR_DISSECT = [
+    "v1-4-snapshots",
+    "v1-branches",
+    "v2-1M-3-snapshots",
+    "v2-64K-branches",
+    "preallocated-2-snapshots",
+    "v1-converted-to-v2",
+]
 
 
 def assert_views(disk: TrialDisk) -> None:

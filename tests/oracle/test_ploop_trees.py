@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Twins: the same tree of ploop twice. ploop changes one, the engine the other, and both show the same at every snapshot that stays."""
+"""Twins: the same tree of ploop twice. ploop changes one, the engine the other, and both show the same at every
+snapshot that stays.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,12 @@ from typing import Callable, Dict, List, NamedTuple, Tuple
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_deletion, choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.revert import plan_revert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import (
+    choose_deletion,
+    choose_removals,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.revert import plan_revert
 from ansible_collections.vdisk.parallels.tests.oracle.test_ploop_bundles import (
     PloopDisk,
     as_root,
@@ -59,7 +64,9 @@ def tree(disk: PloopDisk) -> PloopDisk:
 
 
 def grown(disk: PloopDisk) -> PloopDisk:
-    """Snapshots 1 - 2 of the old length and 3 and the current state of the new one. ploop makes an image longer; the descriptor is made to fit."""
+    """Snapshots 1 - 2 of the old length and 3 and the current state of the new one. ploop makes an image longer; the
+    descriptor is made to fit.
+    """
     line(as_root(disk), 2)
     old = len(disk.now)
     disk.run("grow", "-s", f"{GROWN // 1024}K", os.path.basename(disk.layout.images[disk.layout.top][0].path))
@@ -91,7 +98,9 @@ TREES: Dict[str, Callable[[str], PloopDisk]] = {
 
 
 class Request(NamedTuple):
-    """What is asked of ploop, and of the engine: to delete a snapshot, to go back to one, or to merge the whole chain."""
+    """What is asked of ploop, and of the engine: to delete a snapshot, to go back to one, or to merge the whole
+    chain.
+    """
 
     command: str
     snapshot: int
@@ -199,8 +208,13 @@ def assert_others_accept(disk: PloopDisk) -> None:
     oracles.assert_ploop_accepts(disk.bundle)
     for guid, content in disk.views.items():
         assert bytes_of(disk.bundle, guid) == content, guid
-    # dissect.hypervisor takes the layers that ploop puts on a plain root for plain ones, and loses its place where layers end at different places.
-    if any(image.is_plain or image.length != length_of(image.path) for images in disk.layout.images.values() for image in images):
+    # dissect.hypervisor takes the layers that ploop puts on a plain root for plain ones, and loses its place where
+    # layers end at different places.
+    if any(
+        image.is_plain or image.length != length_of(image.path)
+        for images in disk.layout.images.values()
+        for image in images
+    ):
         return
     for guid, content in disk.views.items():
         assert oracles.read_with_dissect(disk.bundle, guid) == content, guid
@@ -223,7 +237,9 @@ def for_libphdi(disk: PloopDisk, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=identify)
-def test_the_engine_does_what_ploop_does(model: Callable[[str], PloopDisk], trial: Tuple[str, Request], tmp_path: Path) -> None:
+def test_the_engine_does_what_ploop_does(
+    model: Callable[[str], PloopDisk], trial: Tuple[str, Request], tmp_path: Path
+) -> None:
     name, request = trial
     theirs, ours = (twin(model(name), tmp_path / side) for side in ("theirs", "ours"))
     by_ploop(theirs, request)
@@ -242,7 +258,9 @@ LIBPHDI = [
 
 
 @pytest.mark.parametrize("trial", LIBPHDI, ids=identify)
-def test_libphdi_reads_what_the_engine_made_of_it(model: Callable[[str], PloopDisk], trial: Tuple[str, Request], tmp_path: Path) -> None:
+def test_libphdi_reads_what_the_engine_made_of_it(
+    model: Callable[[str], PloopDisk], trial: Tuple[str, Request], tmp_path: Path
+) -> None:
     oracles.require_library("pyphdi")
     name, request = trial
     disk = twin(model(name), tmp_path / "ours")
@@ -259,8 +277,13 @@ FORKS = [(name, number) for name in ("v1", "v2-64K", "raw") for number in (1, 4)
 
 
 @pytest.mark.parametrize(("name", "fork"), FORKS)
-def test_where_branches_part_ploop_waits_and_the_engine_does_not(model: Callable[[str], PloopDisk], name: str, fork: int, tmp_path: Path) -> None:
-    """ploop marks the snapshot and keeps it until one branch is left. The engine copies it up, in its own twin and in ploop's."""
+def test_where_branches_part_ploop_waits_and_the_engine_does_not(
+    model: Callable[[str], PloopDisk], name: str, fork: int, tmp_path: Path
+) -> None:
+    """ploop marks the snapshot and keeps it until one branch is left.
+
+    The engine copies it up, in its own twin and in ploop's.
+    """
     theirs, ours = (twin(model(name), tmp_path / side) for side in ("theirs", "ours"))
     by_ploop(theirs, delete(fork))
     assert [guid for guid, shot in theirs.state.tree.shots.items() if shot.temporary] == [guid_of(fork)]

@@ -16,9 +16,9 @@ from typing import Any, List, Optional, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2 import Qcow2Image, open_qcow2
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2_writer import Qcow2Writer
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.reader import ParentImage, ParentLink
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage, ParentLink
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import Qcow2Image, open_qcow2
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
 from ansible_collections.vdisk.parallels.tests.support.oracles import compared, qemu_img, qemu_io, require, run
@@ -42,7 +42,9 @@ def needs_zstd() -> None:
 
 
 def pieces(size: int = SIZE, *, seed: int = 1) -> List[Tuple[int, bytes]]:
-    """Ascending parts of a disk in steps of 4 KiB, some of which pack well and some not at all; gaps between them, the last bytes included."""
+    """Ascending parts of a disk in steps of 4 KiB, some of which pack well and some not at all; gaps between them,
+    the last bytes included.
+    """
     draw = random.Random(seed)
     found, position = [], 0
     while position < size:
@@ -138,7 +140,9 @@ def read_with_pyqcow(path: str, parent: Optional[str] = None) -> bytes:
 
 @pytest.mark.parametrize("cluster_bytes", [512, 4096, 65536, 2 * MIB])
 @pytest.mark.parametrize("version, compression", [(2, "none"), (2, "zlib"), (3, "none"), (3, "zlib"), (3, "zstd")])
-def test_qemu_finds_ours_clean_and_reads_the_same(tmp_path: Path, version: int, compression: str, cluster_bytes: int) -> None:
+def test_qemu_finds_ours_clean_and_reads_the_same(
+    tmp_path: Path, version: int, compression: str, cluster_bytes: int
+) -> None:
     if compression == "zstd":
         needs_zstd()
     path, parts = str(tmp_path / "disk.qcow2"), pieces()
@@ -173,19 +177,32 @@ def test_libqcow_reads_ours(tmp_path: Path, version: int, compression: str, clus
 def clusters_of(parts: List[Tuple[int, bytes]], cluster: int, size: int) -> List[Tuple[int, bytes]]:
     """The parts made whole clusters, as an overlay needs them."""
     disk = disk_of(parts, size)
-    touched = sorted({index for offset, content in parts for index in range(offset // cluster, (offset + len(content) - 1) // cluster + 1)})
+    touched = sorted(
+        {
+            index
+            for offset, content in parts
+            for index in range(offset // cluster, (offset + len(content) - 1) // cluster + 1)
+        }
+    )
     return [(index * cluster, disk[index * cluster : (index + 1) * cluster]) for index in touched]
 
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("compression", ["none", "zlib"])
 @pytest.mark.parametrize("cluster_bytes", [512, 65536])
-def test_a_chain_of_ours_is_read_through_its_backing_files(tmp_path: Path, version: int, compression: str, cluster_bytes: int) -> None:
+def test_a_chain_of_ours_is_read_through_its_backing_files(
+    tmp_path: Path, version: int, compression: str, cluster_bytes: int
+) -> None:
     base, top = str(tmp_path / "base.qcow2"), str(tmp_path / "top.qcow2")
     lower = pieces(seed=4)
     write_image(base, lower, version=version, compression=compression)
     file = PORT.create(top)
-    options = dict(version=version, compression=compression, cluster_bytes=cluster_bytes, parent=ParentImage("base.qcow2", IDENTITY))
+    options = dict(
+        version=version,
+        compression=compression,
+        cluster_bytes=cluster_bytes,
+        parent=ParentImage("base.qcow2", IDENTITY),
+    )
     writer = Qcow2Writer(file, size_bytes=SIZE, **options)  # type: ignore[arg-type]
     expected = bytearray(disk_of(lower))
     steps = [(65536, 131072, True), (196608, 4 * 65536, False), (3 * MIB, MIB, True), (5 * MIB, MIB + 512, False)]
@@ -279,7 +296,11 @@ def test_we_read_what_qemu_converted(tmp_path: Path, name: str) -> None:
     assert image.warnings == () and image.parent is None
     compression = "zstd" if "zstd" in name else "zlib" if "zlib" in name else "none"
     cluster = 512 if "512" in name else 2 * MIB if "2M" in name else 16384 if "16K" in name else 65536
-    assert image.traits == {"format_version": "2" if "v2" in name else "3", "cluster_size": cluster, "compression": compression}
+    assert image.traits == {
+        "format_version": "2" if "v2" in name else "3",
+        "cluster_size": cluster,
+        "compression": compression,
+    }
     image.close()
     compared("qemu-img convert")
 
@@ -288,13 +309,25 @@ def create(path: str, size: int = SIZE, *options: str) -> None:
     qemu_img("create", "-q", "-f", "qcow2", *options, path, str(size))
 
 
-@pytest.mark.parametrize("options", [(), ("-o", "compat=0.10"), ("-o", "extended_l2=on"), ("-o", "cluster_size=4k")], ids=["v3", "v2", "extended", "4k"])
+@pytest.mark.parametrize(
+    "options",
+    [(), ("-o", "compat=0.10"), ("-o", "extended_l2=on"), ("-o", "cluster_size=4k")],
+    ids=["v3", "v2", "extended", "4k"],
+)
 def test_we_read_a_chain_of_qemu_layer_by_layer(tmp_path: Path, options: Tuple[str, ...]) -> None:
     base, top = str(tmp_path / "base.qcow2"), str(tmp_path / "top.qcow2")
     create(base, 4 * MIB)
     qemu_io(base, "write -P 0x11 0 4M", format="qcow2")
     create(top, SIZE, "-b", "base.qcow2", "-F", "qcow2", *options)
-    qemu_io(top, "write -P 0x22 100K 10K", "write -z 1M 1M", "write -P 0x33 3M 256K", "write -z 3M 64K", "write -P 0x44 5M 4K", format="qcow2")
+    qemu_io(
+        top,
+        "write -P 0x22 100K 10K",
+        "write -z 1M 1M",
+        "write -P 0x33 3M 256K",
+        "write -z 3M 64K",
+        "write -P 0x44 5M 4K",
+        format="qcow2",
+    )
     image = open_qcow2(PORT, top)
     assert image.parent == ParentLink(("base.qcow2",), "qcow2")
     shown = bytearray(image.size)

@@ -13,11 +13,18 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import NO
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import examine, locate_hurt
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.repair import plan_repair
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.repair import plan_repair
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, apply_plan
 from ansible_collections.vdisk.parallels.tests.support import oracles
-from ansible_collections.vdisk.parallels.tests.support.faults import FAULTS, MIB_WRITES, SECTORS, Fault, left_by_qemu, top_of
+from ansible_collections.vdisk.parallels.tests.support.faults import (
+    FAULTS,
+    MIB_WRITES,
+    SECTORS,
+    Fault,
+    left_by_qemu,
+    top_of,
+)
 
 MENDED = [fault for fault in FAULTS if fault.level != NO]
 SEEN_BY_QEMU = ("entry_out_of_file", "image_dirty", "leak_tail")
@@ -43,7 +50,9 @@ def test_qemu_finds_a_repaired_disk_clean(fault: Fault, tmp_path: Path) -> None:
     oracles.assert_qemu_finds_clean(list(built.files.values()))
 
 
-@pytest.mark.parametrize("fault", [fault for fault in MENDED if fault.code in SEEN_BY_QEMU], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in MENDED if fault.code in SEEN_BY_QEMU], ids=lambda fault: fault.name
+)
 def test_nothing_is_lost_that_a_repair_by_qemu_keeps(fault: Fault, tmp_path: Path) -> None:
     oracles.require("qemu-img")
     built = fault.build(os.path.join(os.path.realpath(str(tmp_path)), "a.hdd"))
@@ -58,7 +67,11 @@ def test_nothing_is_lost_that_a_repair_by_qemu_keeps(fault: Fault, tmp_path: Pat
     oracles.compared("qemu-img check -r all")
 
 
-@pytest.mark.parametrize("fault", [fault for fault in MENDED if fault.code in ("entry_duplicate", "entry_off_grid")], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault",
+    [fault for fault in MENDED if fault.code in ("entry_duplicate", "entry_off_grid")],
+    ids=lambda fault: fault.name,
+)
 def test_what_qemu_read_before_a_repair_it_reads_afterwards(fault: Fault, tmp_path: Path) -> None:
     oracles.require("qemu-img")
     built = fault.build(os.path.join(os.path.realpath(str(tmp_path)), "a.hdd"))
@@ -88,7 +101,9 @@ def made_dense(path: str) -> None:
     Path(path).write_bytes(content)
 
 
-@pytest.mark.parametrize("fault", [fault for fault in MENDED if fault.layers[0].type != "Plain"], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in MENDED if fault.layers[0].type != "Plain"], ids=lambda fault: fault.name
+)
 def test_ploop_finds_a_repaired_disk_clean_and_its_own_repair_keeps_no_more(fault: Fault, tmp_path: Path) -> None:
     folder = os.path.realpath(str(tmp_path))
     built = fault.build(os.path.join(folder, "a.hdd"))
@@ -103,7 +118,13 @@ def test_ploop_finds_a_repaired_disk_clean_and_its_own_repair_keeps_no_more(faul
         assert ended.code == 0, ended.output
     oracles.compared("ploop check")
     # Where it went on, it kept the damage that it does not mend: twins, and sizes that it does not know to be wrong.
-    if forced.code == 0 and fault.code in ("entry_out_of_file", "entry_cut", "entry_duplicate", "image_dirty", "leak_tail"):
+    if forced.code == 0 and fault.code in (
+        "entry_out_of_file",
+        "entry_cut",
+        "entry_duplicate",
+        "image_dirty",
+        "leak_tail",
+    ):
         ours, theirs = raw_of(top_of(built), tmp_path), raw_of(os.path.join(folder, "theirs.hds"), tmp_path)
         assert len(ours) == len(theirs) and all(a == b or not b for a, b in zip(ours, theirs))
         oracles.compared("ploop check -F")

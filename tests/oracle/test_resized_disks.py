@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Disks that the engine made larger, smaller or of another shape, in the eyes of qemu-img, dissect and ploop; and what ploop grows, beside ours."""
+"""Disks that the engine made larger, smaller or of another shape, in the eyes of qemu-img, dissect and ploop; and
+what ploop grows, beside ours.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ from typing import Any, Callable, Dict
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import Shape
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.resize import plan_grow
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.retype import plan_retype
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.shrink import plan_shrink
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.retype import plan_retype
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, create
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
@@ -106,7 +108,9 @@ def test_parts_are_read_by_dissect(kind: str, part_bytes: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("shape", [{}, {"version": 2}, {"kind": "plain"}], ids=str)
-def test_a_larger_top_over_short_snapshots_is_seen_by_qemu_layer_by_layer(shape: Dict[str, Any], tmp_path: Path) -> None:
+def test_a_larger_top_over_short_snapshots_is_seen_by_qemu_layer_by_layer(
+    shape: Dict[str, Any], tmp_path: Path
+) -> None:
     disk = filled(str(tmp_path), **shape)
     guid = disk.take("one")
     disk.write(5, 319)
@@ -133,5 +137,9 @@ def test_ploop_grows_the_same(version: int, tmp_path: Path) -> None:
     with open(image.path, "rb") as ours, open(theirs, "rb") as other:
         ours_head, their_head = ours.read(64), other.read(64)
     # Entries, size and where the data begins.
-    assert ours_head[:20] == their_head[:20] and ours_head[28:44] == their_head[28:44] and ours_head[48:52] == their_head[48:52]
+    assert (
+        ours_head[:20] == their_head[:20]
+        and ours_head[28:44] == their_head[28:44]
+        and ours_head[48:52] == their_head[48:52]
+    )
     oracles.compared("ploop")

@@ -13,8 +13,8 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi import open_vdi
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi_writer import VdiWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.reader import open_vdi
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.writer import VdiWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import foreign, images, vdi_images
 from ansible_collections.vdisk.parallels.tests.support.oracles import compared, qemu_img, qemu_io, require, run
@@ -84,7 +84,15 @@ def test_we_read_what_qemu_wrote(tmp_path: Path, guest: str, kind: str) -> None:
 def test_we_read_blocks_in_the_order_of_the_guests_writes(tmp_path: Path) -> None:
     path, raw = str(tmp_path / "disk.vdi"), str(tmp_path / "disk.raw")
     qemu_img("create", "-q", "-f", "vdi", path, "16M")
-    qemu_io(path, "write -P 1 9M 1M", "write -P 2 3M 64k", "write -P 3 15M 512", "write -P 4 2500k 1M", "write -z 9M 64k", format="vdi")
+    qemu_io(
+        path,
+        "write -P 1 9M 1M",
+        "write -P 2 3M 64k",
+        "write -P 3 15M 512",
+        "write -P 4 2500k 1M",
+        "write -z 9M 64k",
+        format="vdi",
+    )
     qemu_img("convert", "-f", "vdi", "-O", "raw", path, raw)
     assert_we_read(path, raw)
     image = open_vdi(PORT, path)
@@ -98,10 +106,19 @@ def test_we_call_data_what_qemu_calls_data(tmp_path: Path) -> None:
     raw = foreign.make_raw(tmp_path / "disk.raw", "sparse")
     path = foreign.make_foreign(tmp_path / "disk.vdi", "vdi dynamic", raw)
     image = open_vdi(PORT, path)
-    ours = {block for part in image.extents(0, image.size) if part.kind == DATA for block in range(part.start // MIB, (part.end - 1) // MIB + 1)}
+    ours = {
+        block
+        for part in image.extents(0, image.size)
+        if part.kind == DATA
+        for block in range(part.start // MIB, (part.end - 1) // MIB + 1)
+    }
     image.close()
     listed = [line.split()[:2] for line in qemu_img("map", "-f", "vdi", path).splitlines()[1:]]
-    theirs = {block for start, length in listed for block in range(int(start, 16) // MIB, (int(start, 16) + int(length, 16) - 1) // MIB + 1)}
+    theirs = {
+        block
+        for start, length in listed
+        for block in range(int(start, 16) // MIB, (int(start, 16) + int(length, 16) - 1) // MIB + 1)
+    }
     assert ours == theirs and ours
     compared("qemu-img map")
 

@@ -2,10 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""VHD images: what we write is read by qemu-img, libvhdi and dissect.hypervisor, and what qemu-img writes is read by us.
+"""VHD images: what we write is read by qemu-img, libvhdi and dissect.hypervisor, and what qemu-img writes is read by
+us.
 
-qemu-img and dissect read an overlay without its parent, so only libvhdi judges chains. It misreads bytes of a bitmap that have both
-set and clear bits: its overlays consist of whole 4 KiB here, and those of single sectors are judged by a reader made for the test.
+qemu-img and dissect read an overlay without its parent, so only libvhdi judges chains. It misreads bytes of a bitmap
+that have both set and clear bits: its overlays consist of whole 4 KiB here, and those of single sectors are judged by a
+reader made for the test.
 """
 
 from __future__ import annotations
@@ -20,25 +22,44 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import MissingImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import GIB, MIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.reader import ParentImage
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd import VhdImage, open_vhd
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd_writer import VhdWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd.reader import VhdImage, open_vhd
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd.writer import VhdWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
 from ansible_collections.vdisk.parallels.tests.support.oracles import compared, qemu_img, qemu_io, require
 
 PORT = OsPort()
-IDS = ["{11111111-1111-4111-8111-111111111111}", "{22222222-2222-4222-8222-222222222222}", "{33333333-3333-4333-8333-333333333333}"]
+IDS = [
+    "{11111111-1111-4111-8111-111111111111}",
+    "{22222222-2222-4222-8222-222222222222}",
+    "{33333333-3333-4333-8333-333333333333}",
+]
 Ranges = Sequence[Tuple[int, int]]
-SIZES = {"1 MiB": MIB, "20 MiB": 20 * MIB, "odd sectors": 5 * MIB + 3 * 512, "a tail of 4 KiB": 6 * MIB + 4096, "one sector": 512}
+SIZES = {
+    "1 MiB": MIB,
+    "20 MiB": 20 * MIB,
+    "odd sectors": 5 * MIB + 3 * 512,
+    "a tail of 4 KiB": 6 * MIB + 4096,
+    "one sector": 512,
+}
 
 
 def nobody(name: str) -> File:
     raise MissingImage(name)
 
 
-def write(path: Path, ranges: Ranges, *, size: int, seed: int, zeros: Ranges = (), parent: Optional[ParentImage] = None, **options: Any) -> str:
+def write(
+    path: Path,
+    ranges: Ranges,
+    *,
+    size: int,
+    seed: int,
+    zeros: Ranges = (),
+    parent: Optional[ParentImage] = None,
+    **options: Any,
+) -> str:
     """An image with a fill in ``ranges`` and explicit zeros in ``zeros``."""
     writer = VhdWriter(PORT.create(str(path)), size_bytes=size, parent=parent, **options)
     for start, length, is_zero in sorted([(*part, False) for part in ranges] + [(*part, True) for part in zeros]):
@@ -66,7 +87,11 @@ def spread(size: int) -> List[Tuple[int, int]]:
     """Ranges of whole 4 KiB across a disk, and its end."""
     last = (size - 1) // 4096 * 4096
     parts = [(0, 4096), (2 * MIB - 8192, 16384), (3 * MIB, 256 << 10), (last, size - last)]
-    return [(start, length) for start, length in parts if start + length <= size and (start == last or start + length <= last)]
+    return [
+        (start, length)
+        for start, length in parts
+        if start + length <= size and (start == last or start + length <= last)
+    ]
 
 
 def read(image: VhdImage) -> bytes:
@@ -154,20 +179,41 @@ def test_libvhdi_reads_our_chains(tmp_path: Path, root: str, size: int) -> None:
     for seed, ranges, zeros in layers:
         parent = ParentImage(f"layer{seed - 1}.vhd", IDS[seed - 1]) if seed else None
         subformat = "differencing" if seed else root
-        paths.insert(0, write(tmp_path / f"layer{seed}.vhd", ranges, zeros=zeros, size=size, seed=seed, parent=parent, subformat=subformat))
+        paths.insert(
+            0,
+            write(
+                tmp_path / f"layer{seed}.vhd",
+                ranges,
+                zeros=zeros,
+                size=size,
+                seed=seed,
+                parent=parent,
+                subformat=subformat,
+            ),
+        )
         assert read_with_libvhdi(paths) == model_of(size, layers[: seed + 1])
         compared("libvhdi")
 
 
 def test_libvhdi_knows_our_ids_and_names(tmp_path: Path) -> None:
     pyvhdi = library("pyvhdi", "libvhdi-python")
-    path = write(tmp_path / "top.vhd", [(0, 4096)], size=MIB, seed=1, subformat="differencing", parent=ParentImage("bäse.vhd", IDS[0]))
+    path = write(
+        tmp_path / "top.vhd",
+        [(0, 4096)],
+        size=MIB,
+        seed=1,
+        subformat="differencing",
+        parent=ParentImage("bäse.vhd", IDS[0]),
+    )
     ours = open_vhd(PORT, path, nobody)
     theirs = pyvhdi.file()
     theirs.open(path)
     assert ours.parent is not None
     assert theirs.get_parent_filename() == "bäse.vhd"
-    assert (ours.identity, ours.parent.identity) == ("{" + theirs.get_identifier() + "}", "{" + theirs.get_parent_identifier() + "}")
+    assert (ours.identity, ours.parent.identity) == (
+        "{" + theirs.get_identifier() + "}",
+        "{" + theirs.get_parent_identifier() + "}",
+    )
     compared("libvhdi")
     theirs.close()
     ours.close()
@@ -195,7 +241,15 @@ def test_single_sectors_of_an_overlay_are_where_the_specification_wants_them(tmp
     size = 5 * MIB + 512
     ranges = [(512 * start, 512 * count) for start, count in ((1, 1), (3, 4), (15, 2), (4094, 4), (10239, 2))]
     zeros = [(512 * 5000, 512 * 3)]
-    path = write(tmp_path / "top.vhd", ranges, zeros=zeros, size=size, seed=1, subformat="differencing", parent=ParentImage("base.vhd", IDS[0]))
+    path = write(
+        tmp_path / "top.vhd",
+        ranges,
+        zeros=zeros,
+        size=size,
+        seed=1,
+        subformat="differencing",
+        parent=ParentImage("base.vhd", IDS[0]),
+    )
     expected: List[Optional[bytes]] = [None] * (size // 512)
     for start, length in ranges:
         for inner in range(0, length, 512):
@@ -203,12 +257,20 @@ def test_single_sectors_of_an_overlay_are_where_the_specification_wants_them(tmp
     expected[5000:5003] = [bytes(512)] * 3
     assert sectors_of(path) == expected
     image = open_vhd(PORT, path, nobody)
-    stored = {sector for part in image.extents(0, size) if part.kind != ABSENT for sector in range(part.start // 512, part.end // 512)}
+    stored = {
+        sector
+        for part in image.extents(0, size)
+        if part.kind != ABSENT
+        for sector in range(part.start // 512, part.end // 512)
+    }
     assert stored == {number for number, sector in enumerate(expected) if sector is not None}
     image.close()
 
 
-@pytest.mark.parametrize("options", ["subformat=fixed", "subformat=dynamic", "subformat=fixed,force_size=on", "subformat=dynamic,force_size=on"])
+@pytest.mark.parametrize(
+    "options",
+    ["subformat=fixed", "subformat=dynamic", "subformat=fixed,force_size=on", "subformat=dynamic,force_size=on"],
+)
 @pytest.mark.parametrize("size", [5 * MIB + 3 * 512, 20 * MIB, 10_000_384])
 def test_we_read_what_qemu_writes(tmp_path: Path, options: str, size: int) -> None:
     require("qemu-img")
@@ -222,7 +284,12 @@ def test_we_read_what_qemu_writes(tmp_path: Path, options: str, size: int) -> No
     assert image.warnings == ()
     assert read(image) == model.ljust(image.size, b"\0")
     assert image.traits["subformat"] == options.partition(",")[0].partition("=")[2]
-    stored = {start // 4096 for part in image.extents(0, size) if part.kind == DATA for start in range(part.start, part.end, 4096)}
+    stored = {
+        start // 4096
+        for part in image.extents(0, size)
+        if part.kind == DATA
+        for start in range(part.start, part.end, 4096)
+    }
     assert stored >= {at // 4096 for start, length in spread(size) for at in range(start, start + length, 4096)}
     compared("qemu-img")
     image.close()
@@ -232,7 +299,14 @@ def test_we_read_blocks_in_the_order_in_which_qemu_wrote_them(tmp_path: Path) ->
     require("qemu-img", "qemu-io")
     path = str(tmp_path / "disk.vhd")
     qemu_img("create", "-f", "vpc", "-o", "force_size=on", path, "64M")
-    qemu_io(path, "write -P 0x11 60M 4k", "write -P 0x22 1M 2M", "write -P 0x33 30M 64k", "write -P 0x44 0 512", format="vpc")
+    qemu_io(
+        path,
+        "write -P 0x11 60M 4k",
+        "write -P 0x22 1M 2M",
+        "write -P 0x33 30M 64k",
+        "write -P 0x44 0 512",
+        format="vpc",
+    )
     model = bytearray(64 * MIB)
     for value, start, length in ((0x11, 60 * MIB, 4096), (0x22, MIB, 2 * MIB), (0x33, 30 * MIB, 65536), (0x44, 0, 512)):
         model[start : start + length] = bytes([value]) * length
@@ -260,7 +334,13 @@ def test_qemu_goes_on_writing_in_our_images(tmp_path: Path, subformat: str) -> N
 def test_all_agree_on_the_largest_disk(tmp_path: Path) -> None:
     require("qemu-img")
     size = 2040 * GIB
-    path = write(tmp_path / "disk.vhd", [(0, 4096), (1500 * GIB, 8192), (size - 4096, 4096)], size=size, seed=1, subformat="dynamic")
+    path = write(
+        tmp_path / "disk.vhd",
+        [(0, 4096), (1500 * GIB, 8192), (size - 4096, 4096)],
+        size=size,
+        seed=1,
+        subformat="dynamic",
+    )
     assert json.loads(qemu_img("info", "--output=json", "-f", "vpc", path))["virtual-size"] == size
     compared("qemu-img")
     pyvhdi = library("pyvhdi", "libvhdi-python")

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""VHDX images: ours read by qemu-img, libvhdi and dissect, theirs read by us, and logs replayed by qemu-img on a copy."""
+"""VHDX images: ours read by qemu-img, libvhdi and dissect, theirs read by us, and logs replayed by qemu-img on a
+copy.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ from typing import Any, List, Optional, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.reader import ParentImage
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx import open_vhdx
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx_writer import VhdxWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.reader import open_vhdx
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.writer import VhdxWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images, oracles
 from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats import test_vhdx, test_vhdx_log
@@ -33,7 +35,16 @@ def pieces_for(size: int) -> List[Piece]:
     return [piece for piece in wanted if sum(piece) <= size - 4096] + [(size - 4096, 4096)]
 
 
-def written(path: Path, size: int, pieces: List[Piece], *, identity: str = ROOT_ID, seed: int = 0, zeros: Tuple[Piece, ...] = (), **options: Any) -> str:
+def written(
+    path: Path,
+    size: int,
+    pieces: List[Piece],
+    *,
+    identity: str = ROOT_ID,
+    seed: int = 0,
+    zeros: Tuple[Piece, ...] = (),
+    **options: Any,
+) -> str:
     writer = VhdxWriter(PORT.create(str(path)), size_bytes=size, **options)
     for offset, length in sorted([*pieces, *zeros]):
         if (offset, length) in zeros:
@@ -81,7 +92,9 @@ def by_qemu(path: str, scratch: Path) -> bytes:
 
 def by_libvhdi(*chain: str, size: Optional[int] = None) -> bytes:
     """The first image of ``chain`` over the others."""
-    library = pytest.importorskip("pyvhdi", reason="libvhdi is not installed (package libvhdi-python of the Python package index)")
+    library = pytest.importorskip(
+        "pyvhdi", reason="libvhdi is not installed (package libvhdi-python of the Python package index)"
+    )
     files = []
     for path in reversed(chain):
         file = library.file()
@@ -118,7 +131,9 @@ def test_others_read_what_we_wrote(tmp_path: Path, subformat: str, block: int, s
     raw.write_bytes(model)
     oracles.qemu_img("compare", "-f", "raw", "-F", "vhdx", str(raw), path)
     oracles.compared("qemu-img compare")
-    assert f"virtual size: {size}" in oracles.qemu_img("info", "-f", "vhdx", path) or f"({size} bytes)" in oracles.qemu_img("info", "-f", "vhdx", path)
+    assert f"virtual size: {size}" in oracles.qemu_img(
+        "info", "-f", "vhdx", path
+    ) or f"({size} bytes)" in oracles.qemu_img("info", "-f", "vhdx", path)
     assert by_libvhdi(path) == model
     oracles.compared("libvhdi")
     assert by_dissect(path, block * MIB) == model
@@ -146,7 +161,16 @@ def test_others_read_our_chains(tmp_path: Path, size: int, sector: int) -> None:
     base = written(tmp_path / "base.vhdx", size, pieces_for(size), subformat="dynamic", **sectors)
     overlays = {"subformat": "differencing", "disk_identity": ROOT_ID, **sectors}
     parent = ParentImage("base.vhdx", ROOT_ID)
-    middle = written(tmp_path / "middle.vhdx", size, middle_pieces, zeros=middle_zeros, identity=MIDDLE_ID, seed=7, parent=parent, **overlays)
+    middle = written(
+        tmp_path / "middle.vhdx",
+        size,
+        middle_pieces,
+        zeros=middle_zeros,
+        identity=MIDDLE_ID,
+        seed=7,
+        parent=parent,
+        **overlays,
+    )
     parent = ParentImage("middle.vhdx", MIDDLE_ID)
     top = written(tmp_path / "top.vhdx", size, top_pieces, identity=TOP_ID, seed=13, parent=parent, **overlays)
     model = bytearray(size)
@@ -171,7 +195,15 @@ def test_whole_blocks_of_zeros_hide_the_parent(tmp_path: Path) -> None:
     """dissect says so too. libvhdi 20260901 shows the parent through them, against the format."""
     size = 4 * MIB
     written(tmp_path / "base.vhdx", size, [(0, size)], subformat="dynamic")
-    top = written(tmp_path / "top.vhdx", size, [], zeros=((MIB, 2 * MIB),), identity=TOP_ID, subformat="differencing", parent=ParentImage("base.vhdx", ROOT_ID))
+    top = written(
+        tmp_path / "top.vhdx",
+        size,
+        [],
+        zeros=((MIB, 2 * MIB),),
+        identity=TOP_ID,
+        subformat="differencing",
+        parent=ParentImage("base.vhdx", ROOT_ID),
+    )
     model = bytearray(images.fill(0, size))
     model[MIB : 3 * MIB] = bytes(2 * MIB)
     assert by_dissect(top) == model
@@ -184,7 +216,9 @@ def subformat(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("size", list(SIZES.values()), ids=list(SIZES))
-@pytest.mark.parametrize("options", ["", ",block_size=1M", ",block_size=2M,block_state_zero=off", ",block_size=32M,log_size=3M"])
+@pytest.mark.parametrize(
+    "options", ["", ",block_size=1M", ",block_size=2M,block_state_zero=off", ",block_size=32M,log_size=3M"]
+)
 def test_we_read_what_qemu_converted(tmp_path: Path, subformat: str, options: str, size: int) -> None:
     model = bytearray(size)
     put(model, pieces_for(size))
@@ -222,8 +256,9 @@ def test_a_huge_disk_of_qemu_opens(tmp_path: Path) -> None:
     oracles.compared("qemu-io")
 
 
-# Here QEMU 7.2 gives another answer than the format asks for: it takes no notice of the tail, takes the second entry of a run whatever
-# its number, may prefer the end of a run to all of it, and refuses entries whose descriptors fill more than one sector.
+# Here QEMU 7.2 gives another answer than the format asks for: it takes no notice of the tail, takes the second entry of
+# a run whatever its number, may prefer the end of a run to all of it, and refuses entries whose descriptors fill more
+# than one sector.
 QEMU_CANNOT = {
     "an entry around the end",
     "around the end",

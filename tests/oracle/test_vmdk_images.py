@@ -15,10 +15,14 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.reader import ForeignWriter, ParentImage
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk import VmdkImage, open_vmdk
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk_descriptor import cid_of
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk_writer import SPLIT_BYTES, new_vmdk_writer, vmdk_files
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ForeignWriter, ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.descriptor import cid_of
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.reader import VmdkImage, open_vmdk
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.writer import (
+    SPLIT_BYTES,
+    new_vmdk_writer,
+    vmdk_files,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images, oracles
 
@@ -56,8 +60,12 @@ def read_by_qemu(path: str, scratch: Path) -> bytes:
 
 
 def read_by_dissect(path: str, size: int) -> bytes:
-    """All of the disk but for what follows the last 8 KiB boundary: dissect.hypervisor 3.21 fails at the end of a disk of odd size."""
-    library = pytest.importorskip("dissect.hypervisor.disk.vmdk", reason="dissect.hypervisor is not installed (Python package index)")
+    """All of the disk but for what follows the last 8 KiB boundary: dissect.hypervisor 3.21 fails at the end of a
+    disk of odd size.
+    """
+    library = pytest.importorskip(
+        "dissect.hypervisor.disk.vmdk", reason="dissect.hypervisor is not installed (Python package index)"
+    )
     stream = library.VMDK(Path(path))
     assert stream.size == size
     content = stream.read(size // 8192 * 8192)
@@ -66,7 +74,9 @@ def read_by_dissect(path: str, size: int) -> bytes:
 
 
 def read_by_libvmdk(path: str, parent: Optional[str] = None) -> bytes:
-    library = pytest.importorskip("pyvmdk", reason="pyvmdk is not installed (package libvmdk-python of the Python package index)")
+    library = pytest.importorskip(
+        "pyvmdk", reason="pyvmdk is not installed (package libvmdk-python of the Python package index)"
+    )
     handles = []
     for name in filter(None, (path, parent)):
         handle = library.handle()
@@ -94,12 +104,30 @@ def check_by_qemu(path: str) -> None:
 
 def course(size: int, seed: int) -> Dict[int, bytes]:
     """Writes at the ends of the disk, of its grains and of its tables, and holes between them."""
-    wanted = [(0, 512), (GRAIN, GRAIN), (3 * GRAIN - 512, 1024), (10 * GRAIN, 3 * GRAIN + 4096), (32 * MIB - GRAIN, 2 * GRAIN), (33 * MIB, 1024)]
-    pieces = {start: images.fill(start // 512 + seed, length) for start, length in wanted if start + length < size - 512}
+    wanted = [
+        (0, 512),
+        (GRAIN, GRAIN),
+        (3 * GRAIN - 512, 1024),
+        (10 * GRAIN, 3 * GRAIN + 4096),
+        (32 * MIB - GRAIN, 2 * GRAIN),
+        (33 * MIB, 1024),
+    ]
+    pieces = {
+        start: images.fill(start // 512 + seed, length) for start, length in wanted if start + length < size - 512
+    }
     return {**pieces, size - 512: images.fill(size // 512, 512)}
 
 
-def written(folder: Path, subformat: str, size: int, pieces: Dict[int, bytes], *, base: str = "d.vmdk", identity: str = IDENTITY, **options: object) -> str:
+def written(
+    folder: Path,
+    subformat: str,
+    size: int,
+    pieces: Dict[int, bytes],
+    *,
+    base: str = "d.vmdk",
+    identity: str = IDENTITY,
+    **options: object,
+) -> str:
     folder.mkdir(exist_ok=True)
     names = vmdk_files(base, subformat, size)
     files = [PORT.create(str(folder / name)) for name in names]
@@ -139,7 +167,11 @@ def test_all_read_what_we_write(tmp_path: Path, subformat: str, size: int) -> No
     assert read_by_qemu(path, tmp_path) == model
     info = info_of(path)
     details = info["format-specific"]["data"]
-    assert (info["virtual-size"], details["create-type"], details["cid"]) == (size, subformat, int(cid_of(IDENTITY), 16))
+    assert (info["virtual-size"], details["create-type"], details["cid"]) == (
+        size,
+        subformat,
+        int(cid_of(IDENTITY), 16),
+    )
     assert read_by_dissect(path, size) == model[: size // 8192 * 8192]
     assert read_by_libvmdk(path) == model
 
@@ -151,7 +183,13 @@ def test_all_read_other_grains(tmp_path: Path, subformat: str, grain: int) -> No
     model = model_of(40 * MIB, pieces)
     path = written(tmp_path, subformat, 40 * MIB, pieces, grain_bytes=grain)
     check_by_qemu(path)
-    assert read_by_qemu(path, tmp_path) == read_by_dissect(path, 40 * MIB) == read_by_libvmdk(path) == read_by_us(path) == model
+    assert (
+        read_by_qemu(path, tmp_path)
+        == read_by_dissect(path, 40 * MIB)
+        == read_by_libvmdk(path)
+        == read_by_us(path)
+        == model
+    )
     assert info_of(path)["cluster-size"] == grain
 
 
@@ -166,7 +204,13 @@ def test_all_read_every_compression_level(tmp_path: Path, level: int) -> None:
 def test_all_read_an_empty_disk(tmp_path: Path, subformat: str) -> None:
     path = written(tmp_path, subformat, 3 * MIB, {})
     check_by_qemu(path)
-    assert read_by_qemu(path, tmp_path) == read_by_dissect(path, 3 * MIB) == read_by_libvmdk(path) == read_by_us(path) == bytes(3 * MIB)
+    assert (
+        read_by_qemu(path, tmp_path)
+        == read_by_dissect(path, 3 * MIB)
+        == read_by_libvmdk(path)
+        == read_by_us(path)
+        == bytes(3 * MIB)
+    )
 
 
 @pytest.mark.parametrize("parent_subformat", ["monolithicSparse", "monolithicFlat", "streamOptimized"])
@@ -186,11 +230,18 @@ def test_all_read_our_overlays(tmp_path: Path, parent_subformat: str) -> None:
     writer.write(end, images.fill(78, size - end))
     writer.finish(IDENTITY)
     file.close()
-    for start, content in ((0, images.fill(77, GRAIN)), (GRAIN, bytes(GRAIN)), (11 * GRAIN, bytes(2 * GRAIN)), (end, images.fill(78, size - end))):
+    for start, content in (
+        (0, images.fill(77, GRAIN)),
+        (GRAIN, bytes(GRAIN)),
+        (11 * GRAIN, bytes(2 * GRAIN)),
+        (end, images.fill(78, size - end)),
+    ):
         model[start : start + len(content)] = content
     check_by_qemu(path)
     info = info_of(path)
-    assert info["full-backing-filename"] == base and info["format-specific"]["data"]["parent-cid"] == int(cid_of(OTHER), 16)
+    assert info["full-backing-filename"] == base and info["format-specific"]["data"]["parent-cid"] == int(
+        cid_of(OTHER), 16
+    )
     assert read_by_qemu(path, tmp_path) == model
     assert read_by_libvmdk(path, base) == model
     if parent_subformat != "monolithicFlat" or size % 8192 == 0:
@@ -231,7 +282,18 @@ def test_qemu_reads_a_stream_of_three_tebibytes(tmp_path: Path) -> None:
     check_by_qemu(path)
     for offset, piece in pieces.items():
         raw = str(tmp_path / "part.raw")
-        oracles.qemu_img("dd", "-f", "vmdk", "-O", "raw", "bs=512", f"skip={offset // 512}", f"count={(offset + len(piece)) // 512}", f"if={path}", f"of={raw}")
+        oracles.qemu_img(
+            "dd",
+            "-f",
+            "vmdk",
+            "-O",
+            "raw",
+            "bs=512",
+            f"skip={offset // 512}",
+            f"count={(offset + len(piece)) // 512}",
+            f"if={path}",
+            f"of={raw}",
+        )
         assert Path(raw).read_bytes() == piece
         oracles.compared("qemu-img dd")
     image = opened(path)
@@ -242,13 +304,17 @@ def test_qemu_reads_a_stream_of_three_tebibytes(tmp_path: Path) -> None:
 
 def made_by_qemu(folder: Path, size: int, *options: str, name: str = "q.vmdk", base: Tuple[str, ...] = ()) -> str:
     path = os.path.join(os.path.realpath(str(folder)), name)
-    oracles.qemu_img("create", "-q", "-f", "vmdk", *[part for option in options for part in ("-o", option)], *base, path, str(size))
+    oracles.qemu_img(
+        "create", "-q", "-f", "vmdk", *[part for option in options for part in ("-o", option)], *base, path, str(size)
+    )
     return path
 
 
 def qemu_writes(size: int) -> List[str]:
     wanted = [(0, 1024, 1), (MIB, 3 * MIB, 2), (2 * MIB, 64 * KIB, 0), (32 * MIB - 4096, 8192, 3), (size - 512, 512, 4)]
-    return [f"write -P {byte} {start} {length}" for start, length, byte in wanted if start >= 0 and start + length <= size]
+    return [
+        f"write -P {byte} {start} {length}" for start, length, byte in wanted if start >= 0 and start + length <= size
+    ]
 
 
 def source_raw(folder: Path, size: int) -> str:
@@ -273,7 +339,12 @@ def test_we_read_what_qemu_writes(tmp_path: Path, subformat: str) -> None:
     oracles.qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", raw, path)
     assert read_by_us(path) == Path(raw).read_bytes() == read_by_qemu(path, tmp_path)
     image = opened(path)
-    assert (image.size, image.traits["subformat"], image.traits["adapter_type"], image.warnings) == (size, subformat, "ide", ())
+    assert (image.size, image.traits["subformat"], image.traits["adapter_type"], image.warnings) == (
+        size,
+        subformat,
+        "ide",
+        (),
+    )
     assert image.traits["compression"] == ("zlib" if subformat == "streamOptimized" else "none")
     assert image.identity == f"{info_of(path)['format-specific']['data']['cid']:08x}"
     image.close()
@@ -320,7 +391,14 @@ def test_the_map_of_qemu_is_ours(tmp_path: Path) -> None:
     entries = json.loads(oracles.qemu_img("map", "--output=json", "-f", "vmdk", path))
     theirs = joined((entry["start"], entry["length"]) for entry in entries if entry.get("offset") is not None)
     image = opened(path)
-    grains = sorted({start // GRAIN for e in image.extents(0, image.size) if e.kind == DATA for start in range(e.start, e.end, 4096)})
+    grains = sorted(
+        {
+            start // GRAIN
+            for e in image.extents(0, image.size)
+            if e.kind == DATA
+            for start in range(e.start, e.end, 4096)
+        }
+    )
     image.close()
     # What we take for holes of the host file, QEMU takes for data.
     inside = [any(start <= grain * GRAIN < start + length for start, length in theirs) for grain in grains]
@@ -341,7 +419,9 @@ def joined(parts: Iterator[Tuple[int, int]]) -> List[Tuple[int, int]]:
 def test_we_read_a_large_sparse_disk_of_qemu(tmp_path: Path) -> None:
     size = 3 * TIB
     path = made_by_qemu(tmp_path, size)
-    oracles.qemu_io(path, "write -P 1 0 64k", f"write -P 2 {2 * TIB + GRAIN} 64k", f"write -P 3 {size - GRAIN} 64k", format="vmdk")
+    oracles.qemu_io(
+        path, "write -P 1 0 64k", f"write -P 2 {2 * TIB + GRAIN} 64k", f"write -P 3 {size - GRAIN} 64k", format="vmdk"
+    )
     image = opened(path)
     assert image.size == size
     data = [(extent.start, extent.length) for extent in image.extents(0, size) if extent.kind == DATA]

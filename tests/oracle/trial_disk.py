@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A bundle on trial: changed by the engine's plans or by ploop, written to by qemu-io, with a model of what every snapshot must read as."""
+"""A bundle on trial: changed by the engine's plans or by ploop, written to by qemu-io, with a model of what every
+snapshot must read as.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +13,23 @@ import random
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import shape_of
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_create
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import shape_of
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_name import snapshot_guid
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.names import snapshot_guid
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
 PORT = OsPort()

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A Chromium without a window, spoken to through a pipe in its own protocol. Knows what the page said on the console and what it tried to load."""
+"""A Chromium without a window, spoken to through a pipe in its own protocol.
+
+Knows what the page said on the console and what it tried to load.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def find_chromium() -> Optional[str]:
 
 
 class Browser:
-    """One page in one browser. ``complaints`` are what the page said on the console, ``requests`` the addresses that it asked for."""
+    """One page in one browser.
+
+    ``complaints`` are what the page said on the console, ``requests`` the addresses that it asked for.
+    """
 
     def __init__(self, program: str) -> None:
         self.complaints: List[str] = []

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pictures of the documentation, made anew: the page of an audit in light and dark, and the snapshot tree of one of its disks.
+"""The pictures of the documentation, made anew: the page of an audit in light and dark, and the snapshot tree of one of
+its disks.
 
 Usage: python -m ansible_collections.vdisk.parallels.tests.pages.pictures FOLDER   (`make pictures`)
 
@@ -54,16 +55,37 @@ def make_farm(root: str) -> Dict[str, str]:
         "top": ("release", data(7, 1, (0.14, 0.19, 0.5), (0.7, 0.73, 1))),
     }
     known = {"clean": "Clean install of macOS 15.1", "xcode": "Xcode 16.2", "beta": "Xcode 16.3 beta"}
-    machine(f"{hosts['mac-build-01']}/{FARM}/macOS 15.pvm", "macOS 15", 1, tree("one", shape), {guid(f"one {key}"): name for key, name in known.items()})
+    machine(
+        f"{hosts['mac-build-01']}/{FARM}/macOS 15.pvm",
+        "macOS 15",
+        1,
+        tree("one", shape),
+        {guid(f"one {key}"): name for key, name in known.items()},
+    )
     steps = ["root", *(f"run {number}" for number in range(1, 9)), "top"]
     chain = {
-        name: (steps[index - 1] if index else None, data(20 + index, 1, (0, 0.12, 0.9) if not index else (0.05 + index / 60, 0.11 + index / 60, 0.5)))
+        name: (
+            steps[index - 1] if index else None,
+            data(20 + index, 1, (0, 0.12, 0.9) if not index else (0.05 + index / 60, 0.11 + index / 60, 0.5)),
+        )
         for index, name in enumerate(steps)
     }
-    machine(f"{hosts['mac-build-02']}/{FARM}/ci-runner.pvm", "ci-runner", 1, tree("two", chain), {guid("two root"): "base image"})
+    machine(
+        f"{hosts['mac-build-02']}/{FARM}/ci-runner.pvm",
+        "ci-runner",
+        1,
+        tree("two", chain),
+        {guid("two root"): "base image"},
+    )
     wiped = {**data(50, 1, (0, 0.06, 1)), **data(51, 1, (0.06, 0.2, 1), zeros=True)}
-    build_bundle(f"{hosts['mac-build-03']}/{FARM}/scratch.hdd", size_sectors=GIB_SECTORS, layers=[Layer(TOP, clusters=wiped)])
-    build_bundle(f"{hosts['mac-build-03']}/{FARM}/hurt.hdd", size_sectors=GIB_SECTORS, layers=[Layer(TOP, clusters=data(70, 1, (0, 0.01, 1)))])
+    build_bundle(
+        f"{hosts['mac-build-03']}/{FARM}/scratch.hdd", size_sectors=GIB_SECTORS, layers=[Layer(TOP, clusters=wiped)]
+    )
+    build_bundle(
+        f"{hosts['mac-build-03']}/{FARM}/hurt.hdd",
+        size_sectors=GIB_SECTORS,
+        layers=[Layer(TOP, clusters=data(70, 1, (0, 0.01, 1)))],
+    )
     with open(f"{hosts['mac-build-03']}/{FARM}/hurt.hdd/hurt.hdd.0.{TOP}.hds", "r+b") as stream:
         # Two entries lead to one cluster.
         stream.seek(64)
@@ -119,7 +141,9 @@ text{fill:#e6e9ef}.soft{fill:#9aa5b8}line{stroke:#9aa5b8}.node{fill:#1b2029;stro
 def tree_picture(disk: Mapping[str, Any]) -> str:
     """The layers of one disk as the page draws them, as a picture of its own."""
     mapped = {layer["guid"]: layer for layer in disk["map"]["layers"]}
-    names = {one["guid"]: one["name"] or f"{one['guid'][:9]}\N{HORIZONTAL ELLIPSIS}  orphan" for one in disk["snapshots"]}
+    names = {
+        one["guid"]: one["name"] or f"{one['guid'][:9]}\N{HORIZONTAL ELLIPSIS}  orphan" for one in disk["snapshots"]
+    }
     rows = rows_of({key: layer["parent"] for key, layer in mapped.items()}, disk["layers"][0]["guid"])
     width = max(row.lane for row in rows) + 1
     left = lanes_width(width) + 8
@@ -128,7 +152,12 @@ def tree_picture(disk: Mapping[str, Any]) -> str:
     for number, row in enumerate(rows):
         layer, top = mapped[row.guid], number * _ROW
         name = names.get(row.guid, "current state")
-        strip_of = strip(layer["used_clusters"], [capacity] * len(layer["used_clusters"]), title=name, description="where its data lie on the guest disk")
+        strip_of = strip(
+            layer["used_clusters"],
+            [capacity] * len(layer["used_clusters"]),
+            title=name,
+            description="where its data lie on the guest disk",
+        )
         drawn += [
             f'<svg y="{top}" width="{left}" height="{_ROW}">{lanes(row, is_current=row.guid not in names, width=width)}</svg>',
             f'<text x="{left}" y="{top + 20}">{escaped(name)}</text>',

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page of an audit in a real browser: nothing on the console, nothing loaded, right numbers, readable at every width.
+"""The page of an audit in a real browser: nothing on the console, nothing loaded, right numbers, readable at every
+width.
 
 With VDISK_PICTURES=FOLDER, pictures of the page are left there.
 """
@@ -67,7 +68,9 @@ def test_the_page_is_quiet_and_fits(browser: Browser, page: str, width: int, dar
     background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(18, 21, 27)" if dark else "rgb(244, 245, 248)")
     visible = "Array.from(r.cells).map(c => getComputedStyle(c).display != 'none').join()"
-    for rows in browser.evaluate(f"Array.from(document.querySelectorAll('table')).map(t => Array.from(t.rows).map(r => {visible}))"):
+    for rows in browser.evaluate(
+        f"Array.from(document.querySelectorAll('table')).map(t => Array.from(t.rows).map(r => {visible}))"
+    ):
         assert len(set(rows)) == 1, "a heading is shown where its cells are hidden, or the other way round"
     folder = os.environ.get("VDISK_PICTURES")
     if folder:
@@ -98,7 +101,9 @@ def test_the_numbers_are_those_of_the_report(browser: Browser, page: str, report
 
 def test_the_map_covers_what_the_layers_hold(browser: Browser, page: str, report: Dict[str, Any]) -> None:
     browser.open(page)
-    drawn = browser.evaluate("Array.from(document.querySelectorAll('.strip')).map(s => Array.from(s.querySelectorAll('path')).length)")
+    drawn = browser.evaluate(
+        "Array.from(document.querySelectorAll('.strip')).map(s => Array.from(s.querySelectorAll('path')).length)"
+    )
     assert len(drawn) == 23 and all(drawn)
 
 
@@ -112,7 +117,9 @@ def test_markup_in_names_is_text(browser: Browser, page: str) -> None:
 
 def test_the_policy_stops_what_would_get_in_all_the_same(browser: Browser, page: str) -> None:
     browser.open(page)
-    browser.evaluate("var s = document.createElement('script'); s.textContent = 'window.got_in = 1'; document.body.appendChild(s)")
+    browser.evaluate(
+        "var s = document.createElement('script'); s.textContent = 'window.got_in = 1'; document.body.appendChild(s)"
+    )
     assert browser.evaluate("window.got_in") is None
 
 
@@ -121,7 +128,9 @@ def test_the_filter_shows_the_disks_that_have_all_words(browser: Browser, page: 
     browser.open(page)
 
     def shown(words: str) -> List[str]:
-        browser.evaluate(f"var f = document.getElementById('filter'); f.value = {words!r}; f.dispatchEvent(new Event('input'))")
+        browser.evaluate(
+            f"var f = document.getElementById('filter'); f.value = {words!r}; f.dispatchEvent(new Event('input'))"
+        )
         assert len(texts(browser, ".disk:not([hidden])")) == len(texts(browser, "tr[data-disk]:not([hidden])"))
         return texts(browser, ".disk:not([hidden]) h3")
 
@@ -135,7 +144,9 @@ def test_the_filter_shows_the_disks_that_have_all_words(browser: Browser, page: 
 
 def test_links_and_headings_lead_through_the_page(browser: Browser, page: str) -> None:
     browser.open(page)
-    assert browser.evaluate("Array.from(document.querySelectorAll('a')).every(a => document.querySelector(a.getAttribute('href')))")
+    assert browser.evaluate(
+        "Array.from(document.querySelectorAll('a')).every(a => document.querySelector(a.getAttribute('href')))"
+    )
     levels = browser.evaluate("Array.from(document.querySelectorAll('h1,h2,h3,h4')).map(h => +h.tagName[1])")
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(following - level <= 1 for level, following in zip(levels, levels[1:]))

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A disk against a model that is a dictionary: whatever is done to it, every snapshot shows the bytes that it must show.
+"""A disk against a model that is a dictionary: whatever is done to it, every snapshot shows the bytes that it must
+show.
 
-The guest writes through code that shares nothing with the engine. All operations run as in a task: observe, plan, compare
-the facts that check mode would show, apply, look again.
+The guest writes through code that shares nothing with the engine. All operations run as in a task: observe, plan,
+compare the facts that check mode would show, apply, look again.
 """
 
 from __future__ import annotations
@@ -18,15 +19,22 @@ from typing import Any, Dict, List, Optional
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import leftovers, orphans
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.disks import KIB, TOP
@@ -77,7 +85,15 @@ class DiskMachine(RuleBasedStateMachine):
         size, cluster, parts = shape["size"], shape["cluster_bytes"], shape["parts"]
         part = cluster * parts if parts and shape["maker"] != "ploop" else None
         if shape["maker"] == "engine":
-            disks.new_disk(self.port, self.path, size=size, cluster_bytes=cluster, version=shape["version"], kind=shape["kind"], part_size=part)
+            disks.new_disk(
+                self.port,
+                self.path,
+                size=size,
+                cluster_bytes=cluster,
+                version=shape["version"],
+                kind=shape["kind"],
+                part_size=part,
+            )
         else:
             self._build(shape, part)
         self.views = {TOP: bytearray(size)}
@@ -85,7 +101,9 @@ class DiskMachine(RuleBasedStateMachine):
 
     def _build(self, shape: Dict[str, Any], part: Optional[int]) -> None:
         size = shape["size"] // SECTOR
-        split = None if part is None else [min(part // SECTOR, size - start) for start in range(0, size, part // SECTOR)]
+        split = (
+            None if part is None else [min(part // SECTOR, size - start) for start in range(0, size, part // SECTOR)]
+        )
         root = Layer(TOP, type="Plain" if shape["kind"] == "plain" else "Compressed")
         with tempfile.TemporaryDirectory() as scratch:
             built = os.path.join(scratch, "disk.hdd")
@@ -102,7 +120,9 @@ class DiskMachine(RuleBasedStateMachine):
 
     # What happens to a disk.
 
-    @rule(where=st.integers(0, 1 << 20), length=st.integers(1, 100 * KIB), byte=st.integers(0, 255), aligned=st.booleans())
+    @rule(
+        where=st.integers(0, 1 << 20), length=st.integers(1, 100 * KIB), byte=st.integers(0, 255), aligned=st.booleans()
+    )
     def guest_writes(self, where: int, length: int, byte: int, aligned: bool) -> None:
         view = self.views[TOP]
         offset = where % len(view)
@@ -146,13 +166,17 @@ class DiskMachine(RuleBasedStateMachine):
     def merge(self, chosen: Optional[List[int]], max_layers: int, strategy: str) -> None:
         chain = self._mergeable()
         snapshots = chain if chosen is None else [chain[number % len(chain)] for number in chosen if chain]
-        has_plain_root = any(is_plain for part in disks.parts_of(self.port, self.path) for _file, is_plain in part.chain)
+        has_plain_root = any(
+            is_plain for part in disks.parts_of(self.port, self.path) for _file, is_plain in part.chain
+        )
         if strategy == "copy" and has_plain_root:
             strategy = "auto"
 
         def planned() -> Plan:
             state = self.state()
-            return plan_merge(self.port, state, choose_removals(state, max_layers=max_layers, snapshots=snapshots), strategy=strategy)
+            return plan_merge(
+                self.port, state, choose_removals(state, max_layers=max_layers, snapshots=snapshots), strategy=strategy
+            )
 
         for guid in self.run(planned).facts["merged"]:
             del self.views[guid]
@@ -172,7 +196,12 @@ class DiskMachine(RuleBasedStateMachine):
     def compact(self, scan: str) -> None:
         self.run(lambda: plan_compact(self.port, self.state(), scan=scan))
 
-    @rule(number=st.integers(0, 20), sparse=st.booleans(), split=st.booleans(), kind=st.sampled_from(["expanding", "plain"]))
+    @rule(
+        number=st.integers(0, 20),
+        sparse=st.booleans(),
+        split=st.booleans(),
+        kind=st.sampled_from(["expanding", "plain"]),
+    )
     def export_and_import(self, number: int, sparse: bool, split: bool, kind: str) -> None:
         guid = sorted(self.views)[number % len(self.views)]
         raw, back = f"{self.folder}/export.raw", f"{self.folder}/back.hdd"
@@ -184,11 +213,18 @@ class DiskMachine(RuleBasedStateMachine):
 
     def _convert(self, source: str, dest: str, **options: Any) -> None:
         foretold = disks.plan_of_convert(self.port, source, dest, predict=True, **options)
-        outcome = disks.apply(self.port, disks.plan_of_convert(self.port, source, dest, **options)) if not foretold.is_empty else None
+        outcome = (
+            disks.apply(self.port, disks.plan_of_convert(self.port, source, dest, **options))
+            if not foretold.is_empty
+            else None
+        )
         if outcome is not None:
             report: Any = outcome.reports["transfer"]
             assert (outcome.bytes_read, outcome.bytes_written) == (foretold.bytes_read, foretold.bytes_written)
-            assert tuple(report.lengths[foretold.facts["made"][path]] for path in foretold.facts["files"]) == foretold.facts["lengths"]
+            assert (
+                tuple(report.lengths[foretold.facts["made"][path]] for path in foretold.facts["files"])
+                == foretold.facts["lengths"]
+            )
         assert disks.plan_of_convert(self.port, source, dest, **options).is_empty
 
     # How an operation runs.

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A merge writes as few bytes as any choice of the file that takes the others in would allow; counted here cluster by cluster."""
+"""A merge writes as few bytes as any choice of the file that takes the others in would allow; counted here cluster
+by cluster.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ HOLE = "hole"
 
 LAYER = st.dictionaries(st.integers(0, 7), st.just(HELD), max_size=8)
 CHAINS = st.lists(LAYER, min_size=2, max_size=6)
-CHAINS_WITH_HOLES = st.lists(st.dictionaries(st.integers(0, 5), st.sampled_from([HELD, HOLE]), max_size=6), min_size=2, max_size=4)
+CHAINS_WITH_HOLES = st.lists(
+    st.dictionaries(st.integers(0, 5), st.sampled_from([HELD, HOLE]), max_size=6), min_size=2, max_size=4
+)
 
 
 def content_of(layer: Mapping[int, str], seed: int) -> Dict[int, bytes]:
@@ -36,11 +40,15 @@ def content_of(layer: Mapping[int, str], seed: int) -> Dict[int, bytes]:
 def built(scratch: str, layers: Sequence[Mapping[int, str]], size_sectors: int, **options: Any) -> BuiltBundle:
     """``layers`` are listed from the root up."""
     chain = line_of_layers(*[content_of(layer, seed) for seed, layer in enumerate(layers)])
-    return build_bundle(os.path.join(scratch, "a.hdd"), size_sectors=size_sectors, layers=chain, cluster_sectors=SECTORS, **options)
+    return build_bundle(
+        os.path.join(scratch, "a.hdd"), size_sectors=size_sectors, layers=chain, cluster_sectors=SECTORS, **options
+    )
 
 
 def cheapest(layers: Sequence[Mapping[int, str]], size: int, receivers: Sequence[int]) -> int:
-    """The fewest bytes, counted one cluster after the other, over all ``receivers`` (numbers of layers, from the root up)."""
+    """The fewest bytes, counted one cluster after the other, over all ``receivers`` (numbers of layers, from the
+    root up).
+    """
     return min(sum(_cost(layers, cluster, receiver, size) for cluster in range(8)) for receiver in receivers)
 
 
@@ -84,7 +92,12 @@ def test_an_outside_root_never_receives_and_the_rest_is_still_chosen_well(layers
         chain = line_of_layers(*[content_of(layer, seed) for seed, layer in enumerate(layers)])
         outside = os.path.join(scratch, "parent.hds")
         root = Layer(chain[0].guid, clusters=chain[0].clusters, file=outside)
-        bundle = build_bundle(os.path.join(scratch, "clone.hdd"), size_sectors=8 * SECTORS, layers=[root, *chain[1:]], cluster_sectors=SECTORS)
+        bundle = build_bundle(
+            os.path.join(scratch, "clone.hdd"),
+            size_sectors=8 * SECTORS,
+            layers=[root, *chain[1:]],
+            cluster_sectors=SECTORS,
+        )
         plan = disks.plan_of_merge(OsPort(), bundle.directory, allow_outside=True)
         assert plan.bytes_written == cheapest(layers, 8 * CLUSTER, range(1, len(layers)))
 
@@ -114,5 +127,7 @@ def test_each_run_of_layers_is_judged_on_its_own(layers: List[Dict[int, str]], d
         bundle = built(scratch, layers, 8 * SECTORS)
         snapshots = [layer.guid for number, layer in enumerate(bundle.layers) if number in removed]
         plan = disks.plan_of_merge(OsPort(), bundle.directory, snapshots=snapshots)
-        expected = sum(cheapest([layers[number] for number in group], 8 * CLUSTER, range(len(group))) for group in groups)
+        expected = sum(
+            cheapest([layers[number] for number in group], 8 * CLUSTER, range(len(group))) for group in groups
+        )
         assert plan.bytes_written == expected

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A tree of snapshots against a model that is a dictionary: take, go back, delete and merge never change what any other snapshot shows.
+"""A tree of snapshots against a model that is a dictionary: take, go back, delete and merge never change what any other
+snapshot shows.
 
 The guest writes, and others grow, switch and mark the disk, through code that shares nothing with the engine. Every
 operation runs as in a task: plan twice, apply, compare with what was foretold, plan again. A refusal is foretold by the
@@ -21,17 +22,32 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, leftovers, orphans
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, HasSnapshots, Interrupted, Unsupported
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    DiskError,
+    HasSnapshots,
+    Interrupted,
+    Unsupported,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_deletion, choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.revert import plan_revert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import (
+    choose_deletion,
+    choose_removals,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.revert import plan_revert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.images import HEADER, fill, pack_hds_header
@@ -56,8 +72,13 @@ SHAPES = st.fixed_dictionaries(
     }
 )
 PIECES = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 20), st.integers(0, 255)), min_size=1, max_size=4)
-HISTORY = st.lists(st.tuples(PIECES, st.sampled_from([0, 0, 0, 1, 7, 64]), st.one_of(st.none(), st.none(), st.integers(0, 9))), max_size=5)
-"""What the guest writes before each of the first snapshots, by how many sectors the disk grows, and whether it then goes on from another one."""
+HISTORY = st.lists(
+    st.tuples(PIECES, st.sampled_from([0, 0, 0, 1, 7, 64]), st.one_of(st.none(), st.none(), st.integers(0, 9))),
+    max_size=5,
+)
+"""What the guest writes before each of the first snapshots, by how many sectors the disk grows, and whether it then
+goes on from another one.
+"""
 Pieces = List[Tuple[int, int, int]]
 
 
@@ -88,7 +109,9 @@ class Scene(NamedTuple):
 
     @property
     def split(self) -> Optional[List[int]]:
-        """Lengths of the parts in sectors; a disk whose root is shared is in one part, to keep its descriptor easy to change."""
+        """Lengths of the parts in sectors; a disk whose root is shared is in one part, to keep its descriptor easy
+        to change.
+        """
         if self.parts is None or self.is_outside:
             return None
         part = self.parts * self.cluster_sectors
@@ -123,12 +146,22 @@ def edit(port: Any, path: str, change: Callable[[ElementTree.Element], None]) ->
 
 
 def resized(image: bytes, sectors: int, *, is_empty: bool = False) -> bytes:
-    """An expanding image made longer or, when it holds nothing, shorter, with room for the new table before its data."""
+    """An expanding image made longer or, when it holds nothing, shorter, with room for the new table before its
+    data.
+    """
     magic, _type, heads, _cylinders, step, _count, size, _in_use, data_off, _flags, _ext = HEADER.unpack(image[:64])
     version, cluster = (1, step * SECTOR) if magic == b"WithoutFreeSpace" else (2, step * SECTOR)
     unit = SECTOR if version == 1 else cluster
     table = struct.unpack_from(f"<{-(-size // step)}I", image, 64)
-    held = {} if is_empty else {index: image[place * unit : place * unit + cluster].ljust(cluster, b"\0") for index, place in enumerate(table) if place}
+    held = (
+        {}
+        if is_empty
+        else {
+            index: image[place * unit : place * unit + cluster].ljust(cluster, b"\0")
+            for index, place in enumerate(table)
+            if place
+        }
+    )
     last = size // step
     if last in held:
         # What lies behind the end of the disk would come to light.
@@ -136,7 +169,9 @@ def resized(image: bytes, sectors: int, *, is_empty: bool = False) -> bytes:
     count = -(-sectors // step)
     data_off = -(-(64 + 4 * count) // cluster) * step
     places = {index: data_off * SECTOR + number * cluster for number, index in enumerate(held)}
-    header = pack_hds_header(size_sectors=sectors, bat_entries=count, cluster_sectors=step, version=version, data_off=data_off, heads=heads)
+    header = pack_hds_header(
+        size_sectors=sectors, bat_entries=count, cluster_sectors=step, version=version, data_off=data_off, heads=heads
+    )
     entries = struct.pack(f"<{count}I", *[places.get(index, 0) // unit for index in range(count)])
     return (header + entries).ljust(data_off * SECTOR, b"\0") + b"".join(held.values())
 
@@ -147,10 +182,17 @@ def grow(port: Any, path: str, add: int) -> None:
     file, is_plain = part.chain[0]
     sectors = (part.end - part.start) // SECTOR + add
     content = get(port, file)
-    put(port, file, content[: part.end - part.start].ljust(sectors * SECTOR, b"\0") if is_plain else resized(content, sectors))
+    put(
+        port,
+        file,
+        content[: part.end - part.start].ljust(sectors * SECTOR, b"\0") if is_plain else resized(content, sectors),
+    )
 
     def change(root: ElementTree.Element) -> None:
-        for element in [root.find("Disk_Parameters/Disk_size"), *[storage.find("End") for storage in root.iter("Storage")][-1:]]:
+        for element in [
+            root.find("Disk_Parameters/Disk_size"),
+            *[storage.find("End") for storage in root.iter("Storage")][-1:],
+        ]:
             assert element is not None
             element.text = str(int(element.text or 0) + add)
 
@@ -164,7 +206,9 @@ def length_of(port: Any, image: Tuple[str, bool]) -> int:
 
 
 def shorten_top(port: Any, path: str, by: int) -> None:
-    """Give an empty top the length of the layer below it, as ploop does when it switches, or in the last part less ``by`` sectors."""
+    """Give an empty top the length of the layer below it, as ploop does when it switches, or in the last part less
+    ``by`` sectors.
+    """
     for part in disks.parts_of(port, path):
         sectors = length_of(port, part.chain[1]) // SECTOR
         if part.end == disks.parts_of(port, path)[-1].end:
@@ -186,7 +230,11 @@ def mark_temporary(port: Any, path: str, guid: str, mark: str) -> None:
 def marked(port: Any, path: str) -> Set[str]:
     """The snapshots with such a mark."""
     root = ElementTree.fromstring(get(port, f"{path}/DiskDescriptor.xml"))
-    return {shot.findtext("GUID") or "" for shot in root.iter("Shot") if any(child.tag.startswith("Temporary") for child in shot)}
+    return {
+        shot.findtext("GUID") or ""
+        for shot in root.iter("Shot")
+        if any(child.tag.startswith("Temporary") for child in shot)
+    }
 
 
 class TreeMachine(RuleBasedStateMachine):
@@ -241,7 +289,9 @@ class TreeMachine(RuleBasedStateMachine):
                 _pack(built.files[(0, layers[0].guid)])
             self._bring(scene, built.directory, os.path.basename(built.files[(0, layers[0].guid)]))
             self.views = {layer.guid: bytearray(built.guest(layer.guid)) for layer in layers}
-        self.parents = {layer.guid: below.guid if below is not None else None for below, layer in zip([None, *layers], layers)}
+        self.parents = {
+            layer.guid: below.guid if below is not None else None for below, layer in zip([None, *layers], layers)
+        }
 
     def _layers(self, scene: Scene) -> List[Layer]:
         step = scene.cluster_sectors * SECTOR
@@ -315,7 +365,10 @@ class TreeMachine(RuleBasedStateMachine):
     @precondition(lambda self: 1 < len(self.views) <= MOST_SNAPSHOTS and self.parents[self.top])
     @rule(number=st.integers(0, 20), shorter=st.sampled_from([None, 0, 0, 1, 5, 64]))
     def somebody_switches(self, number: int, shorter: Optional[int]) -> None:
-        """The disk goes on from another snapshot, and the present state is kept as a leaf. The new top may be shorter than its disk."""
+        """The disk goes on from another snapshot, and the present state is kept as a leaf.
+
+        The new top may be shorter than its disk.
+        """
         target, kept = self.pick(number), self.new_guid()
         disks.switch(self.port, self.path, target, kept_as=kept)
         if shorter is not None:
@@ -346,7 +399,10 @@ class TreeMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 20))
     def revert(self, number: int) -> None:
         guid = self.pick(number)
-        if self.run(lambda: plan_revert(self.state(), guid), refusal=Interrupted if guid in self.temporary else None) is not None:
+        if (
+            self.run(lambda: plan_revert(self.state(), guid), refusal=Interrupted if guid in self.temporary else None)
+            is not None
+        ):
             self.views[self.top] = bytearray(self.views[guid])
             self.parents[self.top] = guid
 
@@ -386,9 +442,16 @@ class TreeMachine(RuleBasedStateMachine):
 
         def planned() -> Plan:
             state = self.state()
-            return plan_merge(self.port, state, choose_removals(state, max_layers=max_layers, snapshots=snapshots, branches=branches), strategy=strategy)
+            return plan_merge(
+                self.port,
+                state,
+                choose_removals(state, max_layers=max_layers, snapshots=snapshots, branches=branches),
+                strategy=strategy,
+            )
 
-        plan = self.run(planned, refusal=HasSnapshots if refused else None, may_be=self.excuse(removals, strategy=strategy))
+        plan = self.run(
+            planned, refusal=HasSnapshots if refused else None, may_be=self.excuse(removals, strategy=strategy)
+        )
         if plan is not None:
             assert set(plan.facts["merged"]) == removals
             self.forget(removals)
@@ -396,7 +459,9 @@ class TreeMachine(RuleBasedStateMachine):
     # The model.
 
     def new_guid(self) -> str:
-        """A GUID that no snapshot has now; it may have been that of one before, as with snapshots that are taken by name."""
+        """A GUID that no snapshot has now; it may have been that of one before, as with snapshots that are taken by
+        name.
+        """
         return next(guid for guid in map(guid_of, range(1, 99)) if guid not in self.views)
 
     def writable_end(self) -> int:
@@ -424,7 +489,9 @@ class TreeMachine(RuleBasedStateMachine):
         self.temporary -= removals
 
     def excuse(self, removals: Set[str], *, strategy: str = "auto") -> Tuple[Type[DiskError], ...]:
-        """What a merge may refuse beside that: a new file for a plain layer, and a layer that ends within a cluster and before one below it."""
+        """What a merge may refuse beside that: a new file for a plain layer, and a layer that ends within a cluster
+        and before one below it.
+        """
         for survivor in [guid for guid in self.views if guid not in removals and self.parents[guid] in removals]:
             chain = self.chain(survivor)[::-1]
             count = next((number for number, guid in enumerate(chain) if number and guid not in removals), len(chain))
@@ -441,7 +508,13 @@ class TreeMachine(RuleBasedStateMachine):
 
     # How an operation runs.
 
-    def run(self, planned: Callable[[], Plan], *, refusal: Optional[Type[DiskError]] = None, may_be: Tuple[Type[DiskError], ...] = ()) -> Optional[Plan]:
+    def run(
+        self,
+        planned: Callable[[], Plan],
+        *,
+        refusal: Optional[Type[DiskError]] = None,
+        may_be: Tuple[Type[DiskError], ...] = (),
+    ) -> Optional[Plan]:
         """Plan, apply and plan again; None when it was refused, which is required when there is a ``refusal``."""
         before = self.listing()
         expected = (refusal,) if refusal is not None else may_be
@@ -499,13 +572,17 @@ class TreeMachine(RuleBasedStateMachine):
     def check_tree(self, state: BundleState) -> None:
         assert state.tree.top == self.top
         assert state.descriptor.declared_top == self.declared_top
-        assert {guid: shot.parent for guid, shot in state.tree.shots.items()} == {guid: parent or disks.NONE for guid, parent in self.parents.items()}
+        assert {guid: shot.parent for guid, shot in state.tree.shots.items()} == {
+            guid: parent or disks.NONE for guid, parent in self.parents.items()
+        }
         assert sorted(disks.guids_of(self.port, self.path)) == sorted(self.views)
         assert marked(self.port, self.path) == self.temporary
 
 
 def _pack(path: str) -> None:
-    """Move the data of a v1 image right behind its table, so that the table has no room to grow: data_off 0 or as small as it may be."""
+    """Move the data of a v1 image right behind its table, so that the table has no room to grow: data_off 0 or as
+    small as it may be.
+    """
     with open(path, "rb") as stream:
         image = stream.read()
     fields = list(HEADER.unpack(image[:64]))
@@ -517,7 +594,10 @@ def _pack(path: str) -> None:
     fields[8] = 0
     assert all((place - start) % step == 0 for place in table if place)
     with open(path, "wb") as stream:
-        stream.write((HEADER.pack(*fields) + struct.pack(f"<{count}I", *table)).ljust(start * SECTOR, b"\0") + image[data_off * SECTOR :])
+        stream.write(
+            (HEADER.pack(*fields) + struct.pack(f"<{count}I", *table)).ljust(start * SECTOR, b"\0")
+            + image[data_off * SECTOR :]
+        )
 
 
 class RealTreeMachine(TreeMachine):

@@ -23,7 +23,8 @@ UID = "{0f6c1a52-7a1e-4c6b-9a53-3f3c3d6a1b01}"
 class Layer:
     """One layer: ``clusters`` maps guest cluster numbers of the whole disk to their bytes.
 
-    ``file`` replaces the file name that the style gives it (unsplit disks only); ``size_sectors`` makes its image smaller than the disk.
+    ``file`` replaces the file name that the style gives it (unsplit disks only); ``size_sectors`` makes its image
+    smaller than the disk.
     """
 
     guid: str
@@ -102,8 +103,9 @@ def build_bundle(
 ) -> BuiltBundle:
     """Write a bundle. ``directory`` must not exist; ``name`` (``mac``) comes from it when left out.
 
-    ``style`` is desktop, virtuozzo or ploop (which declares its top whenever ``top_guid`` is left out). ``split`` lists the lengths of the
-    parts in sectors (never for ploop). ``extra`` is put into Miscellaneous, or for ploop behind Padding. With ``images`` false only the descriptor is written.
+    ``style`` is desktop, virtuozzo or ploop (which declares its top whenever ``top_guid`` is left out). ``split`` lists
+    the lengths of the parts in sectors (never for ploop). ``extra`` is put into Miscellaneous, or for ploop behind
+    Padding. With ``images`` false only the descriptor is written.
     """
     base = os.path.basename(str(directory))
     name = name if name is not None else (base[:-4] if base.endswith(".hdd") else base)
@@ -111,8 +113,21 @@ def build_bundle(
     if style == "ploop" and len(ranges) > 1:
         raise ValueError("ploop has no split disks")
     os.mkdir(directory)
-    names = {(part, layer.guid): _file_name(style, name, part, layer, layers) for part in range(len(ranges)) for layer in layers}
-    text = descriptor_text(name=name, ranges=ranges, layers=layers, names=names, style=style, cluster_sectors=cluster_sectors, top_guid=top_guid, extra=extra)
+    names = {
+        (part, layer.guid): _file_name(style, name, part, layer, layers)
+        for part in range(len(ranges))
+        for layer in layers
+    }
+    text = descriptor_text(
+        name=name,
+        ranges=ranges,
+        layers=layers,
+        names=names,
+        style=style,
+        cluster_sectors=cluster_sectors,
+        top_guid=top_guid,
+        extra=extra,
+    )
     descriptor = os.path.join(directory, "DiskDescriptor.xml")
     with open(descriptor, "w", encoding="utf-8", newline="") as stream:
         stream.write(text)
@@ -192,8 +207,12 @@ def descriptor_text(
     # ploop lists the oldest layer first, Parallels Desktop the top.
     listed = list(layers) if ploop else sorted(layers, key=lambda layer: layer.guid != (top_guid or TOP))
     for part, (start, end) in enumerate(ranges):
-        parts.append(f"    <Storage>\n      <Start>{start}</Start>\n      <End>{end}</End>\n      <Blocksize>{cluster_sectors}</Blocksize>\n")
-        parts += [_IMAGE.format(guid=layer.guid, type=layer.type, file=escape(names[(part, layer.guid)])) for layer in listed]
+        parts.append(
+            f"    <Storage>\n      <Start>{start}</Start>\n      <End>{end}</End>\n      <Blocksize>{cluster_sectors}</Blocksize>\n"
+        )
+        parts += [
+            _IMAGE.format(guid=layer.guid, type=layer.type, file=escape(names[(part, layer.guid)])) for layer in listed
+        ]
         parts.append("    </Storage>\n")
     parts.append("  </StorageData>\n  <Snapshots>\n")
     if top_guid is not None:

@@ -12,15 +12,22 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import ComposedView
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import ComposedView
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source, open_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
 from ansible_collections.vdisk.parallels.tests.support import oracles
-from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import (
+    NONE,
+    TOP,
+    Layer,
+    build_bundle,
+    guid_of,
+    line_of_layers,
+)
 from ansible_collections.vdisk.parallels.tests.support.foreign import HUGE, KIB, MIB, TIB, noise, windows
 from ansible_collections.vdisk.parallels.tests.support.oracles import compared
 
@@ -32,7 +39,9 @@ SNAPSHOT = guid_of(2)
 
 
 def cluster_of(guest: str) -> int:
-    """Cluster size of bundles that hold a guest disk, in bytes; dissect reads the tables of large disks entry by entry."""
+    """Cluster size of bundles that hold a guest disk, in bytes; dissect reads the tables of large disks entry by
+    entry.
+    """
     return 8 * MIB if guest in HUGE else MIB
 
 
@@ -65,7 +74,11 @@ def make_source(folder: str, kind: str, raw: str, guest: str) -> Source:
         return Source(raw)
     cluster, size = cluster_of(guest), os.path.getsize(raw)
     held = clusters_of(raw, cluster)
-    options: Dict[str, Any] = {"size_sectors": size // 512, "cluster_sectors": cluster // 512, "version": 2 if kind == "v2" or guest in HUGE else 1}
+    options: Dict[str, Any] = {
+        "size_sectors": size // 512,
+        "cluster_sectors": cluster // 512,
+        "version": 2 if kind == "v2" or guest in HUGE else 1,
+    }
     path = os.path.join(folder, f"{kind}.hdd")
     if kind == "split":
         first = (size // cluster + 1) // 2 * cluster // 512
@@ -79,8 +92,13 @@ def make_source(folder: str, kind: str, raw: str, guest: str) -> Source:
 
 
 def _around(held: Clusters, cluster: int, size: int) -> List[Layer]:
-    """Three layers, the second of which shows ``held``: half of it lies in the first, which holds other things as well; the third hides all."""
-    first = {index: content if number % 2 else noise(index, cluster) for number, (index, content) in enumerate(sorted(held.items()))}
+    """Three layers, the second of which shows ``held``: half of it lies in the first, which holds other things as
+    well; the third hides all.
+    """
+    first = {
+        index: content if number % 2 else noise(index, cluster)
+        for number, (index, content) in enumerate(sorted(held.items()))
+    }
     # A cluster of zeros hides what lies below it.
     unused = next((index for index in range(1, size // cluster) if index not in held), None)
     second = {index: content for number, (index, content) in enumerate(sorted(held.items())) if not number % 2}
@@ -103,13 +121,21 @@ class Target(NamedTuple):
         return self.options.get("subformat") in ("fixed", "monolithicFlat", "twoGbMaxExtentFlat")
 
     def can_hold(self, guest: str) -> bool:
-        """Whether the format has room for the guest disk, and the host for a test with it: split images of a large one would fill a folder."""
-        return guest not in HUGE or not (self.is_too_small_for_huge or self.is_fixed or self.options.get("subformat") == "twoGbMaxExtentSparse")
+        """Whether the format has room for the guest disk, and the host for a test with it: split images of a large
+        one would fill a folder.
+        """
+        return guest not in HUGE or not (
+            self.is_too_small_for_huge or self.is_fixed or self.options.get("subformat") == "twoGbMaxExtentSparse"
+        )
 
     @property
     def is_too_small_for_huge(self) -> bool:
-        """Whether the format ends below 2 TiB and a bit: vhd at 2040 GiB, sparse extents of vmdk and version 1 of hdd at 2 TiB."""
-        is_sparse_extent = self.format == "vmdk" and self.options.get("subformat", "monolithicSparse") == "monolithicSparse"
+        """Whether the format ends below 2 TiB and a bit: vhd at 2040 GiB, sparse extents of vmdk and version 1 of
+        hdd at 2 TiB.
+        """
+        is_sparse_extent = (
+            self.format == "vmdk" and self.options.get("subformat", "monolithicSparse") == "monolithicSparse"
+        )
         return self.format == "vhd" or is_sparse_extent or (self.format, self.options.get("version")) == ("hdd", 1)
 
 
@@ -158,8 +184,19 @@ def options_for(target: Target, guest: str) -> Dict[str, Any]:
     return chosen
 
 
-def convert(source: Source, dest: str, format: str, *, port: Port = PORT, src_format: str = "auto", backing: bool = False, **wanted: Any) -> Tuple[str, ...]:
-    """Convert as the module does, and return the files of the output: for an image itself first, then its pieces, then what it lies on."""
+def convert(
+    source: Source,
+    dest: str,
+    format: str,
+    *,
+    port: Port = PORT,
+    src_format: str = "auto",
+    backing: bool = False,
+    **wanted: Any,
+) -> Tuple[str, ...]:
+    """Convert as the module does, and return the files of the output: for an image itself first, then its pieces,
+    then what it lies on.
+    """
     found = find_source(port, source.path, format=src_format, backing=backing)
     if source.guid is not None:
         found = replace(found, guid=source.guid)
@@ -224,13 +261,21 @@ def _compare_with_dissect(bundle: str, raw: str, guid: str) -> None:
         for offset, length in windows(raw):
             stream.seek(offset)
             expected.seek(offset)
-            assert stream.read(length) == expected.read(length), f"dissect reads something else in {offset}..{offset + length}"
+            assert stream.read(length) == expected.read(length), (
+                f"dissect reads something else in {offset}..{offset + length}"
+            )
     compared("dissect hdd")
 
 
 def _phdi_can(layout: oracles.Layout) -> bool:
-    """libphdi reads format version 1 with clusters of 1 MiB, and its binding no split disks; a chain it begins with the first snapshot listed."""
-    if len(layout.images) > 1 or any(len(images) > 1 for images in layout.images.values()) or layout.cluster_bytes != MIB:
+    """libphdi reads format version 1 with clusters of 1 MiB, and its binding no split disks; a chain it begins with
+    the first snapshot listed.
+    """
+    if (
+        len(layout.images) > 1
+        or any(len(images) > 1 for images in layout.images.values())
+        or layout.cluster_bytes != MIB
+    ):
         return False
     with open(layout.images[layout.top][0].path, "rb") as stream:
         return layout.images[layout.top][0].is_plain or stream.read(16) == b"WithoutFreeSpace"
@@ -245,14 +290,18 @@ def _compare_with_phdi(bundle: str, raw: str) -> None:
         with open(raw, "rb") as expected:
             for offset, length in windows(raw):
                 expected.seek(offset)
-                assert handle.read_buffer_at_offset(length, offset) == expected.read(length), f"libphdi reads something else at {offset}"
+                assert handle.read_buffer_at_offset(length, offset) == expected.read(length), (
+                    f"libphdi reads something else at {offset}"
+                )
     finally:
         handle.close()
     compared("libyal hdd")
 
 
 def pairs(rows: Sequence[str], columns: Sequence[str], fillers: Sequence[str]) -> Iterator[Tuple[str, str, str]]:
-    """Every row with every column, and a filler for each such pair in turns, so that it meets every row and every column as well."""
+    """Every row with every column, and a filler for each such pair in turns, so that it meets every row and every
+    column as well.
+    """
     for number, row in enumerate(rows):
         for place, column in enumerate(columns):
             yield row, column, fillers[(number + place) % len(fillers)]

@@ -6,32 +6,36 @@
 
 It takes a ``Recording`` of a ``MemoryPort`` and yields a ``MemoryPort`` for each state. The model:
 
-*Barriers.* ``sync`` of a file makes all earlier changes of its content, length, reserved blocks and attributes durable, but not its
-name. ``sync_directory`` makes durable the names set in that directory (create, mkdir, rename, exchange, unlink, rmdir) and its own
-attributes. A rename between two directories is durable as soon as one of them is synced, because it is atomic. Nothing else is a
-barrier; closing is none.
+*Barriers.* ``sync`` of a file makes all earlier changes of its content, length, reserved blocks and attributes durable,
+but not its name. ``sync_directory`` makes durable the names set in that directory (create, mkdir, rename, exchange,
+unlink, rmdir) and its own attributes. A rename between two directories is durable as soon as one of them is synced,
+because it is atomic. Nothing else is a barrier; closing is none.
 
-*A sync of a file that fails* is the last that is heard of the bytes it was to make durable (Linux marks the pages as clean): each
-write has reached the medium or never will, whatever is synced later, although every program still reads it until the power fails.
-Lengths, attributes and names go on waiting, in their order; a file system that cannot write those stops altogether.
+*A sync of a file that fails* is the last that is heard of the bytes it was to make durable (Linux marks the pages as
+clean): each write has reached the medium or never will, whatever is synced later, although every program still reads it
+until the power fails. Lengths, attributes and names go on waiting, in their order; a file system that cannot write
+those stops altogether.
 
 *What is not durable* is kept or lost on its own, in any combination:
 
-- the bytes of a write and the growth that it caused: growth without bytes reads as zeros, bytes without growth are not seen;
-- the bytes of a write sector by sector (512 bytes); a sector is atomic; the file may also have grown only to the end of a torn head;
+- the bytes of a write and the growth that it caused: growth without bytes reads as zeros, bytes without growth are not
+  seen;
+- the bytes of a write sector by sector (512 bytes); a sector is atomic; the file may also have grown only to the end of
+  a torn head;
 - a punched hole in the same way, as a write of zeros;
 - truncating, reserving and setting attributes, each as a whole.
 
 What is kept is applied in the order in which it was done.
 
-*Names* are kept in order within a directory, as journals of file systems do; across directories any one may be kept without
-another. Each operation is atomic. Making, removing and replacing a directory is in order with what happens inside it; a
-directory that merely moves is not. A name remembers its inode: a file whose create was lost but whose rename was kept cannot exist
-(both are in one directory), a file whose every name was lost disappears with its content, even if that was synced.
+*Names* are kept in order within a directory, as journals of file systems do; across directories any one may be kept
+without another. Each operation is atomic. Making, removing and replacing a directory is in order with what happens
+inside it; a directory that merely moves is not. A name remembers its inode: a file whose create was lost but whose
+rename was kept cannot exist (both are in one directory), a file whose every name was lost disappears with its content,
+even if that was synced.
 
-*Which states.* After each effect: all of what is not durable kept; all lost; each single change lost, or kept alone; each file's
-changes lost, or kept alone; each write torn (first sector, halves, all but the first sector, random sectors) with the rest kept
-and with the rest lost; random subsets with random tears. Equal states are yielded once.
+*Which states.* After each effect: all of what is not durable kept; all lost; each single change lost, or kept alone;
+each file's changes lost, or kept alone; each write torn (first sector, halves, all but the first sector, random
+sectors) with the rest kept and with the rest lost; random subsets with random tears. Equal states are yielded once.
 """
 
 from __future__ import annotations
@@ -175,7 +179,13 @@ def _clipped(parts: List[Patch], ranges: List[Tuple[int, int]]) -> List[Patch]:
             position += 1
         for low, high in _within(ranges, position, part.start, end):
             whole = (low, high) == (part.start, end)
-            result.append(part if whole else Patch(part.index, part.within + low - part.start, part.content[low - part.start : high - part.start]))
+            result.append(
+                part
+                if whole
+                else Patch(
+                    part.index, part.within + low - part.start, part.content[low - part.start : high - part.start]
+                )
+            )
     return result
 
 
@@ -237,7 +247,9 @@ class _Disk:
             self._forget(effect.inode)
             return True
         if effect.kind == kinds.SYNCDIR:
-            attributes = {change.number for change in self.pending if change.inode == effect.inode and isinstance(change, Whole)}
+            attributes = {
+                change.number for change in self.pending if change.inode == effect.inode and isinstance(change, Whole)
+            }
             self._make_durable(attributes | self._names_synced_by(effect.inode))
             return False
         for change in self._changes(effect):
@@ -253,7 +265,9 @@ class _Disk:
             yield Names(self._next(), effect)
             return
         size = self._sizes.get(effect.inode, 0)
-        end = {kinds.WRITE: effect.offset + len(effect.data), kinds.ALLOCATE: effect.offset + effect.size}.get(effect.kind, 0)
+        end = {kinds.WRITE: effect.offset + len(effect.data), kinds.ALLOCATE: effect.offset + effect.size}.get(
+            effect.kind, 0
+        )
         if effect.kind == kinds.WRITE:
             yield Content(self._next(), effect, end > size, self._chance)
         elif effect.kind == kinds.PUNCH:
@@ -293,7 +307,8 @@ class _Disk:
         return [change for change in self.pending if isinstance(change, Names)]
 
     def _names_synced_by(self, directory: int) -> Set[int]:
-        """What syncing a directory makes durable: its names, and what comes before them by the order within directories.
+        """What syncing a directory makes durable: its names, and what comes before them by the order within
+        directories.
 
         That a directory exists does not follow from its being synced.
         """
@@ -316,7 +331,9 @@ class _Disk:
         names = self._names()
         for index in range(len(names) - 1, -1, -1):
             if names[index].number in result:
-                result.update(earlier.number for earlier in names[:index] if earlier.directories & names[index].directories)
+                result.update(
+                    earlier.number for earlier in names[:index] if earlier.directories & names[index].directories
+                )
         return frozenset(result)
 
     def without_orphaned(self, kept: Iterable[int]) -> FrozenSet[int]:
@@ -349,7 +366,11 @@ class _Disk:
     def _random_choice(self, chance: random.Random) -> Choice:
         likely = chance.choice((0.2, 0.5, 0.8))
         kept = self.without_orphaned(change.number for change in self.pending if chance.random() < likely)
-        torn = [(c.number, chance.randrange(len(c.tears))) for c in self.pending if c.tears and c.number in kept and chance.random() < 0.3]
+        torn = [
+            (c.number, chance.randrange(len(c.tears)))
+            for c in self.pending
+            if c.tears and c.number in kept and chance.random() < 0.3
+        ]
         return Choice(kept, tuple(torn))
 
     def build(self, choice: Choice) -> Tree:
@@ -366,7 +387,11 @@ class _Disk:
         """``choice`` in words."""
         torn = dict(choice.torn)
         lost = (*self.forgotten, *(change for change in self.pending if change.number not in choice.kept))
-        return Origin(effects, lost, tuple((change, change.tears[torn[change.number]]) for change in self.pending if change.number in torn))
+        return Origin(
+            effects,
+            lost,
+            tuple((change, change.tears[torn[change.number]]) for change in self.pending if change.number in torn),
+        )
 
 
 def _torn_choices(change: Change, everything: FrozenSet[int]) -> Iterator[Choice]:
@@ -379,12 +404,15 @@ def _torn_choices(change: Change, everything: FrozenSet[int]) -> Iterator[Choice
         yield Choice(alone, torn)
 
 
-def crash_states(recording: Recording, *, limit: Optional[int] = None, seed: int = 0, since: int = 0, dropped: float = 1.0) -> Iterator[MemoryPort]:
+def crash_states(
+    recording: Recording, *, limit: Optional[int] = None, seed: int = 0, since: int = 0, dropped: float = 1.0
+) -> Iterator[MemoryPort]:
     """Each state once, in the order of the effects; ``origin`` of a state tells how it came about.
 
     With ``limit`` at most so many: after each effect a random part of the states, spread evenly over the effects.
-    With ``since`` only the states that are possible after so many effects; ``len(recording.effects)`` is what a finished operation
-    still leaves to chance. ``dropped`` is the share of writes that a failed sync loses. The same arguments give the same states.
+    With ``since`` only the states that are possible after so many effects; ``len(recording.effects)`` is what a
+    finished operation still leaves to chance. ``dropped`` is the share of writes that a failed sync loses. The same
+    arguments give the same states.
     """
     effects = tuple(recording.effects)
     disk = _Disk(recording.initial, random.Random(f"{seed}"), dropped)
@@ -422,7 +450,14 @@ def _shuffled(choices: Iterator[Choice], chance: random.Random) -> Iterator[Choi
     return iter(first + rest)
 
 
-def check_states(recording: Recording, check: Callable[[MemoryPort], None], *, limit: Optional[int] = None, seed: int = 0, since: int = 0) -> int:
+def check_states(
+    recording: Recording,
+    check: Callable[[MemoryPort], None],
+    *,
+    limit: Optional[int] = None,
+    seed: int = 0,
+    since: int = 0,
+) -> int:
     """Run ``check`` on every state; how many there were. AssertionError with the origin of the first bad one."""
     count = 0
     for state in crash_states(recording, limit=limit, seed=seed, since=since):

@@ -12,9 +12,11 @@ from typing import Any, List, Tuple
 
 
 class DarwinLibrary:
-    """Stands in for ``kernel._library``: clones whole files by copying them, on a volume whose file system is called ``name``.
+    """Stands in for ``kernel._library``: clones whole files by copying them, on a volume whose file system is called
+    ``name``.
 
-    ``refusal`` is the errno that the next clones end with, 0 for none; ``cloned`` lists the arguments of those that were made.
+    ``refusal`` is the errno that the next clones end with, 0 for none; ``cloned`` lists the arguments of those that
+    were made.
     """
 
     def __init__(self, name: bytes = b"apfs") -> None:
@@ -23,7 +25,9 @@ class DarwinLibrary:
         self.cloned: List[Tuple[int, int, bytes, int]] = []
 
     def fclonefileat(self, source: int, directory: int, path: bytes, flags: int) -> int:
-        """What ``fclonefileat`` does: a new file with the content, the mode and the times of its source; a link to nothing leads there without flag 1."""
+        """What ``fclonefileat`` does: a new file with the content, the mode and the times of its source; a link to
+        nothing leads there without flag 1.
+        """
         if self.refusal:
             ctypes.set_errno(self.refusal)
             return -1

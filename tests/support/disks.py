@@ -20,22 +20,22 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import Outcome, execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.create import plan_create
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import Outcome, execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.layout import Shape
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.merge import AUTO, plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recover import take_back
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.removals import choose_removals
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report import disk_facts
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshot_take import plan_snapshot_take
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 
 KIB = 1024
 SMALL_CLUSTER = 32 * KIB
@@ -88,11 +88,19 @@ def take(port: Port, path: str, guid: str, **options: Any) -> Plan:
 
 
 def plan_of_merge(
-    port: Port, path: str, *, max_layers: int = 1, snapshots: Optional[List[str]] = None, strategy: str = AUTO, allow_outside: bool = False
+    port: Port,
+    path: str,
+    *,
+    max_layers: int = 1,
+    snapshots: Optional[List[str]] = None,
+    strategy: str = AUTO,
+    allow_outside: bool = False,
 ) -> Plan:
     """What ``hdd_merge`` would do."""
     state = state_of(port, path, allow_outside=allow_outside)
-    return plan_merge(port, state, choose_removals(state, max_layers=max_layers, snapshots=snapshots), strategy=strategy)
+    return plan_merge(
+        port, state, choose_removals(state, max_layers=max_layers, snapshots=snapshots), strategy=strategy
+    )
 
 
 def merge(port: Port, path: str, **options: Any) -> Plan:
@@ -109,7 +117,9 @@ def compact(port: Port, path: str, **options: Any) -> Plan:
     return plan
 
 
-def convert(port: Port, source: str, dest: str, *, snapshot: Optional[str] = None, format: Optional[str] = None, **wanted: Any) -> Plan:
+def convert(
+    port: Port, source: str, dest: str, *, snapshot: Optional[str] = None, format: Optional[str] = None, **wanted: Any
+) -> Plan:
     """Convert; the format comes from the name. Returns the plan that was applied."""
     plan = plan_of_convert(port, source, dest, snapshot=snapshot, format=format, **wanted)
     apply(port, plan)
@@ -117,7 +127,14 @@ def convert(port: Port, source: str, dest: str, *, snapshot: Optional[str] = Non
 
 
 def plan_of_convert(
-    port: Port, source: str, dest: str, *, snapshot: Optional[str] = None, format: Optional[str] = None, predict: bool = False, **wanted: Any
+    port: Port,
+    source: str,
+    dest: str,
+    *,
+    snapshot: Optional[str] = None,
+    format: Optional[str] = None,
+    predict: bool = False,
+    **wanted: Any,
 ) -> Plan:
     """What ``hdd_convert`` would do."""
     found = find_source(port, source)
@@ -145,7 +162,9 @@ def read(port: Port, path: str, guid: Optional[str] = None, *, allow_outside: bo
 
 
 class Part(NamedTuple):
-    """One storage: its range of the guest disk in bytes and, topmost first, the (path, is plain) of the layers below a snapshot."""
+    """One storage: its range of the guest disk in bytes and, topmost first, the (path, is plain) of the layers below
+    a snapshot.
+    """
 
     start: int
     end: int
@@ -157,7 +176,9 @@ class _Image:
 
     def __init__(self, port: Port, path: str, *, writable: bool = False) -> None:
         self.file = port.open_write(path) if writable else port.open_read(path)
-        magic, _type, _heads, _cylinders, tracks, count, size, _in_use, data_off, _flags, _ext = _HEADER.unpack(self.get(0, 64))
+        magic, _type, _heads, _cylinders, tracks, count, size, _in_use, data_off, _flags, _ext = _HEADER.unpack(
+            self.get(0, 64)
+        )
         self.cluster = tracks * 512
         self.unit = 512 if magic == b"WithoutFreeSpace" else self.cluster
         self.size = (size & 0xFFFFFFFF if magic == b"WithoutFreeSpace" else size) * 512
@@ -189,7 +210,10 @@ def parts_of(port: Port, path: str, guid: Optional[str] = None) -> List[Part]:
         layers.append(parents[layers[-1]] or NONE)
     parts = []
     for storage in root.iter("Storage"):
-        files = {image.findtext("GUID"): (_joined(path, image.findtext("File") or ""), image.findtext("Type")) for image in storage.iter("Image")}
+        files = {
+            image.findtext("GUID"): (_joined(path, image.findtext("File") or ""), image.findtext("Type"))
+            for image in storage.iter("Image")
+        }
         chain = tuple((files[layer][0], files[layer][1] == "Plain" and parents[layer] == NONE) for layer in layers)
         parts.append(Part(int(storage.findtext("Start") or 0) * 512, int(storage.findtext("End") or 0) * 512, chain))
     return parts
@@ -215,7 +239,9 @@ def guids_of(port: Port, path: str) -> List[str]:
 
 
 def read_naively(port: Port, path: str, guid: Optional[str] = None) -> bytes:
-    """The whole guest disk at one snapshot, layer by layer from the root up; a layer that ends early hides what lies below with zeros."""
+    """The whole guest disk at one snapshot, layer by layer from the root up; a layer that ends early hides what lies
+    below with zeros.
+    """
     disk = bytearray()
     for part in parts_of(port, path, guid):
         content = bytearray(part.end - part.start)
@@ -244,7 +270,9 @@ def _lay_over(port: Port, path: str, is_plain: bool, content: bytearray) -> None
 
 
 def write(port: Port, path: str, offset: int, content: bytes) -> None:
-    """Write guest bytes into the top layer as a virtual machine would: whole clusters are copied up on the first write."""
+    """Write guest bytes into the top layer as a virtual machine would: whole clusters are copied up on the first
+    write.
+    """
     for part in parts_of(port, path):
         low, high = max(offset, part.start), min(offset + len(content), part.end)
         if low < high:
@@ -301,15 +329,22 @@ def marked_in_use(port: Port, path: str, guid: Optional[str] = None) -> str:
 
 
 def _unused(port: Port, stem: str) -> str:
-    """The name of an image file that does not exist: a GUID may be given again when its snapshot is gone, while the file lives on."""
+    """The name of an image file that does not exist: a GUID may be given again when its snapshot is gone, while the
+    file lives on.
+    """
     return next(name for number in itertools.count() for name in [f"{stem}.{number}.hds"] if port.lstat(name) is None)
 
 
 def switch(port: Port, path: str, target: str, *, kept_as: str) -> None:
-    """Let the disk go on from ``target`` in a new empty layer and keep the present state as the leaf ``kept_as``, as ploop's switch does."""
+    """Let the disk go on from ``target`` in a new empty layer and keep the present state as the leaf ``kept_as``, as
+    ploop's switch does.
+    """
     root = _descriptor(port, path)
     top = root.findtext("Snapshots/TopGUID") or TOP
-    names = [_empty_like(port, part.chain[0][0], _unused(port, f"{path}/switched.{number}.{kept_as}")) for number, part in enumerate(parts_of(port, path))]
+    names = [
+        _empty_like(port, part.chain[0][0], _unused(port, f"{path}/switched.{number}.{kept_as}"))
+        for number, part in enumerate(parts_of(port, path))
+    ]
     for storage, name in zip(root.iter("Storage"), names):
         for guid in [image.find("GUID") for image in storage.iter("Image")]:
             if guid is not None and guid.text == top:

@@ -4,8 +4,8 @@
 
 """Hurt disks: faults of every kind, planted into bundles by struct and text alone.
 
-A fault knows the code under which a check must name it and what it takes to mend it: ``safe``, ``lossy`` or ``no``. ``keeps`` tells
-whether the guest disk must show afterwards what it showed before the fault.
+A fault knows the code under which a check must name it and what it takes to mend it: ``safe``, ``lossy`` or ``no``.
+``keeps`` tells whether the guest disk must show afterwards what it showed before the fault.
 """
 
 # The tables come first, for they say what there is; so they name functions that follow.
@@ -20,7 +20,14 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Tuple
 
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, BuiltBundle, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import (
+    TOP,
+    BuiltBundle,
+    Layer,
+    build_bundle,
+    guid_of,
+    line_of_layers,
+)
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill, pack_bitmap, pack_extension
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 
@@ -62,7 +69,9 @@ class Fault:
 
     def sound(self, directory: str) -> BuiltBundle:
         """The bundle as it is without the fault."""
-        return build_bundle(directory, size_sectors=SECTORS, layers=list(self.layers), cluster_sectors=CLUSTER_SECTORS, **self.options)
+        return build_bundle(
+            directory, size_sectors=SECTORS, layers=list(self.layers), cluster_sectors=CLUSTER_SECTORS, **self.options
+        )
 
 
 # What faults are made of.
@@ -174,7 +183,9 @@ def with_extension(built: BuiltBundle, *, damage: bytes = b"", signature: bytes 
 
 
 def left_by_qemu(built: BuiltBundle) -> None:
-    """What QEMU 7.2 makes of an image with an extension: its clusters are gone, it is closed with 0, and the header still names it."""
+    """What QEMU 7.2 makes of an image with an extension: its clusters are gone, it is closed with 0, and the header
+    still names it.
+    """
     with_extension(built, signature=bytes(4))
     os.truncate(top_of(built), os.path.getsize(top_of(built)) - 2 * CLUSTER)
 
@@ -205,20 +216,52 @@ DATA_START = CLUSTER
 DESCRIPTOR_FAULTS = (
     Fault("no descriptor, one image", "descriptor_missing", "safe", remove_descriptor),
     Fault("no descriptor, parts", "descriptor_missing", "lossy", remove_descriptor, options=SPLIT),
-    Fault("no descriptor, parts in a machine", "descriptor_missing", "no", both(in_machine(size_mib=0), remove_descriptor), layers=tuple(CHAIN)),
+    Fault(
+        "no descriptor, parts in a machine",
+        "descriptor_missing",
+        "no",
+        both(in_machine(size_mib=0), remove_descriptor),
+        layers=tuple(CHAIN),
+    ),
     Fault("no descriptor, several layers", "descriptor_missing", "no", remove_descriptor, layers=tuple(CHAIN)),
-    Fault("no descriptor, a backup, several layers", "descriptor_missing", "lossy", backed_up(remove_descriptor), layers=tuple(CHAIN)),
+    Fault(
+        "no descriptor, a backup, several layers",
+        "descriptor_missing",
+        "lossy",
+        backed_up(remove_descriptor),
+        layers=tuple(CHAIN),
+    ),
     Fault("no descriptor, a backup", "descriptor_missing", "safe", backed_up(remove_descriptor)),
     Fault("an empty descriptor", "descriptor_unreadable", "safe", text(".*", "")),
-    Fault("half a descriptor and a backup", "descriptor_unreadable", "lossy", backed_up(text("<ParentGUID>.*", "")), layers=tuple(CHAIN)),
-    Fault("no end of a descriptor", "descriptor_unreadable", "safe", backed_up(text("</Snapshots>.*", "")), layers=tuple(CHAIN)),
-    Fault("no end of a descriptor, no backup", "descriptor_unreadable", "no", text("</Snapshots>.*", ""), layers=tuple(CHAIN)),
+    Fault(
+        "half a descriptor and a backup",
+        "descriptor_unreadable",
+        "lossy",
+        backed_up(text("<ParentGUID>.*", "")),
+        layers=tuple(CHAIN),
+    ),
+    Fault(
+        "no end of a descriptor",
+        "descriptor_unreadable",
+        "safe",
+        backed_up(text("</Snapshots>.*", "")),
+        layers=tuple(CHAIN),
+    ),
+    Fault(
+        "no end of a descriptor, no backup",
+        "descriptor_unreadable",
+        "no",
+        text("</Snapshots>.*", ""),
+        layers=tuple(CHAIN),
+    ),
     Fault("binary descriptor", "descriptor_unreadable", "safe", text(".*", "\0\1\2")),
     Fault("Disk_size", "descriptor_size", "safe", text(r"<Disk_size>\d+", "<Disk_size>4096")),
     Fault("Disk_size is 0", "descriptor_size", "safe", text(r"<Disk_size>\d+", "<Disk_size>0")),
     Fault("End", "descriptor_size", "safe", text(r"<End>\d+", "<End>4096")),
     Fault("Disk_size, split", "descriptor_size", "safe", text(r"<Disk_size>\d+", "<Disk_size>100"), options=SPLIT),
-    Fault("a gap between parts", "descriptor_invalid", "safe", backed_up(text(r"<Start>256", "<Start>300")), options=SPLIT),
+    Fault(
+        "a gap between parts", "descriptor_invalid", "safe", backed_up(text(r"<Start>256", "<Start>300")), options=SPLIT
+    ),
     Fault("padding", "descriptor_invalid", "no", text("<Padding>0", "<Padding>1")),
     Fault("Blocksize", "descriptor_cluster_size", "safe", text(r"<Blocksize>\d+", "<Blocksize>2048")),
     Fault("another backup", "backup_differs", "no", backed_up(text("<Name>a", "<Name>b"))),
@@ -234,7 +277,13 @@ TREE_FAULTS = (
         backed_up(text(rf"(<Shot>\s*<GUID>){re.escape(guid_of(2))}", rf"\g<1>{guid_of(1)}")),
         layers=tuple(CHAIN),
     ),
-    Fault("a shot without image", "shot_without_image", "no", text(r"\s*<Image>\s*<GUID>" + GUID1 + r".*?</Image>", ""), layers=tuple(CHAIN)),
+    Fault(
+        "a shot without image",
+        "shot_without_image",
+        "no",
+        text(r"\s*<Image>\s*<GUID>" + GUID1 + r".*?</Image>", ""),
+        layers=tuple(CHAIN),
+    ),
     Fault(
         "a shot without image, a backup",
         "shot_without_image",
@@ -242,7 +291,13 @@ TREE_FAULTS = (
         backed_up(text(r"\s*<Image>\s*<GUID>" + GUID1 + r".*?</Image>", "")),
         layers=tuple(CHAIN),
     ),
-    Fault("an image without shot", "image_without_shot", "no", text(r"\s*<Shot>\s*<GUID>" + GUID1 + r".*?</Shot>", ""), layers=tuple(CHAIN)),
+    Fault(
+        "an image without shot",
+        "image_without_shot",
+        "no",
+        text(r"\s*<Shot>\s*<GUID>" + GUID1 + r".*?</Shot>", ""),
+        layers=tuple(CHAIN),
+    ),
     Fault(
         "one file for two images",
         "image_shared",
@@ -250,16 +305,51 @@ TREE_FAULTS = (
         backed_up(text(r"<File>[^<]*" + GUID1 + r"[^<]*</File>", f"<File>a.hdd.0.{TOP}.hds</File>")),
         layers=tuple(CHAIN),
     ),
-    Fault("no parent", "parent_missing", "lossy", backed_up(text(rf"<ParentGUID>{GUID1}", f"<ParentGUID>{guid_of(77)}")), layers=tuple(CHAIN)),
-    Fault("a loop", "tree_loop", "lossy", backed_up(text(r"<ParentGUID>\{00000000-[^<]*", f"<ParentGUID>{guid_of(2)}")), layers=tuple(CHAIN)),
+    Fault(
+        "no parent",
+        "parent_missing",
+        "lossy",
+        backed_up(text(rf"<ParentGUID>{GUID1}", f"<ParentGUID>{guid_of(77)}")),
+        layers=tuple(CHAIN),
+    ),
+    Fault(
+        "a loop",
+        "tree_loop",
+        "lossy",
+        backed_up(text(r"<ParentGUID>\{00000000-[^<]*", f"<ParentGUID>{guid_of(2)}")),
+        layers=tuple(CHAIN),
+    ),
     Fault("no top", "top_missing", "no", text(re.escape(TOP), guid_of(50), 0)),
-    Fault("two roots", "tree_several_roots", "no", text(rf"<ParentGUID>{GUID1}", "<ParentGUID>{00000000-0000-0000-0000-000000000000}"), layers=tuple(CHAIN)),
-    Fault("a temporary shot", "shot_temporary", "no", text(r"(<Shot>\s*<GUID>" + GUID1 + r".*?</ParentGUID>)", r"\1<Temporary/>"), layers=tuple(CHAIN)),
+    Fault(
+        "two roots",
+        "tree_several_roots",
+        "no",
+        text(rf"<ParentGUID>{GUID1}", "<ParentGUID>{00000000-0000-0000-0000-000000000000}"),
+        layers=tuple(CHAIN),
+    ),
+    Fault(
+        "a temporary shot",
+        "shot_temporary",
+        "no",
+        text(r"(<Shot>\s*<GUID>" + GUID1 + r".*?</ParentGUID>)", r"\1<Temporary/>"),
+        layers=tuple(CHAIN),
+    ),
 )
 
 FILE_FAULTS = (
-    Fault("a missing image", "image_missing", "no", lambda built: os.remove(built.files[(0, guid_of(1))]), layers=tuple(CHAIN)),
-    Fault("an image that is a directory", "image_unreadable", "no", lambda built: (os.remove(top_of(built)), os.mkdir(top_of(built)), None)[2]),
+    Fault(
+        "a missing image",
+        "image_missing",
+        "no",
+        lambda built: os.remove(built.files[(0, guid_of(1))]),
+        layers=tuple(CHAIN),
+    ),
+    Fault(
+        "an image that is a directory",
+        "image_unreadable",
+        "no",
+        lambda built: (os.remove(top_of(built)), os.mkdir(top_of(built)), None)[2],
+    ),
     Fault("an image outside", "image_outside", "no", text(r"<File>a\.hdd", "<File>../a.hdd")),
     Fault("an orphan", "orphan_file", "no", beside("a.hdd.0.{11111111-0000-4000-8000-000000000001}.hds", b"x")),
     Fault("a leftover of ours", "leftover_ours", "safe", beside(".a.vdisk-new.tmp", b"x")),
@@ -268,7 +358,10 @@ FILE_FAULTS = (
         "a journal",
         "interrupted",
         "safe",
-        beside(".vdisk-journal", b'{"version": 1, "phase": "apply", "operation": "compact", "images": [], "created": [], "discarded": [], "request": {}}'),
+        beside(
+            ".vdisk-journal",
+            b'{"version": 1, "phase": "apply", "operation": "compact", "images": [], "created": [], "discarded": [], "request": {}}',
+        ),
     ),
     Fault("a journal that cannot be read", "journal_unreadable", "lossy", beside(".vdisk-journal", b"{")),
 )
@@ -281,7 +374,13 @@ HEADER_FAULTS = (
     Fault("signature of an overlay", "image_signature", "safe", header_field(0, 0), layers=tuple(CHAIN)),
     Fault("a cut header", "image_truncated", "no", lambda built: os.truncate(top_of(built), 40)),
     Fault("a cut table", "image_truncated", "no", lambda built: os.truncate(top_of(built), 70)),
-    Fault("nothing but a table", "image_too_short", "safe", lambda built: os.truncate(top_of(built), 64 + 4 * CLUSTERS), layers=(Layer(TOP),)),
+    Fault(
+        "nothing but a table",
+        "image_too_short",
+        "safe",
+        lambda built: os.truncate(top_of(built), 64 + 4 * CLUSTERS),
+        layers=(Layer(TOP),),
+    ),
     Fault("in use", "image_dirty", "safe", lambda built: put(top_of(built), 44, b"Ynot")),
     Fault("a conversion", "image_converting", "no", header_field(52, 2)),
     Fault("another size than the disk", "image_size", "no", lambda built: resized(built)),
@@ -301,10 +400,21 @@ HEADER_FAULTS = (
     Fault("data_off 0 in version 2", "header_data_off", "safe", header_field(48, 0), options={"version": 2}),
     Fault("said to be empty", "flag_empty", "safe", header_field(52, 1)),
     Fault("left by QEMU 7.2", "extension_stale", "safe", left_by_qemu),
-    Fault("an extension that was closed away", "extension_stale", "safe", lambda built: with_extension(built, signature=bytes(4))),
+    Fault(
+        "an extension that was closed away",
+        "extension_stale",
+        "safe",
+        lambda built: with_extension(built, signature=bytes(4)),
+    ),
     Fault("an extension in use", "extension_stale", "safe", lambda built: with_extension(built, signature=b"Ynot")),
     Fault("a damaged extension", "extension_damaged", "safe", lambda built: with_extension(built, damage=b"x")),
-    Fault("an extension over data", "extension_overlaps", "safe", lambda built: with_extension(built, over=True), keeps=False),
+    Fault(
+        "an extension over data",
+        "extension_overlaps",
+        "safe",
+        lambda built: with_extension(built, over=True),
+        keeps=False,
+    ),
     Fault("an unknown necessary feature", "extension_unknown", "no", lambda built: unknown_feature(built)),
 )
 
@@ -312,14 +422,46 @@ TABLE_FAULTS = (
     Fault("entry into the header", "entry_low", "lossy", entry(5, lambda path: 1), keeps=False),
     Fault("entry behind the file", "entry_out_of_file", "lossy", entry(4, lambda path: end_units(path))),
     Fault("entry far behind the file", "entry_out_of_file", "lossy", entry(4, lambda path: 0xFFFFFFF0 // 64 * 64)),
-    Fault("entry far behind the file, version 2", "entry_out_of_file", "lossy", entry(4, lambda path: 0xFFFFFFFF), options={"version": 2}),
+    Fault(
+        "entry far behind the file, version 2",
+        "entry_out_of_file",
+        "lossy",
+        entry(4, lambda path: 0xFFFFFFFF),
+        options={"version": 2},
+    ),
     Fault("a cut cluster", "entry_cut", "lossy", cut(1000), keeps=False),
     Fault("entry off the grid", "entry_off_grid", "lossy", entry(4, lambda path: entry_of(path, 0) + 7), keeps=False),
     Fault("twins", "entry_duplicate", "lossy", entry(4, lambda path: entry_of(path, 1)), keeps=False),
-    Fault("twins in version 2", "entry_duplicate", "lossy", entry(4, lambda path: entry_of(path, 1)), keeps=False, options={"version": 2}),
-    Fault("twins in a chain", "entry_duplicate", "lossy", entry(3, lambda path: entry_of(path, 2)), keeps=False, layers=tuple(CHAIN)),
-    Fault("many twins", "entry_duplicate", "lossy", both(*(entry(index, lambda path: entry_of(path, 0)) for index in range(1, 8))), keeps=False),
-    Fault("a run of twins", "entry_duplicate", "lossy", both(entry(6, lambda path: entry_of(path, 0)), entry(7, lambda path: entry_of(path, 1))), keeps=False),
+    Fault(
+        "twins in version 2",
+        "entry_duplicate",
+        "lossy",
+        entry(4, lambda path: entry_of(path, 1)),
+        keeps=False,
+        options={"version": 2},
+    ),
+    Fault(
+        "twins in a chain",
+        "entry_duplicate",
+        "lossy",
+        entry(3, lambda path: entry_of(path, 2)),
+        keeps=False,
+        layers=tuple(CHAIN),
+    ),
+    Fault(
+        "many twins",
+        "entry_duplicate",
+        "lossy",
+        both(*(entry(index, lambda path: entry_of(path, 0)) for index in range(1, 8))),
+        keeps=False,
+    ),
+    Fault(
+        "a run of twins",
+        "entry_duplicate",
+        "lossy",
+        both(entry(6, lambda path: entry_of(path, 0)), entry(7, lambda path: entry_of(path, 1))),
+        keeps=False,
+    ),
     Fault(
         "twins, and an entry to where the copy goes",
         "entry_duplicate",
@@ -332,16 +474,40 @@ TABLE_FAULTS = (
     Fault("a ragged leak", "leak_tail", "safe", cut(-1000)),
     Fault("a leak inside", "leak_inside", "no", entry(1, lambda path: 0), keeps=False),
     Fault("a short last cluster", "tail_unaligned", "safe", lambda built: short_end(built), keeps=False),
-    Fault("a short plain image", "plain_size", "no", lambda built: os.truncate(top_of(built), SECTORS * 512 - 1024), layers=(Layer(TOP, type="Plain"),)),
+    Fault(
+        "a short plain image",
+        "plain_size",
+        "no",
+        lambda built: os.truncate(top_of(built), SECTORS * 512 - 1024),
+        layers=(Layer(TOP, type="Plain"),),
+    ),
 )
 
 VM_FAULTS = (
-    Fault("a config that is no XML", "vm_unclear", "no", lambda built: put_new(os.path.join(os.path.dirname(built.directory), "config.pvs"), b"<")),
-    Fault("a machine with another disk", "vm_disk_not_named", "no", lambda built: make_machine(os.path.dirname(built.directory), disk="other.hdd")),
+    Fault(
+        "a config that is no XML",
+        "vm_unclear",
+        "no",
+        lambda built: put_new(os.path.join(os.path.dirname(built.directory), "config.pvs"), b"<"),
+    ),
+    Fault(
+        "a machine with another disk",
+        "vm_disk_not_named",
+        "no",
+        lambda built: make_machine(os.path.dirname(built.directory), disk="other.hdd"),
+    ),
     Fault("another size in the machine", "vm_size", "no", in_machine(size_mib=9)),
     Fault("a suspended machine", "vm_suspended", "no", suspend),
-    Fault("a snapshot of the machine alone", "vm_snapshot_without_layer", "no", in_machine(snapshots={guid_of(9): "nine"})),
-    Fault("a layer of the disk alone", "layer_without_vm_snapshot", "no", in_machine(snapshots={guid_of(1): "one"}), layers=tuple(CHAIN)),
+    Fault(
+        "a snapshot of the machine alone", "vm_snapshot_without_layer", "no", in_machine(snapshots={guid_of(9): "nine"})
+    ),
+    Fault(
+        "a layer of the disk alone",
+        "layer_without_vm_snapshot",
+        "no",
+        in_machine(snapshots={guid_of(1): "one"}),
+        layers=tuple(CHAIN),
+    ),
 )
 
 FAULTS = DESCRIPTOR_FAULTS + TREE_FAULTS + FILE_FAULTS + HEADER_FAULTS + TABLE_FAULTS + VM_FAULTS

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Guest disks to try formats with, images of other formats that QEMU makes of them, and comparisons by everybody who can read them.
+"""Guest disks to try formats with, images of other formats that QEMU makes of them, and comparisons by everybody who
+can read them.
 
-Nothing in here uses the engine. The expected content is always a sparse plain file. What an oracle is known to read wrongly is left
-out here, in one place, so that a test may ask for a comparison with all of them.
+Nothing in here uses the engine. The expected content is always a sparse plain file. What an oracle is known to read
+wrongly is left out here, in one place, so that a test may ask for a comparison with all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ _WHOLE = 64 * MIB
 _QEMU_NAMES = {"vhd": "vpc"}
 # qemu-img check has nothing to say about vhd, and refuses to look at plain extents of vmdk.
 _NO_CHECKER = 63
-_LIBRARIES = {"pyqcow": "libqcow-python", "pyvmdk": "libvmdk-python", "pyvhdi": "libvhdi-python", "dissect": "dissect.hypervisor"}
+_LIBRARIES = {
+    "pyqcow": "libqcow-python",
+    "pyvmdk": "libvmdk-python",
+    "pyvhdi": "libvhdi-python",
+    "dissect": "dissect.hypervisor",
+}
 Piece = Tuple[int, bytes]
 
 
@@ -120,15 +126,22 @@ def make_raw(path: Path, guest: str, *, seed: int = 1) -> str:
 
 
 class Kind(NamedTuple):
-    """A format with the options that make one flavour of it. ``format`` is our name, ``options`` are those of ``qemu-img convert``."""
+    """A format with the options that make one flavour of it.
+
+    ``format`` is our name, ``options`` are those of ``qemu-img convert``.
+    """
 
     format: str
     options: Tuple[str, ...] = ()
     is_fixed: bool = False
 
     def can_hold(self, guest: str) -> bool:
-        """Whether a test may try the guest disk in this kind: vhd ends at 2040 GiB, fixed images would fill the host, split ones its folder."""
-        return guest not in HUGE or not (self.format == "vhd" or self.is_fixed or "subformat=twoGbMaxExtentSparse" in self.options)
+        """Whether a test may try the guest disk in this kind: vhd ends at 2040 GiB, fixed images would fill the
+        host, split ones its folder.
+        """
+        return guest not in HUGE or not (
+            self.format == "vhd" or self.is_fixed or "subformat=twoGbMaxExtentSparse" in self.options
+        )
 
 
 KINDS: Dict[str, Kind] = {
@@ -163,7 +176,8 @@ def make_foreign(path: Path, kind: str, raw: str) -> str:
 
 
 def write_both(path: str, format: str, raw: str, writes: Sequence[Tuple[int, int, int]]) -> None:
-    """Write ``(offset, length, byte)`` with qemu-io to an image and, by ourselves, to the plain file that it is compared with.
+    """Write ``(offset, length, byte)`` with qemu-io to an image and, by ourselves, to the plain file that it is
+    compared with.
 
     The byte 0 becomes a write of zeros in the words of the format (``write -z``).
     """
@@ -175,8 +189,12 @@ def write_both(path: str, format: str, raw: str, writes: Sequence[Tuple[int, int
             stream.write(bytes([byte]) * length)
 
 
-def make_overlay(path: Path, format: str, parent: str, writes: Sequence[Tuple[int, int, int]], raw: str, *options: str) -> str:
-    """Let QEMU put a qcow2 or vmdk overlay on ``parent`` (in the same directory) and write to it, and to ``raw`` alike."""
+def make_overlay(
+    path: Path, format: str, parent: str, writes: Sequence[Tuple[int, int, int]], raw: str, *options: str
+) -> str:
+    """Let QEMU put a qcow2 or vmdk overlay on ``parent`` (in the same directory) and write to it, and to ``raw``
+    alike.
+    """
     assert os.path.dirname(parent) == str(path.parent)
     require("qemu-img")
     arguments = ("create", "-q", "-f", format, "-b", os.path.basename(parent), "-F", format, *options, path.name)
@@ -236,10 +254,14 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        pytest.skip(f"{name} is not installed (package {_LIBRARIES[name.partition('.')[0]]} of the Python package index)")
+        pytest.skip(
+            f"{name} is not installed (package {_LIBRARIES[name.partition('.')[0]]} of the Python package index)"
+        )
 
 
-def _assert_same(read: Callable[[int, int], bytes], raw: str, oracle: str, *, grid: int = _STEP, unread: int = 0) -> None:
+def _assert_same(
+    read: Callable[[int, int], bytes], raw: str, oracle: str, *, grid: int = _STEP, unread: int = 0
+) -> None:
     """Compare what ``read(offset, length)`` gives with the plain file, but for the last ``unread`` bytes.
 
     No read crosses a multiple of ``grid`` bytes.
@@ -250,7 +272,10 @@ def _assert_same(read: Callable[[int, int], bytes], raw: str, oracle: str, *, gr
             length = min(length, end - offset)
             stream.seek(offset)
             expected = stream.read(length)
-            parts = [read(start, min(grid, offset + length - start)) for start in range(offset, offset + length, min(grid, _STEP))]
+            parts = [
+                read(start, min(grid, offset + length - start))
+                for start in range(offset, offset + length, min(grid, _STEP))
+            ]
             assert b"".join(parts) == expected, f"{oracle} reads something else at {offset}..{offset + length}"
     compared(oracle)
 
@@ -267,7 +292,9 @@ def compare_with_qemu(path: str, format: str, raw: str) -> None:
 
 
 def _compare_parts_with_qemu(path: str, format: str, raw: str) -> None:
-    """Compare windows alone: over the whole of a large disk qemu-img compare asks for every cluster, which takes minutes."""
+    """Compare windows alone: over the whole of a large disk qemu-img compare asks for every cluster, which takes
+    minutes.
+    """
     for start, end in _joined(windows(raw)):
         window = f"driver=raw,offset={start},size={end - start}"
         plain = f"{window},file.driver=file,file.filename={raw}"
@@ -289,7 +316,9 @@ def _joined(parts: Iterable[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:
 
 
 def check_with_qemu(path: str, format: str) -> bool:
-    """qemu-img check finds neither errors nor leaks; False where it has no checker, or one that looks at every grain of a large disk."""
+    """qemu-img check finds neither errors nor leaks; False where it has no checker, or one that looks at every grain
+    of a large disk.
+    """
     require("qemu-img")
     if format == "vmdk" and json.loads(qemu_img("info", "--output=json", "-f", format, path))["virtual-size"] > TIB:
         return False
@@ -302,7 +331,9 @@ def check_with_qemu(path: str, format: str) -> bool:
 
 
 def compare_with_dissect(path: str, format: str, raw: str) -> None:
-    """dissect.hypervisor reads the same bytes; of the formats with overlays it finds the parents of qcow2, vmdk and vhdx by itself."""
+    """dissect.hypervisor reads the same bytes; of the formats with overlays it finds the parents of qcow2, vmdk and
+    vhdx by itself.
+    """
     name = {"qcow2": "QCow2", "vmdk": "VMDK", "vhd": "VHD", "vhdx": "VHDX", "vdi": "VDI"}[format]
     library = _library(f"dissect.hypervisor.disk.{format}")
     with open(path, "rb") as file:
@@ -350,7 +381,8 @@ def _open_with_libyal(path: str, format: str) -> Any:
 
 
 def readers(path: str, format: str, *, is_overlay: bool = False, has_marks: bool = False) -> Tuple[str, ...]:
-    """Who can be trusted with an image: of qemu, dissect and libyal, those that are installed and not known to read it wrongly.
+    """Who can be trusted with an image: of qemu, dissect and libyal, those that are installed and not known to read it
+    wrongly.
 
     ``has_marks`` says that an overlay hides data of its parent by marks in its tables, not by stored zeros.
     """
@@ -373,7 +405,9 @@ def _is_installed(name: str) -> bool:
 
 
 def _libyal_can(path: str, format: str, *, hides: bool) -> bool:
-    """libqcow knows no zstd and takes compressed clusters at odd offsets for zeros; libqcow and libvmdk pass over marks of zeros."""
+    """libqcow knows no zstd and takes compressed clusters at odd offsets for zeros; libqcow and libvmdk pass over
+    marks of zeros.
+    """
     if format == "qcow2" and (_has_zstd(path, format) or _has_odd_clusters(path)):
         return False
     return not (hides and format in ("qcow2", "vmdk"))
@@ -383,13 +417,18 @@ def _has_odd_clusters(path: str) -> bool:
     """Whether a qcow2 image of version 3 has a compressed cluster that starts at an odd byte of its file."""
     with open(path, "rb") as stream:
         head = stream.read(112)
-        version, bits, entries, offset = (struct.unpack_from(form, head, at)[0] for form, at in ((">I", 4), (">I", 20), (">I", 36), (">Q", 40)))
+        version, bits, entries, offset = (
+            struct.unpack_from(form, head, at)[0] for form, at in ((">I", 4), (">I", 20), (">I", 36), (">Q", 40))
+        )
         stream.seek(offset)
         for first in struct.unpack(f">{entries}Q", stream.read(8 * entries)):
             place = first & 0x00FFFFFFFFFFFE00
             if version == 3 and place:
                 stream.seek(place)
-                if any(entry >> 62 & 1 and entry & 1 for entry in struct.unpack(f">{1 << bits >> 3}Q", stream.read(1 << bits))):
+                if any(
+                    entry >> 62 & 1 and entry & 1
+                    for entry in struct.unpack(f">{1 << bits >> 3}Q", stream.read(1 << bits))
+                ):
                     return True
     return False
 
@@ -414,7 +453,8 @@ def _has_zstd(path: str, format: str) -> bool:
 
 
 def compare_with_all(paths: Sequence[str], format: str, raw: str, *, has_marks: bool = False) -> Tuple[str, ...]:
-    """Compare the top of a chain, given the root first, with a plain file by every reader that can, and check all of its files.
+    """Compare the top of a chain, given the root first, with a plain file by every reader that can, and check all of
+    its files.
 
     Returns who has compared; skips the test when there is nobody.
     """

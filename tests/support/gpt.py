@@ -14,10 +14,15 @@ SECTOR = 512
 _TYPE = bytes(range(16))
 
 
-def with_gpt(disk: bytes, partitions: Sequence[Tuple[int, int]], *, entries: int = 128, width: int = 128, hybrid: bool = False) -> bytes:
+def with_gpt(
+    disk: bytes, partitions: Sequence[Tuple[int, int]], *, entries: int = 128, width: int = 128, hybrid: bool = False
+) -> bytes:
     """``disk`` with a table of these partitions (first and last sector), its backup at the end."""
     last = len(disk) // SECTOR - 1
-    table = b"".join(_TYPE + bytes([number]) * 16 + struct.pack("<QQQ", first, end, 0) + bytes(width - 56) for number, (first, end) in enumerate(partitions, 1))
+    table = b"".join(
+        _TYPE + bytes([number]) * 16 + struct.pack("<QQQ", first, end, 0) + bytes(width - 56)
+        for number, (first, end) in enumerate(partitions, 1)
+    )
     table = table.ljust(entries * width, b"\0")
     sectors = -(-len(table) // SECTOR)
     content = bytearray(disk)
@@ -30,12 +35,30 @@ def with_gpt(disk: bytes, partitions: Sequence[Tuple[int, int]], *, entries: int
     content[SECTOR : 2 * SECTOR] = _header(1, last, 2 + sectors, last - sectors - 1, 2, entries, width, table)
     content[2 * SECTOR : 2 * SECTOR + len(table)] = table
     content[(last - sectors) * SECTOR : (last - sectors) * SECTOR + len(table)] = table
-    content[last * SECTOR : (last + 1) * SECTOR] = _header(last, 1, 2 + sectors, last - sectors - 1, last - sectors, entries, width, table)
+    content[last * SECTOR : (last + 1) * SECTOR] = _header(
+        last, 1, 2 + sectors, last - sectors - 1, last - sectors, entries, width, table
+    )
     return bytes(content)
 
 
 def _header(own: int, other: int, first: int, end: int, at: int, count: int, width: int, table: bytes) -> bytes:
-    header = struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, own, other, first, end, b"G" * 16, at, count, width, zlib.crc32(table))
+    header = struct.pack(
+        "<8sIIIIQQQQ16sQIII",
+        b"EFI PART",
+        0x10000,
+        92,
+        0,
+        0,
+        own,
+        other,
+        first,
+        end,
+        b"G" * 16,
+        at,
+        count,
+        width,
+        zlib.crc32(table),
+    )
     return (header[:16] + struct.pack("<I", zlib.crc32(header)) + header[20:]).ljust(SECTOR, b"\0")
 
 
@@ -45,8 +68,12 @@ def judge(disk: bytes) -> List[Tuple[int, int]]:
     found = []
     for own, other in ((1, last), (last, 1)):
         raw = disk[own * SECTOR : (own + 1) * SECTOR]
-        signature, _revision, size, checksum, _zero, here, there, first, end, _guid, at, count, width, table_sum = struct.unpack_from("<8sIIIIQQQQ16sQIII", raw)
-        assert signature == b"EFI PART" and zlib.crc32(raw[:16] + bytes(4) + raw[20:size]) == checksum, f"header in sector {own}"
+        signature, _revision, size, checksum, _zero, here, there, first, end, _guid, at, count, width, table_sum = (
+            struct.unpack_from("<8sIIIIQQQQ16sQIII", raw)
+        )
+        assert signature == b"EFI PART" and zlib.crc32(raw[:16] + bytes(4) + raw[20:size]) == checksum, (
+            f"header in sector {own}"
+        )
         assert (here, there) == (own, other)
         table = disk[at * SECTOR : at * SECTOR + count * width]
         assert zlib.crc32(table) == table_sum

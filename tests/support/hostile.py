@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Images that somebody has tampered with, tried in a process that may have little memory and little time, and watched for what it opens."""
+"""Images that somebody has tampered with, tried in a process that may have little memory and little time, and
+watched for what it opens.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,21 @@ import traceback
 from collections import Counter
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx_layout import crc32c
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.layout import crc32c
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import Wanted, plan_convert
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.views import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
 
 SECTOR = 512
 MEMORY = 512 << 20
 """How much address space a trial may add to what the process has."""
 SECONDS = 20
-"""How much processor time a trial may take; three times as much on the clock, for a machine that has other things to do."""
+"""How much processor time a trial may take; three times as much on the clock, for a machine that has other things to
+do.
+"""
 _LARGEST_FILE = 256 << 20
 _LOOKAHEAD = 1 << 16
 _CONTEXT: Any = multiprocessing.get_context("fork")
@@ -82,7 +86,10 @@ class WatchfulPort(OsPort):
 
 
 def attempt(victim: Victim, number: int, out: str) -> str:
-    """Read the image through to its end as a conversion does. Every fourth time its format is found by its marks, every third its layers are kept."""
+    """Read the image through to its end as a conversion does.
+
+    Every fourth time its format is found by its marks, every third its layers are kept.
+    """
     os.makedirs(out)
     port = WatchfulPort([victim.folder, out])
     path = os.path.join(victim.folder, victim.entry)
@@ -104,7 +111,8 @@ def attempt(victim: Victim, number: int, out: str) -> str:
     finally:
         shutil.rmtree(out)
     left = len(os.listdir("/proc/self/fd"))
-    # Fewer than before: something else was closed meanwhile, such as a file of an earlier trial that the collector found.
+    # Fewer than before: something else was closed meanwhile, such as a file of an earlier trial that the collector
+    # found.
     return outcome if left <= before else f"{BAD}{left - before} files are still open after {outcome}"
 
 
@@ -181,7 +189,9 @@ def outcomes(victim: Victim, mutants: Sequence[Mutant], scratch: str) -> List[Tu
 def assert_all_named(found: Sequence[Tuple[str, str]]) -> Dict[str, int]:
     """Each trial has ended in bytes or in an error of ours; how often in which."""
     bad = [(name, outcome) for name, outcome in found if outcome.startswith(BAD)]
-    assert not bad, f"{len(bad)} of {len(found)} end badly, among them:\n" + "\n".join(f"{name}: {outcome}" for name, outcome in bad[:5])
+    assert not bad, f"{len(bad)} of {len(found)} end badly, among them:\n" + "\n".join(
+        f"{name}: {outcome}" for name, outcome in bad[:5]
+    )
     return dict(Counter(outcome for _name, outcome in found))
 
 
@@ -192,17 +202,26 @@ Seal = Callable[[bytes, Tuple[Tuple[int, bytes], ...]], Tuple[Tuple[int, bytes],
 
 
 def interesting(content: bytes, guest: bytes) -> List[int]:
-    """The sectors of an image that hold something else than nothing and what any layer has as guest data; ``guest`` is all of that in a row."""
+    """The sectors of an image that hold something else than nothing and what any layer has as guest data; ``guest``
+    is all of that in a row.
+    """
     known: Set[bytes] = {guest[start : start + SECTOR] for start in range(0, len(guest), SECTOR)}
     known.add(bytes(SECTOR))
     return [start for start in range(0, len(content), SECTOR) if content[start : start + SECTOR] not in known]
 
 
 def mutants_of(content: bytes, guest: bytes, *, seed: object, count: int, seal: Optional[Seal] = None) -> List[Mutant]:
-    """``count`` ways to change bytes outside of the guest data; with ``seal`` two thirds of them have the right checksums all the same."""
+    """``count`` ways to change bytes outside of the guest data; with ``seal`` two thirds of them have the right
+    checksums all the same.
+    """
     chance = random.Random(f"hostile {seed}")
     sectors = interesting(content, guest)
-    weighty = [start + index for start in sectors for index in range(SECTOR) if start + index < len(content) and content[start + index]]
+    weighty = [
+        start + index
+        for start in sectors
+        for index in range(SECTOR)
+        if start + index < len(content) and content[start + index]
+    ]
     found = []
     for number in range(count):
         patches = tuple(_patch(chance, content, sectors, weighty) for _index in range(chance.choice((1, 1, 1, 2))))
@@ -224,19 +243,27 @@ def _patch(chance: random.Random, content: bytes, sectors: Sequence[int], weight
     if kind == 3:
         return offset, chance.getrandbits(8 * length).to_bytes(length, "little")
     if kind == 4:
-        return offset, (chance.choice(_NUMBERS) & ((1 << 8 * length) - 1)).to_bytes(length, chance.choice(("little", "big")))
+        return offset, (chance.choice(_NUMBERS) & ((1 << 8 * length) - 1)).to_bytes(
+            length, chance.choice(("little", "big"))
+        )
     if kind == 5:
         # What stands there, a bit more or less.
         order = chance.choice(("little", "big"))
-        value = int.from_bytes(content[offset : offset + length], order) + chance.choice((-512, -1, 1, 2, 512, 4096, 65536))
+        value = int.from_bytes(content[offset : offset + length], order) + chance.choice(
+            (-512, -1, 1, 2, 512, 4096, 65536)
+        )
         return offset, (value & ((1 << 8 * length) - 1)).to_bytes(length, order)
     # What stands elsewhere, so that two entries lead to one place.
     other = max(0, min(chance.choice(weighty) // length * length, len(content) - length))
     return offset, content[other : other + length]
 
 
-def absurd_fields(content: bytes, areas: Sequence[Tuple[int, int]], *, seal: Optional[Seal] = None, all_numbers: bool = False) -> List[Mutant]:
-    """Each aligned field of 4 and of 8 bytes in ``areas`` (start, end) with an impossible number in either order of bytes, one in turns or all of them."""
+def absurd_fields(
+    content: bytes, areas: Sequence[Tuple[int, int]], *, seal: Optional[Seal] = None, all_numbers: bool = False
+) -> List[Mutant]:
+    """Each aligned field of 4 and of 8 bytes in ``areas`` (start, end) with an impossible number in either order of
+    bytes, one in turns or all of them.
+    """
     found: List[Mutant] = []
     for length in (4, 8):
         for place in (place for start, end in areas for place in range(start, min(end, len(content)) - length + 1, 4)):
@@ -244,7 +271,9 @@ def absurd_fields(content: bytes, areas: Sequence[Tuple[int, int]], *, seal: Opt
             for number, order in numbers if all_numbers else [numbers[(place // 4 * 5 + length) % len(numbers)]]:
                 patch = (number & ((1 << 8 * length) - 1)).to_bytes(length, order)  # type: ignore[arg-type]
                 patches: Tuple[Tuple[int, bytes], ...] = ((place, patch),)
-                found.append(Mutant(f"{patch.hex()} at {place}", seal(content, patches) if seal is not None else patches))
+                found.append(
+                    Mutant(f"{patch.hex()} at {place}", seal(content, patches) if seal is not None else patches)
+                )
     return found
 
 
@@ -280,7 +309,9 @@ def seal_vhd(content: bytes, patches: Tuple[Tuple[int, bytes], ...]) -> Tuple[Tu
 def seal_vhdx(content: bytes, patches: Tuple[Tuple[int, bytes], ...]) -> Tuple[Tuple[int, bytes], ...]:
     """With the checksums of headers, region tables and entries of the log, as far as the changes lie in them."""
     raw = _patched(content, patches)
-    areas = [(64 << 10, 4096), (128 << 10, 4096), (192 << 10, 64 << 10), (256 << 10, 64 << 10)] + list(_log_entries(content))
+    areas = [(64 << 10, 4096), (128 << 10, 4096), (192 << 10, 64 << 10), (256 << 10, 64 << 10)] + list(
+        _log_entries(content)
+    )
     touched = [area for area in areas if any(area[0] <= offset < sum(area) for offset, _patch in patches)]
     sealed = list(patches)
     for start, length in touched:

@@ -29,7 +29,9 @@ class Built(NamedTuple):
 
 
 def fill(cluster_index: int, length: int, seed: int = 0) -> bytes:
-    """``length`` bytes that depend on the cluster, on the place within it and on ``seed``; hardly any of them is zero."""
+    """``length`` bytes that depend on the cluster, on the place within it and on ``seed``; hardly any of them is
+    zero.
+    """
     words, value = [], (cluster_index * 0x9E3779B1 + seed * 0x85EBCA6B + 1) & 0xFFFFFFFF
     for _index in range(64):
         value = (value * 1664525 + 1013904223) & 0xFFFFFFFF
@@ -73,7 +75,9 @@ def pack_hds_header(
         cylinders = min(size_sectors // 512, 0xFFFFFFFF)
     size = (size_sectors + (size_high << 32)) & 0xFFFFFFFFFFFFFFFF
     start = magic if magic is not None else MAGICS[version]
-    return HEADER.pack(start, disk_type, heads, cylinders, cluster_sectors, bat_entries, size, in_use, data_off, flags, ext_off)
+    return HEADER.pack(
+        start, disk_type, heads, cylinders, cluster_sectors, bat_entries, size, in_use, data_off, flags, ext_off
+    )
 
 
 def build_hds(
@@ -99,12 +103,13 @@ def build_hds(
     tail: bytes = b"",
     file_size: Optional[int] = None,
 ) -> Built:
-    """Write an expanding image whose guest ``clusters`` hold these bytes; the rest of a shorter one is a hole of the host file.
+    """Write an expanding image whose guest ``clusters`` hold these bytes; the rest of a shorter one is a hole of the
+    host file.
 
-    ``order``: the guest clusters as they lie in the file, ascending by default. ``gaps``: cluster slots of the file that
-    stay unused and are filled with LEAKED. ``data_off`` in sectors: None is the end of the table rounded up to a cluster;
-    0 is written as it is and means the sector behind the table. ``entries`` overrides raw table entries. ``tail`` follows
-    the last slot; ``file_size`` cuts or stretches the file at the very end.
+    ``order``: the guest clusters as they lie in the file, ascending by default. ``gaps``: cluster slots of the file
+    that stay unused and are filled with LEAKED. ``data_off`` in sectors: None is the end of the table rounded up to a
+    cluster; 0 is written as it is and means the sector behind the table. ``entries`` overrides raw table entries.
+    ``tail`` follows the last slot; ``file_size`` cuts or stretches the file at the very end.
     """
     cluster_bytes = cluster_sectors * SECTOR
     if bat_entries is None:
@@ -159,12 +164,20 @@ def build_hds(
     return Built(os.fspath(path), data_start, cluster_bytes, offsets, os.path.getsize(path))
 
 
-def pack_bitmap(*, size_sectors: int, granularity: int, clusters: Sequence[int], identity: bytes = b"\x11" * 16) -> bytes:
+def pack_bitmap(
+    *, size_sectors: int, granularity: int, clusters: Sequence[int], identity: bytes = b"\x11" * 16
+) -> bytes:
     """The data of a dirty bitmap feature; ``clusters`` are its L1 entries (0, 1 or a sector number)."""
     return struct.pack(f"<Q16sII{len(clusters)}Q", size_sectors, identity, granularity, len(clusters), *clusters)
 
 
-def pack_extension(features: Iterable[Tuple[int, int, bytes]], *, cluster_bytes: int, magic: int = 0xAB234CEF23DCEA87, digest: Optional[bytes] = None) -> bytes:
+def pack_extension(
+    features: Iterable[Tuple[int, int, bytes]],
+    *,
+    cluster_bytes: int,
+    magic: int = 0xAB234CEF23DCEA87,
+    digest: Optional[bytes] = None,
+) -> bytes:
     """The cluster of a format extension with ``features`` (magic, flags, data)."""
     body = b""
     for number, flags, data in features:

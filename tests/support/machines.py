@@ -38,8 +38,17 @@ _SNAPSHOT = """    <SavedStateItem guid="{guid}" state="poweroff"><Name>{name}</
 """
 
 
-def make_machine(directory: str, *, name: str = "Mac", disk: str = "mac.hdd", size_mib: int = 1, snapshots: Optional[Mapping[str, str]] = None) -> None:
-    """Create ``directory`` if need be, with ``config.pvs`` and, when there are ``snapshots`` (name by GUID), ``Snapshots.xml``."""
+def make_machine(
+    directory: str,
+    *,
+    name: str = "Mac",
+    disk: str = "mac.hdd",
+    size_mib: int = 1,
+    snapshots: Optional[Mapping[str, str]] = None,
+) -> None:
+    """Create ``directory`` if need be, with ``config.pvs`` and, when there are ``snapshots`` (name by GUID),
+    ``Snapshots.xml``.
+    """
     os.makedirs(directory, exist_ok=True)
     _put(directory, "config.pvs", _CONFIG.format(uuid=UUID, name=escape(name), disk=escape(disk), size_mib=size_mib))
     if snapshots:

@@ -24,10 +24,11 @@ SYNC, SYNCDIR, SYNC_FAILED = "sync", "syncdir", "failed sync"
 
 
 class Effect(NamedTuple):
-    """Something that reaches the disk sooner or later, or a barrier (sync, syncdir), or a sync that failed and so was none.
+    """Something that reaches the disk sooner or later, or a barrier (sync, syncdir), or a sync that failed and so was
+    none.
 
-    ``entries`` are the names it sets, as (directory, name, inode or None); ``directories`` all directories it has to do with.
-    ``size`` is the new size (truncate), or the length (allocate, punch). ``attributes`` are mode, uid, gid.
+    ``entries`` are the names it sets, as (directory, name, inode or None); ``directories`` all directories it has to do
+    with. ``size`` is the new size (truncate), or the length (allocate, punch). ``attributes`` are mode, uid, gid.
     """
 
     kind: str
@@ -41,7 +42,11 @@ class Effect(NamedTuple):
     directories: Tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        extent = {WRITE: f" {self.offset}+{len(self.data)}", TRUNCATE: f" {self.size}", ALLOCATE: f" {self.offset}+{self.size}"}
+        extent = {
+            WRITE: f" {self.offset}+{len(self.data)}",
+            TRUNCATE: f" {self.size}",
+            ALLOCATE: f" {self.offset}+{self.size}",
+        }
         extent[PUNCH] = extent[ALLOCATE]
         return f"{self.kind} {self.path}{extent.get(self.kind, '')}"
 

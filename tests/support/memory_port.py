@@ -13,8 +13,9 @@
     port.plant_holder("/vm/disk.hdd", Holder("write", "qemu"))     somebody else holds it
     port.set_free_space(1 << 20)                                   writing more than this raises NoSpace
 
-The clock is a counter that moves only when something is written, so equal times prove that nothing was. Names and sizes follow
-the rules of Linux; an unlinked file lives on while it is open; a reserved range counts as allocated, but not as data.
+The clock is a counter that moves only when something is written, so equal times prove that nothing was. Names and sizes
+follow the rules of Linux; an unlinked file lives on while it is open; a reserved range counts as allocated, but not as
+data.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures import not_regular, translated
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, FILE, OTHER, SYMLINK, File, Holder, Stat
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import (
+    DIRECTORY,
+    FILE,
+    OTHER,
+    SYMLINK,
+    File,
+    Holder,
+    Stat,
+)
 from ansible_collections.vdisk.parallels.tests.support.memory_file import (
     CREATE,
     EXCHANGE,
@@ -77,7 +86,9 @@ class MemoryLock:
 class MemoryPort:
     """A file system in memory. Implements ``Port``."""
 
-    def __init__(self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True, punches: bool = True) -> None:
+    def __init__(
+        self, tree: Optional[Tree] = None, *, exchanges: bool = True, kernel_copies: bool = True, punches: bool = True
+    ) -> None:
         self.tree = Tree() if tree is None else tree
         self.exchanges = exchanges
         self.kernel_copies = kernel_copies
@@ -102,10 +113,13 @@ class MemoryPort:
         self.effects = []
         return Recording(self.tree.fork(), self.effects)
 
-    def fail_call(self, number: int, errno_name: str = "EIO", *, partial: Optional[int] = None, sticky: bool = False) -> None:
+    def fail_call(
+        self, number: int, errno_name: str = "EIO", *, partial: Optional[int] = None, sticky: bool = False
+    ) -> None:
         """Let the ``number``-th call from now on (counted from 1) fail; with ``sticky`` also all behind it.
 
-        A write first puts ``partial`` bytes. ENOSPC and EDQUOT become NoSpace, most others IoFailure, as on the real port.
+        A write first puts ``partial`` bytes. ENOSPC and EDQUOT become NoSpace, most others IoFailure, as on the real
+        port.
         """
         self._fault = _Fault(len(self.calls) + number, errno_name, partial, sticky)
 
@@ -148,7 +162,11 @@ class MemoryPort:
     def listing(self) -> Dict[str, Optional[bytes]]:
         """Every path but the root, with the content of files and None for the rest."""
         nodes = self.tree.nodes
-        return {path: nodes[i].read(0, nodes[i].size) if nodes[i].kind == FILE else None for path, i in self.tree.walk() if path}
+        return {
+            path: nodes[i].read(0, nodes[i].size) if nodes[i].kind == FILE else None
+            for path, i in self.tree.walk()
+            if path
+        }
 
     def _plant(self, path: str, kind: str, mode: int, target: str = "") -> int:
         entry = self.tree.find(_absolute(path), follow=False)
@@ -200,7 +218,10 @@ class MemoryPort:
         """Drop an inode that has neither a name nor an open file."""
         if inode is None or self.opened.get(inode):
             return
-        if not any(inode in node.entries.values() for node in self.tree.nodes.values() if node.kind == DIRECTORY) and inode != ROOT:
+        if (
+            not any(inode in node.entries.values() for node in self.tree.nodes.values() if node.kind == DIRECTORY)
+            and inode != ROOT
+        ):
             self.tree.nodes.pop(inode, None)
 
     def _find(self, path: str, operation: str, *, follow: bool = True) -> Entry:
@@ -217,7 +238,14 @@ class MemoryPort:
             raise refused(errno.ENOENT, operation, path)
         return entry
 
-    def _set(self, kind: str, inode: int, path: str, *entries: Tuple[Entry, Optional[int]], attributes: Tuple[int, int, int] = (0, 0, 0)) -> None:
+    def _set(
+        self,
+        kind: str,
+        inode: int,
+        path: str,
+        *entries: Tuple[Entry, Optional[int]],
+        attributes: Tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
         """Point names at inodes and record it as one effect."""
         directories = {entry.directory for entry, _inode in entries}
         for entry, target in entries:
@@ -232,7 +260,9 @@ class MemoryPort:
             if self.tree.nodes[number].kind == DIRECTORY:
                 directories.add(number)
         changes = tuple((entry.directory, entry.name, target) for entry, target in entries)
-        self.did(Effect(kind, inode, path, entries=changes, directories=tuple(sorted(directories)), attributes=attributes))
+        self.did(
+            Effect(kind, inode, path, entries=changes, directories=tuple(sorted(directories)), attributes=attributes)
+        )
         for entry, _inode in entries:
             self._forget(entry.inode)
 
@@ -430,7 +460,12 @@ class MemoryPort:
             foreign = self._foreign.get(inode, ()) or ((Holder("flock", "this process"),) if inode in self.held else ())
             if foreign:
                 owner = foreign[0].owner
-                raise InUse(f"{path} is in use by {owner}", path=path, found=f"{foreign[0].kind}: {owner}", hint=f"Stop {owner} or wait, then run again.")
+                raise InUse(
+                    f"{path} is in use by {owner}",
+                    path=path,
+                    found=f"{foreign[0].kind}: {owner}",
+                    hint=f"Stop {owner} or wait, then run again.",
+                )
             inodes[inode] = path
         return MemoryLock(self.held, inodes)
 

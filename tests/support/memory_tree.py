@@ -4,8 +4,8 @@
 
 """A tree of files in memory whose copies cost next to nothing.
 
-Content lies in pages of immutable bytes. ``Tree.fork`` shares all inodes; whoever changes one first copies it (the table of
-its pages, never the pages). So a crash explorer can hold tens of thousands of trees.
+Content lies in pages of immutable bytes. ``Tree.fork`` shares all inodes; whoever changes one first copies it (the
+table of its pages, never the pages). So a crash explorer can hold tens of thousands of trees.
 """
 
 from __future__ import annotations
@@ -48,11 +48,29 @@ def patches(offset: int, content: bytes) -> List[Patch]:
 
 
 class Node:
-    """A file, directory, link or something else. ``reserved`` are allocated ranges, which read as zeros and count as holes."""
+    """A file, directory, link or something else.
 
-    __slots__ = ("kind", "mode", "uid", "gid", "mtime_ns", "size", "pages", "reserved", "entries", "target", "owner", "_key")
+    ``reserved`` are allocated ranges, which read as zeros and count as holes.
+    """
 
-    def __init__(self, kind: str, *, mode: int, uid: int, gid: int, mtime_ns: int, owner: object, target: str = "") -> None:
+    __slots__ = (
+        "kind",
+        "mode",
+        "uid",
+        "gid",
+        "mtime_ns",
+        "size",
+        "pages",
+        "reserved",
+        "entries",
+        "target",
+        "owner",
+        "_key",
+    )
+
+    def __init__(
+        self, kind: str, *, mode: int, uid: int, gid: int, mtime_ns: int, owner: object, target: str = ""
+    ) -> None:
         self.kind = kind
         self.mode = mode
         self.uid = uid
@@ -68,7 +86,15 @@ class Node:
 
     def copy(self, owner: object) -> Node:
         """The same, to be changed by ``owner``."""
-        node = Node(self.kind, mode=self.mode, uid=self.uid, gid=self.gid, mtime_ns=self.mtime_ns, owner=owner, target=self.target)
+        node = Node(
+            self.kind,
+            mode=self.mode,
+            uid=self.uid,
+            gid=self.gid,
+            mtime_ns=self.mtime_ns,
+            owner=owner,
+            target=self.target,
+        )
         node.size = self.size
         node.pages = dict(self.pages)
         node.reserved = self.reserved
@@ -83,7 +109,19 @@ class Node:
         """Equal for equal content and attributes; the time does not count."""
         if self._key is None:
             pages = frozenset(self.pages.items())
-            self._key = hash((self.kind, self.mode, self.uid, self.gid, self.size, pages, self.reserved, frozenset(self.entries.items()), self.target))
+            self._key = hash(
+                (
+                    self.kind,
+                    self.mode,
+                    self.uid,
+                    self.gid,
+                    self.size,
+                    pages,
+                    self.reserved,
+                    frozenset(self.entries.items()),
+                    self.target,
+                )
+            )
         return self._key
 
     def apply(self, parts: Iterable[Patch]) -> None:
@@ -120,7 +158,9 @@ class Node:
                 self.pages[index] = self.pages[index][:low] + bytes(high - low) + self.pages[index][high:]
         low, high = first * PAGE, last * PAGE
         if low < high:
-            parts = [(begin, min(stop, low)) for begin, stop in self.reserved] + [(max(begin, high), stop) for begin, stop in self.reserved]
+            parts = [(begin, min(stop, low)) for begin, stop in self.reserved] + [
+                (max(begin, high), stop) for begin, stop in self.reserved
+            ]
             self.reserved = tuple(sorted(part for part in parts if part[0] < part[1]))
 
     def reserve(self, start: int, end: int) -> None:
@@ -188,7 +228,9 @@ class Tree:
         node.changed()
         return node
 
-    def add(self, node_kind: str, *, mode: int, mtime_ns: int = 0, target: str = "", inode: Optional[int] = None) -> int:
+    def add(
+        self, node_kind: str, *, mode: int, mtime_ns: int = 0, target: str = "", inode: Optional[int] = None
+    ) -> int:
         """A new inode without a name."""
         if inode is None:
             inode = self.next_inode
@@ -234,7 +276,10 @@ class Tree:
         raise KeyError(inode)
 
     def walk(self, inode: int = ROOT, path: str = "") -> Iterator[Tuple[str, int]]:
-        """Every path that the names make, with its inode; directories before what they hold. The root is the empty path."""
+        """Every path that the names make, with its inode; directories before what they hold.
+
+        The root is the empty path.
+        """
         yield path, inode
         node = self.nodes[inode]
         if node.kind == DIRECTORY:

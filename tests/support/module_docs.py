@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the modules document, and whether a result keeps to it. Needs ansible-core and PyYAML; tests that ask for it are skipped without."""
+"""What the modules document, and whether a result keeps to it.
+
+Needs ansible-core and PyYAML; tests that ask for it are skipped without.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +59,14 @@ def fragment(name: str) -> Dict[str, Any]:
 
 
 def _fragment_of_ansible(file: str) -> str:
-    """The file is run without its package: importing that would make this process a controller, where warnings of modules go to the screen."""
+    """The file is run without its package: importing that would make this process a controller, where warnings of
+    modules go to the screen.
+    """
     import ansible
 
-    text: str = runpy.run_path(os.path.join(os.path.dirname(ansible.__file__), "plugins", "doc_fragments", f"{file}.py"))["ModuleDocFragment"].DOCUMENTATION
+    text: str = runpy.run_path(
+        os.path.join(os.path.dirname(ansible.__file__), "plugins", "doc_fragments", f"{file}.py")
+    )["ModuleDocFragment"].DOCUMENTATION
     return text
 
 
@@ -80,8 +87,15 @@ def spec_of(name: str) -> Dict[str, Any]:
 
 
 def assert_documented(name: str, result: Dict[str, Any]) -> None:
-    """A successful result has all the keys that are promised, none that is not documented, and values of the documented types."""
-    _check_keys(name, parsed(name, "RETURN"), {key: value for key, value in result.items() if key not in ANSIBLE_OWNS}, {"always", "success"})
+    """A successful result has all the keys that are promised, none that is not documented, and values of the
+    documented types.
+    """
+    _check_keys(
+        name,
+        parsed(name, "RETURN"),
+        {key: value for key, value in result.items() if key not in ANSIBLE_OWNS},
+        {"always", "success"},
+    )
     for disk in [result["disk"]] if "disk" in result else result.get("disks", []):
         assert_disk_facts(disk, told_by=name)
 
@@ -98,7 +112,9 @@ def assert_disk_facts(facts: Dict[str, Any], *, told_by: str) -> None:
 
 def _check_keys(where: str, promised: Dict[str, Any], found: Dict[str, Any], levels: Set[str]) -> None:
     assert not set(found) - set(promised), f"{where}: not documented"
-    assert not {key for key, fields in promised.items() if fields["returned"] in levels} - set(found), f"{where}: documented, not returned"
+    assert not {key for key, fields in promised.items() if fields["returned"] in levels} - set(found), (
+        f"{where}: documented, not returned"
+    )
     for key, value in found.items():
         fields = promised[key]
         _check_type(f"{where}.{key}", fields, value)

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run a module in this process, as AnsiballZ would: arguments in, the printed result out. Needs ansible-core, of any version that Python can import."""
+"""Run a module in this process, as AnsiballZ would: arguments in, the printed result out.
+
+Needs ansible-core, of any version that Python can import.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,12 @@ def run(module: str, /, *, check: bool = False, **options: Any) -> Run:
         getattr(recorded, record, []).clear()
     printed = io.StringIO()
     code: Any = "it returned"
-    own = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_keep_remote_files": True, "_ansible_socket": None}
+    own = {
+        "_ansible_check_mode": check,
+        "_ansible_diff": True,
+        "_ansible_keep_remote_files": True,
+        "_ansible_socket": None,
+    }
     with _arguments({**options, **own}), _on_a_node(), contextlib.redirect_stdout(printed):
         try:
             main()
@@ -95,8 +103,12 @@ def succeed(module: str, /, *, check: bool = False, **options: Any) -> Dict[str,
     return ended.result
 
 
-def refused(module: str, root: str, /, *, code: Optional[str], check: Optional[bool] = None, **options: Any) -> Dict[str, Any]:
-    """The result of a task that must fail with this code, in check mode as well as for real, and leave everything below ``root`` as it is."""
+def refused(
+    module: str, root: str, /, *, code: Optional[str], check: Optional[bool] = None, **options: Any
+) -> Dict[str, Any]:
+    """The result of a task that must fail with this code, in check mode as well as for real, and leave everything
+    below ``root`` as it is.
+    """
     before = tree(root)
     ended = Run({}, False)
     for mode in (True, False) if check is None else (check,):
@@ -109,7 +121,10 @@ def refused(module: str, root: str, /, *, code: Optional[str], check: Optional[b
 
 
 def three_runs(module: str, root: str, /, **options: Any) -> ThreeRuns:
-    """Predict, do, repeat. The prediction touches nothing below ``root`` and comes true; the repetition touches nothing and changes nothing."""
+    """Predict, do, repeat.
+
+    The prediction touches nothing below ``root`` and comes true; the repetition touches nothing and changes nothing.
+    """
     before = tree(root)
     predicted = succeed(module, check=True, **options)
     assert tree(root) == before
@@ -127,7 +142,9 @@ def three_runs(module: str, root: str, /, **options: Any) -> ThreeRuns:
 
 
 def foretold(result: Dict[str, Any]) -> Dict[str, Any]:
-    """The part of a result that a prediction must hit: all but times, what is drawn at random, and the host's blocks."""
+    """The part of a result that a prediction must hit: all but times, what is drawn at random, and the host's
+    blocks.
+    """
     kept = {key: value for key, value in result.items() if key not in ("elapsed", "rate", "invocation")}
     for key in ("disk", "snapshot"):
         if isinstance(kept.get(key), dict):
@@ -138,12 +155,16 @@ def foretold(result: Dict[str, Any]) -> Dict[str, Any]:
 def _without_host(facts: Dict[str, Any]) -> Dict[str, Any]:
     kept = {key: value for key, value in facts.items() if key not in ("uid", "allocated_size")}
     if "layers" in kept:
-        kept["layers"] = [{**layer, "files": [{**file, "allocated": None} for file in layer["files"]]} for layer in kept["layers"]]
+        kept["layers"] = [
+            {**layer, "files": [{**file, "allocated": None} for file in layer["files"]]} for layer in kept["layers"]
+        ]
     return kept
 
 
 def tree(root: str) -> Tree:
-    """Everything at and below ``root``: kind, mode, owner, inode, length, time of change to the nanosecond, and content."""
+    """Everything at and below ``root``: kind, mode, owner, inode, length, time of change to the nanosecond, and
+    content.
+    """
     found = {root: _entry(root)}
     for folder, folders, files in os.walk(root):
         for name in folders + files:
@@ -159,7 +180,17 @@ def _entry(path: str) -> Tuple[Any, ...]:
         content = os.readlink(path)
     elif stat.S_ISREG(seen.st_mode):
         content = _digest(path)
-    return (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_ino, seen.st_nlink, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, content)
+    return (
+        seen.st_mode,
+        seen.st_uid,
+        seen.st_gid,
+        seen.st_ino,
+        seen.st_nlink,
+        seen.st_size,
+        seen.st_mtime_ns,
+        seen.st_ctime_ns,
+        content,
+    )
 
 
 def _digest(path: str) -> str:

@@ -31,7 +31,13 @@ NONE = "{00000000-0000-0000-0000-000000000000}"
 SECTOR = 512
 MIB = 1 << 20
 
-_PACKAGES = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "qemu-nbd": "qemu-utils", "ploop": "ploop", "fallocate": "util-linux"}
+_PACKAGES = {
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
+    "ploop": "ploop",
+    "fallocate": "util-linux",
+}
 _LIBRARIES = {
     "backports.zstd": "backports.zstd",
     "dissect.hypervisor.disk.hdd": "dissect.hypervisor",
@@ -50,7 +56,8 @@ _TIMEOUT = 120
 _MAP_PIECE = 1 << 39
 _ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = Path(os.environ.get("VDISK_SAMPLES") or _ROOT.parent / "shared" / "samples")
-# Without its kernel module ploop makes only v1 disks and cannot switch; it looks for the module under /sys, which only this process sees changed.
+# Without its kernel module ploop makes only v1 disks and cannot switch; it looks for the module under /sys, which only
+# this process sees changed.
 _FAKE_MODULE = (
     "mount --make-rprivate / && mount -t tmpfs tmpfs /sys/module && mkdir -p /sys/module/ploop/parameters "
     '&& echo 1 > /sys/module/ploop/parameters/large_disk_support && exec "$@"'
@@ -66,7 +73,9 @@ def compared(oracle: str, number: int = 1) -> None:
 
 def summary(comparisons: Dict[str, int]) -> str:
     """The counts in one line."""
-    return "oracle comparisons: " + (", ".join(f"{name} {number}" for name, number in sorted(comparisons.items())) or "none")
+    return "oracle comparisons: " + (
+        ", ".join(f"{name} {number}" for name, number in sorted(comparisons.items())) or "none"
+    )
 
 
 def require(*programs: str) -> None:
@@ -95,7 +104,9 @@ def require_fake_module() -> None:
 
 @lru_cache(maxsize=None)
 def _can_fake_module() -> bool:
-    return shutil.which("unshare") is not None and run("unshare", "-m", "bash", "-c", _FAKE_MODULE, "_", "true").code == 0
+    return (
+        shutil.which("unshare") is not None and run("unshare", "-m", "bash", "-c", _FAKE_MODULE, "_", "true").code == 0
+    )
 
 
 def _search_path() -> str:
@@ -113,7 +124,14 @@ def run(*command: str, environment: Optional[Dict[str, str]] = None, directory: 
     """Run a program to its end."""
     variables = {**os.environ, "PATH": _search_path(), "LC_ALL": "C", **(environment or {})}
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_TIMEOUT, env=variables, cwd=directory, check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_TIMEOUT,
+        env=variables,
+        cwd=directory,
+        check=False,
     )
     return Ended(done.returncode, done.stdout.decode(errors="replace"))
 
@@ -136,14 +154,28 @@ def qemu_io(path: str, *commands: str, format: str = "parallels") -> str:
 
 
 def ploop(*arguments: str, directory: str, fake_module: bool = False) -> Ended:
-    """Run ploop in ``directory``. ``fake_module`` (root only) makes it believe in its kernel module, for v2, raw and switching."""
+    """Run ploop in ``directory``.
+
+    ``fake_module`` (root only) makes it believe in its kernel module, for v2, raw and switching.
+    """
     require("ploop")
     # The Debian build may crash in a small environment.
     environment = {"PLOOP_PAD": "x" * 8192}
     if not fake_module:
         return run("ploop", *arguments, environment=environment, directory=directory)
     require_fake_module()
-    return run("unshare", "-m", "bash", "-c", _FAKE_MODULE, "_", "ploop", *arguments, environment=environment, directory=directory)
+    return run(
+        "unshare",
+        "-m",
+        "bash",
+        "-c",
+        _FAKE_MODULE,
+        "_",
+        "ploop",
+        *arguments,
+        environment=environment,
+        directory=directory,
+    )
 
 
 class Image(NamedTuple):
@@ -156,7 +188,10 @@ class Image(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What a descriptor says. ``images`` lists for each layer its images in the order of the disk; ``parents`` has no entry for a root."""
+    """What a descriptor says.
+
+    ``images`` lists for each layer its images in the order of the disk; ``parents`` has no entry for a root.
+    """
 
     size: int
     cluster_bytes: int
@@ -193,7 +228,9 @@ def read_layout(bundle: str) -> Layout:
     top = root.findtext("Snapshots/TopGUID") or TOP
     size = int(_text(root, "Disk_Parameters/Disk_size")) * SECTOR
     cluster_bytes = int(_text(storages[0], "Blocksize")) * SECTOR
-    return Layout(size, cluster_bytes, images, {guid: parent for guid, parent in shots.items() if parent != NONE}, top.lower())
+    return Layout(
+        size, cluster_bytes, images, {guid: parent for guid, parent in shots.items() if parent != NONE}, top.lower()
+    )
 
 
 def _text(element: ElementTree.Element, path: str) -> str:
@@ -203,7 +240,9 @@ def _text(element: ElementTree.Element, path: str) -> str:
 
 
 class Part(NamedTuple):
-    """``length`` bytes of the guest disk from ``start``; ``offset`` is their place in the image's file, None when they have none."""
+    """``length`` bytes of the guest disk from ``start``; ``offset`` is their place in the image's file, None when
+    they have none.
+    """
 
     start: int
     length: int
@@ -211,7 +250,9 @@ class Part(NamedTuple):
 
 
 class ChainOracle:
-    """Guest bytes of every snapshot from qemu-img alone: for each cluster the topmost layer of which qemu-img says where it lies."""
+    """Guest bytes of every snapshot from qemu-img alone: for each cluster the topmost layer of which qemu-img says
+    where it lies.
+    """
 
     def __init__(self, bundle: str) -> None:
         self.layout = read_layout(bundle)
@@ -251,7 +292,8 @@ class ChainOracle:
 def map_of(path: str, *, size: int = 0) -> List[Part]:
     """What qemu-img says of an expanding image, from its beginning to its end.
 
-    ``size``, that of the guest disk, is needed beyond 1 TiB: QEMU 7.2 fails an assertion there unless it is asked piece by piece.
+    ``size``, that of the guest disk, is needed beyond 1 TiB: QEMU 7.2 fails an assertion there unless it is asked piece
+    by piece.
     """
     parts = []
     for start in range(0, size or 1, _MAP_PIECE):
@@ -284,8 +326,8 @@ def open_with_dissect(bundle: str, guid: Optional[str] = None) -> Any:
 def read_with_dissect(bundle: str, guid: Optional[str] = None) -> bytes:
     """The guest disk at ``guid``, read cluster by cluster.
 
-    In longer reads dissect.hypervisor 3.21 takes data for a hole when the length of the hole before it happens to be its
-    offset in the file.
+    In longer reads dissect.hypervisor 3.21 takes data for a hole when the length of the hole before it happens to be
+    its offset in the file.
     """
     layout = read_layout(bundle)
     stream = open_with_dissect(bundle, guid)
@@ -297,7 +339,9 @@ def read_with_dissect(bundle: str, guid: Optional[str] = None) -> bytes:
 
 
 def read_with_pyphdi(bundle: str, guid: str, scratch: str) -> bytes:
-    """The guest disk at ``guid``. libphdi opens the first Shot of a descriptor, so a copy with that order is made in ``scratch``."""
+    """The guest disk at ``guid``. libphdi opens the first Shot of a descriptor, so a copy with that order is made in
+    ``scratch``.
+    """
     library = require_library("pyphdi")
     layout = read_layout(bundle)
     folder = os.path.join(scratch, f"phdi-{guid[1:9]}.hdd")
@@ -342,7 +386,10 @@ def make_dense(paths: Iterable[str]) -> None:
 
 
 def assert_ploop_accepts(bundle: str) -> None:
-    """ploop check finds nothing in any image of a bundle, and ploop sees the same tree of snapshots. Images lose their holes for that."""
+    """ploop check finds nothing in any image of a bundle, and ploop sees the same tree of snapshots.
+
+    Images lose their holes for that.
+    """
     layout = read_layout(bundle)
     make_dense(layout.expanding)
     _skip_where_ploop_cannot_look(bundle)
@@ -351,12 +398,18 @@ def assert_ploop_accepts(bundle: str) -> None:
     for path in layout.expanding:
         forced = ploop("check", "-f", "-c", path, directory=bundle)
         assert forced.code == 0, f"ploop check {path}: rc {forced.code}\n{forced.output}"
-    listed = ploop("snapshot-list", "-H", "-o", "uuid,parent_uuid,current,fname", "DiskDescriptor.xml", directory=bundle)
+    listed = ploop(
+        "snapshot-list", "-H", "-o", "uuid,parent_uuid,current,fname", "DiskDescriptor.xml", directory=bundle
+    )
     assert listed.code == 0, listed.output
     rows = [line.split() for line in listed.output.splitlines() if line.startswith("{")]
-    assert {row[0]: row[1] for row in rows} == {guid: layout.parents.get(guid, NONE) for guid in layout.images}, listed.output
+    assert {row[0]: row[1] for row in rows} == {guid: layout.parents.get(guid, NONE) for guid in layout.images}, (
+        listed.output
+    )
     assert [row[0] for row in rows if "*" in row] == [layout.top], listed.output
-    assert {row[0]: os.path.basename(row[-1]) for row in rows} == {guid: os.path.basename(images[0].path) for guid, images in layout.images.items()}
+    assert {row[0]: os.path.basename(row[-1]) for row in rows} == {
+        guid: os.path.basename(images[0].path) for guid, images in layout.images.items()
+    }
     compared("ploop", 1 + len(layout.expanding))
 
 
@@ -398,7 +451,9 @@ def unpack_sample(name: str, bundle: str) -> None:
 
 
 def patterned_writes(ranges: Sequence[Tuple[int, int]], seed: int) -> List[Tuple[int, int, int]]:
-    """Offset, length and byte of the writes that fill ``ranges``, a different byte (never zero) for each 64 KiB and each ``seed``."""
+    """Offset, length and byte of the writes that fill ``ranges``, a different byte (never zero) for each 64 KiB and
+    each ``seed``.
+    """
     writes = []
     for start, length in ranges:
         position = start

@@ -41,7 +41,11 @@ def furnish(root, name):
         os.makedirs(f"{root}/{folder}")
     machine = f"{root}/vms/mac.pvm"
     make_machine(machine, size_mib=8)
-    build_bundle(f"{machine}/mac.hdd", size_sectors=2048 * 8, layers=line_of_layers({0: fill(0, MIB)}, {1: bytes(MIB)}, {2: fill(2, MIB)}))
+    build_bundle(
+        f"{machine}/mac.hdd",
+        size_sectors=2048 * 8,
+        layers=line_of_layers({0: fill(0, MIB)}, {1: bytes(MIB)}, {2: fill(2, MIB)}),
+    )
     build_bundle(f"{root}/Users/build/Parallels/one.hdd", size_sectors=2048 * 8)
     if name == "hdd_check":
         for image in [file for file in os.listdir(f"{machine}/mac.hdd") if file.endswith(".hds")]:
@@ -54,7 +58,12 @@ def furnish(root, name):
 
 def play(folder, tasks, repository):
     """Run the tasks; returns what ansible-playbook printed. Nothing of the user's own settings counts."""
-    return run_plays(folder, [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}], repository, arguments=["--diff"])
+    return run_plays(
+        folder,
+        [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}],
+        repository,
+        arguments=["--diff"],
+    )
 
 
 def run_plays(folder, plays, repository, *, arguments=(), hosts=("localhost",)):

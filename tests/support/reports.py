@@ -38,7 +38,16 @@ def disk(path: str, **others: Any) -> Dict[str, Any]:
 
 
 def snapshot(guid: str, **others: Any) -> Dict[str, Any]:
-    return {"guid": guid, "name": None, "parent": None, "children": [], "depth": 1, "current": True, "vm_snapshot": False, **others}
+    return {
+        "guid": guid,
+        "name": None,
+        "parent": None,
+        "children": [],
+        "depth": 1,
+        "current": True,
+        "vm_snapshot": False,
+        **others,
+    }
 
 
 def info(*disks: Dict[str, Any], failed: Any = ()) -> Dict[str, Any]:
@@ -50,21 +59,52 @@ def results(*answers: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def checked(path: str, *findings: Dict[str, Any]) -> Dict[str, Any]:
-    counts = {severity: sum(one["severity"] == severity for one in findings) for severity in ("error", "warning", "info")}
-    return {"item": path, "healthy": not counts["error"] + counts["warning"], "findings": list(findings), "counts": counts}
+    counts = {
+        severity: sum(one["severity"] == severity for one in findings) for severity in ("error", "warning", "info")
+    }
+    return {
+        "item": path,
+        "healthy": not counts["error"] + counts["warning"],
+        "findings": list(findings),
+        "counts": counts,
+    }
 
 
 def finding(code: str, severity: str, message: str = "is wrong", where: str = "/x") -> Dict[str, Any]:
-    return {"code": code, "severity": severity, "where": where, "message": message, "repairable": "no", "repaired": False}
+    return {
+        "code": code,
+        "severity": severity,
+        "where": where,
+        "message": message,
+        "repairable": "no",
+        "repaired": False,
+    }
 
 
 def merged(path: str, freed: int) -> Dict[str, Any]:
-    return {"item": path, "merged": ["{a}"], "layers_before": 2, "layers_after": 1, "freed": freed, "bytes_written": 5, "changed": False}
+    return {
+        "item": path,
+        "merged": ["{a}"],
+        "layers_before": 2,
+        "layers_after": 1,
+        "freed": freed,
+        "bytes_written": 5,
+        "changed": False,
+    }
 
 
 def mapped(guids: List[Optional[str]], used: List[int]) -> Dict[str, Any]:
     layers = [
-        {"guid": guid, "parent": parent, "current": False, "outside": True, "file_size": 1, "used_size": 1, "cluster_size": 1 << 20, "used_clusters": used}
+        {
+            "guid": guid,
+            "parent": parent,
+            "current": False,
+            "outside": True,
+            "file_size": 1,
+            "used_size": 1,
+            "cluster_size": 1 << 20,
+            "used_clusters": used,
+        }
         for parent, guid in zip([None, *guids], guids)
     ]
     return {"bucket_size": (64 << 30) // len(used), "layers": layers}

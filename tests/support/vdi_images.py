@@ -75,8 +75,8 @@ def build_vdi(
 ) -> int:
     """Write an image with the guest blocks ``contents`` and return the offset of its data.
 
-    ``order`` is that of the stored blocks, by default that of the disk; ``entries`` overrides entries of the map; ``file_size`` cuts or
-    stretches the file at the end; ``fields`` overrides those of the header.
+    ``order`` is that of the stored blocks, by default that of the disk; ``entries`` overrides entries of the map;
+    ``file_size`` cuts or stretches the file at the end; ``fields`` overrides those of the header.
     """
     blocks = int(str(fields.get("blocks", -(-size // block))))
     ordered = list(order) if order is not None else sorted(contents)
@@ -86,7 +86,15 @@ def build_vdi(
     for index, entry in (entries or {}).items():
         table[index] = entry
     data = 512 + -(-4 * blocks // 512) * 512
-    header = {"size": size, "block": block, "extra": extra, "blocks": blocks, "allocated": len(ordered), "offset_data": data, **fields}
+    header = {
+        "size": size,
+        "block": block,
+        "extra": extra,
+        "blocks": blocks,
+        "allocated": len(ordered),
+        "offset_data": data,
+        **fields,
+    }
     with open(path, "wb") as stream:
         stream.write(pack_header(**header))
         stream.write(struct.pack(f"<{blocks}I", *table))

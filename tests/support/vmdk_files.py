@@ -65,7 +65,9 @@ def text(
     """A descriptor."""
     lines = ["# Disk DescriptorFile", "version=1", f"CID={cid}", f"parentCID={parent}", f'createType="{create_type}"']
     lines += [f'parentFileNameHint="{hint}"'] if hint else []
-    return "\n".join([*lines, "", "# Extent description", *extents, "", "#DDB", 'ddb.adapterType = "ide"', *more, ""]).encode()
+    return "\n".join(
+        [*lines, "", "# Extent description", *extents, "", "#DDB", 'ddb.adapterType = "ide"', *more, ""]
+    ).encode()
 
 
 def sparse(
@@ -82,7 +84,9 @@ def sparse(
     redundant: bool = False,
     all_tables: bool = False,
 ) -> Built:
-    """A hosted sparse extent whose grains lie in the order of ``grains``; tables that nothing is in are left out unless asked for."""
+    """A hosted sparse extent whose grains lie in the order of ``grains``; tables that nothing is in are left out
+    unless asked for.
+    """
     count = -(-capacity // (grain * entries))
     table_sectors = -(-entries * 4 // SECTOR)
     directory_sectors = -(-count * 4 // SECTOR)
@@ -96,8 +100,19 @@ def sparse(
     data = -(-position // grain) * grain
     places = {number: data + index * grain for index, number in enumerate(grains)}
     raw = bytearray((data + len(places) * grain) * SECTOR)
-    fields = (b"KDMV", version, flags | 2 * redundant, capacity, grain, 1 if descriptor else 0, descriptor_sectors if descriptor else 0, entries)
-    raw[:SECTOR] = HEADER.pack(*fields, directories[0][0] if redundant else 0, directories[-1][0], data, 0, b"\n \r\n", 0)
+    fields = (
+        b"KDMV",
+        version,
+        flags | 2 * redundant,
+        capacity,
+        grain,
+        1 if descriptor else 0,
+        descriptor_sectors if descriptor else 0,
+        entries,
+    )
+    raw[:SECTOR] = HEADER.pack(
+        *fields, directories[0][0] if redundant else 0, directories[-1][0], data, 0, b"\n \r\n", 0
+    )
     raw[SECTOR : SECTOR + len(descriptor)] = descriptor
     for start, tables in directories:
         for table, sector in tables.items():
@@ -111,8 +126,13 @@ def sparse(
     return Built(raw, start * SECTOR, in_bytes, {number: sector * SECTOR for number, sector in places.items()})
 
 
-def stream(*, capacity: int, grains: Mapping[int, bytes], descriptor: bytes, grain: int = 8, footer: bool = True, last: int = 0) -> Built:
-    """A stream with a footer, or with a header that knows the directory. ``grains`` ascend; the last holds only ``last`` bytes if asked."""
+def stream(
+    *, capacity: int, grains: Mapping[int, bytes], descriptor: bytes, grain: int = 8, footer: bool = True, last: int = 0
+) -> Built:
+    """A stream with a footer, or with a header that knows the directory.
+
+    ``grains`` ascend; the last holds only ``last`` bytes if asked.
+    """
     count = -(-capacity // (grain * 512))
     raw = bytearray(21 * SECTOR)
     raw[SECTOR : SECTOR + len(descriptor)] = descriptor

@@ -35,7 +35,9 @@ def read_targets(path: str) -> tuple[Counter[str], Counter[str]]:
     """The same of a file with lines such as ``skipped NAME: why``."""
     with open(path, encoding="utf-8") as file:
         lines = [line.strip().partition(" ") for line in file]
-    return Counter(kind for kind, _space, _text in lines), Counter(text for kind, _space, text in lines if kind == "skipped")
+    return Counter(kind for kind, _space, _text in lines), Counter(
+        text for kind, _space, text in lines if kind == "skipped"
+    )
 
 
 def _order(name: str) -> tuple[str, int]:

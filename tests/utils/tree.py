@@ -6,9 +6,10 @@
 
 Usage: tree.py REPOSITORY BUILD
 
-ansible-test insists on a real folder ``ansible_collections/vdisk/parallels``, asks git which files count, and keeps caches in
-``HOME``. So the copy is fresh each time, is a git repository of its own (the outer one ignores the build folder, and ansible-test
-would then skip everything and call it a success), and ``BUILD/home`` is its home, with the bootstrap of pip already in the cache.
+ansible-test insists on a real folder ``ansible_collections/vdisk/parallels``, asks git which files count, and keeps
+caches in ``HOME``. So the copy is fresh each time, is a git repository of its own (the outer one ignores the build
+folder, and ansible-test would then skip everything and call it a success), and ``BUILD/home`` is its home, with the
+bootstrap of pip already in the cache.
 """
 
 from __future__ import annotations
@@ -20,11 +21,23 @@ import subprocess
 import sys
 import types
 
-NEVER = {".git", ".venv", ".build", ".ansible", "__pycache__", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+NEVER = {
+    ".git",
+    ".venv",
+    ".build",
+    ".ansible",
+    "__pycache__",
+    ".hypothesis",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+}
 
 
 def _files(root: str) -> list[str]:
-    """What belongs to the collection: tracked and new files, as git tells; all but known rubbish where git cannot tell."""
+    """What belongs to the collection: tracked and new files, as git tells; all but known rubbish where git cannot
+    tell.
+    """
     command = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
@@ -45,7 +58,9 @@ def copy(root: str, tree: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         shutil.copy2(os.path.join(root, name), target, follow_symlinks=False)
     if shutil.which("git"):
-        subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "--quiet", tree], stdin=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            ["git", "-c", "init.defaultBranch=main", "init", "--quiet", tree], stdin=subprocess.DEVNULL, check=True
+        )
 
 
 def bootstrap(root: str, home: str) -> None:
@@ -61,7 +76,9 @@ def bootstrap(root: str, home: str) -> None:
 
 
 def pip_settings(home: str) -> None:
-    """Keep the machine's pip settings in force in the new home: the user's file as it is, PIP_ variables as a second one."""
+    """Keep the machine's pip settings in force in the new home: the user's file as it is, PIP_ variables as a second
+    one.
+    """
     old = os.path.expanduser("~")
     places = ("Library/Application Support/pip/pip.conf", ".config/pip/pip.conf", ".pip/pip.conf")
     users = next((path for path in (os.path.join(old, place) for place in places) if os.path.exists(path)), None)
@@ -73,7 +90,11 @@ def pip_settings(home: str) -> None:
             os.unlink(path)
     if users:
         os.symlink(users, legacy)
-    settings = {name[4:].lower().replace("_", "-"): value for name, value in os.environ.items() if name.startswith("PIP_") and name != "PIP_CONFIG_FILE"}
+    settings = {
+        name[4:].lower().replace("_", "-"): value
+        for name, value in os.environ.items()
+        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE"
+    }
     if settings:
         written = configparser.RawConfigParser()
         written["global"] = settings

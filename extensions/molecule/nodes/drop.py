@@ -6,7 +6,8 @@
 
 Usage: drop.py cut|kill NODES_SH FOLDER NAME TOLD DONE
   cut: the network is away for 15 seconds; kill: the ssh clients of the controller end.
-  FOLDER is the folder of the nodes, TOLD the file on the node. DONE is written when it is over, with the time of the loss and of the return.
+  FOLDER is the folder of the nodes, TOLD the file on the node. DONE is written when it is over, with the time of the
+  loss and of the return.
 
 Goes on in the background.
 """

@@ -4,9 +4,12 @@
 
 """What happens beside a run of Ansible: somebody holds a disk, or kills or stops the process that works on it.
 
-Usage: bystander.py hold BUNDLE PIDFILE           hold its first image, as a hypervisor does, until the process is killed or PIDFILE goes
-       bystander.py kill|stop FOLDER TOLD [WORD]  end the process that writes there, or let it stand still for some seconds, and write its number to
-                                                  TOLD: with a WORD when a journal in FOLDER has it, else when 4 MiB of a temporary file are written
+Usage: bystander.py hold BUNDLE PIDFILE           hold its first image, as a hypervisor does, until the process is
+killed or PIDFILE goes
+       bystander.py kill|stop FOLDER TOLD [WORD]  end the process that writes there, or let it stand still for some
+       seconds, and write its number to
+                                                  TOLD: with a WORD when a journal in FOLDER has it, else when 4 MiB of
+                                                  a temporary file are written
        bystander.py damage BUNDLE                 let the last image say that its first cluster lies far behind its end
 
 The first two go on in the background and end by themselves after ten minutes.
@@ -104,7 +107,9 @@ def is_there_yet(process: str, folder: str, word: str) -> bool:
     """Whether a process is where it is to be met."""
     if word:
         return is_told(folder, word)
-    return any(path.startswith(folder + "/") and ".tmp" in path and is_enough(path) for path in open_for_writing(process))
+    return any(
+        path.startswith(folder + "/") and ".tmp" in path and is_enough(path) for path in open_for_writing(process)
+    )
 
 
 def catch(signal_number: int, folder: str, told: str, word: str) -> None:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What the module vagrant_box does with its arguments."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -21,8 +21,19 @@ from .._core.errors import AlreadyExists, BadRequest, NotFound
 from .._io.clock import source_date_epoch
 from .._io.port import DIRECTORY, FILE, Port
 from .._io.real import OsPort
-from .._ops.box import METADATA, VAGRANTFILE, Entry, Packed, archive, box_if_same, machine_entries, machine_uuid, small_file, write_box
-from .._ops.recover import clear_siblings
+from .._ops.box.archive import (
+    METADATA,
+    VAGRANTFILE,
+    Entry,
+    Packed,
+    archive,
+    box_if_same,
+    machine_entries,
+    machine_uuid,
+    small_file,
+    write_box,
+)
+from .._ops.recovery.recover import clear_siblings
 from .run import Result, absolute, apply_file_options
 
 _PROVIDER = "parallels"
@@ -34,7 +45,9 @@ def pack_box(module: AnsibleModule) -> Result:
     port = OsPort()
     machine, box = absolute(port, params["src"], "src"), absolute(port, params["dest"], "dest")
     if not 0 <= params["compression_level"] <= 9:
-        raise BadRequest("compression_level: not a level", path=box, expected="0 to 9", found=params["compression_level"])
+        raise BadRequest(
+            "compression_level: not a level", path=box, expected="0 to 9", found=params["compression_level"]
+        )
     found = _refuse_place(port, machine, box)
     own = machine_uuid(port, machine)
     cleared = list(clear_siblings(port, box)) if not module.check_mode else []
@@ -55,10 +68,16 @@ def pack_box(module: AnsibleModule) -> Result:
 def _refuse_place(port: Port, machine: str, box: str) -> bool:
     """Raises when a box cannot lie there; returns whether there is a file already."""
     if is_inside(box, machine):
-        raise BadRequest("dest: a box cannot lie in the machine that it holds", path=box, hint="Choose another directory.")
+        raise BadRequest(
+            "dest: a box cannot lie in the machine that it holds", path=box, hint="Choose another directory."
+        )
     directory = port.stat(box.rsplit("/", 1)[0] or "/")
     if directory is None or directory.kind != DIRECTORY:
-        raise NotFound("The directory for the box does not exist", path=box, hint="Create it first, for example with ansible.builtin.file.")
+        raise NotFound(
+            "The directory for the box does not exist",
+            path=box,
+            hint="Create it first, for example with ansible.builtin.file.",
+        )
     there = port.stat(box)
     if there is not None and there.kind != FILE:
         raise AlreadyExists("dest: what lies there is no file", path=box, found=there.kind, hint="Choose another name.")
@@ -83,7 +102,9 @@ def _write(module: AnsibleModule, port: Port, box: str, entries: Tuple[Entry, ..
     directory, base = box.rsplit("/", 1)
     temporary = f"{directory}/{temporary_name(base, uuid.uuid4().hex[:8])}"
     mtime = source_date_epoch() if module.params["reproducible"] else int(time.time())
-    return write_box(port, box, archive(port, entries), level=module.params["compression_level"], mtime=mtime, temporary=temporary)
+    return write_box(
+        port, box, archive(port, entries), level=module.params["compression_level"], mtime=mtime, temporary=temporary
+    )
 
 
 def _result(box: str, own: str, entries: Tuple[Entry, ...], packed: Optional[Packed], before: str) -> Dict[str, Any]:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What the module hdd_check does with its arguments."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._core.findings import ERROR, WARNING, Finding, counts, marked_repaired, r
 from .._core.records import dataclass
 from .._io.port import Port
 from .._io.real import OsPort
-from .._ops.check import Examination, examine, locate_hurt
+from .._ops.check.examine import Examination, examine, locate_hurt
 from .run import Result, absolute
 
 _SHOWN = 5
@@ -40,12 +40,18 @@ def check_disk(module: AnsibleModule) -> Result:
     location = locate_hurt(port, absolute(port, params["path"]))
     refuse_layer(port, location)
     seen = examine(port, location, allow_outside=params["allow_outside"])
-    told = _Told(seen.findings, {"changed": False, "backup": None}) if params["repair"] == "none" else _repair(module, port, seen)
+    told = (
+        _Told(seen.findings, {"changed": False, "backup": None})
+        if params["repair"] == "none"
+        else _repair(module, port, seen)
+    )
     findings = list(told.findings)
     if params["data"]:
-        from .._ops.check_data import read_clusters
+        from .._ops.check.data import read_clusters
 
-        unreadable, told.result["bytes_read"] = read_clusters(port, examine(port, location, allow_outside=params["allow_outside"]))
+        unreadable, told.result["bytes_read"] = read_clusters(
+            port, examine(port, location, allow_outside=params["allow_outside"])
+        )
         findings += unreadable
     result = {
         "bytes_read": 0,
@@ -92,8 +98,8 @@ def _end_interrupted(port: Port, seen: Examination, recovered: List[str]) -> Exa
     if seen.journal is None:
         return seen
     # Only a disk with a journal needs what ends operations.
-    from .._ops.recover import recover
-    from .._ops.repair import is_in_order
+    from .._ops.check.repair import is_in_order
+    from .._ops.recovery.recover import recover
 
     if not is_in_order(port, seen):
         return seen
@@ -103,7 +109,7 @@ def _end_interrupted(port: Port, seen: Examination, recovered: List[str]) -> Exa
 
 def _apply(module: AnsibleModule, port: Port, seen: Examination, recovered: List[str]) -> Result:
     # Only a repair needs what changes disks.
-    from .._ops.repair import plan_repair
+    from .._ops.check.repair import plan_repair
     from .disk import run_plan
 
     params = module.params
@@ -131,7 +137,12 @@ def _diff(seen: Examination, findings: Sequence[Finding]) -> Dict[str, Any]:
     after = [_line(one) for one in findings if not one.repaired]
     if before == after:
         return {"before": {}, "after": {}, "before_header": header, "after_header": header}
-    return {"before": {"findings": before}, "after": {"findings": after}, "before_header": header, "after_header": header}
+    return {
+        "before": {"findings": before},
+        "after": {"findings": after},
+        "before_header": header,
+        "after_header": header,
+    }
 
 
 def _fail_on(module: AnsibleModule, fail_on: str, findings: Sequence[Finding], result: Result) -> None:
@@ -143,8 +154,18 @@ def _fail_on(module: AnsibleModule, fail_on: str, findings: Sequence[Finding], r
         module.warn(warning)
     more = f" And {len(left) - _SHOWN} more." if len(left) > _SHOWN else ""
     text = " ".join(f"{one.where}: {one.message}" for one in left[:_SHOWN])
-    repair = "safe" if any(one.repairable == "safe" for one in left) else "all" if any(one.repairable == "lossy" for one in left) else None
-    hint = f" Some of it can be repaired: set repair: {repair}." if repair is not None and module.params["repair"] != repair else ""
+    repair = (
+        "safe"
+        if any(one.repairable == "safe" for one in left)
+        else "all"
+        if any(one.repairable == "lossy" for one in left)
+        else None
+    )
+    hint = (
+        f" Some of it can be repaired: set repair: {repair}."
+        if repair is not None and module.params["repair"] != repair
+        else ""
+    )
     module.fail_json(
         msg=f"The disk is not healthy ({len(left)} findings). {text}{more}{hint}",
         error_code="unhealthy",

@@ -2,16 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What the module hdd_compact does with its arguments."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.plan import Plan
-from .._ops.compact import plan_compact, summary
+from .._ops.compact.plan import plan_compact, summary
 from .disk import Disk, change_disk
 from .run import Result
 from .spec import size_option
@@ -23,7 +23,14 @@ def compact_disk(module: AnsibleModule) -> Result:
     threshold = size_option(params["threshold"], "threshold")
 
     def planner(disk: Disk) -> Plan:
-        return plan_compact(disk.port, disk.state, scan=params["scan"], strategy=params["strategy"], threshold=threshold or 0, force=params["force"])
+        return plan_compact(
+            disk.port,
+            disk.state,
+            scan=params["scan"],
+            strategy=params["strategy"],
+            threshold=threshold or 0,
+            force=params["force"],
+        )
 
     result, plan, _disk = change_disk(module, planner)
     result.update(summary(plan.facts["savings"], reclaimed=not plan.is_empty, scan=params["scan"]))

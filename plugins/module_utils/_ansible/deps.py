@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Libraries that a managed node needs besides Python, checked in one place."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -22,4 +22,6 @@ except ImportError:
 def require_lxml(module: AnsibleModule) -> None:
     """Fail the task with advice when lxml is missing."""
     if LXML_IMPORT_ERROR is not None:
-        module.fail_json(msg=missing_required_lib("lxml >= 4.6"), exception=LXML_IMPORT_ERROR, error_code="missing_library")
+        module.fail_json(
+            msg=missing_required_lib("lxml >= 4.6"), exception=LXML_IMPORT_ERROR, error_code="missing_library"
+        )

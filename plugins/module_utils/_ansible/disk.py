@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """One disk in one task: look at it, finish what an earlier run left, apply a plan, and report before and after."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -14,20 +14,30 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe, refuse_changed
 from .._bundle.paths import locate, refuse_layer
+from .._change.executor import Outcome, execute, foresee
 from .._core.errors import DiskError, HasSnapshots
 from .._core.plan import Plan
 from .._core.records import dataclass
 from .._io.port import Port
 from .._io.real import OsPort
-from .._ops.executor import Outcome, execute, foresee
-from .._ops.recover import needs_recovery, recover, take_back
-from .._ops.report import disk_facts
+from .._ops.recovery.recover import needs_recovery, recover, take_back
+from .._ops.report.facts import disk_facts
 from .run import Result, absolute
 
 if TYPE_CHECKING:
     from .._bundle.pvm import VmFacts
 
-_SHOWN_IN_DIFF = ("virtual_size", "file_size", "used_size", "type", "split", "format_version", "cluster_size", "depth", "name")
+_SHOWN_IN_DIFF = (
+    "virtual_size",
+    "file_size",
+    "used_size",
+    "type",
+    "split",
+    "format_version",
+    "cluster_size",
+    "depth",
+    "name",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,11 @@ class Disk:
     @property
     def snapshot_names(self) -> Mapping[str, str]:
         """Names that the virtual machine gives to snapshots, by GUID."""
-        return {guid: snapshot.name for guid, snapshot in self.vm.snapshots.items() if snapshot.name} if self.vm is not None else {}
+        return (
+            {guid: snapshot.name for guid, snapshot in self.vm.snapshots.items() if snapshot.name}
+            if self.vm is not None
+            else {}
+        )
 
 
 def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
@@ -67,7 +81,10 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     report = find_vm(port, location)
     vm, warnings = report
     if needs_recovery(state):
-        warnings = (*warnings, f"{location.directory}: an interrupted run will be finished first; the prediction is made for the disk as it is now.")
+        warnings = (
+            *warnings,
+            f"{location.directory}: an interrupted run will be finished first; the prediction is made for the disk as it is now.",
+        )
     return Disk(port, state, vm, tuple(warnings), recovered, report.is_doubtful)
 
 
@@ -81,7 +98,9 @@ def refuse_doubtful(disk: Disk, removals: Sequence[str], *, force: bool) -> None
         )
 
 
-def run_plan(module: AnsibleModule, port: Port, plan: Plan, recovered: Tuple[str, ...] = ()) -> Tuple[Result, Optional[Outcome]]:
+def run_plan(
+    module: AnsibleModule, port: Port, plan: Plan, recovered: Tuple[str, ...] = ()
+) -> Tuple[Result, Optional[Outcome]]:
     """Apply ``plan`` unless in check mode; the result has what every changing module returns."""
     outcome = None
     if not plan.is_empty and module.check_mode:

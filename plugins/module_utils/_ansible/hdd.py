@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What the module hdd does with its arguments."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ansible.module_utils.basic import AnsibleModule
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import without_suffix
 from .._bundle.paths import locate, refuse_layer
+from .._bundle.predicted import predicted_bundle
+from .._bundle.shape import DEFAULT_CLUSTER, EXPANDING, shape_of
 from .._core import guid as guids
 from .._core.errors import BadRequest, NotFound
 from .._core.records import replace
 from .._core.units import MIB, format_size, round_up
 from .._io.port import DIRECTORY, Port
 from .._io.real import OsPort
-from .._ops.create import plan_create, plan_remove
-from .._ops.layout import DEFAULT_CLUSTER, EXPANDING, shape_of
-from .._ops.predict import predicted_bundle
-from .._ops.recover import clear_siblings
-from .._ops.report import absent_facts, disk_facts
+from .._ops.recovery.recover import clear_siblings
+from .._ops.report.facts import absent_facts, disk_facts
+from .._ops.reshape.create import plan_create, plan_remove
 from .disk import diff_of, run_plan
 from .run import Result, absolute, apply_file_options, apply_owner
 from .spec import disk_name, size_option, size_or
@@ -91,7 +91,11 @@ def _refuse_without_directory(port: Port, path: str) -> None:
     directory = path.rsplit("/", 1)[0] or "/"
     stat = port.stat(directory)
     if stat is None or stat.kind != DIRECTORY:
-        raise NotFound("The directory for the disk does not exist", path=directory, hint="Create it first, for example with ansible.builtin.file.")
+        raise NotFound(
+            "The directory for the disk does not exist",
+            path=directory,
+            hint="Create it first, for example with ansible.builtin.file.",
+        )
 
 
 def _give_file_options(port: Port, module: AnsibleModule, state: BundleState) -> bool:
@@ -127,9 +131,19 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
         if port.stat(path) is not None:
             raise
         gone = absent_facts(path)
-        return {"changed": False, "disk": gone, "diff": diff_of({}, gone), "bytes_read": 0, "bytes_written": 0, "elapsed": 0.0, "warnings": []}
+        return {
+            "changed": False,
+            "disk": gone,
+            "diff": diff_of({}, gone),
+            "bytes_read": 0,
+            "bytes_written": 0,
+            "elapsed": 0.0,
+            "warnings": [],
+        }
     before = disk_facts(port, state)
-    result, _outcome = run_plan(module, port, plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"]))
+    result, _outcome = run_plan(
+        module, port, plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"])
+    )
     result["disk"] = absent_facts(before["path"])
     result["diff"] = diff_of(before, result["disk"])
     return result

@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""What the module hdd does with a disk that exists: one change after the other, each with its own commit, all
+foreseen before the first.
+"""
 
-"""What the module hdd does with a disk that exists: one change after the other, each with its own commit, all foreseen before the first."""
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -13,15 +15,15 @@ from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe, refuse_changed
+from .._bundle.shape import EXPANDING, PLAIN, Shape, part_size_of, refuse_many_parts, refuse_odd_cluster
 from .._core.errors import BadRequest, DiskError, HasSnapshots, Unsupported
 from .._core.plan import Plan
 from .._core.records import dataclass
 from .._core.units import MIB, SECTOR, format_size
-from .._formats.hds_header import max_size_bytes
+from .._formats.hds.header import max_size_bytes
 from .._io.port import Port
-from .._ops.describe import plan_rename
-from .._ops.layout import EXPANDING, PLAIN, Shape, part_size_of, refuse_many_parts, refuse_odd_cluster
-from .._ops.recover import needs_recovery
+from .._ops.recovery.recover import needs_recovery
+from .._ops.reshape.rename import plan_rename
 from .disk import Disk, diff_of, open_disk, refuse_doubtful, run_plan
 from .run import Result
 from .spec import disk_name, size_option
@@ -32,7 +34,10 @@ KEEP, FIX = "keep", "fix"
 
 @dataclass(frozen=True)
 class Wish:
-    """What a task asks of a disk that exists; None is what it leaves alone. ``size`` is rounded up, ``exact`` is not."""
+    """What a task asks of a disk that exists; None is what it leaves alone.
+
+    ``size`` is rounded up, ``exact`` is not.
+    """
 
     size: Optional[int]
     exact: Optional[int]
@@ -95,7 +100,10 @@ def change_existing(module: AnsibleModule, wish: Wish) -> Tuple[Result, Disk, Bu
 
 
 def _foresee(disk: Disk, wish: Wish, *, predict: bool) -> Tuple[List[Plan], List[str]]:
-    """All plans, as far as they can be made now; whatever can be refused is refused here. And what to tell of the partition table."""
+    """All plans, as far as they can be made now; whatever can be refused is refused here.
+
+    And what to tell of the partition table.
+    """
     state = disk.state
     done: FrozenSet[str] = frozenset()
     _refuse_cluster_size(state, wish)
@@ -129,8 +137,13 @@ def _apply(module: AnsibleModule, disk: Disk, wish: Wish, plans: List[Plan]) -> 
     return results, state
 
 
-def _next_plan(disk: Disk, wish: Wish, state: BundleState, *, actual: BundleState, done: FrozenSet[str], predict: bool) -> Plan:
-    """The next change that a disk in this ``state`` needs, an empty plan when it needs none. ``actual`` is what lies in its files now."""
+def _next_plan(
+    disk: Disk, wish: Wish, state: BundleState, *, actual: BundleState, done: FrozenSet[str], predict: bool
+) -> Plan:
+    """The next change that a disk in this ``state`` needs, an empty plan when it needs none.
+
+    ``actual`` is what lies in its files now.
+    """
     port = disk.port
     plan = plan_rename(state, wish.name, force=wish.force)
     if not plan.is_empty:
@@ -146,15 +159,25 @@ def _next_plan(disk: Disk, wish: Wish, state: BundleState, *, actual: BundleStat
     return _fix(port, wish, state, state.descriptor.size_bytes, actual=actual, done=done)
 
 
-def _resize(port: Port, wish: Wish, state: BundleState, size: int, *, actual: BundleState, done: FrozenSet[str]) -> Plan:
-    from .._ops.resize import plan_grow
-    from .._ops.shrink import plan_shrink
+def _resize(
+    port: Port, wish: Wish, state: BundleState, size: int, *, actual: BundleState, done: FrozenSet[str]
+) -> Plan:
+    from .._ops.reshape.grow import plan_grow
+    from .._ops.reshape.shrink import plan_shrink
 
     if size > state.descriptor.size_bytes:
         top_only = wish.snapshots == TOP_ONLY
         # Only what the merge of this very task has made may be longer than the disk.
         is_merged = "merge" in done
-        return plan_grow(state, size, parts=_parts(state, wish, size), reserve=wish.reserve, top_only=top_only, is_merged=is_merged, force=wish.force)
+        return plan_grow(
+            state,
+            size,
+            parts=_parts(state, wish, size),
+            reserve=wish.reserve,
+            top_only=top_only,
+            is_merged=is_merged,
+            force=wish.force,
+        )
     # While the disk still has its old end, its partition table learns of the new one.
     plan = _fix(port, wish, state, size, actual=actual, done=done)
     return plan_shrink(state, size, force=wish.force) if plan.is_empty else plan
@@ -163,20 +186,20 @@ def _resize(port: Port, wish: Wish, state: BundleState, size: int, *, actual: Bu
 def _fix(port: Port, wish: Wish, state: BundleState, size: int, *, actual: BundleState, done: FrozenSet[str]) -> Plan:
     if wish.partition_table != FIX or "partition table" in done or state.descriptor.encrypted:
         return Plan("partition table", facts={"after": state})
-    from .._ops.partition_fix import plan_partition_fix
+    from .._ops.reshape.partition_table import plan_partition_fix
 
     return plan_partition_fix(port, state, size, actual=actual, force=wish.force)
 
 
 def _merge(disk: Disk, wish: Wish, state: BundleState) -> Plan:
-    from .._ops.merge import plan_merge
+    from .._ops.snapshots.merge import plan_merge
 
     return plan_merge(disk.port, state, _all_snapshots(disk, wish, state), force=wish.force)
 
 
 def _all_snapshots(disk: Disk, wish: Wish, state: BundleState) -> Tuple[str, ...]:
     """Every snapshot, when nothing is lost but the snapshots themselves; else HasSnapshots."""
-    from .._ops.removals import choose_removals
+    from .._ops.snapshots.removals import choose_removals
 
     chain = state.tree.current_chain
     aside = [guid for guid in state.tree.shots if guid not in chain]
@@ -194,8 +217,8 @@ def _all_snapshots(disk: Disk, wish: Wish, state: BundleState) -> Tuple[str, ...
 
 
 def _retype(disk: Disk, wish: Wish, state: BundleState, shape: Shape, *, actual: BundleState, predict: bool) -> Plan:
-    from .._ops.resize import refuse_snapshots
-    from .._ops.retype import plan_retype
+    from .._ops.reshape.grow import refuse_snapshots
+    from .._ops.reshape.retype import plan_retype
 
     if len(state.tree.shots) > 1:
         if wish.snapshots == TOP_ONLY:
@@ -219,7 +242,7 @@ def _other_size(state: BundleState, wish: Wish) -> Optional[int]:
 
 
 def _parts(state: BundleState, wish: Wish, size: int) -> Tuple[Tuple[int, int], ...]:
-    from .._ops.resize import wanted_parts
+    from .._ops.reshape.grow import wanted_parts
 
     cluster = _cluster(state, wish)
     part = None if wish.split is None else part_size_of(wish.split, cluster)
@@ -243,7 +266,7 @@ def _cluster(state: BundleState, wish: Wish) -> int:
 
 def _other_shape(state: BundleState, wish: Wish, size: Optional[int]) -> Optional[Shape]:
     """The shape that the disk must be written anew in, None when what it has will do."""
-    from .._ops.resize import parts_of
+    from .._ops.reshape.grow import parts_of
 
     headers = [image.header for image in state.images.values() if image.header is not None]
     kind = wish.kind or _root_kind(state)
@@ -271,11 +294,18 @@ def _reaches(parts: Tuple[Tuple[int, int], ...], wanted: Tuple[Tuple[int, int], 
     if not grows:
         return parts == wanted
     number = len(parts) - 1
-    return len(wanted) > number and parts[:-1] == wanted[:number] and parts[-1][0] == wanted[number][0] and parts[-1][1] <= wanted[number][1]
+    return (
+        len(wanted) > number
+        and parts[:-1] == wanted[:number]
+        and parts[-1][0] == wanted[number][0]
+        and parts[-1][1] <= wanted[number][1]
+    )
 
 
 def _version(state: BundleState, wish: Wish, kind: str, cluster: int, longest: int) -> int:
-    """The version of the new images: what is asked for, else what the disk has, else the first one, where the disk fits it."""
+    """The version of the new images: what is asked for, else what the disk has, else the first one, where the disk
+    fits it.
+    """
     if kind == PLAIN:
         return 1
     versions = [image.header.version for image in state.images.values() if image.header is not None]
@@ -286,7 +316,9 @@ def _version(state: BundleState, wish: Wish, kind: str, cluster: int, longest: i
             path=state.location.directory,
             found=longest,
             expected=f"at most {max_size_bytes(version, cluster)} bytes",
-            hint='Set format_version: "2".' if version == 1 else "Make a new disk with larger clusters with hdd_convert.",
+            hint='Set format_version: "2".'
+            if version == 1
+            else "Make a new disk with larger clusters with hdd_convert.",
         )
     return version
 
@@ -313,8 +345,13 @@ def _refuse_bad_sizes(disk: Disk, wish: Wish) -> Any:
     if size is None:
         return None
     if size <= 0:
-        raise BadRequest("size: a disk of 0 bytes is not possible", path=state.location.directory, found=size, hint="Write for example 64G.")
-    from .._ops.partition_fix import find_gpt
+        raise BadRequest(
+            "size: a disk of 0 bytes is not possible",
+            path=state.location.directory,
+            found=size,
+            hint="Write for example 64G.",
+        )
+    from .._ops.reshape.partition_table import find_gpt
 
     gpt = find_gpt(disk.port, state)
     if size > state.descriptor.size_bytes:
@@ -328,7 +365,7 @@ def _refuse_bad_sizes(disk: Disk, wish: Wish) -> Any:
             hint="Set shrink: true to make the disk smaller, or leave size out.",
         )
     if len(state.tree.shots) > 1 and wish.snapshots != MERGE:
-        from .._ops.resize import refuse_snapshots
+        from .._ops.reshape.grow import refuse_snapshots
 
         refuse_snapshots(state, "shrink")
     if not wish.force:
@@ -338,10 +375,10 @@ def _refuse_bad_sizes(disk: Disk, wish: Wish) -> Any:
 
 def _refuse_loss(disk: Disk, wish: Wish, size: int, *, has_gpt: bool) -> None:
     from .._bundle.bundle import refuse_encrypted
-    from .._bundle.chain import open_view
-    from .._formats.gpt_move import backup_ranges
-    from .._formats.partitions import read_partitions
-    from .._ops.shrink import refuse_loss
+    from .._guest.gpt import backup_ranges
+    from .._guest.partitions import read_partitions
+    from .._guest.view import open_view
+    from .._ops.reshape.shrink import refuse_loss
 
     refuse_encrypted(disk.state)
     view = open_view(disk.port, disk.state, disk.state.tree.top)
@@ -351,7 +388,10 @@ def _refuse_loss(disk: Disk, wish: Wish, size: int, *, has_gpt: bool) -> None:
         spared = backup_ranges(view) if has_gpt and wish.partition_table == FIX else ()
     finally:
         view.close()
-    partitions = [(f"partition {one['number']}", one["start"], one["start"] + one["size"]) for one in (table or {}).get("entries", [])]
+    partitions = [
+        (f"partition {one['number']}", one["start"], one["start"] + one["size"])
+        for one in (table or {}).get("entries", [])
+    ]
     refuse_loss(disk.port, disk.state, size, partitions=partitions, spared=spared)
 
 
@@ -371,4 +411,6 @@ def _config_warnings(disk: Disk, state: BundleState) -> List[str]:
     if disk.vm is None or size is None or size == state.descriptor.size_bytes // MIB:
         return []
     found = state.descriptor.size_bytes // MIB
-    return [f"{disk.vm.config}: the virtual machine takes the disk for {size} MiB, it has {found} MiB; the file of the machine is not edited here."]
+    return [
+        f"{disk.vm.config}: the virtual machine takes the disk for {size} MiB, it has {found} MiB; the file of the machine is not edited here."
+    ]

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What the module hdd_info does with its arguments."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, Dict, List, Optional, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, describe_failure, observe
-from .._bundle.chain import open_view
 from .._bundle.paths import locate
 from .._bundle.pvm import bundles_in, find_vm
 from .._core.errors import DiskError
+from .._guest.view import open_view
 from .._io.port import Port
 from .._io.real import OsPort
-from .._ops.report import absent_facts, disk_facts, totals
+from .._ops.report.facts import absent_facts, disk_facts, totals
 from .run import Result, absolute
 
 Failure = Dict[str, Any]
@@ -79,7 +79,7 @@ def _describe(module: AnsibleModule, port: Port, path: str) -> Dict[str, Any]:
 def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optional[int]]:
     # Only a scan of the data needs what compaction needs.
     from .._bundle.bundle import refuse_encrypted
-    from .._ops.compact import estimate, reclaimable_by_reason
+    from .._ops.compact.plan import estimate, reclaimable_by_reason
 
     refuse_encrypted(state)
     return reclaimable_by_reason(estimate(port, state, scan=scan), scan=scan)
@@ -87,13 +87,13 @@ def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optiona
 
 def _map(state: BundleState, buckets: int) -> Dict[str, Any]:
     # Only a picture of the disk needs it.
-    from .._ops.allocation import allocation_map
+    from .._ops.report.allocation import allocation_map
 
     return allocation_map(state, buckets)
 
 
 def _partitions(port: Port, state: BundleState) -> Any:
-    from .._formats.partitions import read_partitions
+    from .._guest.partitions import read_partitions
 
     if state.descriptor.encrypted:
         return None
@@ -105,7 +105,7 @@ def _partitions(port: Port, state: BundleState) -> Any:
 
 
 def _checksum(port: Port, state: BundleState, algorithm: str) -> str:
-    from .._ops.digests import guest_checksum
+    from .._guest.digests import guest_checksum
 
     view = open_view(port, state, state.tree.top)
     try:

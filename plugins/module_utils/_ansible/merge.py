@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What the module hdd_merge does with its arguments."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import BadRequest
 from .._core.plan import Plan
-from .._ops.merge import plan_merge
-from .._ops.removals import choose_removals
-from .._ops.snapshot_name import wanted_guid
+from .._ops.snapshots.merge import plan_merge
+from .._ops.snapshots.names import wanted_guid
+from .._ops.snapshots.removals import choose_removals
 from .disk import Disk, change_disk, refuse_doubtful
 from .run import Result
 
@@ -34,7 +34,11 @@ def merge_layers(module: AnsibleModule) -> Result:
         if params["orphans"]:
             chosen = tuple(guid for guid in (disk.state.tree.shots if chosen is None else chosen) if guid not in kept)
         removals = choose_removals(
-            disk.state, max_layers=params["max_layers"], snapshots=chosen, kept_by_vm=() if params["force"] else kept, branches=params["branches"]
+            disk.state,
+            max_layers=params["max_layers"],
+            snapshots=chosen,
+            kept_by_vm=() if params["force"] else kept,
+            branches=params["branches"],
         )
         # Without the list, an orphan cannot be told from a snapshot that is needed: force does not help.
         refuse_doubtful(disk, removals, force=params["force"] and not params["orphans"])
@@ -45,7 +49,9 @@ def merge_layers(module: AnsibleModule) -> Result:
     result["layers_before"] = len(disk.state.tree.current_chain)
     result["layers_after"] = result["disk"]["depth"]
     result["freed"] = plan.bytes_freed
-    result["warnings"] += [f"snapshots: the disk has no snapshot {name[:80]!r}, so there was nothing to merge." for name in unknown]
+    result["warnings"] += [
+        f"snapshots: the disk has no snapshot {name[:80]!r}, so there was nothing to merge." for name in unknown
+    ]
     return result
 
 

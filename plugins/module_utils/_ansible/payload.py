@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """The archive in which Ansible sends a module with all that it imports."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from zipimport import zipimporter
 
 
 class PayloadImporter(zipimporter):
-    """Imports from an archive, and compiles each module once: ``zipimport`` compiles it a first time only to tell the name of its file."""
+    """Imports from an archive, and compiles each module once: ``zipimport`` compiles it a first time only to tell
+    the name of its file.
+    """
 
     def get_filename(self, fullname: str) -> str:
         """Where the source of a module lies. Raises ZipImportError for one that is not in the archive."""
@@ -25,7 +27,8 @@ class PayloadImporter(zipimporter):
 
 
 def compile_once(importing: Optional[ModuleSpec]) -> None:
-    """Let all that is imported from now on out of the archive of ``importing``, the module that asks for it, come through PayloadImporter.
+    """Let all that is imported from now on out of the archive of ``importing``, the module that asks for it, come
+    through PayloadImporter.
 
     Nothing changes where it comes from no archive.
     """

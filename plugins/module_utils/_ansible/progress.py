@@ -2,9 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""Telling how far a run is, in a small file beside the job file of Ansible that the controller reads.
 
-"""Telling how far a run is, in a small file beside the job file of Ansible that the controller reads. Only a run that is asked to does so."""
+Only a run that is asked to does so.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -27,10 +30,12 @@ _INTERVAL = 0.5
 
 
 class Progress:
-    """The phase of a run, the bytes done in it, and the file that tells them. An instance is the ``on_progress`` of the executor.
+    """The phase of a run, the bytes done in it, and the file that tells them.
 
-    The file is replaced by a rename, so that a reader never sees half of it. It is not synced: it means nothing after a crash. When it
-    cannot be written, the run goes on without it.
+    An instance is the ``on_progress`` of the executor.
+
+    The file is replaced by a rename, so that a reader never sees half of it. It is not synced: it means nothing after a
+    crash. When it cannot be written, the run goes on without it.
     """
 
     def __init__(self, port: Port, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +55,10 @@ class Progress:
         self._write()
 
     def __call__(self, done: int, total: int) -> None:
-        """``done`` of ``total`` bytes are done in this phase. What is left when all of them are is to sync and to read back."""
+        """``done`` of ``total`` bytes are done in this phase.
+
+        What is left when all of them are is to sync and to read back.
+        """
         if done >= total > 0 and self._phase == WRITING:
             self.phase(FINISHING)
             return
@@ -73,7 +81,13 @@ class Progress:
             return
         self._written = self._clock()
         seconds = round(self._written - self._since, 3)
-        content = {"pid": process_id(), "phase": self._phase, "done": self._done, "total": self._total, "seconds": seconds}
+        content = {
+            "pid": process_id(),
+            "phase": self._phase,
+            "done": self._done,
+            "total": self._total,
+            "seconds": seconds,
+        }
         temporary = f"{self._path}.new"
         try:
             self._port.remove(temporary)

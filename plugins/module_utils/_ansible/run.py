@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Running one module: the only place where errors of the engine become failed tasks.
 
 Modules import this before all else of the collection, so that the rest is compiled once.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class _Module(AnsibleModule):  # type: ignore[misc]
     """Whoever wants to be told how far the run is, None when nobody does."""
 
     def add_path_info(self, kwargs: Result) -> Result:
-        """Nothing: what Ansible adds beside ``path`` and ``dest`` would differ in check mode, and its size of a bundle is that of a directory."""
+        """Nothing: what Ansible adds beside ``path`` and ``dest`` would differ in check mode, and its size of a
+        bundle is that of a directory.
+        """
         return kwargs
 
 
@@ -64,7 +66,10 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
 
 
 def absolute(port: Port, path: str, option: str = "path") -> str:
-    """The path as the engine wants it: absolute, links in the directory resolved, the last part as it was typed. Raises BadRequest."""
+    """The path as the engine wants it: absolute, links in the directory resolved, the last part as it was typed.
+
+    Raises BadRequest.
+    """
     if not path.strip():
         # Left alone, it would mean the working directory.
         raise BadRequest(f"{option}: the path is empty", hint="Look at the variable that it comes from.")
@@ -75,7 +80,9 @@ def absolute(port: Port, path: str, option: str = "path") -> str:
 
 
 def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
-    """Give every path the owner, group, mode and attributes that the task asks for; returns whether anything changed."""
+    """Give every path the owner, group, mode and attributes that the task asks for; returns whether anything
+    changed.
+    """
     for path in paths:
         if port.lstat(path) is not None:
             arguments = module.load_file_common_arguments(module.params, path=path)
@@ -84,7 +91,9 @@ def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], 
 
 
 def apply_owner(module: AnsibleModule, directory: str, *, changed: bool) -> bool:
-    """Give the directory of a bundle the owner and group that the task asks for; ``mode`` and attributes are for files."""
+    """Give the directory of a bundle the owner and group that the task asks for; ``mode`` and attributes are for
+    files.
+    """
     arguments = module.load_file_common_arguments(module.params, path=directory)
     arguments.update(mode=None, attributes=None)
     return module.set_fs_attributes_if_different(arguments, changed)

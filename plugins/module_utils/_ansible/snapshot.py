@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What the module hdd_snapshot does with its arguments."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .._bundle.tree import resolve
 from .._core import guid as guids
 from .._core.errors import BadRequest, NoSuchSnapshot
 from .._core.plan import Plan
-from .._ops.report import one_snapshot
-from .._ops.snapshot_name import wanted_guid
-from .._ops.snapshot_take import plan_snapshot_take
+from .._ops.report.facts import one_snapshot
+from .._ops.snapshots.names import wanted_guid
+from .._ops.snapshots.take import plan_snapshot_take
 from .disk import Disk, change_disk, refuse_doubtful
 from .run import Result
 
@@ -30,7 +30,9 @@ def ensure_snapshot(module: AnsibleModule) -> Result:
     if params["guid"] is not None and not guids.is_guid(wanted):
         raise BadRequest(f"guid: {wanted[:60]!r} is no GUID", hint="Use the option name for names.")
     if not wanted.strip():
-        raise BadRequest("name: the name of a snapshot must not be empty", hint="Look at the variable that it comes from.")
+        raise BadRequest(
+            "name: the name of a snapshot must not be empty", hint="Look at the variable that it comes from."
+        )
 
     def planner(disk: Disk) -> Plan:
         guid = wanted_guid(disk.state, wanted, disk.snapshot_names)
@@ -56,7 +58,7 @@ def _take(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
 
 
 def _revert(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
-    from .._ops.revert import plan_revert
+    from .._ops.snapshots.revert import plan_revert
 
     if guid not in disk.state.tree.shots:
         wanted = module.params["name"] if module.params["guid"] is None else module.params["guid"]
@@ -65,8 +67,8 @@ def _revert(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
 
 
 def _delete(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
-    from .._ops.merge import plan_merge
-    from .._ops.removals import choose_deletion
+    from .._ops.snapshots.merge import plan_merge
+    from .._ops.snapshots.removals import choose_deletion
 
     kept = () if module.params["force"] or disk.vm is None else tuple(disk.vm.snapshots)
     removals = choose_deletion(disk.state, guid, descendants=module.params["descendants"], kept_by_vm=kept)
@@ -74,7 +76,11 @@ def _delete(module: AnsibleModule, disk: Disk, guid: str) -> Plan:
     return plan_merge(disk.port, disk.state, removals, force=module.params["force"])
 
 
-_PLANNERS: Dict[str, Callable[[AnsibleModule, Disk, str], Plan]] = {"present": _take, "reverted": _revert, "absent": _delete}
+_PLANNERS: Dict[str, Callable[[AnsibleModule, Disk, str], Plan]] = {
+    "present": _take,
+    "reverted": _revert,
+    "absent": _delete,
+}
 
 
 def _facts_of(disk: Disk, after: Mapping[str, Any], plan: Plan, name: Optional[str]) -> Dict[str, Any]:
@@ -84,5 +90,13 @@ def _facts_of(disk: Disk, after: Mapping[str, Any], plan: Plan, name: Optional[s
     if found is None and guid in disk.state.tree.shots:
         found = one_snapshot(disk.state, guid, disk.vm)
     if found is None:
-        found = {"guid": guid, "name": None, "parent": None, "children": [], "depth": None, "current": False, "vm_snapshot": guid in disk.snapshot_names}
+        found = {
+            "guid": guid,
+            "name": None,
+            "parent": None,
+            "children": [],
+            "depth": None,
+            "current": False,
+            "vm_snapshot": guid in disk.snapshot_names,
+        }
     return {**found, "name": found["name"] or name}

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Argument specs that modules share, and the parsing of options that are more than their Ansible type."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Spec = Dict[str, Dict[str, Any]]
 
 def bundle_spec() -> Spec:
     """The disk to work on."""
-    return {"path": {"type": "path", "required": True, "aliases": ["hdd"]}, "allow_outside": {"type": "bool", "default": False}}
+    return {
+        "path": {"type": "path", "required": True, "aliases": ["hdd"]},
+        "allow_outside": {"type": "bool", "default": False},
+    }
 
 
 def safety_spec() -> Spec:
@@ -32,7 +35,10 @@ def size_option(value: Optional[str], option: str) -> Optional[int]:
 
 
 def size_or(value: Optional[str], option: str, default: int) -> int:
-    """Bytes meant by a size option, ``default`` when it was left out. Raises BadRequest; 0 is a value like any other."""
+    """Bytes meant by a size option, ``default`` when it was left out.
+
+    Raises BadRequest; 0 is a value like any other.
+    """
     size = size_option(value, option)
     return default if size is None else size
 
@@ -40,5 +46,7 @@ def size_or(value: Optional[str], option: str, default: int) -> int:
 def disk_name(value: Optional[str]) -> Optional[str]:
     """The name for the descriptor, None when it was left out. Raises BadRequest for one that says nothing."""
     if value is not None and not value.strip():
-        raise BadRequest("name: the name of a disk must not be empty", hint="Leave the option out to call it like its directory.")
+        raise BadRequest(
+            "name: the name of a disk must not be empty", hint="Leave the option out to call it like its directory."
+        )
     return value

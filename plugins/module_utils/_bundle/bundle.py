@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Observe: everything that is known of a virtual disk without changing it, as frozen facts.
 
 A single-file image is described by a descriptor made up for it, so that all that follows sees one shape only.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -15,13 +15,23 @@ import posixpath
 from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple
 
 from .._core import guid as guids
-from .._core.errors import Damaged, Dirty, DiskError, Encrypted, Interrupted, InUse, MissingImage, StalePlan, Unsupported
+from .._core.errors import (
+    Damaged,
+    Dirty,
+    DiskError,
+    Encrypted,
+    Interrupted,
+    InUse,
+    MissingImage,
+    StalePlan,
+    Unsupported,
+)
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.detect import detect
-from .._formats.hds import open_hds
-from .._formats.hds_bat import RunTable, unused_ranges
-from .._formats.hds_header import HdsHeader, is_hds
+from .._formats.hds.bat import RunTable, unused_ranges
+from .._formats.hds.header import HdsHeader, is_hds
+from .._formats.hds.reader import open_hds
 from .._io.durable import read_file
 from .._io.port import FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
@@ -32,7 +42,7 @@ from .tree import SnapshotTree, build_tree
 
 if TYPE_CHECKING:
     from .._core.plan import Fingerprint, Identity
-    from .._formats.hds_extension import Extension
+    from .._formats.hds.extension import Extension
     from .._io.journal import Journal
 
 EXPANDING = "expanding"
@@ -95,7 +105,10 @@ class ImageState:
 
 @dataclass(frozen=True)
 class BundleState:
-    """A disk at one moment. ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them."""
+    """A disk at one moment.
+
+    ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them.
+    """
 
     location: Location
     xml: bytes
@@ -169,7 +182,11 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
     images = _observe_images(port, location, descriptor, tree, allow_outside)
     paths = [image.path for image in images.values()]
     # A link that the descriptor names is an image as much as the file that it leads to.
-    named = {path.rsplit("/", 1)[-1] for path in [*paths, *(image.file for image in images.values())]} if location.kind == "bundle" else set()
+    named = (
+        {path.rsplit("/", 1)[-1] for path in [*paths, *(image.file for image in images.values())]}
+        if location.kind == "bundle"
+        else set()
+    )
     warnings = tuple(size_warnings(descriptor, tree, images))
     return BundleState(
         location,
@@ -185,8 +202,13 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
 
 
 def _unfinished_files(port: Port, location: Location) -> Tuple[str, ...]:
-    """What of a single-file disk was not complete when its run was cut off, journal or copy; of the names beside such a disk only these are its own."""
-    names = (temporary_name(posixpath.basename(journal_path(location)), "new"), temporary_name(location.base, UNFINISHED_COPY))
+    """What of a single-file disk was not complete when its run was cut off, journal or copy; of the names beside
+    such a disk only these are its own.
+    """
+    names = (
+        temporary_name(posixpath.basename(journal_path(location)), "new"),
+        temporary_name(location.base, UNFINISHED_COPY),
+    )
     return tuple(name for name in names if port.lstat(posixpath.join(location.directory, name)) is not None)
 
 
@@ -199,7 +221,9 @@ def refuse_changed(port: Port, fingerprint: Fingerprint) -> None:
     """Raise StalePlan when a file is no longer what it was."""
     for path, seen in fingerprint:
         if identity(port.stat(path)) != seen:
-            raise StalePlan("The disk was changed by somebody else while this run was looking at it", path=path, hint="Run again.")
+            raise StalePlan(
+                "The disk was changed by somebody else while this run was looking at it", path=path, hint="Run again."
+            )
 
 
 def _descriptor_of_single_file(port: Port, location: Location) -> Descriptor:
@@ -247,7 +271,9 @@ def _prefix(port: Port, path: str) -> bytes:
         stream.close()
 
 
-def _observe_images(port: Port, location: Location, descriptor: Descriptor, tree: SnapshotTree, allow_outside: bool) -> Dict[Tuple[int, str], ImageState]:
+def _observe_images(
+    port: Port, location: Location, descriptor: Descriptor, tree: SnapshotTree, allow_outside: bool
+) -> Dict[Tuple[int, str], ImageState]:
     images: Dict[Tuple[int, str], ImageState] = {}
     used: Dict[Tuple[int, int], str] = {}
     for number, storage in enumerate(descriptor.storages):
@@ -258,13 +284,27 @@ def _observe_images(port: Port, location: Location, descriptor: Descriptor, tree
             state = _observe_image(port, location, number, storage, entry, is_root=is_root, allow_outside=allow_outside)
             key = (state.stat.device, state.stat.inode)
             if key in used:
-                raise Damaged("One file serves as two images", path=state.path, found=entry.file, expected=f"a file other than {used[key]}")
+                raise Damaged(
+                    "One file serves as two images",
+                    path=state.path,
+                    found=entry.file,
+                    expected=f"a file other than {used[key]}",
+                )
             used[key] = entry.file
             images[(number, entry.guid)] = state
     return images
 
 
-def _observe_image(port: Port, location: Location, number: int, storage: StorageEntry, entry: ImageEntry, *, is_root: bool, allow_outside: bool) -> ImageState:
+def _observe_image(
+    port: Port,
+    location: Location,
+    number: int,
+    storage: StorageEntry,
+    entry: ImageEntry,
+    *,
+    is_root: bool,
+    allow_outside: bool,
+) -> ImageState:
     if location.kind == "bundle":
         found = resolve_image(port, location, entry.file, allow_outside=allow_outside)
         path, outside = found.path, found.outside
@@ -272,14 +312,23 @@ def _observe_image(port: Port, location: Location, number: int, storage: Storage
         path, outside = location.image or location.descriptor, False
     stat = port.stat(path)
     if stat is None:
-        raise MissingImage("An image that the descriptor names is missing", path=path, hint="Restore the file from a backup of the bundle.")
+        raise MissingImage(
+            "An image that the descriptor names is missing",
+            path=path,
+            hint="Restore the file from a backup of the bundle.",
+        )
     if stat.kind != FILE:
         raise Damaged("An image is not a regular file", path=path, found=stat.kind)
     length = (storage.end_sector - storage.start_sector) * SECTOR
     if is_root and entry.type == "Plain":
         return ImageState(number, entry.guid, entry.file, path, outside, PLAIN, stat, _plain_size(stat, length, path))
     if entry.type not in ("Compressed", "Plain"):
-        raise Unsupported(f"An image of type {entry.type[:40]!r} cannot be read", path=path, found=entry.type[:40], expected="Compressed or Plain")
+        raise Unsupported(
+            f"An image of type {entry.type[:40]!r} cannot be read",
+            path=path,
+            found=entry.type[:40],
+            expected="Compressed or Plain",
+        )
     prefix = _prefix(port, path)
     if not is_hds(prefix):
         _refuse_foreign(prefix, path)
@@ -288,15 +337,38 @@ def _observe_image(port: Port, location: Location, number: int, storage: Storage
         size = min(image.size, length)
         held_by = port.holders(path) if image.header.is_dirty else ()
         used = image.table.clusters_used
-        return ImageState(number, entry.guid, entry.file, path, outside, EXPANDING, stat, size, image.header, image.table, image.extension, used, held_by)
+        return ImageState(
+            number,
+            entry.guid,
+            entry.file,
+            path,
+            outside,
+            EXPANDING,
+            stat,
+            size,
+            image.header,
+            image.table,
+            image.extension,
+            used,
+            held_by,
+        )
     finally:
         image.close()
 
 
 def _plain_size(stat: Stat, length: int, path: str) -> int:
-    """A plain root may be shorter than its storage: a grow that left it alone made it so. Only an empty one is wrong."""
+    """A plain root may be shorter than its storage: a grow that left it alone made it so.
+
+    Only an empty one is wrong.
+    """
     if stat.size < SECTOR <= length:
-        raise Damaged("A plain image is cut short", path=path, expected=length, found=stat.size, hint="Restore the file from a backup.")
+        raise Damaged(
+            "A plain image is cut short",
+            path=path,
+            expected=length,
+            found=stat.size,
+            hint="Restore the file from a backup.",
+        )
     return min(stat.size // SECTOR * SECTOR, length)
 
 
@@ -304,12 +376,24 @@ def _refuse_foreign(prefix: bytes, path: str) -> None:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
         raise Damaged(
-            "An image does not begin as an expanding image does", path=path, offset=0, expected="WithoutFreeSpace or WithouFreSpacExt", found=prefix[:16].hex()
+            "An image does not begin as an expanding image does",
+            path=path,
+            offset=0,
+            expected="WithoutFreeSpace or WithouFreSpacExt",
+            found=prefix[:16].hex(),
         )
-    raise Unsupported(f"An image is of the foreign format {kind}", path=path, offset=0, found=kind, expected="an expanding Parallels image")
+    raise Unsupported(
+        f"An image is of the foreign format {kind}",
+        path=path,
+        offset=0,
+        found=kind,
+        expected="an expanding Parallels image",
+    )
 
 
-def size_warnings(descriptor: Descriptor, tree: SnapshotTree, images: Mapping[Tuple[int, str], ImageState]) -> List[str]:
+def size_warnings(
+    descriptor: Descriptor, tree: SnapshotTree, images: Mapping[Tuple[int, str], ImageState]
+) -> List[str]:
     """Differences that are no damage: after a grow or a switch the top may be shorter than the disk."""
     notes = []
     for number, storage in enumerate(descriptor.storages):
@@ -332,13 +416,16 @@ def refuse_encrypted(state: BundleState) -> None:
 
 
 def refuse_dirty(state: BundleState, *, force: bool, ours: Tuple[str, ...] = ()) -> None:
-    """Raise Dirty when an image carries the in-use mark, unless forced or when this very engine set it on the files in ``ours``.
+    """Raise Dirty when an image carries the in-use mark, unless forced or when this very engine set it on the files in
+    ``ours``.
 
     Raises InUse instead when the one who set it is seen to hold the image.
     """
     if force:
         return
-    dirty = [image for image in state.images.values() if image.is_dirty and not image.outside and image.path not in ours]
+    dirty = [
+        image for image in state.images.values() if image.is_dirty and not image.outside and image.path not in ours
+    ]
     # A mark whose owner is alive says more than one that was left behind.
     for image in sorted(dirty, key=lambda image: not image.held_by):
         for holder in image.held_by:
@@ -362,7 +449,10 @@ def refuse_converting(state: BundleState) -> None:
     for image in state.images.values():
         if image.header is not None and image.header.is_converting:
             raise Interrupted(
-                "A change of the format version by ploop was cut off", path=image.path, offset=52, hint="Finish it with ploop before changing the disk."
+                "A change of the format version by ploop was cut off",
+                path=image.path,
+                offset=52,
+                hint="Finish it with ploop before changing the disk.",
             )
 
 

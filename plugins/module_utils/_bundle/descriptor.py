@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What a ``DiskDescriptor.xml`` says, as facts, and the rules it must keep. Format reference, sections 2.2 to 2.4.
 
 Sectors are 512 bytes whatever the descriptor says of the guest's sectors. GUIDs are in the one form of ``_core.guid``.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ MAX_CLUSTER_SECTORS = (1 << 31) // SECTOR - 1
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One image of a storage: the layer ``guid`` lies in ``file``. ``type`` is as written, normally Compressed or Plain."""
+    """One image of a storage: the layer ``guid`` lies in ``file``.
+
+    ``type`` is as written, normally Compressed or Plain.
+    """
 
     guid: str
     type: str
@@ -56,7 +59,10 @@ class StorageEntry:
 
 @dataclass(frozen=True)
 class Shot:
-    """One node of the snapshot tree; ``parent`` is the null GUID for a root. ``temporary`` marks an unfinished delete or merge."""
+    """One node of the snapshot tree; ``parent`` is the null GUID for a root.
+
+    ``temporary`` marks an unfinished delete or merge.
+    """
 
     guid: str
     parent: str
@@ -100,10 +106,15 @@ class Descriptor:
 
 
 def validate(descriptor: Descriptor, *, path: str) -> None:
-    """Raise Damaged or Unsupported unless ``descriptor`` agrees with itself and keeps within the limits. The tree of shots is ``build_tree``'s."""
+    """Raise Damaged or Unsupported unless ``descriptor`` agrees with itself and keeps within the limits.
+
+    The tree of shots is ``build_tree``'s.
+    """
     check_counts(storages=len(descriptor.storages), shots=len(descriptor.shots), path=path)
     if descriptor.padding:
-        raise Unsupported("The images are padded, which nobody supports", path=path, expected=0, found=descriptor.padding)
+        raise Unsupported(
+            "The images are padded, which nobody supports", path=path, expected=0, found=descriptor.padding
+        )
     _check_ranges(descriptor, path)
     guid_set = _check_shots(descriptor, path)
     files: Set[str] = set()
@@ -119,12 +130,19 @@ def check_counts(*, storages: int, shots: int, path: str) -> None:
     """Raise Unsupported for more storages or shots than any honest disk has."""
     for found, limit, what in ((storages, MAX_STORAGES, "storages"), (shots, MAX_SHOTS, "snapshots")):
         if found > limit:
-            raise Unsupported(f"The descriptor has too many {what}", path=path, expected=f"at most {limit}", found=found)
+            raise Unsupported(
+                f"The descriptor has too many {what}", path=path, expected=f"at most {limit}", found=found
+            )
 
 
 def _check_ranges(descriptor: Descriptor, path: str) -> None:
     if not 0 < descriptor.size_sectors <= MAX_SIZE_SECTORS:
-        raise Damaged("Disk_size is out of range", path=path, expected=f"1 to {MAX_SIZE_SECTORS} sectors", found=descriptor.size_sectors)
+        raise Damaged(
+            "Disk_size is out of range",
+            path=path,
+            expected=f"1 to {MAX_SIZE_SECTORS} sectors",
+            found=descriptor.size_sectors,
+        )
     if not descriptor.storages:
         raise Damaged("The descriptor names no storage", path=path)
     position = 0
@@ -138,11 +156,16 @@ def _check_ranges(descriptor: Descriptor, path: str) -> None:
             )
         if not 0 < storage.cluster_sectors <= MAX_CLUSTER_SECTORS:
             raise Damaged(
-                f"The cluster size of storage {index} is out of range", path=path, expected=f"1 to {MAX_CLUSTER_SECTORS} sectors", found=storage.cluster_sectors
+                f"The cluster size of storage {index} is out of range",
+                path=path,
+                expected=f"1 to {MAX_CLUSTER_SECTORS} sectors",
+                found=storage.cluster_sectors,
             )
         position = storage.end_sector
     if position != descriptor.size_sectors:
-        raise Damaged("The storages do not add up to Disk_size", path=path, expected=descriptor.size_sectors, found=position)
+        raise Damaged(
+            "The storages do not add up to Disk_size", path=path, expected=descriptor.size_sectors, found=position
+        )
 
 
 def _check_shots(descriptor: Descriptor, path: str) -> Set[str]:

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Changing ``DiskDescriptor.xml``, or writing a new one, so that it says what a set of facts says.
 
 Whatever is not known here belongs to somebody else and keeps its bytes. Format reference, section 2.2.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -65,10 +65,11 @@ _COUNTERS = (
 
 
 def apply(xml: bytes, target: Descriptor, *, path: str) -> bytes:
-    """``xml`` with what ``target`` asks for, such that parsing the result gives ``target``; the same bytes when it does already.
+    """``xml`` with what ``target`` asks for, such that parsing the result gives ``target``; the same bytes when it does
+    already.
 
-    Images are found again by their file, else by GUID; shots by GUID; storages by number. Raises BadRequest for what cannot be changed
-    here: the root's name and version, and encryption.
+    Images are found again by their file, else by GUID; shots by GUID; storages by number. Raises BadRequest for what
+    cannot be changed here: the root's name and version, and encryption.
     """
     document = parse_xml(xml, path=path)
     current = facts_of(document.root, path)
@@ -128,7 +129,11 @@ def _apply_storage(editor: Editor, element: etree._Element, current: StorageEntr
             wanted.append(_image_node(image))
             continue
         before = current.images[number]
-        for tag, old, new in (("GUID", before.guid, image.guid), ("Type", before.type, image.type), ("File", before.file, image.file)):
+        for tag, old, new in (
+            ("GUID", before.guid, image.guid),
+            ("Type", before.type, image.type),
+            ("File", before.file, image.file),
+        ):
             if old != new:
                 editor.set_child(elements[number], tag, new, order=_IMAGE_ORDER)
         wanted.append(elements[number])
@@ -136,7 +141,9 @@ def _apply_storage(editor: Editor, element: etree._Element, current: StorageEntr
 
 
 def _match_images(current: Sequence[ImageEntry], target: Sequence[ImageEntry]) -> List[Optional[int]]:
-    """For each target image the number of the current one that it continues: the same file in any role, else the same role."""
+    """For each target image the number of the current one that it continues: the same file in any role, else the
+    same role.
+    """
     found: List[Optional[int]] = [None] * len(target)
     free: Dict[int, ImageEntry] = dict(enumerate(current))
     for field in ("file", "guid"):
@@ -181,7 +188,11 @@ def _apply_shot(editor: Editor, element: etree._Element, current: Shot, target: 
 
 
 def _storage_node(storage: StorageEntry) -> Node:
-    parts = [Node("Start", str(storage.start_sector)), Node("End", str(storage.end_sector)), Node("Blocksize", str(storage.cluster_sectors))]
+    parts = [
+        Node("Start", str(storage.start_sector)),
+        Node("End", str(storage.end_sector)),
+        Node("Blocksize", str(storage.cluster_sectors)),
+    ]
     if storage.preallocated:
         parts.append(Node("Preallocated", "1"))
     return Node("Storage", (*parts, *(_image_node(image) for image in storage.images)))
@@ -211,7 +222,9 @@ def new_descriptor(target: Descriptor, *, bootable: bool = False, path: str = DE
     parts = (_parameters_node(target, bootable=bootable), storages, _snapshots_node(target))
     body = "".join(lead + render(part, lead=lead, unit=unit, path=path) for part in parts)
     version = "" if target.version is None else f' Version="{target.version}"'
-    xml = f"<?xml version='1.0' encoding='UTF-8'?>\n<{target.root_name}{version}>{body}\n</{target.root_name}>\n".encode()
+    xml = (
+        f"<?xml version='1.0' encoding='UTF-8'?>\n<{target.root_name}{version}>{body}\n</{target.root_name}>\n".encode()
+    )
     if target.root_name not in ROOT_NAMES or target.encrypted or parse_descriptor(xml, path=path) != target:
         raise BadRequest("A new descriptor cannot say what was asked for", path=path)
     return xml

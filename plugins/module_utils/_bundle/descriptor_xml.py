@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """``DiskDescriptor.xml`` as bytes, turned into facts. Format reference, section 2.2."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ MARKS = ("Temporary", "TemporaryZero", "TemporaryZeroSwap")
 def parse_descriptor(xml: bytes, *, path: str) -> Descriptor:
     """The facts in ``xml``, not yet checked against each other (``descriptor.validate`` does that).
 
-    Raises NotABundle for another kind of document, Damaged for what cannot be understood, Unsupported beyond the limits.
+    Raises NotABundle for another kind of document, Damaged for what cannot be understood, Unsupported beyond the
+    limits.
     """
     return facts_of(parse_xml(xml, path=path).root, path)
 
@@ -33,7 +34,9 @@ def parse_descriptor(xml: bytes, *, path: str) -> Descriptor:
 def facts_of(root: etree._Element, path: str) -> Descriptor:
     """The facts below a root element."""
     if root.tag not in ROOT_NAMES:
-        raise NotABundle("The document is no disk descriptor", path=path, expected=" or ".join(ROOT_NAMES), found=str(root.tag)[:80])
+        raise NotABundle(
+            "The document is no disk descriptor", path=path, expected=" or ".join(ROOT_NAMES), found=str(root.tag)[:80]
+        )
     parameters = needed_child(root, "Disk_Parameters", path)
     storages = needed_child(root, "StorageData", path).findall("Storage")
     snapshots = _child(root, "Snapshots", path)
@@ -56,7 +59,9 @@ def facts_of(root: etree._Element, path: str) -> Descriptor:
         suspended=_is_suspended(_child(parameters, "Miscellaneous", path), path),
         storages=storage_entries,
         shots=_with_implied_top(tuple(_shot(element, path) for element in shots), storage_entries),
-        declared_top=guid_in(snapshots, "TopGUID", path) if snapshots is not None and snapshots.find("TopGUID") is not None else None,
+        declared_top=guid_in(snapshots, "TopGUID", path)
+        if snapshots is not None and snapshots.find("TopGUID") is not None
+        else None,
     )
 
 
@@ -78,7 +83,9 @@ def _storage(element: etree._Element, path: str) -> StorageEntry:
 
 def _image(element: etree._Element, path: str) -> ImageEntry:
     kind = (_text(element, "Type", path) or "").strip()
-    return ImageEntry(guid=guid_in(element, "GUID", path), type=kind or COMPRESSED, file=_text(element, "File", path) or "")
+    return ImageEntry(
+        guid=guid_in(element, "GUID", path), type=kind or COMPRESSED, file=_text(element, "File", path) or ""
+    )
 
 
 def _shot(element: etree._Element, path: str) -> Shot:
@@ -89,7 +96,11 @@ def _shot(element: etree._Element, path: str) -> Shot:
 def _with_implied_top(shots: Tuple[Shot, ...], storages: Tuple[StorageEntry, ...]) -> Tuple[Shot, ...]:
     """ploop reads a disk with one image more than shots as having the predefined top, without a parent."""
     images = storages[0].images if storages else ()
-    if len(images) != len(shots) + 1 or any(shot.guid == guids.TOP for shot in shots) or all(image.guid != guids.TOP for image in images):
+    if (
+        len(images) != len(shots) + 1
+        or any(shot.guid == guids.TOP for shot in shots)
+        or all(image.guid != guids.TOP for image in images)
+    ):
         return shots
     return (Shot(guids.TOP, guids.NONE),) + shots
 
@@ -140,7 +151,12 @@ def _number(parent: etree._Element, tag: str, path: str) -> Optional[int]:
         return None
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 19 and int(digits) <= _MAX_NUMBER):
-        raise Damaged(f"{tag} is no number that can be{at_line(parent)}", path=path, expected=f"0 to {_MAX_NUMBER}", found=digits[:60])
+        raise Damaged(
+            f"{tag} is no number that can be{at_line(parent)}",
+            path=path,
+            expected=f"0 to {_MAX_NUMBER}",
+            found=digits[:60],
+        )
     return int(digits)
 
 

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Names of files in a bundle: how they are made and what they tell. Format reference, section 2.1.
 
 A name never tells which layer an image is; only the descriptor does.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -24,14 +24,20 @@ TEMPORARY_MARK = ".vdisk-"
 """What marks an unfinished file as made by this collection."""
 
 UNFINISHED_COPY = "compact"
-"""The token of an image that will take the place of another; always the same, so that it is found beside a single-file disk."""
+"""The token of an image that will take the place of another; always the same, so that it is found beside a
+single-file disk.
+"""
 
 _TEMPORARY_END = ".tmp"
 
 
 def without_suffix(bundle_base: str) -> str:
     """The name of a disk: ``bundle_base`` without ``.hdd``."""
-    return bundle_base[: -len(SUFFIX)] if bundle_base.lower().endswith(SUFFIX) and len(bundle_base) > len(SUFFIX) else bundle_base
+    return (
+        bundle_base[: -len(SUFFIX)]
+        if bundle_base.lower().endswith(SUFFIX) and len(bundle_base) > len(SUFFIX)
+        else bundle_base
+    )
 
 
 def marker_name(bundle_base: str) -> str:
@@ -62,7 +68,9 @@ def is_temporary_of(name: str, final_name: str) -> bool:
 
 
 def classify(name: str) -> str:
-    """What a directory entry of a bundle is for: descriptor, backup, marker, image, companion, lock, ploop_leftover, ours or foreign."""
+    """What a directory entry of a bundle is for: descriptor, backup, marker, image, companion, lock, ploop_leftover,
+    ours or foreign.
+    """
     if name == DESCRIPTOR:
         return "descriptor"
     if name == BACKUP:

@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""From what the user names to the disk, and from what a descriptor names to an image.
 
-"""From what the user names to the disk, and from what a descriptor names to an image. Format reference, sections 2.1 and 2.3.
+Format reference, sections 2.1 and 2.3.
 
 A path is judged by where it leads with every link resolved. Nothing but a regular file is ever opened.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from typing import NoReturn, Optional, Tuple
 from .._core.errors import BadRequest, Damaged, Escape, MissingImage, NotABundle, NotFound
 from .._core.records import dataclass
 from .._core.units import SECTOR
-from .._formats.hds_header import is_hds
+from .._formats.hds.header import is_hds
 from .._io.port import DIRECTORY, FILE, Port, Stat
 from .naming import DESCRIPTOR, SUFFIX, without_suffix
 
@@ -32,8 +34,8 @@ _LONGEST_NAME = 4096
 class Location:
     """Where a disk lies, in absolute paths without links.
 
-    A bundle has no ``image``; for a single file ``descriptor`` and ``image`` are both that file and ``directory`` is its folder.
-    ``base`` is the last part of the path, such as ``mac.hdd``, and ``name`` the same without ``.hdd``.
+    A bundle has no ``image``; for a single file ``descriptor`` and ``image`` are both that file and ``directory`` is
+    its folder. ``base`` is the last part of the path, such as ``mac.hdd``, and ``name`` the same without ``.hdd``.
     """
 
     kind: str
@@ -55,22 +57,36 @@ class ResolvedImage:
 def locate(port: Port, path: str) -> Location:
     """The disk that ``path`` names: a bundle, its descriptor, its empty inner ``.hdd``, or a single-file image.
 
-    Raises NotFound, NotABundle, BadRequest for a path that cannot be one, and Escape for a descriptor that is a link out of its bundle.
+    Raises NotFound, NotABundle, BadRequest for a path that cannot be one, and Escape for a descriptor that is a link
+    out of its bundle.
     """
     if not path or "\0" in path:
         raise BadRequest("The path is empty or holds a NUL character", found=path[:80])
     stat = port.stat(path)
     if stat is None:
-        raise NotFound("A link leads nowhere" if port.lstat(path) is not None else "There is nothing", path=path, hint="Check the path.")
+        raise NotFound(
+            "A link leads nowhere" if port.lstat(path) is not None else "There is nothing",
+            path=path,
+            hint="Check the path.",
+        )
     real = port.real_path(path)
     directory, base = posixpath.split(real)
     if stat.kind == DIRECTORY:
         return _bundle_at(port, real)
     if stat.kind != FILE:
-        raise NotABundle("The path is neither a regular file nor a directory", path=path, found=stat.kind, hint="Name the .hdd directory.")
+        raise NotABundle(
+            "The path is neither a regular file nor a directory",
+            path=path,
+            found=stat.kind,
+            hint="Name the .hdd directory.",
+        )
     if base == DESCRIPTOR:
         return _bundle_at(port, directory)
-    if stat.size == 0 and base.lower().endswith(SUFFIX) and port.stat(posixpath.join(directory, DESCRIPTOR)) is not None:
+    if (
+        stat.size == 0
+        and base.lower().endswith(SUFFIX)
+        and port.stat(posixpath.join(directory, DESCRIPTOR)) is not None
+    ):
         return _bundle_at(port, directory)
     return _single_file(port, real, stat)
 
@@ -80,12 +96,18 @@ def _bundle_at(port: Port, directory: str) -> Location:
     stat = port.stat(descriptor)
     if stat is None:
         raise NotABundle(
-            f"The directory has no {DESCRIPTOR}", path=directory, hint="Name the .hdd directory itself; the disks of a virtual machine lie within its .pvm."
+            f"The directory has no {DESCRIPTOR}",
+            path=directory,
+            hint="Name the .hdd directory itself; the disks of a virtual machine lie within its .pvm.",
         )
     if stat.kind != FILE:
         raise NotABundle(f"{DESCRIPTOR} is not a regular file", path=descriptor, found=stat.kind)
     if not is_inside(port.real_path(descriptor), directory):
-        raise Escape(f"{DESCRIPTOR} is a link that leads out of the bundle", path=descriptor, hint="Name the directory that the link leads to.")
+        raise Escape(
+            f"{DESCRIPTOR} is a link that leads out of the bundle",
+            path=descriptor,
+            hint="Name the directory that the link leads to.",
+        )
     base = posixpath.basename(directory)
     return Location(BUNDLE, directory, descriptor, None, base, without_suffix(base))
 
@@ -122,8 +144,9 @@ def is_inside(path: str, directory: str) -> bool:
 def resolve_image(port: Port, location: Location, file: str, *, allow_outside: bool) -> ResolvedImage:
     """The image that a descriptor calls ``file``, relative to the bundle or absolute.
 
-    An absolute path that leads nowhere means the file of that name in the bundle when there is one: the bundle was moved.
-    Raises Escape for an image outside of the bundle unless ``allow_outside``, MissingImage, and Damaged for what is no regular file.
+    An absolute path that leads nowhere means the file of that name in the bundle when there is one: the bundle was
+    moved. Raises Escape for an image outside of the bundle unless ``allow_outside``, MissingImage, and Damaged for what
+    is no regular file.
     """
     _check_name(file, location.descriptor)
     real = port.real_path(posixpath.join(location.directory, file))
@@ -139,7 +162,12 @@ def resolve_image(port: Port, location: Location, file: str, *, allow_outside: b
         )
     stat = port.stat(real)
     if stat is None:
-        raise MissingImage("An image that the descriptor names is missing", path=real, found=file[:255], hint="Restore the file from a backup of the bundle.")
+        raise MissingImage(
+            "An image that the descriptor names is missing",
+            path=real,
+            found=file[:255],
+            hint="Restore the file from a backup of the bundle.",
+        )
     if stat.kind != FILE:
         raise Damaged("An image is not a regular file", path=real, expected=FILE, found=stat.kind)
     return ResolvedImage(real, not inside)
@@ -153,7 +181,12 @@ def _check_name(file: str, path: str) -> None:
 
 
 def _refuse_name(file: str, path: str) -> NoReturn:
-    raise Damaged("The descriptor names something that cannot be an image", path=path, expected="the name of a file", found=file[:255])
+    raise Damaged(
+        "The descriptor names something that cannot be an image",
+        path=path,
+        expected="the name of a file",
+        found=file[:255],
+    )
 
 
 def _moved(port: Port, location: Location, real: str) -> Tuple[str, bool]:
@@ -167,6 +200,12 @@ def _moved(port: Port, location: Location, real: str) -> Tuple[str, bool]:
 
 
 def refuse_layer(port: Port, location: Location) -> None:
-    """Raise BadRequest for an image in a bundle: alone it lacks what the layers below it hold, and the bundle needs it as it is."""
+    """Raise BadRequest for an image in a bundle: alone it lacks what the layers below it hold, and the bundle needs
+    it as it is.
+    """
     if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
-        raise BadRequest("The image is a layer of a bundle and no disk of its own", path=location.image, hint=f"Name the bundle: {location.directory}")
+        raise BadRequest(
+            "The image is a layer of a bundle and no disk of its own",
+            path=location.image,
+            hint=f"Name the bundle: {location.directory}",
+        )

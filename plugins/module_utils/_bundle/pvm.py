@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
-"""The virtual machine around a disk: ``config.pvs`` and ``Snapshots.xml`` of its ``.pvm``, and the disks in a directory.
+"""The virtual machine around a disk: ``config.pvs`` and ``Snapshots.xml`` of its ``.pvm``, and the disks in a
+directory.
 
 All of it is read only, and only to report: a machine that cannot be understood is a warning, never a reason not to open
 the disk. Format reference, section 2.5.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -36,7 +37,10 @@ _MAX_NUMBER = 1 << 53
 
 @dataclass(frozen=True)
 class VmSnapshot:
-    """A snapshot of the machine. ``state`` is poweroff, poweron, pause or suspend; ``date`` is as written, without a time zone."""
+    """A snapshot of the machine.
+
+    ``state`` is poweroff, poweron, pause or suspend; ``date`` is as written, without a time zone.
+    """
 
     name: str
     state: str
@@ -46,7 +50,10 @@ class VmSnapshot:
 
 @dataclass(frozen=True)
 class VmFacts:
-    """What a virtual machine says of one of its disks. ``snapshots`` are those of the machine, by GUID. None is what it does not say."""
+    """What a virtual machine says of one of its disks. ``snapshots`` are those of the machine, by GUID.
+
+    None is what it does not say.
+    """
 
     name: Optional[str]
     uuid: Optional[str]
@@ -79,7 +86,9 @@ def find_vm(port: Port, location: Location) -> VmReport:
         stat = port.stat(config)
         if stat is None:
             has_snapshots = port.stat(posixpath.join(folder, SNAPSHOTS)) is not None
-            return VmReport(None, (f"{config} is missing, although the machine has snapshots.",) if has_snapshots else ())
+            return VmReport(
+                None, (f"{config} is missing, although the machine has snapshots.",) if has_snapshots else ()
+            )
         if stat.kind != FILE:
             return VmReport(None, (f"{config} is not a regular file.",))
         return _read_vm(port, folder, config, location)
@@ -90,7 +99,12 @@ def find_vm(port: Port, location: Location) -> VmReport:
 def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmReport:
     root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
     if not str(root.tag).endswith("VirtualMachine"):
-        raise Damaged("The document is no virtual machine", path=config, expected="ParallelsVirtualMachine", found=str(root.tag)[:80])
+        raise Damaged(
+            "The document is no virtual machine",
+            path=config,
+            expected="ParallelsVirtualMachine",
+            found=str(root.tag)[:80],
+        )
     warnings: List[str] = []
     disk = _own_disk(root, folder, location)
     if disk is None:
@@ -114,7 +128,9 @@ def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmRepo
 
 
 def _own_disk(root: etree._Element, folder: str, location: Location) -> Optional[etree._Element]:
-    """The Hdd element whose SystemName leads to the disk; else, since machines get moved, the one with its base name."""
+    """The Hdd element whose SystemName leads to the disk; else, since machines get moved, the one with its base
+    name.
+    """
     own = location.directory if location.image is None else location.image
     by_name = None
     for disk in root.findall("Hardware/Hdd"):
@@ -153,17 +169,28 @@ def _snapshots_or_warning(port: Port, folder: str, warnings: List[str]) -> Optio
 
 
 def parse_vm_snapshots(xml: bytes, *, path: str) -> Mapping[str, VmSnapshot]:
-    """The snapshots in a ``Snapshots.xml`` by GUID, parents before their children. The head item has no GUID and is none."""
+    """The snapshots in a ``Snapshots.xml`` by GUID, parents before their children.
+
+    The head item has no GUID and is none.
+    """
     root = parse_xml(xml, path=path).root
     if root.tag not in _SNAPSHOT_ROOTS:
-        raise Damaged("The document is no list of snapshots", path=path, expected=" or ".join(_SNAPSHOT_ROOTS), found=str(root.tag)[:80])
+        raise Damaged(
+            "The document is no list of snapshots",
+            path=path,
+            expected=" or ".join(_SNAPSHOT_ROOTS),
+            found=str(root.tag)[:80],
+        )
     found: Dict[str, VmSnapshot] = {}
     for item in root.iter("SavedStateItem"):
         guid = (item.get("guid") or "").strip()
         if not guid:
             continue
         found[guids.normalise(guid, path=path)] = VmSnapshot(
-            name=_line(item, "Name", path), state=item.get("state") or "", current=item.get("current") == "yes", date=_line(item, "DateTime", path)
+            name=_line(item, "Name", path),
+            state=item.get("state") or "",
+            current=item.get("current") == "yes",
+            date=_line(item, "DateTime", path),
         )
     return found
 
@@ -174,10 +201,12 @@ def _line(item: etree._Element, tag: str, path: str) -> str:
 
 
 def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
-    """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that directory.
+    """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that
+    directory.
 
-    Machines (``.pvm``) in the directory are looked into; other directories only with ``recurse``. Links are not followed, and nothing is
-    searched within a bundle. A directory that cannot be listed is in the result, so that looking at it tells why. Raises NotFound.
+    Machines (``.pvm``) in the directory are looked into; other directories only with ``recurse``. Links are not
+    followed, and nothing is searched within a bundle. A directory that cannot be listed is in the result, so that
+    looking at it tells why. Raises NotFound.
     """
     stat = port.stat(path)
     if stat is None:
@@ -210,7 +239,10 @@ def _is_directory(port: Port, path: str) -> bool:
 
 
 def _is_bundle(port: Port, path: str) -> bool:
-    """Whether the directory has a descriptor, of whatever kind. One that may not be entered counts, so that looking at it tells why."""
+    """Whether the directory has a descriptor, of whatever kind.
+
+    One that may not be entered counts, so that looking at it tells why.
+    """
     try:
         return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None
     except DiskError:

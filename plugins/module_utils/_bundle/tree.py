@@ -2,9 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""The tree of snapshots and which of them is current. Pure; linear time; no recursion.
 
-"""The tree of snapshots and which of them is current. Pure; linear time; no recursion. Format reference, section 3.1."""
+Format reference, section 3.1.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -66,7 +69,8 @@ class SnapshotTree:
 def build_tree(shots: Iterable[Shot], *, declared_top: Optional[str], path: str) -> SnapshotTree:
     """The tree that ``shots`` make. The top is ``declared_top``, else the layer with the predefined GUID.
 
-    Raises Damaged for GUIDs used twice, missing parents, loops and a missing top, Unsupported for a chain that is too long.
+    Raises Damaged for GUIDs used twice, missing parents, loops and a missing top, Unsupported for a chain that is too
+    long.
     """
     by_guid: Dict[str, Shot] = {}
     for shot in shots:
@@ -76,7 +80,12 @@ def build_tree(shots: Iterable[Shot], *, declared_top: Optional[str], path: str)
     offspring: Dict[str, List[str]] = {}
     for shot in by_guid.values():
         if shot.parent != guids.NONE and shot.parent not in by_guid:
-            raise Damaged(f"The parent of snapshot {shot.guid} does not exist", path=path, expected="a snapshot of this disk", found=shot.parent)
+            raise Damaged(
+                f"The parent of snapshot {shot.guid} does not exist",
+                path=path,
+                expected="a snapshot of this disk",
+                found=shot.parent,
+            )
         offspring.setdefault(shot.parent, []).append(shot.guid)
     counts = _layer_counts(by_guid, offspring, path)
     children = {guid: tuple(found) for guid, found in offspring.items() if guid != guids.NONE}
@@ -91,19 +100,31 @@ def _layer_counts(by_guid: Mapping[str, Shot], offspring: Mapping[str, List[str]
     while row:
         depth += 1
         if depth > MAX_DEPTH:
-            raise Unsupported("A chain of snapshots is too long", path=path, expected=f"at most {MAX_DEPTH} layers", found=row[0])
+            raise Unsupported(
+                "A chain of snapshots is too long", path=path, expected=f"at most {MAX_DEPTH} layers", found=row[0]
+            )
         counts.update((guid, depth) for guid in row)
         row = [child for guid in row for child in offspring.get(guid, ())]
     if len(counts) < len(by_guid):
-        raise Damaged("Snapshots are one another's parents in a loop", path=path, found=next(guid for guid in by_guid if guid not in counts))
+        raise Damaged(
+            "Snapshots are one another's parents in a loop",
+            path=path,
+            found=next(guid for guid in by_guid if guid not in counts),
+        )
     return counts
 
 
 def _top(by_guid: Mapping[str, Shot], declared_top: Optional[str], path: str) -> str:
     top = declared_top if declared_top is not None else guids.TOP
     if top not in by_guid or top == guids.BACKUP:
-        what = "TopGUID names no layer that can be current" if declared_top is not None else "The descriptor does not say which layer is the current one"
-        raise Damaged(what, path=path, expected=top if declared_top is None else "a snapshot of this disk", found=declared_top)
+        what = (
+            "TopGUID names no layer that can be current"
+            if declared_top is not None
+            else "The descriptor does not say which layer is the current one"
+        )
+        raise Damaged(
+            what, path=path, expected=top if declared_top is None else "a snapshot of this disk", found=declared_top
+        )
     return top
 
 
@@ -121,9 +142,13 @@ def resolve(tree: SnapshotTree, wanted: str, *, names: Mapping[str, str], path: 
         return found[0]
     if found:
         raise NoSuchSnapshot(
-            f"{len(found)} snapshots have the name {wanted[:80]!r}: {', '.join(found[:_SHOWN])}", path=path, hint="Give the GUID of the one that is meant."
+            f"{len(found)} snapshots have the name {wanted[:80]!r}: {', '.join(found[:_SHOWN])}",
+            path=path,
+            hint="Give the GUID of the one that is meant.",
         )
-    raise NoSuchSnapshot(f"The disk has no snapshot {wanted[:80]!r}", path=path, found=wanted[:80], hint=f"It has {_known(tree, names)}.")
+    raise NoSuchSnapshot(
+        f"The disk has no snapshot {wanted[:80]!r}", path=path, found=wanted[:80], hint=f"It has {_known(tree, names)}."
+    )
 
 
 def _known(tree: SnapshotTree, names: Mapping[str, str]) -> str:

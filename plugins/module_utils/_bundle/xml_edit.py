@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Editing an XML document as text: what is not changed keeps its bytes.
 
-Edits are collected as ranges of the text with their replacements and carried out at once. Writing the parsed tree back instead would
-lose empty-element spelling, quotes, line breaks and character references, which belong to whoever wrote the document.
+Edits are collected as ranges of the text with their replacements and carried out at once. Writing the parsed tree back
+instead would lose empty-element spelling, quotes, line breaks and character references, which belong to whoever wrote
+the document.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -34,12 +35,20 @@ def escape(text: str, *, path: str) -> str:
     """``text`` as element content. Raises Unsupported for characters that XML cannot carry."""
     bad = _FORBIDDEN.search(text)
     if bad is not None:
-        raise Unsupported("A name holds a character that XML cannot carry", path=path, found=ascii(bad.group()), hint="Choose a name without it.")
+        raise Unsupported(
+            "A name holds a character that XML cannot carry",
+            path=path,
+            found=ascii(bad.group()),
+            hint="Choose a name without it.",
+        )
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
 def render(node: Node, *, lead: str, unit: str, path: str) -> str:
-    """``node`` as text, without the white space before it. ``lead`` is the line break and indentation of its line, empty for one long line."""
+    """``node`` as text, without the white space before it.
+
+    ``lead`` is the line break and indentation of its line, empty for one long line.
+    """
     if node.content is None:
         return f"<{node.tag}/>"
     if isinstance(node.content, str):
@@ -58,7 +67,9 @@ class Editor:
         self._path = path
         elements = list(local_elements(document.root))
         places = spans(document.text)
-        if len(elements) != len(places) or any(etree.QName(e).localname != p.name.rpartition(":")[2] for e, p in zip(elements, places)):
+        if len(elements) != len(places) or any(
+            etree.QName(e).localname != p.name.rpartition(":")[2] for e, p in zip(elements, places)
+        ):
             raise Damaged("The document cannot be edited: its elements were not found again in its text", path=path)
         self._spans = dict(zip(elements, places))
         self._edits: List[Tuple[int, int, str]] = []
@@ -108,7 +119,9 @@ class Editor:
         self._edits.append((self._gap(span.start), span.end, ""))
 
     def insert(self, parent: etree._Element, new: Node, *, after: Optional[etree._Element] = None) -> None:
-        """Put a new element into ``parent``, behind its child ``after`` or else in front of everything; later calls come behind earlier ones."""
+        """Put a new element into ``parent``, behind its child ``after`` or else in front of everything; later calls
+        come behind earlier ones.
+        """
         lead = self._inner_lead(parent)
         self._put(parent, lead + render(new, lead=lead, unit=self._unit, path=self._path), after)
 
@@ -124,7 +137,10 @@ class Editor:
         self._edits.append((position, position, text))
 
     def set_child(self, parent: etree._Element, tag: str, value: Optional[str], *, order: Sequence[str]) -> None:
-        """Give the child ``tag`` this text; None removes it. A new one goes behind the last child that precedes it in ``order``."""
+        """Give the child ``tag`` this text; None removes it.
+
+        A new one goes behind the last child that precedes it in ``order``.
+        """
         child = parent.find(tag)
         if child is None and value is not None:
             self.insert(parent, Node(tag, value), after=last_before(parent, tag, order))
@@ -143,7 +159,8 @@ class Editor:
     ) -> None:
         """Turn the children ``existing`` into ``wanted``, in that order. What can stay where it is in one pass stays.
 
-        Edits within an element must have been made before. Without existing ones, the new ones go behind the child ``after``.
+        Edits within an element must have been made before. Without existing ones, the new ones go behind the child
+        ``after``.
         """
         kept = {item for item in wanted if not isinstance(item, Node)}
         for element in existing:

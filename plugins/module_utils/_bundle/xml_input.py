@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """XML from strangers: read without entities, without network and within limits.
 
 The bytes are decoded here, by the few encodings that Parallels software and XML editors write, and the parser gets
-plain UTF-8 without a declaration. What is checked, what is parsed and what is edited is therefore one and the same text.
+plain UTF-8 without a declaration. What is checked, what is parsed and what is edited is therefore one and the same
+text.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ _START_TAG = re.compile(r"""<([^\s/>"'<=]+)(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
 class Document(NamedTuple):
-    """A document as ``text`` (with byte order mark and declaration), the codec that gives its bytes back, and its root element."""
+    """A document as ``text`` (with byte order mark and declaration), the codec that gives its bytes back, and its
+    root element.
+    """
 
     text: str
     encoding: str
@@ -69,20 +72,39 @@ class Span(NamedTuple):
 
 
 def parse_xml(data: bytes, *, path: str) -> Document:
-    """The document in ``data``. Raises Damaged for what is no well-formed XML or declares a document type, Unsupported beyond the limits."""
+    """The document in ``data``.
+
+    Raises Damaged for what is no well-formed XML or declares a document type, Unsupported beyond the limits.
+    """
     if etree is None:
-        raise Unsupported("The Python library lxml is missing", path=path, hint="Install lxml 4.6 or later for the Python that runs the module.")
+        raise Unsupported(
+            "The Python library lxml is missing",
+            path=path,
+            hint="Install lxml 4.6 or later for the Python that runs the module.",
+        )
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise Unsupported("The document is too large", path=path, expected=f"at most {MAX_DOCUMENT_BYTES} bytes", found=len(data))
+        raise Unsupported(
+            "The document is too large", path=path, expected=f"at most {MAX_DOCUMENT_BYTES} bytes", found=len(data)
+        )
     text, encoding = _decode(data, path)
     _check_amount(text, path)
     bare = _without_declaration(text, path)
     _refuse_document_type(bare, path)
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False, recover=False, encoding="utf-8")
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        recover=False,
+        encoding="utf-8",
+    )
     try:
         root = etree.fromstring(bare.encode("utf-8"), parser)
     except (etree.XMLSyntaxError, ValueError) as exc:
-        raise Damaged(f"The document is no well-formed XML: {exc}"[:300], path=path, hint="Restore it from a backup.") from exc
+        raise Damaged(
+            f"The document is no well-formed XML: {exc}"[:300], path=path, hint="Restore it from a backup."
+        ) from exc
     info = root.getroottree().docinfo
     if info.doctype or info.internalDTD is not None:
         _refuse_dtd(path)
@@ -109,7 +131,9 @@ def _encoding_of(data: bytes, path: str) -> str:
         return "utf-8"
     name = declared.group(1).decode("ascii").lower()
     if name not in _ENCODINGS:
-        raise Unsupported(f"The document is written in {name}", path=path, offset=0, expected="UTF-8", hint="Save it as UTF-8.")
+        raise Unsupported(
+            f"The document is written in {name}", path=path, offset=0, expected="UTF-8", hint="Save it as UTF-8."
+        )
     return _ENCODINGS[name]
 
 
@@ -117,7 +141,9 @@ def _check_amount(text: str, path: str) -> None:
     for sign, limit, what in (("<", MAX_MARKUP, "elements"), ("=", MAX_ATTRIBUTES, "attributes")):
         found = text.count(sign)
         if found > limit:
-            raise Unsupported(f"The document has too many {what}", path=path, expected=f"at most {limit} signs {sign}", found=found)
+            raise Unsupported(
+                f"The document has too many {what}", path=path, expected=f"at most {limit} signs {sign}", found=found
+            )
 
 
 def _without_declaration(text: str, path: str) -> str:
@@ -152,7 +178,11 @@ def _refuse_document_type(bare: str, path: str) -> None:
 
 def _refuse_dtd(path: str, line: Optional[int] = None) -> NoReturn:
     where = f" in line {line}" if line is not None else ""
-    raise Damaged(f"The document declares a document type{where}, which no Parallels software does", path=path, hint="Entities are never followed.")
+    raise Damaged(
+        f"The document declares a document type{where}, which no Parallels software does",
+        path=path,
+        hint="Entities are never followed.",
+    )
 
 
 def local_elements(root: etree._Element) -> Iterator[etree._Element]:
@@ -165,7 +195,9 @@ def leaf_text(element: etree._Element, *, path: str) -> str:
     parts = [element.text or ""]
     for child in element:
         if isinstance(child.tag, str):
-            raise Damaged(f"{element.tag} holds elements instead of text{at_line(element)}", path=path, found=child.tag[:60])
+            raise Damaged(
+                f"{element.tag} holds elements instead of text{at_line(element)}", path=path, found=child.tag[:60]
+            )
         parts.append(child.tail or "")
     return "".join(parts)
 

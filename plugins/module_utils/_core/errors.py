@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Everything that can go wrong with a disk, as one tree of errors with stable codes.
 
 An error says what could not be done, to which file, where in it, and what to do next. The code is part of the
 public interface (``error_code`` of a failed task); the wording is not.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from typing import Any, Dict, Optional
 class DiskError(Exception):
     """Root of all errors that the engine raises on purpose.
 
-    ``offset`` is in bytes from the start of the file at ``path``. ``hint`` is one sentence that tells the user what to do.
+    ``offset`` is in bytes from the start of the file at ``path``. ``hint`` is one sentence that tells the user what to
+    do.
     """
 
     code = "error"

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Extents: what a range of guest bytes is made of. The only currency between layers.
 
 ::
@@ -15,6 +13,8 @@
 A sequence of extents is ascending and gap-free, covers exactly the range that was asked for, and no two neighbours
 could be written as one.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 

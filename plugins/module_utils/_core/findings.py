@@ -2,9 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""Findings: what a check has to say of a disk.
 
-"""Findings: what a check has to say of a disk. Their codes are part of the public interface; the table of rules is the one place that lists them."""
+Their codes are part of the public interface; the table of rules is the one place that lists them.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -56,7 +59,12 @@ _RULES = (
     # The files.
     Rule("image_missing", ERROR, NO, "an image that the descriptor names is not there"),
     Rule("image_unreadable", ERROR, NO, "an image cannot be read, or is no regular file"),
-    Rule("image_outside", INFO, NO, "an image lies outside the bundle; it is never changed, and looked at only with allow_outside"),
+    Rule(
+        "image_outside",
+        INFO,
+        NO,
+        "an image lies outside the bundle; it is never changed, and looked at only with allow_outside",
+    ),
     Rule("orphan_file", WARNING, NO, "an image file that the descriptor does not name"),
     Rule("leftover_ours", WARNING, SAFE, "an unfinished file of this collection"),
     Rule("leftover_ploop", WARNING, NO, "a file that an unfinished operation of ploop left"),
@@ -80,7 +88,12 @@ _RULES = (
     Rule("header_size_high", INFO, SAFE, "the unused half of the guest size in a header of version 1 is not zero"),
     Rule("header_data_off", ERROR, SAFE, "the header gives a wrong start of the data area"),
     Rule("flag_empty", WARNING, SAFE, "the header says that nothing was ever written, and there is data"),
-    Rule("extension_stale", WARNING, SAFE, "the header names a format extension that does not count any more; some readers refuse the image"),
+    Rule(
+        "extension_stale",
+        WARNING,
+        SAFE,
+        "the header names a format extension that does not count any more; some readers refuse the image",
+    ),
     Rule("extension_damaged", ERROR, SAFE, "the format extension is damaged"),
     Rule("extension_overlaps", ERROR, SAFE, "a cluster of the format extension belongs to the guest as well"),
     Rule("extension_unknown", ERROR, NO, "the format extension needs what is unknown here"),

@@ -2,9 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""GUIDs as Parallels writes them: lower case, in braces.
 
-"""GUIDs as Parallels writes them: lower case, in braces. Well-known ones are listed in the format reference, section 3.1."""
+Well-known ones are listed in the format reference, section 3.1.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def is_guid(text: str) -> bool:
 
 
 def normalise(text: str, *, path: str | None = None, what: str = "GUID") -> str:
-    """``text`` in the one form that is compared and written: lower case, in braces. Raises Damaged for anything else."""
+    """``text`` in the one form that is compared and written: lower case, in braces.
+
+    Raises Damaged for anything else.
+    """
     match = _GUID.fullmatch(text.strip())
     if match is None:
         raise Damaged(f"{what} {text[:60]!r} is not a GUID", path=path, expected="a GUID in braces", found=text[:60])

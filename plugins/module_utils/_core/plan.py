@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Plans: what an operation will do, as an immutable list out of a small vocabulary of steps.
 
 A plan is made from facts alone and says everything beforehand: the bytes it will move, the room it needs, the point
-where it becomes true (the commit) and what must not have changed in between. Check mode shows it, the executor applies it.
-Paths are absolute, offsets and lengths are bytes.
+where it becomes true (the commit) and what must not have changed in between. Check mode shows it, the executor applies
+it. Paths are absolute, offsets and lengths are bytes.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -138,19 +138,23 @@ class Remove:
 class Transfer:
     """Stream a guest view into new images, leaving zeros out, and check the result.
 
-    ``job`` is opaque here: it knows source and target, and its ``run(port, on_progress)`` returns a report with ``bytes_read``
-    and ``bytes_written``.
+    ``job`` is opaque here: it knows source and target, and its ``run(port, on_progress)`` returns a report with
+    ``bytes_read`` and ``bytes_written``.
     """
 
     job: Any
 
 
-Step = Union[MakeDirectory, CreateFile, WriteBytes, CopyRanges, Resize, PunchHoles, Sync, ReplaceFile, Rename, Remove, Transfer]
+Step = Union[
+    MakeDirectory, CreateFile, WriteBytes, CopyRanges, Resize, PunchHoles, Sync, ReplaceFile, Rename, Remove, Transfer
+]
 
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What to do when a step fails: remove these paths, end the publishing from ``staging``, or run the recovery of the disk at ``disk``."""
+    """What to do when a step fails: remove these paths, end the publishing from ``staging``, or run the recovery of
+    the disk at ``disk``.
+    """
 
     remove: Tuple[str, ...] = ()
     disk: Optional[str] = None

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Telling data that no compression will make smaller, at a fraction of the cost of trying."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _PROBES = 3
 
 
 def looks_random(content: bytes) -> bool:
-    """Whether samples of ``content`` say that packing it is time lost. Depends on the content alone; never for less than 9 KiB."""
+    """Whether samples of ``content`` say that packing it is time lost.
+
+    Depends on the content alone; never for less than 9 KiB.
+    """
     if len(content) < 2 * _PROBES * _PROBE_BYTES:
         return False
     if len(set(content[:: len(content) // _SAMPLES])) < _MANY_VALUES:

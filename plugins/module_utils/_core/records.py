@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Value classes: the part of the standard library's ``dataclasses`` that is used here, at a tenth of its cost at start.
 
-A module run begins from nothing each time, and ``dataclasses`` compiles six functions for every class and imports ``inspect``:
-60 ms for what one conversion needs. Here one function is compiled, ``__init__``; the others are shared by all classes. For type
-checkers these are the functions of the standard library.
+A module run begins from nothing each time, and ``dataclasses`` compiles six functions for every class and imports
+``inspect``: 60 ms for what one conversion needs. Here one function is compiled, ``__init__``; the others are shared by
+all classes. For type checkers these are the functions of the standard library.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ else:
     def dataclass(cls=None, *, frozen=False, eq=True):
         """Make the annotated names of a class its fields, in this order, after those of its base classes.
 
-        Instances are equal when they are of one class and all fields are. With ``frozen`` they are hashed by their fields and
-        cannot be changed. Defaults must be immutable.
+        Instances are equal when they are of one class and all fields are. With ``frozen`` they are hashed by their
+        fields and cannot be changed. Defaults must be immutable.
         """
 
         def make(cls):
@@ -41,7 +41,9 @@ else:
 def _make(cls: Any, frozen: bool, eq: bool) -> Any:
     fields = dict.fromkeys(name for base in reversed(cls.__mro__[1:]) for name in getattr(base, "__fields__", ()))
     fields.update(dict.fromkeys(cls.__dict__.get("__annotations__", {})))
-    own = {"__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__post_init__"} & set(cls.__dict__)
+    own = {"__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__post_init__"} & set(
+        cls.__dict__
+    )
     if own - {"__hash__"}:
         raise TypeError(f"{cls.__qualname__} has {', '.join(sorted(own))} of its own, which a record cannot have")
     cls.__fields__ = tuple(fields)

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Sizes: sectors, bytes and the way people write them."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ _SIZE = re.compile(r"(\d{1,20})(?:\.(\d{1,6}))?\s*([KMGTP]?)(?:I?B)?", re.IGNORE
 
 
 def parse_size(text: Union[str, int], *, option: str = "size") -> int:
-    """Bytes meant by ``text``: a number, or a number with K, M, G, T or P (powers of 1024; ``B`` and ``iB`` may follow).
+    """Bytes meant by ``text``: a number, or a number with K, M, G, T or P (powers of 1024; ``B`` and ``iB`` may
+    follow).
 
     Raises BadRequest when it is no size, is negative, or does not come to whole bytes.
     """
     match = _SIZE.fullmatch(str(text).strip())
     if match is None:
         raise BadRequest(
-            f"{option}: {str(text)[:40]!r} is not a size", expected="a number with an optional K, M, G or T", hint="Write for example 64G or 512MiB."
+            f"{option}: {str(text)[:40]!r} is not a size",
+            expected="a number with an optional K, M, G or T",
+            hint="Write for example 64G or 512MiB.",
         )
     whole, fraction, unit = match.groups()
     factor = _FACTORS[unit.upper()]

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Which format a file claims to be in, by the marks at its start and end."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ _MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
 def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
     """The format that the first bytes (512 or more) and the last 512 bytes of a file claim, or UNSTRUCTURED.
 
-    An expanding image is ``hds``. ``name`` decides only where the marks leave it open: a text that is called ``.vmdk``, and a file without
-    any mark that is called as a VHD image or a piece of one (``.vhd``, ``.v01``), which would lack its footer.
+    An expanding image is ``hds``. ``name`` decides only where the marks leave it open: a text that is called ``.vmdk``,
+    and a file without any mark that is called as a VHD image or a piece of one (``.vhd``, ``.v01``), which would lack
+    its footer.
     """
     for kind, marks in _MARKS.items():
         if any(prefix[offset : offset + len(mark)] == mark for offset, mark in marks):
@@ -75,7 +76,9 @@ def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
 
 
 def _is_descriptor(text: bytes, name: str) -> bool:
-    """Whether a file begins as the text of a VMDK image: its title comes first, but for a byte order mark, blank lines and comments."""
+    """Whether a file begins as the text of a VMDK image: its title comes first, but for a byte order mark, blank
+    lines and comments.
+    """
     lines = (text[len(_BOM) :] if text.startswith(_BOM) else text).lower().splitlines()
     for line in lines:
         stripped = line.strip()

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Buffers that the kernel fills quickly, and comparing and clearing them at the speed of memory.
 
-A large block from malloc begins 16 bytes behind the start of a page. Into exactly that place some processors (AMD EPYC) copy
-at a quarter of their speed, so a buffer here begins a cache line later.
+A large block from malloc begins 16 bytes behind the start of a page. Into exactly that place some processors (AMD EPYC)
+copy at a quarter of their speed, so a buffer here begins a cache line later.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def new_buffer(length: int) -> memoryview:
 
 
 def is_equal(one: memoryview, other: Buffer) -> bool:
-    """Whether ``one``, whole as ``new_buffer`` made it, begins with ``other``: memcmp, where memoryviews are compared byte by byte.
+    """Whether ``one``, whole as ``new_buffer`` made it, begins with ``other``: memcmp, where memoryviews are compared
+    byte by byte.
 
     Raises ValueError for a part of a buffer.
     """
@@ -37,6 +38,8 @@ def is_equal(one: memoryview, other: Buffer) -> bool:
 
 
 def clear(buffer: Union[bytearray, memoryview]) -> None:
-    """Fill ``buffer`` with zeros: memset, where assigning zeros copies them, at a twentieth of the speed on some processors."""
+    """Fill ``buffer`` with zeros: memset, where assigning zeros copies them, at a twentieth of the speed on some
+    processors.
+    """
     if len(buffer):
         struct.pack_into(f"{len(buffer)}x", buffer, 0)

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """The time that goes into files."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import os
 
 
 def source_date_epoch() -> int:
-    """Seconds since 1970 by SOURCE_DATE_EPOCH, the convention of reproducible builds; 0 when it is not set or no number."""
+    """Seconds since 1970 by SOURCE_DATE_EPOCH, the convention of reproducible builds; 0 when it is not set or no
+    number.
+    """
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

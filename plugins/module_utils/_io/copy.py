@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Copying ranges of bytes between files by the fastest way that works."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ SLICE = 256 * 1024
 """The grid of content digests (it may never change), and a buffer that stays in the cache of a core."""
 
 WINDOW = 1 << 20
-"""The size for what goes through whole: writes this long make the host take memory in large pages, where it can, and several such
-buffers still lie in the cache that the cores share."""
+"""The size for what goes through whole: writes this long make the host take memory in large pages, where it can, and
+several such buffers still lie in the cache that the cores share.
+"""
 
 WRITEBACK_STEP = 8 << 20
 """Writeback starts after so many bytes, so that the sync at the end finds little to do."""
@@ -49,11 +50,12 @@ def copy_bytes(
     buffer: Union[bytearray, memoryview],
     on_progress: Optional[Callable[[int], None]] = None,
 ) -> None:
-    """Copy ``length`` bytes, by the kernel where it can, else through ``buffer``, which the caller reuses (best WINDOW long).
+    """Copy ``length`` bytes, by the kernel where it can, else through ``buffer``, which the caller reuses (best WINDOW
+    long).
 
-    Each WRITEBACK_STEP begins to be written back; who copies many shorter ranges sees to that himself. Ranges of one file must not
-    overlap, unless the target lies below the source. ``on_progress`` is told how many bytes were added. Raises Damaged when the source
-    ends too early.
+    Each WRITEBACK_STEP begins to be written back; who copies many shorter ranges sees to that himself. Ranges of one
+    file must not overlap, unless the target lies below the source. ``on_progress`` is told how many bytes were added.
+    Raises Damaged when the source ends too early.
     """
     end = offset + length
     shift = source_offset - offset
@@ -79,6 +81,11 @@ def _through_buffer(source: File, source_offset: int, target: File, offset: int,
         part = view[: length - done]
         size = source.pread_into(source_offset + done, part)
         if not size:
-            raise Damaged(f"{source.path} ends too early", path=source.path, offset=source_offset + done, expected=f"{length - done} more bytes")
+            raise Damaged(
+                f"{source.path} ends too early",
+                path=source.path,
+                offset=source_offset + done,
+                expected=f"{length - done} more bytes",
+            )
         target.pwrite(offset + done, part[:size])
         done += size

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """A file that stores nothing: a writer is run dry on it to foretell how long its file will be."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .port import Buffer, File
 class CountingFile:
     """A new, empty file that knows only its length and how many bytes were written to it. Implements ``File``.
 
-    ``bytes_written`` counts what ``pwrite`` was given, twice where it was given twice. Reads give zeros, whatever was written.
+    ``bytes_written`` counts what ``pwrite`` was given, twice where it was given twice. Reads give zeros, whatever was
+    written.
     """
 
     def __init__(self, path: str) -> None:

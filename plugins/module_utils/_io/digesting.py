@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """The digest of a file while it is written, so that it need not be read again."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ class _Digest(Protocol):
 
 
 class DigestingFile:
-    """Passes everything on to ``file`` and keeps its digest for as long as bytes come in ascending order. Implements ``File``.
+    """Passes everything on to ``file`` and keeps its digest for as long as bytes come in ascending order.
+
+    Implements ``File``.
 
     ::
 
         hashed            known to be zeros
         |-----------------|- - - - - - - - - |  length
 
-    Only a file that is empty at first, and that nobody else writes to, can be followed. What lies between two writes is zeros. A write
-    that goes back, a cut into what is hashed and a failed call end the hashing: then only reading the file tells its digest. Only one
-    thread may write.
+    Only a file that is empty at first, and that nobody else writes to, can be followed. What lies between two writes is
+    zeros. A write that goes back, a cut into what is hashed and a failed call end the hashing: then only reading the
+    file tells its digest. Only one thread may write.
     """
 
     def __init__(self, file: File, algorithm: str) -> None:
@@ -51,7 +53,10 @@ class DigestingFile:
             self._hash = None
 
     def hexdigest(self) -> Optional[str]:
-        """The digest of the file as it is now, or None when the file must be read for it. More may be written afterwards."""
+        """The digest of the file as it is now, or None when the file must be read for it.
+
+        More may be written afterwards.
+        """
         if self._hash is None:
             return None
         self._hash_zeros(self._length)
@@ -79,7 +84,10 @@ class DigestingFile:
             self._advance(follows, offset + view.nbytes)
 
     def _follow(self, offset: int) -> Optional[_Digest]:
-        """The digest to go on with, if bytes at ``offset`` continue it. It is given up until they have been stored without a failure."""
+        """The digest to go on with, if bytes at ``offset`` continue it.
+
+        It is given up until they have been stored without a failure.
+        """
         follows = self._hash if offset >= self._hashed else None
         self._hash = None
         return follows
@@ -123,7 +131,9 @@ class DigestingFile:
         return done
 
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot tell."""
+        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot
+        tell.
+        """
         return self._file.data_ranges(start, end)
 
     def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
@@ -171,11 +181,20 @@ class DigestingFile:
 
 
 def _new_hash(algorithm: str) -> _Digest:
-    """A digest of fixed length. Raises Unsupported where Python, or a rule of the host (FIPS), has none of that name."""
+    """A digest of fixed length.
+
+    Raises Unsupported where Python, or a rule of the host (FIPS), has none of that name.
+    """
     try:
         found = hashlib.new(algorithm)
     except ValueError as error:
-        raise Unsupported(f"This host cannot compute {algorithm} checksums", found=algorithm, hint="Choose another algorithm, such as sha256.") from error
+        raise Unsupported(
+            f"This host cannot compute {algorithm} checksums",
+            found=algorithm,
+            hint="Choose another algorithm, such as sha256.",
+        ) from error
     if not found.digest_size:
-        raise Unsupported(f"{algorithm} has no length of its own", found=algorithm, hint="Choose another algorithm, such as sha256.")
+        raise Unsupported(
+            f"{algorithm} has no length of its own", found=algorithm, hint="Choose another algorithm, such as sha256."
+        )
     return found

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Small files, read whole and replaced whole, so that a crash leaves the old content or the new one."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .port import File, Port
 def replace_file(port: Port, path: str, content: bytes, *, temporary: str) -> None:
     """Give ``path``, which may not exist yet, a new content in one step that survives a crash.
 
-    ``temporary`` is a path in the same directory at which nothing lies. When something fails before the rename it is removed
-    again and ``path`` is as it was. Mode and owner of a replaced file are kept; a link at ``path`` is replaced, not followed.
+    ``temporary`` is a path in the same directory at which nothing lies. When something fails before the rename it is
+    removed again and ``path`` is as it was. Mode and owner of a replaced file are kept; a link at ``path`` is replaced,
+    not followed.
 
     ::
 

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """System calls that the standard library lacks, or that a file system may refuse. Each says whether it was done."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def _called(function: Any, *arguments: Any) -> int:
 
 
 def repeated(function: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:
-    """The answer of a call that Python does not repeat when a signal interrupts it (PEP 475 names those that it does)."""
+    """The answer of a call that Python does not repeat when a signal interrupts it (PEP 475 names those that it
+    does).
+    """
     while True:
         try:
             return function(*arguments, **options)
@@ -86,7 +88,10 @@ def repeated(function: Callable[..., _Answer], *arguments: Any, **options: Any) 
 
 
 def release(descriptor: int) -> None:
-    """Close. What the host says to that is no news: the descriptor is gone, and what had to reach the medium was synced before."""
+    """Close.
+
+    What the host says to that is no news: the descriptor is gone, and what had to reach the medium was synced before.
+    """
     try:
         os.close(descriptor)
     except OSError:
@@ -110,7 +115,10 @@ def exchange(one: str, other: str) -> bool:
 
 
 def rename_new(old: str, new: str) -> bool:
-    """Rename to a name that nobody has. False where the host cannot make sure of that; OSError (EEXIST) when somebody has it."""
+    """Rename to a name that nobody has.
+
+    False where the host cannot make sure of that; OSError (EEXIST) when somebody has it.
+    """
     return _renamed(old, new, _RENAME_NOREPLACE, _RENAME_EXCL)
 
 
@@ -147,7 +155,9 @@ def clone_range(source: int, source_offset: int, target: int, offset: int, lengt
 
 
 def clone_file(source: int, path: str) -> bool:
-    """Make ``path`` a new file with all blocks of another (fclonefileat of macOS), owned by this process. False where that cannot be.
+    """Make ``path`` a new file with all blocks of another (fclonefileat of macOS), owned by this process.
+
+    False where that cannot be.
 
     Raises OSError for any other refusal, EEXIST where there is something.
     """
@@ -217,7 +227,10 @@ def fallocate(descriptor: int, offset: int, length: int) -> bool:
 
 
 def reserve(descriptor: int, offset: int, length: int) -> bool:
-    """Take blocks for a range that is about to be written, in one piece; the size of the file stays. False where that did not work, for whatever reason."""
+    """Take blocks for a range that is about to be written, in one piece; the size of the file stays.
+
+    False where that did not work, for whatever reason.
+    """
     return _fallocate(descriptor, _KEEP_SIZE, offset, length) == 0
 
 

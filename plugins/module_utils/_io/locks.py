@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Locks: who holds an image, and holding it so that others stay away.
 
 Three customs meet on one image (format reference, section 3.5)::
@@ -14,9 +12,11 @@ Three customs meet on one image (format reference, section 3.5)::
     prl_disk_tool    flock on the image
     this collection  flock on the bundle's directory and on each image, and all the byte locks of a writing QEMU
 
-Byte locks are open file description locks: they belong to the open file, so neither another thread that closes the same file
-nor a library can drop them.
+Byte locks are open file description locks: they belong to the open file, so neither another thread that closes the same
+file nor a library can drop them.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -110,7 +110,10 @@ class Locks:
         return self._byte_holders(path) + self._flock_holders(path)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
-        """Who holds the file for writing, as byte locks tell. A flock tells nothing of that, and Linux waits about 10 ms before it lists those."""
+        """Who holds the file for writing, as byte locks tell.
+
+        A flock tells nothing of that, and Linux waits about 10 ms before it lists those.
+        """
         facts = _facts(path)
         if facts is None or not modes.S_ISREG(facts.st_mode):
             return ()
@@ -138,7 +141,9 @@ class Locks:
                 release(descriptor)
 
     def _descriptor(self, path: str) -> Tuple[int, bool]:
-        """A descriptor to ask through and whether to close it: where this port holds locks, the one that carries them."""
+        """A descriptor to ask through and whether to close it: where this port holds locks, the one that carries
+        them.
+        """
         descriptor = _opened(path, os.O_RDONLY)
         held = self._registry.get(_identity(path, descriptor))
         if held is None:
@@ -223,14 +228,19 @@ class Locks:
                 raise _in_use(path, _first(_found_holders(path, descriptor, self._can))) from error
             if error.errno not in _UNSUPPORTED:
                 raise translated(error, "lock bytes of", path) from error
-            lock.warn(f"{path}: the file system has no byte locks ({os.strerror(error.errno)}), so QEMU and ploop are not kept out")
+            lock.warn(
+                f"{path}: the file system has no byte locks ({os.strerror(error.errno)}), so QEMU and ploop are not kept out"
+            )
             return
         if conflict is not None:
             raise _in_use(path, _first(_found_holders(path, descriptor, self._can)))
 
 
 def _found_holders(path: str, descriptor: int, capabilities: Capabilities) -> Tuple[Holder, ...]:
-    """Who is seen on the bytes that QEMU and ploop use, apart from ``descriptor`` itself. Nobody where it cannot be asked."""
+    """Who is seen on the bytes that QEMU and ploop use, apart from ``descriptor`` itself.
+
+    Nobody where it cannot be asked.
+    """
     try:
         if _byte_lock(descriptor, _PROBED_BYTES[0], _PROBED_BYTES[-1] - _PROBED_BYTES[0] + 1) is None:
             return ()
@@ -244,7 +254,11 @@ def _found_holders(path: str, descriptor: int, capabilities: Capabilities) -> Tu
     if kind is None:
         return ()
     pids = [pid for _exclusive, pid in taken.values() if pid > 0]
-    names = owners.byte_lock_owners(descriptor) if capabilities.proc and not pids else tuple(owners.describe(pid) for pid in sorted(set(pids)))
+    names = (
+        owners.byte_lock_owners(descriptor)
+        if capabilities.proc and not pids
+        else tuple(owners.describe(pid) for pid in sorted(set(pids)))
+    )
     return tuple(Holder(kind, name) for name in names) or (Holder(kind, owners.UNKNOWN),)
 
 
@@ -255,7 +269,9 @@ def _kind_of(taken: Dict[int, Tuple[bool, int]]) -> Optional[str]:
 
 
 def _byte_lock(descriptor: int, start: int, length: int = 1) -> Optional[Tuple[bool, int]]:
-    """The first lock of somebody else in the way of a write lock: whether it is exclusive, and the pid, or -1 when it has none."""
+    """The first lock of somebody else in the way of a write lock: whether it is exclusive, and the pid, or -1 when
+    it has none.
+    """
     kind, pid = _unpack(fcntl.fcntl(descriptor, _F_OFD_GETLK, _packed(fcntl.F_WRLCK, start, length)))
     return None if kind == fcntl.F_UNLCK else (kind == fcntl.F_WRLCK, pid)
 
@@ -283,7 +299,12 @@ def _first(found: Tuple[Holder, ...]) -> Holder:
 
 def _in_use(path: str, holder: Holder) -> InUse:
     what = {WRITE: "open for writing", READ: "protected against writing", FLOCK: "locked"}[holder.kind]
-    return InUse(f"{path} is {what} by {holder.owner}", path=path, found=f"{holder.kind}: {holder.owner}", hint=f"Stop {holder.owner} or wait, then run again.")
+    return InUse(
+        f"{path} is {what} by {holder.owner}",
+        path=path,
+        found=f"{holder.kind}: {holder.owner}",
+        hint=f"Stop {holder.owner} or wait, then run again.",
+    )
 
 
 def _opened(path: str, flags: int) -> int:

@@ -2,12 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""Who holds a lock, as far as /proc tells.
 
-"""Who holds a lock, as far as /proc tells. Everything here is for messages: what cannot be found out is ``another process``.
+Everything here is for messages: what cannot be found out is ``another process``.
 
-Files are never touched through /proc, only what the kernel prints about them, so a dead network mount cannot make us wait.
+Files are never touched through /proc, only what the kernel prints about them, so a dead network mount cannot make us
+wait.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Work for several threads whose results are wanted in order: compression, above all."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def worker_count() -> int:
 class OrderedPool(Generic[Task, Result]):
     """Applies ``function`` to tasks in threads and gives the results back in the order of the tasks.
 
-    No more than a few tasks a thread are pending, so memory stays bounded. An exception of ``function`` is raised where its
-    result would have come. ``function`` gains only when it releases the interpreter, as zlib and hashlib do.
+    No more than a few tasks a thread are pending, so memory stays bounded. An exception of ``function`` is raised where
+    its result would have come. ``function`` gains only when it releases the interpreter, as zlib and hashlib do.
     """
 
     def __init__(self, function: Callable[[Task], Result], *, workers: Optional[int] = None) -> None:
@@ -40,7 +40,10 @@ class OrderedPool(Generic[Task, Result]):
         self._pending: Deque[Future[Result]] = deque()
 
     def put(self, task: Task) -> Iterator[Result]:
-        """Hand over a task; yields the results that must or can be taken now. Iterate to the end before the next call."""
+        """Hand over a task; yields the results that must or can be taken now.
+
+        Iterate to the end before the next call.
+        """
         # At once, not when somebody begins to iterate: a task must not be lost.
         self._pending.append(self._executor.submit(self._function, task))
         return self._ready()

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """The port: every system call that the engine makes, in one small contract.
 
 ``OsPort`` in ``real`` is the operating system. Tests put a recording, failing or forgetting port in its place.
 All offsets and lengths are bytes. Every method that the operating system refuses raises IoFailure (or its kin NotFound,
 AlreadyExists, NoSpace) with the path; nothing is retried silently except EINTR and short transfers.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Stat:
-    """What the engine wants to know of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the size of one."""
+    """What the engine wants to know of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the
+    size of one.
+    """
 
     kind: str
     size: int
@@ -43,7 +45,10 @@ class Stat:
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who holds a file. ``kind`` is write, read or flock; ``owner`` names the process as well as can be told."""
+    """Somebody who holds a file.
+
+    ``kind`` is write, read or flock; ``owner`` names the process as well as can be told.
+    """
 
     kind: str
     owner: str
@@ -70,19 +75,25 @@ class File(Protocol):
         """Reserve host blocks for the range; the file grows when it must, new bytes read as zeros."""
 
     def punch_hole(self, offset: int, length: int) -> bool:
-        """Give the host blocks of a range back: it reads as zeros, the length stays. False, with nothing done, where the host cannot.
+        """Give the host blocks of a range back: it reads as zeros, the length stays.
+
+        False, with nothing done, where the host cannot.
 
         Only whole blocks are given back; what the range covers of others becomes zeros, or is refused.
         """
 
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot tell."""
+        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot
+        tell.
+        """
 
     def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
         """Let the kernel copy (or share) bytes. Returns how many it did, 0 when it cannot; the rest is the caller's."""
 
     def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
-        """Let a range have the blocks of another file, as a clone has. False where the host cannot: the range is to be written then.
+        """Let a range have the blocks of another file, as a clone has.
+
+        False where the host cannot: the range is to be written then.
 
         Offsets and length are multiples of 4096.
         """
@@ -120,7 +131,9 @@ class Port(Protocol):
         """Create a file that must not exist, for reading and writing."""
 
     def clone(self, source: File, path: str) -> Optional[File]:
-        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with nothing done, where the host cannot."""
+        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with
+        nothing done, where the host cannot.
+        """
 
     def stat(self, path: str) -> Optional[Stat]:
         """Facts of what ``path`` leads to, or None when there is nothing."""
@@ -138,7 +151,9 @@ class Port(Protocol):
         """Create one directory that must not exist."""
 
     def rename(self, old: str, new: str, *, replace: bool = True) -> None:
-        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists instead without ``replace``."""
+        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists
+        instead without ``replace``.
+        """
 
     def exchange(self, one: str, other: str) -> bool:
         """Swap two names in one step; False, with nothing done, where the host cannot."""
@@ -156,7 +171,9 @@ class Port(Protocol):
         """Give a file or directory these permission bits and, where the process may, this owner."""
 
     def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
-        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on, a multiple of 4096. Nothing is left there."""
+        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on, a multiple of
+        4096. Nothing is left there.
+        """
 
     def clones_files(self, path: str, directory: str) -> bool:
         """Whether ``clone`` should work for the file ``path`` and new ones in ``directory``."""
@@ -168,7 +185,10 @@ class Port(Protocol):
         """Who holds the file or directory, found without taking a lock."""
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
-        """Those of them that hold a file for writing. Sooner told than all holders, since the list of all locks of the host is not asked for."""
+        """Those of them that hold a file for writing.
+
+        Sooner told than all holders, since the list of all locks of the host is not asked for.
+        """
 
     def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> Lock:
         """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""

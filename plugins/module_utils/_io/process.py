@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """The process that the engine runs in."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def process_id() -> int:
 
 
 def umask() -> int:
-    """The permission bits that new files of this process do not get; there is no other way to ask than to set them for a moment."""
+    """The permission bits that new files of this process do not get; there is no other way to ask than to set them
+    for a moment.
+    """
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """``OsPort``: the operating system behind the port."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _NOT_OPENABLE = (errno.EISDIR, errno.ENXIO, errno.ENODEV)
 
 # macOS refuses more than 2 GiB in one call, Linux cuts it short.
 _LARGEST_TRANSFER = 1 << 30
-# On ext4 long writes into new places are a third faster where their blocks are taken in one piece before. Not elsewhere: XFS would
-# keep what it takes ahead of later writers for good, Btrfs would compress nothing.
+# On ext4 long writes into new places are a third faster where their blocks are taken in one piece before. Not
+# elsewhere: XFS would keep what it takes ahead of later writers for good, Btrfs would compress nothing.
 _LONG_WRITE = 512 << 10
 _ZEROS = bytes(256 * 1024)
 _BLOCK = 4096
-# Marks of macOS that a clone may take over from its source; with others it might be neither written nor removed, or not seen.
+# Marks of macOS that a clone may take over from its source; with others it might be neither written nor removed, or not
+# seen.
 _HARMLESS_FLAGS = modes.UF_COMPRESSED | modes.SF_ARCHIVED
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 
@@ -58,7 +59,10 @@ class OsFile:
 
     @property
     def _is_on_device(self) -> bool:
-        """Whether the file system lies on one block device. Those of a network, and Btrfs and ZFS, have a device number without one."""
+        """Whether the file system lies on one block device.
+
+        Those of a network, and Btrfs and ZFS, have a device number without one.
+        """
         with reported("look at", self.path):
             return os.major(os.fstat(self._descriptor).st_dev) != 0
 
@@ -98,7 +102,12 @@ class OsFile:
             while done < len(view):
                 step = os.pwrite(self._descriptor, view[done : done + _LARGEST_TRANSFER], offset + done)
                 if not step:
-                    raise IoFailure(f"Cannot write {self.path}: the host took nothing", path=self.path, offset=offset + done, found="0 bytes")
+                    raise IoFailure(
+                        f"Cannot write {self.path}: the host took nothing",
+                        path=self.path,
+                        offset=offset + done,
+                        found="0 bytes",
+                    )
                 done += step
         except HOST_ERRORS as error:
             raise translated(error, "write", self.path, offset + done) from error
@@ -118,7 +127,10 @@ class OsFile:
                 self._allocate_by_writing(offset, offset + length)
 
     def punch_hole(self, offset: int, length: int) -> bool:
-        """Give the host blocks of a range back: it reads as zeros, the length stays. False, with nothing done, where the host cannot."""
+        """Give the host blocks of a range back: it reads as zeros, the length stays.
+
+        False, with nothing done, where the host cannot.
+        """
         if length <= 0:
             return True
         with reported("punch a hole into", self.path, offset):
@@ -160,7 +172,9 @@ class OsFile:
             yield from sparse.seek_ranges(self._descriptor, start, end)
 
     def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
-        """Let the kernel share bytes, or copy them where that may be done elsewhere. Returns how many it did; the rest is the caller's.
+        """Let the kernel share bytes, or copy them where that may be done elsewhere.
+
+        Returns how many it did; the rest is the caller's.
 
         On a disk of this host the kernel copies page by page, at half the speed of long reads and writes.
         """
@@ -176,7 +190,10 @@ class OsFile:
         return done
 
     def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
-        """Let a range have the blocks of another file, as a clone has. False where the host cannot: the range is to be written then."""
+        """Let a range have the blocks of another file, as a clone has.
+
+        False where the host cannot: the range is to be written then.
+        """
         if not isinstance(source, OsFile) or not self._can.clone:
             return False
         with reported(f"share blocks of {source.path} with", self.path, offset):
@@ -244,7 +261,9 @@ class OsPort:
         return OsFile(path, descriptor, self.capabilities)
 
     def clone(self, source: File, path: str) -> Optional[OsFile]:
-        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with nothing done, where the host cannot."""
+        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with
+        nothing done, where the host cannot.
+        """
         if not isinstance(source, OsFile) or not self.capabilities.clone_file:
             return None
         with reported(f"clone {source.path} to", path):
@@ -301,7 +320,9 @@ class OsPort:
             os.mkdir(path)
 
     def rename(self, old: str, new: str, *, replace: bool = True) -> None:
-        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists instead without ``replace``."""
+        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists
+        instead without ``replace``.
+        """
         with reported(f"rename {old} to", new):
             if replace:
                 os.rename(old, new)
@@ -359,7 +380,9 @@ class OsPort:
                 repeated(os.chmod, path, mode)
 
     def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
-        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on; a file without a name tries it."""
+        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on; a file without
+        a name tries it.
+        """
         if not isinstance(source, OsFile) or not self.capabilities.clone or not _NAMELESS:
             return False
         try:

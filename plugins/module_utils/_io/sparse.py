@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Holes and zeros: finding them at the speed of memory.
 
-``startswith`` compares with memcmp; a comparison of memoryviews is thirty times slower, and so is any other test. One byte
-of each grain already rules out most grains.
+``startswith`` compares with memcmp; a comparison of memoryviews is thirty times slower, and so is any other test. One
+byte of each grain already rules out most grains.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def is_zero(buffer: Buffer) -> bool:
 
 
 def data_parts(buffer: Buffer, length: int, grain: int = GRAIN) -> Iterator[Tuple[int, int]]:
-    """The parts ``(start, end)`` of the first ``length`` bytes that are not zero, on multiples of ``grain``, joined, ascending.
+    """The parts ``(start, end)`` of the first ``length`` bytes that are not zero, on multiples of ``grain``, joined,
+    ascending.
 
     A part may begin and end with zeros inside a grain; what lies between the parts is all zero.
     """
@@ -75,7 +76,8 @@ def _is_zero_range(view: memoryview, start: int, end: int) -> bool:
 def seek_ranges(descriptor: int, start: int, end: int) -> Iterator[Tuple[int, int]]:
     """The parts of a file that are no holes, by SEEK_DATA and SEEK_HOLE; one part where the file system cannot tell.
 
-    Safe in threads although it moves the file position: both calls start from the offset given, and nobody uses the position.
+    Safe in threads although it moves the file position: both calls start from the offset given, and nobody uses the
+    position.
     """
     position = start
     while position < end:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """A thread that may be refused by the host, and that its owner can always wait for."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typing import Callable, Optional
 
 
 class Worker:
-    """Does ``work`` in a thread called ``name``. The owner tells ``work`` to end, by a way of his own, before he waits in ``join``."""
+    """Does ``work`` in a thread called ``name``.
+
+    The owner tells ``work`` to end, by a way of his own, before he waits in ``join``.
+    """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
         self._work = work

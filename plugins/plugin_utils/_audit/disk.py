@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""One disk on the page: its figures, its layers with their place in the tree and on the disk, and what a check
+found.
+"""
 
-"""One disk on the page: its figures, its layers with their place in the tree and on the disk, and what a check found."""
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ _TICKS = 4
 def disk_article(anchor: str, host: str, disk: Disk, *, parts: Sequence[Tuple[str, int]], most: int) -> str:
     """The section of one disk. ``parts`` draw what it would give back, against the ``most`` that one disk does."""
     gain = disk["gain"]
-    drawn = shares(parts, most, title="What this disk would give back", description=f"{size(gain['total'])}, where the first disk gives {size(most)}")
+    drawn = shares(
+        parts,
+        most,
+        title="What this disk would give back",
+        description=f"{size(gain['total'])}, where the first disk gives {size(most)}",
+    )
     told = (
         f"<b>{escaped(size(gain['total']))}</b> <span class='soft small'>to give back</span>{drawn}"
         if gain["total"]
@@ -34,7 +41,9 @@ def disk_article(anchor: str, host: str, disk: Disk, *, parts: Sequence[Tuple[st
         f"<header><div><h3 id='{anchor}-name'><bdi>{escaped(disk['name'])}</bdi></h3>"
         f"<p class='path'><bdi>{escaped(host)}</bdi>: <bdi>{escaped(disk['path'])}</bdi></p></div><div class='gain'>{told}</div></header>"
     )
-    content = joined([heading, chips(disk), _stats(disk), _advice(disk), _layers(disk), _findings(disk), _warnings(disk)])
+    content = joined(
+        [heading, chips(disk), _stats(disk), _advice(disk), _layers(disk), _findings(disk), _warnings(disk)]
+    )
     return element("article", content, class_="disk card", id=anchor, aria_labelledby=f"{anchor}-name")
 
 
@@ -43,7 +52,9 @@ def chips(disk: Disk, *, short: bool = False) -> str:
     told: List[Tuple[str, str]] = []
     check = disk["check"]
     if check is not None:
-        told += [(kind, count(check["counts"][kind], kind)) for kind in ("error", "warning") if check["counts"].get(kind)]
+        told += [
+            (kind, count(check["counts"][kind], kind)) for kind in ("error", "warning") if check["counts"].get(kind)
+        ]
         if check["healthy"] is None:
             told.append(("error", "check failed"))
         elif check["healthy"]:
@@ -55,10 +66,22 @@ def chips(disk: Disk, *, short: bool = False) -> str:
     if disk["encrypted"]:
         told.append(("", "encrypted"))
     if not short:
-        told += [("", str(disk["type"]))] + ([("", "split")] if disk["split"] else []) + ([("", "single file")] if disk["format"] == "single_file" else [])
+        told += (
+            [("", str(disk["type"]))]
+            + ([("", "split")] if disk["split"] else [])
+            + ([("", "single file")] if disk["format"] == "single_file" else [])
+        )
         if disk["vm"] is not None and disk["vm"]["name"]:
             told.append(("", f"VM {disk['vm']['name']}"))
-    return element("ul", "".join(f"<li class='chip {kind}'><bdi>{escaped(text)}</bdi></li>" for kind, text in told), class_="chips") if told else ""
+    return (
+        element(
+            "ul",
+            "".join(f"<li class='chip {kind}'><bdi>{escaped(text)}</bdi></li>" for kind, text in told),
+            class_="chips",
+        )
+        if told
+        else ""
+    )
 
 
 def _stats(disk: Disk) -> str:
@@ -74,7 +97,11 @@ def _stats(disk: Disk) -> str:
     ]
     if disk["merge"] is not None and disk["merge"]["freed"] is not None:
         figures.append(("Merging gives", size(disk["merge"]["freed"])))
-    return element("dl", "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in figures), class_="stats")
+    return element(
+        "dl",
+        "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in figures),
+        class_="stats",
+    )
 
 
 def _advice(disk: Disk) -> str:
@@ -104,8 +131,15 @@ def _layers(disk: Disk) -> str:
     mapped = {layer["guid"]: layer for layer in disk["map"]["layers"]} if disk.get("map") else {}
     stretches = _stretches(disk)
     snapshots = {one["guid"]: one for one in disk["snapshots"]}
-    drawn = joined(_layer(disk, row, width, sizes.get(row.guid), snapshots.get(row.guid), mapped.get(row.guid), stretches) for row in rows[:_MOST_ROWS])
-    rest = f"<p class='small soft'>And {len(rows) - _MOST_ROWS} more layers; audit.json has them all.</p>" if len(rows) > _MOST_ROWS else ""
+    drawn = joined(
+        _layer(disk, row, width, sizes.get(row.guid), snapshots.get(row.guid), mapped.get(row.guid), stretches)
+        for row in rows[:_MOST_ROWS]
+    )
+    rest = (
+        f"<p class='small soft'>And {len(rows) - _MOST_ROWS} more layers; audit.json has them all.</p>"
+        if len(rows) > _MOST_ROWS
+        else ""
+    )
     heading = "Layers, oldest first, and what they hold of the guest disk" if mapped else "Layers, oldest first"
     return f"<h4>{heading}</h4><ol class='layers'>{drawn}</ol>{_axis(disk, width) if mapped else ''}{rest}"
 
@@ -114,7 +148,9 @@ def _tree(disk: Disk) -> Tuple[Dict[str, Optional[str]], Dict[str, Optional[int]
     """The parent and the size of each layer. Without a map, sizes are known of the current chain only."""
     if disk.get("map"):
         layers = disk["map"]["layers"]
-        return {layer["guid"]: layer["parent"] for layer in layers}, {layer["guid"]: layer["file_size"] for layer in layers}
+        return {layer["guid"]: layer["parent"] for layer in layers}, {
+            layer["guid"]: layer["file_size"] for layer in layers
+        }
     parents: Dict[str, Optional[str]] = {one["guid"]: one["parent"] for one in disk["snapshots"]}
     for layer in disk["layers"][:1]:
         parents[layer["guid"]] = next((one["guid"] for one in disk["snapshots"] if one["current"]), None)
@@ -154,26 +190,41 @@ def _layer(
 def _map(name: str, mapped: Disk, stretches: Sequence[Tuple[int, int]]) -> str:
     used, cluster = mapped["used_clusters"], mapped["cluster_size"]
     held = sum(1 for one in used if one)
-    description = f"{size(mapped['used_size'])} in {held} of {count(len(used), 'stretch', 'stretches')} of the guest disk"
-    return strip(used, [-(-length // cluster) for _start, length in stretches], title=f"Map of {name}", description=description)
+    description = (
+        f"{size(mapped['used_size'])} in {held} of {count(len(used), 'stretch', 'stretches')} of the guest disk"
+    )
+    return strip(
+        used, [-(-length // cluster) for _start, length in stretches], title=f"Map of {name}", description=description
+    )
 
 
 def _axis(disk: Disk, width: int) -> str:
-    marks = "".join(f"<span>{escaped(size(disk['virtual_size'] * tick // _TICKS))}</span>" for tick in range(_TICKS + 1))
+    marks = "".join(
+        f"<span>{escaped(size(disk['virtual_size'] * tick // _TICKS))}</span>" for tick in range(_TICKS + 1)
+    )
     spacer = f"<svg width='{lanes_width(width)}' height='1' aria-hidden='true' focusable='false'></svg>"
     return f"<div class='axisrow' aria-hidden='true'>{spacer}<span></span><span></span><div class='axis'>{marks}</div></div>"
 
 
 def finding_rows(findings: Sequence[Disk]) -> str:
     """Findings as items of a list, the worst first."""
-    ordered = sorted(findings, key=lambda one: ("error", "warning", "info").index(one["severity"]) if one["severity"] in ("error", "warning", "info") else 3)
+    ordered = sorted(
+        findings,
+        key=lambda one: (
+            ("error", "warning", "info").index(one["severity"])
+            if one["severity"] in ("error", "warning", "info")
+            else 3
+        ),
+    )
     rows = [
         f"<li><span><span class='chip {escaped(one['severity'])}'>{escaped(one['severity'])}</span></span>"
         f"<span>{escaped(one['message'])} <code>{escaped(one['code'])}</code><br><span class='path soft'><bdi>{escaped(one['where'])}</bdi></span></span></li>"
         for one in ordered[:_MOST_FINDINGS]
     ]
     if len(ordered) > _MOST_FINDINGS:
-        rows.append(f"<li><span></span><span class='soft'>And {len(ordered) - _MOST_FINDINGS} more; audit.json has them all.</span></li>")
+        rows.append(
+            f"<li><span></span><span class='soft'>And {len(ordered) - _MOST_FINDINGS} more; audit.json has them all.</span></li>"
+        )
     return joined(rows)
 
 
@@ -183,10 +234,22 @@ def _findings(disk: Disk) -> str:
         return ""
     if check["msg"]:
         return f"<h4>Findings</h4><p class='small'><span class='chip error'>{escaped(check['error_code'] or 'failed')}</span> {escaped(check['msg'])}</p>"
-    return f"<h4>Findings</h4><ul class='findings small'>{finding_rows(check['findings'])}</ul>" if check["findings"] else ""
+    return (
+        f"<h4>Findings</h4><ul class='findings small'>{finding_rows(check['findings'])}</ul>"
+        if check["findings"]
+        else ""
+    )
 
 
 def _warnings(disk: Disk) -> str:
     notes = [*disk["warnings"]]
-    notes += [f"{name}: an image file that the descriptor does not name." for name in disk["orphan_files"]] if disk["check"] is None else []
-    return f"<h4>Notes</h4><ul class='plain small'>{''.join(f'<li>{escaped(note)}</li>' for note in notes)}</ul>" if notes else ""
+    notes += (
+        [f"{name}: an image file that the descriptor does not name." for name in disk["orphan_files"]]
+        if disk["check"] is None
+        else []
+    )
+    return (
+        f"<h4>Notes</h4><ul class='plain small'>{''.join(f'<li>{escaped(note)}</li>' for note in notes)}</ul>"
+        if notes
+        else ""
+    )

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Text for HTML: the one place where what comes from disks and hosts is made harmless."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -33,8 +33,15 @@ def count(number: int, one: str, many: Optional[str] = None) -> str:
 
 
 def element(name: str, content: str, **attributes: object) -> str:
-    """An element around ``content``, which is HTML already. Values of attributes are escaped; ``class_`` means class, None leaves one out."""
-    told = "".join(f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"' for key, value in attributes.items() if value is not None)
+    """An element around ``content``, which is HTML already.
+
+    Values of attributes are escaped; ``class_`` means class, None leaves one out.
+    """
+    told = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
     return f"<{name}{told}>{content}</{name}>"
 
 

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """The page of an audit: one HTML document that shows a report and needs nothing else."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def render(report: Report) -> str:
 def _ordered(report: Report) -> List[Tuple[str, Report]]:
     """All disks with their hosts, those first that give back most."""
     disks = [(host["name"], disk) for host in report["hosts"] for disk in host["disks"]]
-    return sorted(disks, key=lambda one: (-one[1]["gain"]["total"], -(one[1]["file_size"] or 0), one[0], one[1]["path"]))
+    return sorted(
+        disks, key=lambda one: (-one[1]["gain"]["total"], -(one[1]["file_size"] or 0), one[0], one[1]["path"])
+    )
 
 
 def _header(report: Report) -> str:
     totals = report["totals"]
     hosts = count(totals["hosts"], "host")
-    return (
-        f"<header><h1>{escaped(report['title'])}</h1><p class='soft'>{hosts}, {count(totals['disks'], 'disk')}. As of {escaped(report['stamp'])}.</p></header>"
-    )
+    return f"<header><h1>{escaped(report['title'])}</h1><p class='soft'>{hosts}, {count(totals['disks'], 'disk')}. As of {escaped(report['stamp'])}.</p></header>"
 
 
 def _tiles(totals: Report) -> str:
@@ -84,7 +84,11 @@ def _tiles(totals: Report) -> str:
         _tile("Hosts", str(totals["hosts"]), answered),
         _tile("Disks", str(totals["disks"]), "all understood" if not failed else f"and {failed} not understood"),
         _tile("Orphan layers", str(totals["orphan_layers"]), f"of {count(totals['snapshots'], 'snapshot')}"),
-        _tile("Findings", str(found["error"] + found["warning"]), f"{count(found['error'], 'error')}, {count(found['warning'], 'warning')}"),
+        _tile(
+            "Findings",
+            str(found["error"] + found["warning"]),
+            f"{count(found['error'], 'error')}, {count(found['warning'], 'warning')}",
+        ),
     ]
     return element("dl", "".join(tiles), class_="tiles")
 
@@ -108,10 +112,16 @@ def _shares(totals: Report) -> str:
     reclaimable = totals["reclaimable"]
     parts = dict(parts_of(reclaimable, totals["file_size"]))
     told = [("used", "stays", parts["used"])]
-    told += [(_CLASSES.get(reason, reason), REASONS.get(reason, reason), reclaimable[reason]) for reason in REASONS if reclaimable.get(reason) is not None]
+    told += [
+        (_CLASSES.get(reason, reason), REASONS.get(reason, reason), reclaimable[reason])
+        for reason in REASONS
+        if reclaimable.get(reason) is not None
+    ]
     title = "What the files of all disks hold"
     description = "; ".join(f"{name}: {size(part)}" for _kind, name, part in told)
-    legend = "".join(f"<li>{_swatch(kind)}{escaped(name)} <b>{escaped(size(part))}</b></li>" for kind, name, part in told)
+    legend = "".join(
+        f"<li>{_swatch(kind)}{escaped(name)} <b>{escaped(size(part))}</b></li>" for kind, name, part in told
+    )
     drawn = shares(list(parts.items()), totals["file_size"], title=title, description=description)
     return f"<figure class='card'>{drawn}<figcaption><ul class='legend'>{legend}</ul></figcaption></figure>"
 
@@ -125,10 +135,20 @@ def _attention(report: Report, disks: Sequence[Tuple[str, Report]]) -> str:
     rows: List[str] = []
     for host in report["hosts"]:
         if host["status"] != "ok":
-            rows.append(_note("error", "no answer" if host["status"] == "unreachable" else "failed", host["name"], "", host["message"]))
+            rows.append(
+                _note(
+                    "error",
+                    "no answer" if host["status"] == "unreachable" else "failed",
+                    host["name"],
+                    "",
+                    host["message"],
+                )
+            )
     for host in report["hosts"]:
         rows += [_failed_disk(host["name"], one) for one in host["failed_disks"]]
-        rows += [_note("warning", "absent", host["name"], path, "There is nothing at this path.") for path in host["absent"]]
+        rows += [
+            _note("warning", "absent", host["name"], path, "There is nothing at this path.") for path in host["absent"]
+        ]
     for number, (host, disk) in enumerate(disks, 1):
         if disk["check"] is not None and disk["check"]["healthy"] is not True:
             rows.append(_unwell(number, host, disk))
@@ -148,7 +168,13 @@ def _where(host: str, path: str) -> str:
 
 def _failed_disk(host: str, disk: Report) -> str:
     found = ", ".join(dict.fromkeys(one["code"] for one in disk["findings"] if one["severity"] == "error"))
-    return _note("error", disk.get("error_code") or "failed", host, disk.get("path", ""), disk.get("msg", "") + (f" A check found: {found}." if found else ""))
+    return _note(
+        "error",
+        disk.get("error_code") or "failed",
+        host,
+        disk.get("path", ""),
+        disk.get("msg", "") + (f" A check found: {found}." if found else ""),
+    )
 
 
 def _unwell(number: int, host: str, disk: Report) -> str:
@@ -158,11 +184,11 @@ def _unwell(number: int, host: str, disk: Report) -> str:
     severity = "error" if check["counts"].get("error") else "warning"
     # Both kinds are told, so that a disk with an error does not seem to have nothing else.
     told = ", ".join(count(check["counts"][kind], kind) for kind in ("error", "warning") if check["counts"].get(kind))
-    codes = ", ".join(dict.fromkeys(one["code"] for one in check["findings"] if one["severity"] != "info" and not one["repaired"]))
-    link = f"<a href='#disk-{number}'><b><bdi>{escaped(host)}</bdi></b> <span class='path'><bdi>{escaped(disk['path'])}</bdi></span></a>"
-    return (
-        f"<li><span><span class='chip {severity}'>{escaped(severity)}</span></span><span>{link}<br>{escaped(told)}: <code>{escaped(codes)}</code></span></li>"
+    codes = ", ".join(
+        dict.fromkeys(one["code"] for one in check["findings"] if one["severity"] != "info" and not one["repaired"])
     )
+    link = f"<a href='#disk-{number}'><b><bdi>{escaped(host)}</bdi></b> <span class='path'><bdi>{escaped(disk['path'])}</bdi></span></a>"
+    return f"<li><span><span class='chip {severity}'>{escaped(severity)}</span></span><span>{link}<br>{escaped(told)}: <code>{escaped(codes)}</code></span></li>"
 
 
 def _table(disks: Sequence[Tuple[str, Report]]) -> str:
@@ -187,13 +213,19 @@ def _columns(*told: str) -> str:
     for one in told:
         kinds = [word for word in one.split(" ") if word in ("num", "wide")]
         name = " ".join(word for word in one.split(" ") if word not in ("num", "wide", ""))
-        heads.append(element("th" if name else "td", escaped(name), scope="col" if name else None, class_=" ".join(kinds) or None))
+        heads.append(
+            element(
+                "th" if name else "td", escaped(name), scope="col" if name else None, class_=" ".join(kinds) or None
+            )
+        )
     return "".join(heads)
 
 
 def _row(number: int, host: str, disk: Report, most: int) -> str:
     gain = disk["gain"]
-    parts = [one for one in parts_of({**disk["reclaimable"], "merge": gain["merge"]}, gain["total"]) if one[0] != "used"]
+    parts = [
+        one for one in parts_of({**disk["reclaimable"], "merge": gain["merge"]}, gain["total"]) if one[0] != "used"
+    ]
     description = f"{size(gain['merge'])} by merging, {size(gain['compact'])} by compaction"
     drawn = shares(parts, most, title=f"What {disk['name']} would give back", description=description)
     where = f"<span class='path'><bdi>{escaped(host)}</bdi>: <bdi>{escaped(disk['path'])}</bdi></span>"
@@ -210,10 +242,16 @@ def _row(number: int, host: str, disk: Report, most: int) -> str:
 
 
 def _hosts(report: Report) -> str:
-    hosts = sorted(report["hosts"], key=lambda host: (-sum(disk["gain"]["total"] for disk in host["disks"]), host["name"]))
+    hosts = sorted(
+        report["hosts"], key=lambda host: (-sum(disk["gain"]["total"] for disk in host["disks"]), host["name"])
+    )
     rows = []
     for host in hosts:
-        status = "" if host["status"] == "ok" else f" <span class='chip error'>{'no answer' if host['status'] == 'unreachable' else 'failed'}</span>"
+        status = (
+            ""
+            if host["status"] == "ok"
+            else f" <span class='chip error'>{'no answer' if host['status'] == 'unreachable' else 'failed'}</span>"
+        )
         failed = len(host["failed_disks"])
         more = f" <span class='chip error'>{escaped(failed)} not understood</span>" if failed else ""
         rows.append(

@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""The pictures of the page, as SVG that needs neither styles within nor a script: bars, the lanes of a tree, the map
+of a layer.
+"""
 
-"""The pictures of the page, as SVG that needs neither styles within nor a script: bars, the lanes of a tree, the map of a layer."""
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -27,13 +29,25 @@ def shares(parts: Sequence[Tuple[str, int]], whole: int, *, title: str, descript
         width = 100.0 * part / whole if whole > 0 else 0.0
         if part > 0:
             # A part that would be too thin to be seen is drawn a little wider.
-            drawn.append(element("rect", "", class_=f"part-{name}", x=f"{position:.2f}%", width=f"{max(width, 0.4):.2f}%", height="100%"))
+            drawn.append(
+                element(
+                    "rect",
+                    "",
+                    class_=f"part-{name}",
+                    x=f"{position:.2f}%",
+                    width=f"{max(width, 0.4):.2f}%",
+                    height="100%",
+                )
+            )
         position += width
     return _picture("bar", f"<rect class='track' width='100%' height='100%'/>{''.join(drawn)}", title, description)
 
 
 def lanes(row: Row, *, is_current: bool, width: int) -> str:
-    """The part of a tree beside one row. Heights are shares of the row, so that lines meet however high the rows are."""
+    """The part of a tree beside one row.
+
+    Heights are shares of the row, so that lines meet however high the rows are.
+    """
     lane = min(row.lane, _MOST_LANES)
     lines = [_line(passing, 0, passing, 100) for passing in sorted(row.passing) if passing <= _MOST_LANES]
     if row.parent_lane is not None:
@@ -60,7 +74,9 @@ def _line(x1: int, y1: int, x2: int, y2: int) -> str:
 
 
 def strip(used: Sequence[int], capacities: Sequence[int], *, title: str, description: str) -> str:
-    """The map of one layer: the guest disk from left to right, the stronger the colour, the more of a stretch the layer holds."""
+    """The map of one layer: the guest disk from left to right, the stronger the colour, the more of a stretch the
+    layer holds.
+    """
     levels = [_level(held, capacity) for held, capacity in zip(used, capacities)]
     paths = []
     for level in range(1, _LEVELS + 1):

@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+"""What is known of a fleet, put together from the answers of its hosts: totals, and the disks with what each would
+give back.
+"""
 
-"""What is known of a fleet, put together from the answers of its hosts: totals, and the disks with what each would give back."""
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -21,9 +23,18 @@ _SEVERITIES = ("error", "warning", "info")
 
 
 def build_report(
-    hosts: Sequence[str], infos: Sequence[Answer], checks: Sequence[Answer], merges: Sequence[Answer], *, title: str, stamp: str, scan: str
+    hosts: Sequence[str],
+    infos: Sequence[Answer],
+    checks: Sequence[Answer],
+    merges: Sequence[Answer],
+    *,
+    title: str,
+    stamp: str,
+    scan: str,
 ) -> Report:
-    """One report of all ``hosts``, from what the modules returned on each: one entry per host in each list, empty where there is none."""
+    """One report of all ``hosts``, from what the modules returned on each: one entry per host in each list, empty
+    where there is none.
+    """
     told = [_host(*one) for one in zip(hosts, infos, checks, merges)]
     return {"format": FORMAT, "title": title, "stamp": stamp, "scan": scan, "totals": _totals(told), "hosts": told}
 
@@ -31,13 +42,18 @@ def build_report(
 def _host(name: str, info: Answer, checks: Answer, merges: Answer) -> Report:
     checked, merged = _by_path(checks), _by_path(merges)
     described: List[Mapping[str, Any]] = list(info.get("disks") or ())
-    disks = [_disk(disk, checked.get(disk["path"]), merged.get(disk["path"])) for disk in described if disk.get("exists")]
+    disks = [
+        _disk(disk, checked.get(disk["path"]), merged.get(disk["path"])) for disk in described if disk.get("exists")
+    ]
     return {
         "name": str(name),
         "status": _status(info),
         "message": _message(info),
         "disks": sorted(disks, key=lambda disk: (-disk["gain"]["total"], disk["path"])),
-        "failed_disks": [{**one, "findings": list(checked.get(one["path"], {}).get("findings") or ())} for one in info.get("failed_disks") or ()],
+        "failed_disks": [
+            {**one, "findings": list(checked.get(one["path"], {}).get("findings") or ())}
+            for one in info.get("failed_disks") or ()
+        ],
         "absent": [disk["path"] for disk in described if not disk.get("exists")],
     }
 
@@ -51,7 +67,11 @@ def _status(info: Answer) -> str:
 def _message(info: Answer) -> Optional[str]:
     if not info:
         return "The host gave no answer: it was not reached, or failed before the audit."
-    return None if _status(info) == "ok" else str(info.get("msg") or info.get("module_stderr") or "The facts could not be gathered.")
+    return (
+        None
+        if _status(info) == "ok"
+        else str(info.get("msg") or info.get("module_stderr") or "The facts could not be gathered.")
+    )
 
 
 def _by_path(answer: Answer) -> Dict[str, Answer]:
@@ -76,8 +96,20 @@ def _check(checked: Optional[Answer]) -> Optional[Report]:
     if checked is None:
         return None
     if "findings" not in checked:
-        return {"healthy": None, "findings": [], "counts": {}, "error_code": checked.get("error_code"), "msg": str(checked.get("msg", ""))}
-    return {"healthy": checked["healthy"], "findings": list(checked["findings"]), "counts": checked["counts"], "error_code": None, "msg": None}
+        return {
+            "healthy": None,
+            "findings": [],
+            "counts": {},
+            "error_code": checked.get("error_code"),
+            "msg": str(checked.get("msg", "")),
+        }
+    return {
+        "healthy": checked["healthy"],
+        "findings": list(checked["findings"]),
+        "counts": checked["counts"],
+        "error_code": None,
+        "msg": None,
+    }
 
 
 def _merge(merged: Optional[Answer]) -> Optional[Report]:
@@ -85,7 +117,11 @@ def _merge(merged: Optional[Answer]) -> Optional[Report]:
         return None
     keys = ("layers_before", "layers_after", "freed", "bytes_written", "error_code")
     is_known = "merged" in merged
-    return {**{key: merged.get(key) for key in keys}, "merged": list(merged.get("merged") or ()), "msg": None if is_known else str(merged.get("msg", ""))}
+    return {
+        **{key: merged.get(key) for key in keys},
+        "merged": list(merged.get("merged") or ()),
+        "msg": None if is_known else str(merged.get("msg", "")),
+    }
 
 
 def _orphan_layers(facts: Mapping[str, Any], merge: Optional[Report]) -> Optional[int]:
@@ -117,7 +153,10 @@ def _reclaimable(disks: Iterable[Report]) -> Report:
     """Sums by reason; None for what was looked at on no disk. ``merge`` is what merging frees."""
     sums: Dict[str, Optional[int]] = {}
     for disk in disks:
-        for reason, size in [*disk["reclaimable"].items(), ("merge", disk["gain"]["merge"] if disk["merge"] is not None else None)]:
+        for reason, size in [
+            *disk["reclaimable"].items(),
+            ("merge", disk["gain"]["merge"] if disk["merge"] is not None else None),
+        ]:
             known = sums.get(reason)
             sums[reason] = known if size is None else (known or 0) + size
     return sums
@@ -125,5 +164,12 @@ def _reclaimable(disks: Iterable[Report]) -> Report:
 
 def _found(hosts: Iterable[Report], severity: str) -> int:
     """How many findings there are, those on disks that cannot be understood included."""
-    of_disks = sum(disk["check"]["counts"].get(severity, 0) for host in hosts for disk in host["disks"] if disk["check"] is not None)
-    return of_disks + sum(one["severity"] == severity for host in hosts for disk in host["failed_disks"] for one in disk["findings"])
+    of_disks = sum(
+        disk["check"]["counts"].get(severity, 0)
+        for host in hosts
+        for disk in host["disks"]
+        if disk["check"] is not None
+    )
+    return of_disks + sum(
+        one["severity"] == severity for host in hosts for disk in host["failed_disks"] for one in disk["findings"]
+    )

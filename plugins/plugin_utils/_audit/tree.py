@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """A tree of layers as rows with lanes, the way programs for version control draw their history.
 
 The chain that the guest stands on keeps its lane; what branches off is drawn to the right of it, before the chain goes on::
@@ -14,13 +12,17 @@ The chain that the guest stands on keeps its lane; what branches off is drawn to
     *        the current layer
 """
 
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
 from __future__ import annotations
 
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 
 class Row(NamedTuple):
-    """One layer: its own lane, that of its parent, whether a line leads on below it, and the lanes of lines that pass by."""
+    """One layer: its own lane, that of its parent, whether a line leads on below it, and the lanes of lines that
+    pass by.
+    """
 
     guid: str
     lane: int
@@ -30,7 +32,9 @@ class Row(NamedTuple):
 
 
 def rows_of(parents: Mapping[str, Optional[str]], current: str) -> List[Row]:
-    """The rows of a tree that is given as the parent of each layer, parents above their children. Layers whose parent is unknown are roots.
+    """The rows of a tree that is given as the parent of each layer, parents above their children.
+
+    Layers whose parent is unknown are roots.
 
     Layers that are one another's parents are left out.
     """
@@ -40,7 +44,9 @@ def rows_of(parents: Mapping[str, Optional[str]], current: str) -> List[Row]:
         (children[parent] if parent in children and parent != guid else roots).append(guid)
     chain = _chain(parents, current)
     rows: List[Row] = []
-    pending: List[Tuple[str, int, Optional[int], FrozenSet[int]]] = [(guid, 0, None, frozenset()) for guid in reversed(roots)]
+    pending: List[Tuple[str, int, Optional[int], FrozenSet[int]]] = [
+        (guid, 0, None, frozenset()) for guid in reversed(roots)
+    ]
     while pending:
         guid, lane, parent_lane, passing = pending.pop()
         below = _chain_last(children[guid], chain)

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """What a run of maintenance did to each disk of a host, and how it is told to people."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ PARDONED = ("in_use", "dirty", "stale_plan", "has_snapshots", "encrypted")
 """Error codes of what keeps a disk from being worked on without anything being wrong with it."""
 
 
-def disk_entry(disk: Answer, *, check: Answer, merge: Answer, compact: Answer, is_over: bool, is_predicted: bool) -> Entry:
-    """One line of the report: the facts of the disk before, and what the modules returned; an empty answer is for what did not run."""
+def disk_entry(
+    disk: Answer, *, check: Answer, merge: Answer, compact: Answer, is_over: bool, is_predicted: bool
+) -> Entry:
+    """One line of the report: the facts of the disk before, and what the modules returned; an empty answer is for
+    what did not run.
+    """
     complaints = [one for one in (check, merge, compact) if _is_complaint(one)]
     is_changed = bool(merge.get("changed") or compact.get("changed"))
     after = compact.get("disk") or merge.get("disk") or disk
@@ -48,13 +52,17 @@ def disk_entry(disk: Answer, *, check: Answer, merge: Answer, compact: Answer, i
 
 
 def _entry(path: str, name: Optional[str]) -> Entry:
-    sums = dict.fromkeys(("layers_before", "layers_after", "size_before", "size_after", "merged", "reclaimed", "bytes_written"), 0)
+    sums = dict.fromkeys(
+        ("layers_before", "layers_after", "size_before", "size_after", "merged", "reclaimed", "bytes_written"), 0
+    )
     return {"path": path, "name": name, "status": FAILED, "reason": None, "error_code": None, "findings": [], **sums}
 
 
 def _is_complaint(answer: Answer) -> bool:
     """Whether the module told of an error. One that broke down has no code, but none of the results either."""
-    return bool(answer.get("error_code")) or (bool(answer) and not answer.get("skipped") and "disk" not in answer and "findings" not in answer)
+    return bool(answer.get("error_code")) or (
+        bool(answer) and not answer.get("skipped") and "disk" not in answer and "findings" not in answer
+    )
 
 
 def _status(disk: Answer, complaints: Sequence[Answer], is_changed: bool, is_over: bool) -> str:
@@ -67,21 +75,37 @@ def _status(disk: Answer, complaints: Sequence[Answer], is_changed: bool, is_ove
 
 def _reason(disk: Answer, complaints: Sequence[Answer], is_over: bool, *, waits: bool) -> Optional[str]:
     if complaints:
-        return " ".join(dict.fromkeys(str(one.get("msg") or "The module ended without an answer.") for one in complaints))
+        return " ".join(
+            dict.fromkeys(str(one.get("msg") or "The module ended without an answer.") for one in complaints)
+        )
     if disk["state"] == "in_use":
-        return "Held by " + (", ".join(dict.fromkeys(str(lock["owner"]) for lock in disk["locks"])) or "a process") + "."
+        return (
+            "Held by " + (", ".join(dict.fromkeys(str(lock["owner"]) for lock in disk["locks"])) or "a process") + "."
+        )
     if is_over:
         return "The time or the amount of data for this run is used up."
     return "What compaction gives back is known after the merge." if waits else None
 
 
 def _codes(check: Answer) -> List[str]:
-    return list(dict.fromkeys(one["code"] for one in check.get("findings") or () if one["severity"] != "info" and not one["repaired"]))
+    return list(
+        dict.fromkeys(
+            one["code"] for one in check.get("findings") or () if one["severity"] != "info" and not one["repaired"]
+        )
+    )
 
 
-def host_report(entries: Sequence[Entry], *, failed_disks: Sequence[Answer], absent: Sequence[str], is_predicted: bool) -> Dict[str, Any]:
+def host_report(
+    entries: Sequence[Entry], *, failed_disks: Sequence[Answer], absent: Sequence[str], is_predicted: bool
+) -> Dict[str, Any]:
     """The report of one host, with a summary in lines."""
-    disks = [*entries, *({**_entry(one["path"], None), "reason": one.get("msg"), "error_code": one.get("error_code")} for one in failed_disks)]
+    disks = [
+        *entries,
+        *(
+            {**_entry(one["path"], None), "reason": one.get("msg"), "error_code": one.get("error_code")}
+            for one in failed_disks
+        ),
+    ]
     report: Dict[str, Any] = {
         "disks": disks,
         "absent": list(absent),

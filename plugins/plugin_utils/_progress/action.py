@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """Running a module and showing how far it is.
 
 ::
@@ -17,6 +15,8 @@
 
 Wherever this is not wanted or not possible, the module runs as any module without an action plugin does.
 """
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ _PATIENCE = 300.0
 """Seconds without a connection after which the host counts as unreachable."""
 _GRACE = 10.0
 """Seconds between the end of the module and its result, at most."""
-# What tells of the job and not of the module. The second line is what async_status of old ansible-core adds about a path in a result.
+# What tells of the job and not of the module. The second line is what async_status of old ansible-core adds about a
+# path in a result.
 _JOB_KEYS = frozenset(
     ("ansible_job_id", "started", "finished", "results_file", "stdout", "stdout_lines", "stderr", "stderr_lines")
     + ("uid", "gid", "owner", "group", "mode", "state", "size", "secontext")
@@ -117,7 +118,10 @@ class ProgressAction(PlainAction):
             raise AnsibleActionFail(f"{VARIABLE} must be {AUTO}, {ALWAYS} or {NEVER}, not {text[:80]!r}.") from None
 
     def _is_able(self, mode: str) -> bool:
-        """Whether the connection leads to a shell in which processes outlive a command. Unknown ones are tried only when told to."""
+        """Whether the connection leads to a shell in which processes outlive a command.
+
+        Unknown ones are tried only when told to.
+        """
         connection = self._connection
         if getattr(connection, "has_native_async", False) or getattr(connection, "always_pipeline_modules", False):
             return False
@@ -127,7 +131,10 @@ class ProgressAction(PlainAction):
         return transport in _CONNECTIONS or (mode == ALWAYS and not hasattr(connection, "_sub_plugin"))
 
     def _umask(self) -> Optional[str]:
-        """The umask of a plain run on the node, None when there is no proper shell. The async wrapper has one of its own."""
+        """The umask of a plain run on the node, None when there is no proper shell.
+
+        The async wrapper has one of its own.
+        """
         seen = self._low_level_execute_command("umask && command -v cat >/dev/null && command -v grep >/dev/null")
         lines = str(seen.get("stdout", "")).split()
         return lines[-1] if not seen.get("rc") and lines and re.fullmatch("[0-7]{3,4}", lines[-1]) else None
@@ -186,7 +193,9 @@ class ProgressAction(PlainAction):
         """Read the files of the job. Raises AnsibleConnectionFailure when there is no connection for long."""
         progress, result = shlex.quote(job.progress_file), shlex.quote(job.result_file)
         # While the module runs, the file of the result says that it has not finished.
-        command = f'echo "vdisk-state $(cat {progress})"; if grep -q \'"finished":\' {result}; then echo vdisk-running; fi'
+        command = (
+            f'echo "vdisk-state $(cat {progress})"; if grep -q \'"finished":\' {result}; then echo vdisk-running; fi'
+        )
         if job.state is not None:
             command += f"; if kill -0 {job.state.pid}; then echo vdisk-alive; fi"
         output = str(self._patiently(command).get("stdout", ""))
@@ -218,7 +227,9 @@ class ProgressAction(PlainAction):
         """The result of the module, None when it has not ended."""
         options = {"jid": job.jid, "mode": "status", "_async_dir": os.path.dirname(job.result_file)}
         try:
-            result = self._execute_module(module_name="ansible.legacy.async_status", module_args=options, task_vars=variables)
+            result = self._execute_module(
+                module_name="ansible.legacy.async_status", module_args=options, task_vars=variables
+            )
         except AnsibleConnectionFailure:
             # The next look waits for the connection.
             return None
@@ -226,7 +237,12 @@ class ProgressAction(PlainAction):
             return None
         if result.get("failed") and "cmd" in result and "data" in result:
             # The wrapper speaks, because the module ended without a result.
-            return {"failed": True, "msg": _NO_RESULT, "module_stdout": result["data"], "module_stderr": result.get("stderr", "")}
+            return {
+                "failed": True,
+                "msg": _NO_RESULT,
+                "module_stdout": result["data"],
+                "module_stderr": result.get("stderr", ""),
+            }
         return {key: value for key, value in result.items() if key not in _JOB_KEYS}
 
     def _clear(self, job: _Job) -> None:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
-
 """From the progress file of a run to lines that people read. Knows nothing of connections."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def _is_number(value: Any) -> bool:
 
 
 class Lines:
-    """Decides when there is something to say: at each 10 percent, at each new part of the run, and after 10 seconds of silence."""
+    """Decides when there is something to say: at each 10 percent, at each new part of the run, and after 10 seconds
+    of silence.
+    """
 
     def __init__(self, host: str, module: str, path: str) -> None:
         self._head = _printable(f"progress: [{host}] {module} {path}: ")

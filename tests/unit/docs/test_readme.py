@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The README: its tables name what there is, its links lead somewhere, and its playbooks and commands print what it says."""
+"""The README: its tables name what there is, its links lead somewhere, and its playbooks and commands print what it
+says.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_the_tables_name_what_there_is() -> None:
 
 
 def test_the_error_codes_are_those_of_the_code() -> None:
-    known = {one.code for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.DiskError)} - {errors.DiskError.code}
+    known = {
+        one.code for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.DiskError)
+    } - {errors.DiskError.code}
     told = table((ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), "`error_code`")
     # Glue adds these two: a check that found something, and a missing lxml.
     assert sorted(told) == sorted(known | {"unhealthy", "missing_library"})
@@ -74,7 +78,12 @@ def test_the_error_codes_are_those_of_the_code() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("roles/*/README.md")]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").glob("*.md"),
+        *ROOT.glob("roles/*/README.md"),
+    ]:
         links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
         assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == [], page
 
@@ -88,7 +97,9 @@ def test_the_version_is_that_of_the_collection() -> None:
 
 def clusters(*ranges: tuple) -> dict:
     """Clusters of 1 MiB in ranges of begin, end and whether they hold data or zeros."""
-    return {number: fill(number, MIB) if full else bytes(MIB) for begin, end, full in ranges for number in range(begin, end)}
+    return {
+        number: fill(number, MIB) if full else bytes(MIB) for begin, end, full in ranges for number in range(begin, end)
+    }
 
 
 def furnish(root: str) -> None:
@@ -100,9 +111,13 @@ def furnish(root: str) -> None:
     make_machine(f"{root}/vms/mac.pvm", size_mib=256)
     build_bundle(f"{root}/vms/mac.pvm/mac.hdd", size_sectors=2048 * 256, layers=layers)
     build_bundle(
-        f"{farm}/runner.hdd", size_sectors=2048 * 64, layers=line_of_layers(clusters((0, 8, True)), *(clusters((n, n + 3, True)) for n in range(3, 9)))
+        f"{farm}/runner.hdd",
+        size_sectors=2048 * 64,
+        layers=line_of_layers(clusters((0, 8, True)), *(clusters((n, n + 3, True)) for n in range(3, 9))),
     )
-    build_bundle(f"{farm}/scratch.hdd", size_sectors=2048 * 64, layers=line_of_layers(clusters((0, 4, True), (4, 14, False))))
+    build_bundle(
+        f"{farm}/scratch.hdd", size_sectors=2048 * 64, layers=line_of_layers(clusters((0, 4, True), (4, 14, False)))
+    )
     build_bundle(f"{farm}/stopped.hdd", size_sectors=2048 * 64, layers=line_of_layers(clusters((0, 4, True))))
     image = next(name for name in os.listdir(f"{farm}/stopped.hdd") if name.endswith(".hds"))
     with open(f"{farm}/stopped.hdd/{image}", "r+b") as stream:
@@ -127,7 +142,9 @@ def squeezed(text: str) -> list:
 
 
 def missing(expected: str, printed: str) -> list:
-    """Lines of ``expected`` that do not come in this order; "..." stands for what is left out, lines or the end of one."""
+    """Lines of ``expected`` that do not come in this order; "..." stands for what is left out, lines or the end of
+    one.
+    """
     lines = iter(squeezed(printed))
     return [line for line in squeezed(expected) if line != "..." and not any(_is(line, one) for one in lines)]
 
@@ -146,16 +163,24 @@ def test_playbooks_and_commands_print_what_the_readme_says(tmp_path, repository)
     for kind, text, expected in blocks():
         if kind == "yaml":
             loaded = yaml.safe_load(text)
-            plays = [{**moved(one, root), "hosts": HOSTS[one["hosts"]]} for one in loaded] if isinstance(loaded, list) else None
+            plays = (
+                [{**moved(one, root), "hosts": HOSTS[one["hosts"]]} for one in loaded]
+                if isinstance(loaded, list)
+                else None
+            )
             continue
         program = shlex.split(text, comments=True)[0]
         if program in NOT_PLAYED:
             continue
         if program == "ansible-playbook":
-            printed = run_plays(str(tmp_path / "plays"), plays, repository, arguments=shlex.split(text)[2:], hosts=[*HOSTS.values()])
+            printed = run_plays(
+                str(tmp_path / "plays"), plays, repository, arguments=shlex.split(text)[2:], hosts=[*HOSTS.values()]
+            )
             assert "failed=0" in printed
         else:
-            printed = run_ansible(str(tmp_path / "plays"), command_line(text, root), repository, hosts=[*HOSTS.values()])
+            printed = run_ansible(
+                str(tmp_path / "plays"), command_line(text, root), repository, hosts=[*HOSTS.values()]
+            )
         assert missing(expected, printed.replace(root, "")) == [], printed
         played += 1
     assert played >= 8

@@ -21,11 +21,32 @@ pytest.importorskip("jinja2")
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action.normal import ActionModule as PlainAction
 
-from ansible_collections.vdisk.parallels.plugins.action import hdd, hdd_check, hdd_compact, hdd_convert, hdd_merge, hdd_snapshot
+from ansible_collections.vdisk.parallels.plugins.action import (
+    hdd,
+    hdd_check,
+    hdd_compact,
+    hdd_convert,
+    hdd_merge,
+    hdd_snapshot,
+)
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._progress import action as subject
 
-DONE = {"changed": True, "merged": ["{1}"], "bytes_written": 5, "diff": {"before": {}, "after": {}}, "invocation": {"module_args": {}}}
-LITTER = {"ansible_job_id": "j1.2", "started": True, "finished": True, "results_file": "/h/.ansible_async/j1.2", "stdout": "", "stderr": "", "stdout_lines": []}
+DONE = {
+    "changed": True,
+    "merged": ["{1}"],
+    "bytes_written": 5,
+    "diff": {"before": {}, "after": {}},
+    "invocation": {"module_args": {}},
+}
+LITTER = {
+    "ansible_job_id": "j1.2",
+    "started": True,
+    "finished": True,
+    "results_file": "/h/.ansible_async/j1.2",
+    "stdout": "",
+    "stderr": "",
+    "stdout_lines": [],
+}
 WRITING = {"pid": 4711, "phase": "writing", "total": 100 << 20}
 
 
@@ -54,7 +75,11 @@ class Node:
         self.become = None
         self._shell = Shell()
         self.umask = {"rc": 0, "stdout": "0027\n"}
-        self.start: Dict[str, Any] = {"ansible_job_id": "j1.2", "results_file": "/h/.ansible_async/j1.2", "changed": True}
+        self.start: Dict[str, Any] = {
+            "ansible_job_id": "j1.2",
+            "results_file": "/h/.ansible_async/j1.2",
+            "changed": True,
+        }
         self.looks: List[Any] = ["ended"]
         self.status: List[Any] = [{**LITTER, **DONE}]
         self.commands: List[str] = []
@@ -125,10 +150,22 @@ def make(node, monkeypatch):
             diff=False,
         )
         vars(task).update(fields)
-        action = plugin.ActionModule(task, node, SimpleNamespace(), None, SimpleNamespace(template=lambda value: value), None)
+        action = plugin.ActionModule(
+            task, node, SimpleNamespace(), None, SimpleNamespace(template=lambda value: value), None
+        )
 
-        def execute(module_name: Any = None, module_args: Any = None, task_vars: Any = None, wrap_async: bool = False) -> Dict[str, Any]:
-            node.runs.append({"name": module_name, "args": module_args, "async": wrap_async, "limit": task.async_val, "environment": list(task.environment)})
+        def execute(
+            module_name: Any = None, module_args: Any = None, task_vars: Any = None, wrap_async: bool = False
+        ) -> Dict[str, Any]:
+            node.runs.append(
+                {
+                    "name": module_name,
+                    "args": module_args,
+                    "async": wrap_async,
+                    "limit": task.async_val,
+                    "environment": list(task.environment),
+                }
+            )
             if wrap_async:
                 return dict(node.start)
             if module_name is None:
@@ -138,7 +175,9 @@ def make(node, monkeypatch):
         monkeypatch.setattr(action, "_execute_module", execute)
         monkeypatch.setattr(action, "_low_level_execute_command", lambda command, **_more: node.answer(command))
         monkeypatch.setattr(action, "_make_tmp_path", lambda: setattr(node._shell, "tmpdir", "/tmp/ansible-tmp-1"))
-        monkeypatch.setattr(action, "_remove_tmp_path", lambda path, force=False: node.commands.append(f"remove {path}"))
+        monkeypatch.setattr(
+            action, "_remove_tmp_path", lambda path, force=False: node.commands.append(f"remove {path}")
+        )
         monkeypatch.setattr(action, "get_shell_option", lambda _name, default: default)
         monkeypatch.setattr(action, "_is_become_unprivileged", lambda: bool(node.become))
         monkeypatch.setattr(PlainAction.__mro__[1], "run", lambda self, tmp=None, task_vars=None: {})
@@ -152,7 +191,9 @@ def shown(action: Any, **variables: Any) -> Dict[str, Any]:
 
 
 def is_plain(node: Node) -> bool:
-    return [run["async"] for run in node.runs] == [False] and not [command for command in node.commands if "vdisk" in command]
+    return [run["async"] for run in node.runs] == [False] and not [
+        command for command in node.commands if "vdisk" in command
+    ]
 
 
 def test_the_result_is_the_one_of_the_module(node, make) -> None:
@@ -194,7 +235,10 @@ def test_lines_tell_host_module_path_percent_rate_and_time(node, make, lines) ->
     node.looks = [writing(percent) for percent in range(0, 100, 5)] + ["ended"]
     shown(make(delegate_to="store", options={"src": "/a", "dest": "/b.raw"}, plugin=hdd_convert))
     assert lines[0].startswith("progress: [web1 -> store] hdd_convert /b.raw: ")
-    assert lines[-1] == "progress: [web1 -> store] hdd_convert /b.raw: 90 %, writing 90.0 MiB of 100.0 MiB, 10.0 MiB/s, 2 s left"
+    assert (
+        lines[-1]
+        == "progress: [web1 -> store] hdd_convert /b.raw: 90 %, writing 90.0 MiB of 100.0 MiB, 10.0 MiB/s, 2 s left"
+    )
     assert 8 <= len(lines) <= 11
 
 
@@ -266,7 +310,10 @@ def test_where_async_cannot_work_the_run_is_plain(node, make, change) -> None:
     assert is_plain(node)
 
 
-@pytest.mark.parametrize("transport, mode, is_async", [("containers.podman.podman", "auto", False), ("containers.podman.podman", "always", True)])
+@pytest.mark.parametrize(
+    "transport, mode, is_async",
+    [("containers.podman.podman", "auto", False), ("containers.podman.podman", "always", True)],
+)
 def test_unknown_connections_are_tried_only_when_told_to(node, make, monkeypatch, transport, mode, is_async) -> None:
     monkeypatch.setattr(subject, "_HAS_TERMINAL", True)
     node.transport = transport
@@ -274,7 +321,9 @@ def test_unknown_connections_are_tried_only_when_told_to(node, make, monkeypatch
     assert node.runs[0]["async"] == is_async
 
 
-@pytest.mark.parametrize("start", [{"failed": True, "msg": "could not create directory"}, {"changed": True}, {"ansible_job_id": "j1.2"}])
+@pytest.mark.parametrize(
+    "start", [{"failed": True, "msg": "could not create directory"}, {"changed": True}, {"ansible_job_id": "j1.2"}]
+)
 def test_a_start_that_fails_becomes_a_plain_run(node, make, start) -> None:
     node.start = start
     action = make()
@@ -300,7 +349,12 @@ def test_a_module_that_crashed_is_told_as_such(node, make) -> None:
 
 
 def test_a_result_that_is_not_there_yet_is_waited_for(node, make) -> None:
-    node.status = [{"finished": False}, {"failed": True, "msg": "noise"}, AnsibleConnectionFailure("gone"), {**LITTER, **DONE}]
+    node.status = [
+        {"finished": False},
+        {"failed": True, "msg": "noise"},
+        AnsibleConnectionFailure("gone"),
+        {**LITTER, **DONE},
+    ]
     assert shown(make()) == DONE
 
 

@@ -9,7 +9,14 @@ from typing import Optional
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._progress.lines import Lines, State, describe, duration, parse_state, size
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._progress.lines import (
+    Lines,
+    State,
+    describe,
+    duration,
+    parse_state,
+    size,
+)
 
 MIB = 1 << 20
 GOOD = {"pid": 7, "phase": "writing", "done": 10 * MIB, "total": 40 * MIB, "seconds": 2.0}
@@ -70,7 +77,28 @@ def test_a_short_run_says_nothing() -> None:
 def test_one_line_for_each_ten_percent_at_most() -> None:
     lines = Lines("h", "hdd_merge", "/a.hdd")
     told = [lines.line(writing(percent), 2.0 + 1.5 * percent) for percent in range(100)]
-    assert [percent for percent, line in enumerate(told) if line] == [0, 7, 10, 17, 20, 27, 30, 37, 40, 47, 50, 57, 60, 67, 70, 77, 80, 87, 90, 97]
+    assert [percent for percent, line in enumerate(told) if line] == [
+        0,
+        7,
+        10,
+        17,
+        20,
+        27,
+        30,
+        37,
+        40,
+        47,
+        50,
+        57,
+        60,
+        67,
+        70,
+        77,
+        80,
+        87,
+        90,
+        97,
+    ]
     assert told[10] == "progress: [h] hdd_merge /a.hdd: 10 %, writing 10.0 MiB of 100.0 MiB, 931 KiB/s, 100 s left"
 
 
@@ -105,13 +133,25 @@ def test_names_cannot_play_tricks_with_the_terminal() -> None:
     assert line.startswith("progress: [h] hdd_merge /a?[2J???.hdd: 50 %")
 
 
-@pytest.mark.parametrize("count, text", [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1.0 MiB"), (1 << 40, "1.0 TiB"), (1 << 62, "4194304.0 TiB")])
+@pytest.mark.parametrize(
+    "count, text",
+    [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1.0 MiB"), (1 << 40, "1.0 TiB"), (1 << 62, "4194304.0 TiB")],
+)
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0, "1 s"), (0.9, "1 s"), (118.5, "119 s"), (119, "2 min"), (7199, "2 h 0 min"), (9000, "2 h 30 min"), (1e300, "277777 h 46 min")]
+    "seconds, text",
+    [
+        (0, "1 s"),
+        (0.9, "1 s"),
+        (118.5, "119 s"),
+        (119, "2 min"),
+        (7199, "2 h 0 min"),
+        (9000, "2 h 30 min"),
+        (1e300, "277777 h 46 min"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -22,7 +22,16 @@ from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.markup impo
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.page import parts_of
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.pictures import strip
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.tree import rows_of
-from ansible_collections.vdisk.parallels.tests.support.reports import checked, disk, finding, info, mapped, merged, results, snapshot
+from ansible_collections.vdisk.parallels.tests.support.reports import (
+    checked,
+    disk,
+    finding,
+    info,
+    mapped,
+    merged,
+    results,
+    snapshot,
+)
 
 EVIL = "</title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;\x00\x1b{{ 7 * 7 }}"
 VOID = {"meta", "link", "input", "br", "img"}
@@ -66,20 +75,39 @@ def evil_disk() -> Dict[str, Any]:
     shots = [snapshot(EVIL, name=EVIL, parent=EVIL)]
     layers = [{"guid": "{top}", "files": [{"size": 1}], "outside": False}]
     map_of = mapped([EVIL, "{top}"], [1, 0, 5])
-    return disk(path, name=EVIL, snapshots=shots, layers=layers, map=map_of, vm={"name": EVIL}, state=EVIL, type=EVIL, warnings=[EVIL], orphan_files=[EVIL])
+    return disk(
+        path,
+        name=EVIL,
+        snapshots=shots,
+        layers=layers,
+        map=map_of,
+        vm={"name": EVIL},
+        state=EVIL,
+        type=EVIL,
+        warnings=[EVIL],
+        orphan_files=[EVIL],
+    )
 
 
 def test_whatever_comes_from_hosts_and_disks_is_text() -> None:
     facts = evil_disk()
-    answers = [info(facts, {"path": EVIL, "exists": False}, failed=[{"path": EVIL, "error_code": EVIL, "msg": EVIL}]), {"msg": EVIL, "error_code": EVIL}, {}]
+    answers = [
+        info(facts, {"path": EVIL, "exists": False}, failed=[{"path": EVIL, "error_code": EVIL, "msg": EVIL}]),
+        {"msg": EVIL, "error_code": EVIL},
+        {},
+    ]
     checks = [results(checked(facts["path"], finding(EVIL, "error", EVIL, EVIL), finding(EVIL, EVIL))), {}, {}]
     merges = [results({"item": facts["path"], "msg": EVIL, "error_code": EVIL}), {}, {}]
-    page = audit_page(audit_report([EVIL, "b", "c"], answers, checks=checks, merges=merges, title=EVIL, stamp=EVIL, scan=EVIL))
+    page = audit_page(
+        audit_report([EVIL, "b", "c"], answers, checks=checks, merges=merges, title=EVIL, stamp=EVIL, scan=EVIL)
+    )
     harmless = audit_page(audit_report(["a", "b", "c"], [info(disk("/a.hdd")), {}, {}]))
     seen = Reader(page)
     assert [tag for tag, _attributes in seen.seen].count("script") == 1
     assert (
-        not {tag for tag, _attributes in seen.seen} - {tag for tag, _attributes in Reader(harmless).seen} - {"code", "ul", "li", "h4", "line", "path", "desc"}
+        not {tag for tag, _attributes in seen.seen}
+        - {tag for tag, _attributes in Reader(harmless).seen}
+        - {"code", "ul", "li", "h4", "line", "path", "desc"}
     )
     assert not [name for _tag, attributes in seen.seen for name in attributes if name.startswith("on")]
     assert not seen.open and not seen.wrong
@@ -90,7 +118,12 @@ def test_every_element_is_closed_and_nothing_is_loaded() -> None:
     page = page_of(disk("/a.hdd", map=mapped(["{top}"], [1, 2])), disk("/b.hdd"))
     seen = Reader(page)
     assert not seen.open and not seen.wrong
-    addresses = [value for _tag, attributes in seen.seen for name, value in attributes.items() if name in ("src", "href") and value]
+    addresses = [
+        value
+        for _tag, attributes in seen.seen
+        for name, value in attributes.items()
+        if name in ("src", "href") and value
+    ]
     assert {address[:1] for address in addresses} <= {"#", "d"} and "data:," in addresses
     assert "http" not in page.replace("http-equiv", "")
     assert not [attributes for _tag, attributes in seen.seen if "style" in attributes]
@@ -107,14 +140,22 @@ def test_links_lead_to_disks_and_names_are_unique() -> None:
 def test_pictures_have_titles_and_descriptions_or_are_hidden() -> None:
     page = page_of(disk("/a.hdd", map=mapped(["{top}"], [1, 2])))
     for picture in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
-        assert 'aria-hidden="true"' in picture or "aria-hidden='true'" in picture or ("<title>" in picture and "<desc>" in picture and 'role="img"' in picture)
+        assert (
+            'aria-hidden="true"' in picture
+            or "aria-hidden='true'" in picture
+            or ("<title>" in picture and "<desc>" in picture and 'role="img"' in picture)
+        )
     assert page.count('class="strip"') == 1
     assert '<path class="l1" d="M0 0h2v10H0z"/>' in page
 
 
 def test_figures_are_those_of_the_report() -> None:
     one = disk("/a.hdd", snapshots=[snapshot("{a}")], depth=2)
-    page = page_of(one, merges=[results(merged("/a.hdd", 3 << 30))], checks=[results(checked("/a.hdd", finding("leak_tail", "warning")))])
+    page = page_of(
+        one,
+        merges=[results(merged("/a.hdd", 3 << 30))],
+        checks=[results(checked("/a.hdd", finding("leak_tail", "warning")))],
+    )
     text = " ".join("".join(Reader(page).text).replace("\N{NO-BREAK SPACE}", " ").split())
     for told in (
         "4 GiB",
@@ -141,7 +182,10 @@ def test_a_large_fleet_has_a_page_of_reasonable_size() -> None:
 
     def fleet(number: int) -> Dict[str, Any]:
         used = [(number * 7 + bucket) % 5 * 100 for bucket in range(120)]
-        disks = [disk(f"/vms/machine {one}.pvm/disk.hdd", snapshots=shots, map=mapped(list(guids), used)) for one in range(number)]
+        disks = [
+            disk(f"/vms/machine {one}.pvm/disk.hdd", snapshots=shots, map=mapped(list(guids), used))
+            for one in range(number)
+        ]
         checks = results(*(checked(one["path"], finding("leak_tail", "warning")) for one in disks))
         report: Dict[str, Any] = audit_report(["a"], [info(*disks)], checks=[checks])
         return report
@@ -174,8 +218,22 @@ def test_a_chain_keeps_its_lane_and_branches_leave_it() -> None:
     parents = {"root": None, "a": "root", "b": "root", "top": "a", "c": "b", "d": "b", "other": "lost"}
     rows = {row.guid: row for row in rows_of(parents, "top")}
     assert [row.guid for row in rows_of(parents, "top")] == ["root", "b", "c", "d", "a", "top", "other"]
-    assert {guid: row.lane for guid, row in rows.items()} == {"root": 0, "a": 0, "top": 0, "b": 1, "c": 2, "d": 1, "other": 0}
-    assert (rows["b"].parent_lane, rows["b"].passing, rows["c"].passing, rows["d"].passing, rows["top"].passing) == (0, {0}, {0, 1}, {0}, frozenset())
+    assert {guid: row.lane for guid, row in rows.items()} == {
+        "root": 0,
+        "a": 0,
+        "top": 0,
+        "b": 1,
+        "c": 2,
+        "d": 1,
+        "other": 0,
+    }
+    assert (rows["b"].parent_lane, rows["b"].passing, rows["c"].passing, rows["d"].passing, rows["top"].passing) == (
+        0,
+        {0},
+        {0, 1},
+        {0},
+        frozenset(),
+    )
     assert (rows["root"].has_children, rows["top"].has_children, rows["other"].parent_lane) == (True, False, None)
 
 

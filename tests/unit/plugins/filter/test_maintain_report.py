@@ -19,18 +19,37 @@ from ansible_collections.vdisk.parallels.plugins.filter.maintain_entry import ma
 from ansible_collections.vdisk.parallels.plugins.filter.maintain_report import maintain_report
 
 GIB = 1 << 30
-BEFORE: Dict[str, Any] = {"path": "/a.hdd", "name": "a", "depth": 4, "file_size": 10 * GIB, "state": "clean", "locks": []}
+BEFORE: Dict[str, Any] = {
+    "path": "/a.hdd",
+    "name": "a",
+    "depth": 4,
+    "file_size": 10 * GIB,
+    "state": "clean",
+    "locks": [],
+}
 HELD = {**BEFORE, "state": "in_use", "locks": [{"kind": "flock", "owner": "prl_vm_app (pid 7)"}] * 2}
 HEALTHY = {"findings": [], "healthy": True}
 SKIPPED = {"skipped": True, "changed": False}
 
 
 def merged(**others: Any) -> Dict[str, Any]:
-    return {"changed": True, "merged": ["{a}", "{b}"], "bytes_written": 3, "disk": {**BEFORE, "depth": 2, "file_size": 8 * GIB}, **others}
+    return {
+        "changed": True,
+        "merged": ["{a}", "{b}"],
+        "bytes_written": 3,
+        "disk": {**BEFORE, "depth": 2, "file_size": 8 * GIB},
+        **others,
+    }
 
 
 def compacted(**others: Any) -> Dict[str, Any]:
-    return {"changed": True, "reclaimed": GIB, "bytes_written": 4, "disk": {**BEFORE, "depth": 2, "file_size": 7 * GIB}, **others}
+    return {
+        "changed": True,
+        "reclaimed": GIB,
+        "bytes_written": 4,
+        "disk": {**BEFORE, "depth": 2, "file_size": 7 * GIB},
+        **others,
+    }
 
 
 def test_what_was_done_is_told() -> None:
@@ -64,7 +83,12 @@ def test_what_was_done_is_told() -> None:
         (BEFORE, {"merge": {"error_code": "no_space", "msg": "full"}}, "failed", "full"),
         (BEFORE, {"check": {"error_code": "unhealthy", "msg": "ill", "findings": []}}, "failed", "ill"),
         (BEFORE, {"merge": merged(), "compact": {"error_code": "io_error", "msg": "no"}}, "failed", "no"),
-        (BEFORE, {"merge": {"msg": "MODULE FAILURE", "module_stderr": "Traceback", "changed": False}}, "failed", "MODULE FAILURE"),
+        (
+            BEFORE,
+            {"merge": {"msg": "MODULE FAILURE", "module_stderr": "Traceback", "changed": False}},
+            "failed",
+            "MODULE FAILURE",
+        ),
         (BEFORE, {"merge": merged(), "compact": SKIPPED, "predicted": True}, "changed", "known after the merge"),
     ],
 )
@@ -76,15 +100,27 @@ def test_the_status_says_how_it_went(disk: Dict[str, Any], answers: Dict[str, An
 
 def test_findings_are_told_by_their_codes_once() -> None:
     findings = [
-        {"code": code, "severity": severity, "repaired": False} for code, severity in (("b", "warning"), ("a", "error"), ("b", "warning"), ("c", "info"))
+        {"code": code, "severity": severity, "repaired": False}
+        for code, severity in (("b", "warning"), ("a", "error"), ("b", "warning"), ("c", "info"))
     ]
     assert maintain_entry(BEFORE, check={"findings": findings})["findings"] == ["b", "a"]
 
 
 def test_the_report_adds_up() -> None:
-    entries = [maintain_entry(BEFORE, merge=merged(), compact=compacted()), maintain_entry(HELD), maintain_entry(BEFORE)]
-    report = maintain_report(entries, failed_disks=[{"path": "/bad.hdd", "msg": "broken", "error_code": "damaged"}], absent=["/none"])
-    assert {key: report[key] for key in ("changed", "unchanged", "skipped", "failed")} == {"changed": 1, "unchanged": 1, "skipped": 1, "failed": 1}
+    entries = [
+        maintain_entry(BEFORE, merge=merged(), compact=compacted()),
+        maintain_entry(HELD),
+        maintain_entry(BEFORE),
+    ]
+    report = maintain_report(
+        entries, failed_disks=[{"path": "/bad.hdd", "msg": "broken", "error_code": "damaged"}], absent=["/none"]
+    )
+    assert {key: report[key] for key in ("changed", "unchanged", "skipped", "failed")} == {
+        "changed": 1,
+        "unchanged": 1,
+        "skipped": 1,
+        "failed": 1,
+    }
     assert (report["size_before"], report["size_after"], report["bytes_written"]) == (30 * GIB, 27 * GIB, 7)
     assert report["summary"] == [
         "4 disks: 1 changed, 1 unchanged, 1 skipped, 1 failed; 30 GiB -> 27 GiB, 7 B written",
@@ -98,7 +134,11 @@ def test_the_report_adds_up() -> None:
 
 def test_a_prediction_is_told_as_one() -> None:
     report = maintain_report([maintain_entry(BEFORE, merge=merged(), compact=SKIPPED, predicted=True)], predicted=True)
-    assert report["predicted"] and report["summary"][0] == "1 disk: 1 would change, 0 unchanged, 0 skipped, 0 failed; 10 GiB -> 8 GiB, 3 B to write"
+    assert (
+        report["predicted"]
+        and report["summary"][0]
+        == "1 disk: 1 would change, 0 unchanged, 0 skipped, 0 failed; 10 GiB -> 8 GiB, 3 B to write"
+    )
 
 
 def test_sizes_are_for_people() -> None:

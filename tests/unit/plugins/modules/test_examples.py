@@ -27,5 +27,6 @@ def test_the_examples_of_the_documentation_run(tmp_path, name, repository):
     text = play(str(tmp_path), tasks, repository)
     assert "changed=" in text and "failed=0" in text
     assert ("changed=0" in text) == name.endswith("_info")
-    # One after the other, the examples of hdd_merge leave nothing for the last of them; and our disk is too small for Azure.
+    # One after the other, the examples of hdd_merge leave nothing for the last of them; and our disk is too small for
+    # Azure.
     assert ("[WARNING]" in text) == (name in ("hdd_convert", "hdd_merge"))

@@ -18,11 +18,21 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree, warnings
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    refused,
+    run,
+    succeed,
+    three_runs,
+    tree,
+    warnings,
+)
 
 MIB = 1 << 20
 SHAPES = {
-    "expanding": ({"size": "64M"}, {"type": "expanding", "virtual_size": 64 * MIB, "format_version": 1, "cluster_size": MIB, "split": False}),
+    "expanding": (
+        {"size": "64M"},
+        {"type": "expanding", "virtual_size": 64 * MIB, "format_version": 1, "cluster_size": MIB, "split": False},
+    ),
     "small clusters": ({"size": "3M", "cluster_size": "32K"}, {"cluster_size": 32768, "virtual_size": 3 * MIB}),
     "version 2": ({"size": "64M", "format_version": "2"}, {"format_version": 2}),
     "large": ({"size": "16T"}, {"virtual_size": 16 << 40, "format_version": 2}),
@@ -110,7 +120,9 @@ def test_a_size_may_be_spelled_as_people_do(path, size):
 def test_an_odd_size_is_rounded_up_with_one_warning_and_stays(root, path):
     ended = three_runs("hdd", root, path=path, size="1.5M")
     assert ended.done["disk"]["virtual_size"] == 2 * MIB
-    assert warnings(ended.done) == warnings(ended.predicted) == ["size: 1572864 bytes were rounded up to 2097152 (2 MiB)."]
+    assert (
+        warnings(ended.done) == warnings(ended.predicted) == ["size: 1572864 bytes were rounded up to 2097152 (2 MiB)."]
+    )
     assert warnings(succeed("hdd", path=path, size="2M")) == []
 
 
@@ -166,7 +178,10 @@ def test_an_empty_path_does_not_mean_the_working_directory(disk, nothing, state,
     assert "path is empty" in refused("hdd", disk, code="bad_request", path=nothing, state=state)["msg"]
 
 
-@pytest.mark.parametrize("change", [{}, {"size": "3M"}, {"type": "expanding", "cluster_size": "1M", "format_version": "1", "split_size": "2G"}])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"size": "3M"}, {"type": "expanding", "cluster_size": "1M", "format_version": "1", "split_size": "2G"}],
+)
 def test_an_existing_disk_that_is_as_asked_is_not_touched(root, disk, change):
     assert not three_runs("hdd", root, path=disk, **change).done["changed"]
 
@@ -272,7 +287,19 @@ def test_a_held_disk_is_refused_in_check_mode_as_well_and_with_force(root, disk,
 
 
 @pytest.mark.parametrize(
-    "spelling", ["{0}/", "{0}//", "{0}/DiskDescriptor.xml", "{0}/a.hdd", "a.hdd", "./a.hdd", "a.hdd/../a.hdd", "~/a.hdd", "$HOME/a.hdd", "link"]
+    "spelling",
+    [
+        "{0}/",
+        "{0}//",
+        "{0}/DiskDescriptor.xml",
+        "{0}/a.hdd",
+        "a.hdd",
+        "./a.hdd",
+        "a.hdd/../a.hdd",
+        "~/a.hdd",
+        "$HOME/a.hdd",
+        "link",
+    ],
 )
 def test_a_disk_may_be_named_in_many_ways(root, disk, spelling, monkeypatch):
     monkeypatch.chdir(root)
@@ -283,7 +310,17 @@ def test_a_disk_may_be_named_in_many_ways(root, disk, spelling, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.hdd", "\u00fc \u78c1\u76d8.hdd", "quote'\".hdd", "-dash.hdd", ".hdd", "two\nlines.hdd", "a.hdd.hdd", "%41{{ b }}.hdd"]
+    "name",
+    [
+        "with space.hdd",
+        "\u00fc \u78c1\u76d8.hdd",
+        "quote'\".hdd",
+        "-dash.hdd",
+        ".hdd",
+        "two\nlines.hdd",
+        "a.hdd.hdd",
+        "%41{{ b }}.hdd",
+    ],
 )
 def test_a_disk_may_be_called_anything(root, name):
     ended = three_runs("hdd", root, path=f"{root}/{name}", size="1M")
@@ -319,7 +356,12 @@ def test_a_choice_that_does_not_exist_fails_before_anything_is_done(root, path):
 
 def test_allow_outside_lets_a_linked_clone_be_described(root, path):
     base = build_bundle(f"{root}/base.hdd", size_sectors=2048 * 3, layers=[Layer(TOP, clusters={0: fill(0, MIB)})])
-    build_bundle(path, size_sectors=2048 * 3, layers=[Layer(guid_of(1), file=base.files[(0, TOP)]), Layer(TOP, parent=guid_of(1))], images=False)
+    build_bundle(
+        path,
+        size_sectors=2048 * 3,
+        layers=[Layer(guid_of(1), file=base.files[(0, TOP)]), Layer(TOP, parent=guid_of(1))],
+        images=False,
+    )
     build_hds(f"{path}/a.hdd.0.{TOP}.hds", size_sectors=2048 * 3, clusters={})
     assert "allow_outside" in refused("hdd", root, code="escape", path=path)["msg"]
     assert three_runs("hdd", root, path=path, allow_outside=True).done["disk"]["layers"][1]["outside"]

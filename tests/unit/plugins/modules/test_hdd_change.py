@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""hdd on a disk that exists, called as Ansible calls it: larger, smaller, of another type, other parts, another version."""
+"""hdd on a disk that exists, called as Ansible calls it: larger, smaller, of another type, other parts, another
+version.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.chain import open_view
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks, gpt, module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
@@ -95,7 +97,9 @@ def test_size_and_shape_change_together(root, path, new):
     before = new_disk(path)
     assert three_runs("hdd", root, path=path, size="12M", name="other", **SHAPES[new]).done["disk"]["name"] == "other"
     assert seen(path) == before + bytes(4 * MIB)
-    assert three_runs("hdd", root, path=path, size="9M", shrink=True, type="expanding", split_size="2G", format_version="1").done["changed"]
+    assert three_runs(
+        "hdd", root, path=path, size="9M", shrink=True, type="expanding", split_size="2G", format_version="1"
+    ).done["changed"]
     assert seen(path) == before + bytes(MIB)
 
 
@@ -117,14 +121,24 @@ def test_a_smaller_size_needs_shrink_and_zeros(root, path):
     message = refused("hdd", root, code="bad_request", path=path, size="7M")["msg"]
     assert "shrink: true" in message
     result = refused("hdd", root, code="bad_request", path=path, size="7M", shrink=True)
-    assert "force: true" in result["msg"] and str(8 * MIB - 4096) in result["msg"] and result["error_context"]["found"] == 8 * MIB - 4096
+    assert (
+        "force: true" in result["msg"]
+        and str(8 * MIB - 4096) in result["msg"]
+        and result["error_context"]["found"] == 8 * MIB - 4096
+    )
     refused("hdd", root, code="bad_request", path=path, size="0", shrink=True, force=True)
 
 
 def test_snapshots_stand_in_the_way_of_every_change(root, path):
     new_disk(path)
     has_snapshot(path)
-    for wish in ({"size": "9M"}, {"size": "7M", "shrink": True}, {"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}):
+    for wish in (
+        {"size": "9M"},
+        {"size": "7M", "shrink": True},
+        {"type": "plain"},
+        {"format_version": "2"},
+        {"split_size": "103M"},
+    ):
         message = refused("hdd", root, code="has_snapshots", path=path, **wish)["msg"]
         assert "snapshots: merge" in message and ("top_only" in message) == (wish == {"size": "9M"})
     refused("hdd", root, code="has_snapshots", path=path, size="7M", shrink=True, snapshots="top_only")
@@ -148,7 +162,13 @@ def test_the_current_state_alone_grows(root, path, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "wish", [{"size": "21M"}, {"size": "5M", "shrink": True, "force": True}, {"type": "plain", "size": "9M"}, {"format_version": "2", "size": "9M"}]
+    "wish",
+    [
+        {"size": "21M"},
+        {"size": "5M", "shrink": True, "force": True},
+        {"type": "plain", "size": "9M"},
+        {"format_version": "2", "size": "9M"},
+    ],
 )
 def test_snapshots_are_merged_first(root, path, shape, wish):
     new_disk(path, **SHAPES[shape])
@@ -168,7 +188,12 @@ def test_branches_are_not_merged_away(root, path):
     layers = [Layer(guid_of(1), clusters={0: fill(0, MIB)}), Layer(guid_of(2), guid_of(1)), Layer(TOP, guid_of(1))]
     build_bundle(path, size_sectors=2048 * 3, layers=layers)
     for wish in ({"size": "5M"}, {"type": "plain"}):
-        assert guid_of(2) in refused("hdd", root, code="has_snapshots", path=path, snapshots="merge", **wish)["error_context"]["found"]
+        assert (
+            guid_of(2)
+            in refused("hdd", root, code="has_snapshots", path=path, snapshots="merge", **wish)["error_context"][
+                "found"
+            ]
+        )
     three_runs("hdd", root, path=path, size="5M", snapshots="top_only")
 
 
@@ -214,10 +239,15 @@ def test_another_cluster_size_is_refused(root, path):
 
 def test_a_plain_disk_becomes_one_of_the_clusters_that_are_asked_for(root, path):
     before = new_disk(path, type="plain")
-    assert three_runs("hdd", root, path=path, type="expanding", cluster_size="32K").done["disk"]["cluster_size"] == 32768
+    assert (
+        three_runs("hdd", root, path=path, type="expanding", cluster_size="32K").done["disk"]["cluster_size"] == 32768
+    )
     assert seen(path) == before
     three_runs("hdd", root, path=path, type="plain")
-    assert "cluster_size: " in refused("hdd", root, code="bad_request", path=path, type="expanding", cluster_size="3K")["msg"]
+    assert (
+        "cluster_size: "
+        in refused("hdd", root, code="bad_request", path=path, type="expanding", cluster_size="3K")["msg"]
+    )
 
 
 def test_a_single_file_changes_its_size_and_nothing_else(root):
@@ -265,7 +295,9 @@ def test_a_machine_that_says_another_size_is_told(root):
         stream.write(config)
     assert not [text for text in warnings(succeed("hdd", path=path, size="8M")) if "config.pvs" in text]
     done = three_runs("hdd", root, path=path, size="9M").done
-    assert done["disk"]["vm"]["size_mismatch"] and [text for text in warnings(done) if "8 MiB" in text and "9 MiB" in text]
+    assert done["disk"]["vm"]["size_mismatch"] and [
+        text for text in warnings(done) if "8 MiB" in text and "9 MiB" in text
+    ]
     with open(f"{root}/a.pvm/config.pvs", encoding="utf-8") as stream:
         assert stream.read() == config
 
@@ -284,7 +316,9 @@ def partitioned(path, size=8 * MIB, end=5 * MIB, **options):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_partition_table_follows_the_end_of_the_disk_when_asked(root, path, shape):
     partitioned(path, **SHAPES[shape])
-    warned = [text for text in warnings(three_runs("hdd", root, path=path, size="9M").done) if "partition_table: fix" in text]
+    warned = [
+        text for text in warnings(three_runs("hdd", root, path=path, size="9M").done) if "partition_table: fix" in text
+    ]
     assert len(warned) == 1
     with pytest.raises(AssertionError):
         gpt.judge(seen(path))
@@ -303,8 +337,12 @@ def test_a_disk_shrinks_down_to_its_partitions(root, path):
     three_runs("hdd", root, path=path, size="6M", shrink=True, partition_table="fix")
     assert gpt.judge(seen(path)) == [(2048, 10239)]
     for wish in ({}, {"partition_table": "fix"}):
-        assert "partition 1" in refused("hdd", root, code="bad_request", path=path, size="4M", shrink=True, **wish)["msg"]
-    message = refused("hdd", root, code="bad_request", path=path, size="5M", shrink=True, partition_table="fix", force=True)["msg"]
+        assert (
+            "partition 1" in refused("hdd", root, code="bad_request", path=path, size="4M", shrink=True, **wish)["msg"]
+        )
+    message = refused(
+        "hdd", root, code="bad_request", path=path, size="5M", shrink=True, partition_table="fix", force=True
+    )["msg"]
     assert "last partition smaller" in message
 
 
@@ -337,7 +375,17 @@ def test_everything_is_refused_before_anything_is_done(root, path):
     has_snapshot(path)
     refused("hdd", root, code="bad_request", path=path, name="other", snapshots="merge", size="7M", shrink=True)
     refused("hdd", root, code="bad_request", path=path, name="other", snapshots="merge", size="9000P")
-    refused("hdd", root, code="bad_request", path=path, name="other", snapshots="merge", size="8G", split_size="101M", type="plain")
+    refused(
+        "hdd",
+        root,
+        code="bad_request",
+        path=path,
+        name="other",
+        snapshots="merge",
+        size="8G",
+        split_size="101M",
+        type="plain",
+    )
 
 
 def test_a_dirty_disk_is_changed_only_with_force(root, path):

@@ -20,7 +20,14 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build_bundle
 from ansible_collections.vdisk.parallels.tests.support.faults import CHAIN, FAULTS, held
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree, warnings
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    refused,
+    run,
+    succeed,
+    three_runs,
+    tree,
+    warnings,
+)
 
 MENDED = [fault for fault in FAULTS if fault.level != "no"]
 LEFT = [fault for fault in FAULTS if fault.level == "no"]
@@ -60,7 +67,11 @@ def test_a_fault_is_found_and_a_check_changes_nothing(root, path, fault):
     assert tree(root) == before
     (one,) = found_in(result, fault.code)
     assert (one["repairable"], one["repaired"]) == (fault.level, False), result["findings"]
-    assert os.path.basename(one["where"]) in os.listdir(path) + ["DiskDescriptor.xml", "a.hdd", "config.pvs"] or fault.code in (
+    assert os.path.basename(one["where"]) in os.listdir(path) + [
+        "DiskDescriptor.xml",
+        "a.hdd",
+        "config.pvs",
+    ] or fault.code in (
         "image_missing",
         "image_outside",
     )
@@ -149,12 +160,16 @@ def test_a_held_disk_is_checked_and_not_repaired(root, path):
         result = succeed("hdd_check", path=path)
         (one,) = found_in(result, "in_use")
         assert str(os.getpid()) in one["message"] and found_in(result, "flag_empty")
-        assert str(os.getpid()) in refused("hdd_check", root, code="in_use", path=path, repair="safe", force=True)["msg"]
+        assert (
+            str(os.getpid()) in refused("hdd_check", root, code="in_use", path=path, repair="safe", force=True)["msg"]
+        )
     finally:
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("options", [{}, {"split": [256, 256]}, {"version": 2}, {"style": "ploop"}, {"style": "virtuozzo"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"split": [256, 256]}, {"version": 2}, {"style": "ploop"}, {"style": "virtuozzo"}], ids=str
+)
 def test_a_sound_disk_has_nothing_to_be_found(root, path, options):
     build_bundle(path, size_sectors=512, layers=CHAIN, cluster_sectors=64, **options)
     for repair in ("none", "safe", "all"):
@@ -186,7 +201,10 @@ def test_every_byte_that_a_repair_changes_is_recorded(root, path):
         for file in record["files"]:
             if os.path.getsize(file["path"]) >= file["size"]:
                 os.truncate(file["path"], file["size"])
-                assert read_file(file["path"])[: len(before[os.path.basename(file["path"])])] == before[os.path.basename(file["path"])]
+                assert (
+                    read_file(file["path"])[: len(before[os.path.basename(file["path"])])]
+                    == before[os.path.basename(file["path"])]
+                )
 
 
 def read_file(path):
@@ -216,7 +234,15 @@ def test_the_record_goes_where_it_is_told_to(root, path):
 
 def test_a_single_file_is_checked_and_repaired(root):
     path = f"{root}/single.hds"
-    build_hds(path, size_sectors=512, cluster_sectors=64, clusters=held(0, 1, 3), in_use=0x746F6E59, tail=b"x" * 5000, entries={5: 0xFFFFFFFF})
+    build_hds(
+        path,
+        size_sectors=512,
+        cluster_sectors=64,
+        clusters=held(0, 1, 3),
+        in_use=0x746F6E59,
+        tail=b"x" * 5000,
+        entries={5: 0xFFFFFFFF},
+    )
     result = three_runs("hdd_check", root, path=path, repair="all", force=True).done
     assert {one["code"] for one in result["findings"]} >= {"image_dirty", "leak_tail"} and result["healthy"]
     assert sorted(os.listdir(root)) == ["single.hds", "single.hds.repair"]
@@ -232,11 +258,20 @@ def test_what_is_no_disk_is_refused(root):
 
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, path):
     built = build_bundle(path, size_sectors=512, layers=CHAIN, cluster_sectors=64)
-    assert f"Name the bundle: {path}" in refused("hdd_check", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+    assert (
+        f"Name the bundle: {path}" in refused("hdd_check", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+    )
 
 
 def test_several_faults_at_once_are_mended_at_once(root, path):
-    names = {"Disk_size", "said to be empty", "data_off behind clusters", "high half of the guest size", "twins", "a leftover of ours"}
+    names = {
+        "Disk_size",
+        "said to be empty",
+        "data_off behind clusters",
+        "high half of the guest size",
+        "twins",
+        "a leftover of ours",
+    }
     chosen = [fault for fault in FAULTS if fault.name in names]
     assert len(chosen) == len(names)
     built = chosen[0].sound(path)

@@ -38,7 +38,15 @@ KINDS = {
     "a chain": ({"layers": CHAIN}, 2 * MIB),
     "split": ({"layers": ONE, "split": [4096, SECTORS - 4096]}, 2 * MIB),
     "version 2": ({"layers": ONE, "version": 2}, 2 * MIB),
-    "on a plain root": ({"layers": [Layer(guid_of(1), type="Plain", clusters=held(0)), Layer(TOP, parent=guid_of(1), clusters={0: ZERO, 1: ZERO})]}, MIB),
+    "on a plain root": (
+        {
+            "layers": [
+                Layer(guid_of(1), type="Plain", clusters=held(0)),
+                Layer(TOP, parent=guid_of(1), clusters={0: ZERO, 1: ZERO}),
+            ]
+        },
+        MIB,
+    ),
 }
 
 
@@ -83,13 +91,19 @@ def test_zeros_are_given_back_as_predicted_and_only_once(root, path, kind):
 @pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
 def test_every_strategy_gives_back_what_it_predicts_for_all_reasons(root, path, strategy):
     below = {**held(0, 1), 5: ZERO}
-    built = build_bundle(path, size_sectors=SECTORS, layers=line_of_layers(below, {0: below[0], 2: ZERO, 3: fill(3, MIB)}))
+    built = build_bundle(
+        path, size_sectors=SECTORS, layers=line_of_layers(below, {0: below[0], 2: ZERO, 3: fill(3, MIB)})
+    )
     with open(built.files[(0, TOP)], "ab") as stream:
         stream.write(b"\xee" * MIB)
     before = succeed("hdd_info", path=path, scan="zeros")["disks"][0]
     ended = three_runs("hdd_compact", root, path=path, strategy=strategy)
     assert ended.done["changed"] and ended.done["reclaimed"] == ended.predicted["reclaimable"] == 4 * MIB
-    assert ended.done["by_reason"] == {"leaked": MIB, "zero": 2 * MIB, "equal": MIB, "free_in_filesystem": None} == before["reclaimable"]
+    assert (
+        ended.done["by_reason"]
+        == {"leaked": MIB, "zero": 2 * MIB, "equal": MIB, "free_in_filesystem": None}
+        == before["reclaimable"]
+    )
     now = ended.done["disk"]
     assert before["file_size"] - now["file_size"] == (0 if strategy == "punch" else 4 * MIB)
     assert before["allocated_size"] - now["allocated_size"] >= 4 * MIB - 65536
@@ -99,7 +113,9 @@ def test_every_strategy_gives_back_what_it_predicts_for_all_reasons(root, path, 
 
 @pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
 def test_zeros_of_a_plain_disk_become_holes_with_any_strategy(root, path, strategy):
-    built = build_bundle(path, size_sectors=SECTORS, layers=[Layer(TOP, type="Plain", clusters={**held(0), 1: ZERO, 2: ZERO})])
+    built = build_bundle(
+        path, size_sectors=SECTORS, layers=[Layer(TOP, type="Plain", clusters={**held(0), 1: ZERO, 2: ZERO})]
+    )
     ended = three_runs("hdd_compact", root, path=path, strategy=strategy)
     assert ended.done["reclaimed"] == ended.predicted["reclaimed"] == 2 * MIB
     assert os.stat(built.files[(0, TOP)]).st_blocks * 512 < 2 * MIB
@@ -152,7 +168,9 @@ def test_leaked_clusters_go_with_any_scan(root, scan):
     assert guest_of(path) == before and os.listdir(root) == ["single.hds"]
 
 
-@pytest.mark.parametrize(("threshold", "changed"), [("3M", False), ("2097153", False), ("2M", True), ("1K", True), ("0", True), (None, True)])
+@pytest.mark.parametrize(
+    ("threshold", "changed"), [("3M", False), ("2097153", False), ("2M", True), ("1K", True), ("0", True), (None, True)]
+)
 def test_below_the_threshold_nothing_happens(root, built, path, threshold, changed):
     ended = three_runs("hdd_compact", root, path=path, threshold=threshold)
     assert ended.done["changed"] == changed
@@ -197,7 +215,10 @@ def test_a_missing_disk_is_refused(root, path):
 
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, path):
     built = build_bundle(path, size_sectors=SECTORS, layers=CHAIN)
-    assert f"Name the bundle: {path}" in refused("hdd_compact", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+    assert (
+        f"Name the bundle: {path}"
+        in refused("hdd_compact", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+    )
 
 
 def test_a_dirty_disk_is_changed_only_with_force(root, built, path):

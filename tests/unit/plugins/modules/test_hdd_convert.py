@@ -20,7 +20,15 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import foretold, refused, run, succeed, three_runs, tree, warnings
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    foretold,
+    refused,
+    run,
+    succeed,
+    three_runs,
+    tree,
+    warnings,
+)
 
 MIB = 1 << 20
 SECTORS = 2048 * 8
@@ -70,7 +78,9 @@ def content(path):
 
 
 def as_predicted(root, **options):
-    """Three runs; checksums of a file that is not written yet cannot be foretold, so they are compared here and not by the helper."""
+    """Three runs; checksums of a file that is not written yet cannot be foretold, so they are compared here and not
+    by the helper.
+    """
     before = tree(root)
     predicted = succeed("hdd_convert", check=True, **options)
     assert tree(root) == before
@@ -87,7 +97,11 @@ def without_checksums(result):
     return {**kept, "files": [{**file, "checksum": None} for file in kept["files"]]}
 
 
-@pytest.mark.parametrize("options", [{}, {"sparse": False}, {"verify": False}, {"preallocate": True}, {"checksum": "sha256"}, {"dest_format": "raw"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"sparse": False}, {"verify": False}, {"preallocate": True}, {"checksum": "sha256"}, {"dest_format": "raw"}],
+    ids=str,
+)
 def test_a_bundle_is_exported_as_predicted_and_only_once(root, built, options):
     done, again = as_predicted(root, src=f"{root}/a.hdd", dest=f"{root}/out.raw", **options)
     assert content(f"{root}/out.raw") == built.guest(TOP)
@@ -109,13 +123,17 @@ def test_a_raw_image_is_imported_as_predicted_and_only_once(root, raw, shape):
 @pytest.mark.parametrize("shape", BUNDLES)
 def test_an_import_returns_what_is_documented(root, raw, shape):
     for check in (True, False, False, True):
-        module_docs.assert_documented("hdd_convert", succeed("hdd_convert", check=check, src=raw, dest=f"{root}/out.hdd", **BUNDLES[shape]))
+        module_docs.assert_documented(
+            "hdd_convert", succeed("hdd_convert", check=check, src=raw, dest=f"{root}/out.hdd", **BUNDLES[shape])
+        )
 
 
 @pytest.mark.parametrize("options", [{}, {"checksum": "md5"}, {"update": "always"}, {"update": "missing"}], ids=str)
 def test_an_export_returns_what_is_documented(root, built, options):
     for check in (True, False, False, True):
-        module_docs.assert_documented("hdd_convert", succeed("hdd_convert", check=check, src=f"{root}/a.hdd", dest=f"{root}/out.raw", **options))
+        module_docs.assert_documented(
+            "hdd_convert", succeed("hdd_convert", check=check, src=f"{root}/a.hdd", dest=f"{root}/out.raw", **options)
+        )
 
 
 def test_the_source_is_never_changed(root, built):
@@ -151,7 +169,9 @@ def test_a_snapshot_is_exported_by_the_name_that_the_machine_gives_to_it(root):
 
 @pytest.mark.parametrize("wanted", ["gone", "", "{aaaaaaaa-0000-4000-8000-000000000099}"])
 def test_a_snapshot_that_the_disk_does_not_have_is_refused_with_those_that_it_has(root, built, wanted):
-    result = refused("hdd_convert", root, code="no_such_snapshot", src=f"{root}/a.hdd", dest=f"{root}/out.raw", snapshot=wanted)
+    result = refused(
+        "hdd_convert", root, code="no_such_snapshot", src=f"{root}/a.hdd", dest=f"{root}/out.raw", snapshot=wanted
+    )
     assert guid_of(1) in result["msg"] and f"{root}/a.hdd" in result["msg"]
 
 
@@ -163,7 +183,9 @@ def test_another_content_is_written_anew(root, raw):
     assert done["changed"] and done["reason"] == f"written: the content differs at byte {len(RAW) - 1}"
 
 
-@pytest.mark.parametrize("shape", [{"subformat": "plain"}, {"cluster_size": "64K"}, {"format_version": "2"}, {"align": "8M"}], ids=str)
+@pytest.mark.parametrize(
+    "shape", [{"subformat": "plain"}, {"cluster_size": "64K"}, {"format_version": "2"}, {"align": "8M"}], ids=str
+)
 def test_another_shape_is_written_anew(root, raw, shape):
     succeed("hdd_convert", src=raw, dest=f"{root}/out.hdd")
     done, _again = as_predicted(root, src=raw, dest=f"{root}/out.hdd", **shape)
@@ -186,7 +208,10 @@ def test_the_same_content_gives_the_same_bytes(root, raw):
     for name in ("one", "two"):
         os.mkdir(f"{root}/{name}")
         succeed("hdd_convert", src=raw, dest=f"{root}/{name}/out.hdd")
-    one, two = ({name: content(f"{root}/{folder}/out.hdd/{name}") for name in os.listdir(f"{root}/{folder}/out.hdd")} for folder in ("one", "two"))
+    one, two = (
+        {name: content(f"{root}/{folder}/out.hdd/{name}") for name in os.listdir(f"{root}/{folder}/out.hdd")}
+        for folder in ("one", "two")
+    )
     assert one == two
     drawn = succeed("hdd_convert", src=raw, dest=f"{root}/out.hdd", reproducible=False)["disk"]["uid"]
     assert drawn != succeed("hdd_info", path=f"{root}/one/out.hdd")["disks"][0]["uid"]
@@ -194,7 +219,12 @@ def test_the_same_content_gives_the_same_bytes(root, raw):
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha512"])
 def test_the_checksum_is_that_of_the_file(root, built, algorithm):
-    options = {"src": f"{root}/a.hdd", "dest": f"{root}/out.raw", "checksum": algorithm, "checksum_file": f"{root}/SUMS"}
+    options = {
+        "src": f"{root}/a.hdd",
+        "dest": f"{root}/out.raw",
+        "checksum": algorithm,
+        "checksum_file": f"{root}/SUMS",
+    }
     done, again = as_predicted(root, **options)
     expected = hashlib.new(algorithm, built.guest(TOP)).hexdigest()
     assert done["checksum"] == again["checksum"] == done["files"][0]["checksum"] == expected
@@ -205,10 +235,18 @@ def test_a_checksum_file_lists_every_part_and_is_kept_true(root, raw):
     os.mkdir(f"{root}/sums")
     put(raw, RAW[:MIB])
     os.truncate(raw, 4 * MIB)
-    options = {"src": raw, "dest": f"{root}/out.hdd", "split_size": "102M", "checksum": "md5", "checksum_file": f"{root}/sums/list"}
+    options = {
+        "src": raw,
+        "dest": f"{root}/out.hdd",
+        "split_size": "102M",
+        "checksum": "md5",
+        "checksum_file": f"{root}/sums/list",
+    }
     done, _again = as_predicted(root, **options)
     assert len(done["files"]) == 2 and "checksum" not in done
-    assert content(f"{root}/sums/list").decode() == "".join(f"{hashlib.md5(content(file['path'])).hexdigest()}  {file['path']}\n" for file in done["files"])
+    assert content(f"{root}/sums/list").decode() == "".join(
+        f"{hashlib.md5(content(file['path'])).hexdigest()}  {file['path']}\n" for file in done["files"]
+    )
     put(f"{root}/sums/list", b"0123456789abcdef0123456789abcdef  another file\n")
     assert three_runs("hdd_convert", root, **options).done["changed"]
 
@@ -239,7 +277,11 @@ def test_the_diff_of_an_export_shows_the_sizes_and_why(root, built):
 
 def test_the_diff_of_an_import_shows_the_new_disk(root, raw):
     diff = succeed("hdd_convert", check=True, src=raw, dest=f"{root}/out.hdd")["diff"]
-    assert diff["before"] == {} and diff["after"]["virtual_size"] == 5 * MIB and diff["after_header"] == f"{root}/out.hdd (disk)"
+    assert (
+        diff["before"] == {}
+        and diff["after"]["virtual_size"] == 5 * MIB
+        and diff["after_header"] == f"{root}/out.hdd (disk)"
+    )
 
 
 def test_a_raw_image_with_half_a_sector_is_filled_up_with_a_warning(root):
@@ -249,7 +291,10 @@ def test_a_raw_image_with_half_a_sector_is_filled_up_with_a_warning(root):
 
 
 def test_a_grown_disk_warns_of_the_backup_gpt(root, raw):
-    assert "because of align" in warnings(succeed("hdd_convert", check=True, src=raw, dest=f"{root}/out.hdd", align="64M"))[0]
+    assert (
+        "because of align"
+        in warnings(succeed("hdd_convert", check=True, src=raw, dest=f"{root}/out.hdd", align="64M"))[0]
+    )
 
 
 def test_mode_is_given_to_the_output(root, raw):
@@ -295,7 +340,11 @@ def test_owner_and_group_are_given_to_the_directory_as_well(root, raw):
         ({"dest": "a.hdd/out.raw"}, "bad_request", "outside of it"),
         ({"src": "a.raw", "dest": "a.raw"}, "bad_request", "Choose another dest"),
         ({"subformat": "plain"}, "bad_request", "subformat: no option for raw"),
-        ({"name": "b", "cluster_size": "1M", "split_size": "2G"}, "bad_request", "cluster_size, split_size, name: no option for raw"),
+        (
+            {"name": "b", "cluster_size": "1M", "split_size": "2G"},
+            "bad_request",
+            "cluster_size, split_size, name: no option for raw",
+        ),
         ({"format_version": "2"}, "bad_request", "format_version: "),
         ({"src": "a.raw", "snapshot": "before"}, "bad_request", "has no snapshots"),
         ({"align": "100"}, "bad_request", "align: "),
@@ -378,7 +427,10 @@ def test_an_encrypted_source_is_refused(root, built):
 def test_an_image_outside_of_the_bundle_is_read_only_when_that_is_allowed(root, built):
     outside = built.files[(0, guid_of(1))]
     build_bundle(f"{root}/clone.hdd", size_sectors=SECTORS, layers=[Layer(TOP, file=outside)], images=False)
-    assert "allow_outside" in refused("hdd_convert", root, code="escape", src=f"{root}/clone.hdd", dest=f"{root}/out.raw")["msg"]
+    assert (
+        "allow_outside"
+        in refused("hdd_convert", root, code="escape", src=f"{root}/clone.hdd", dest=f"{root}/out.raw")["msg"]
+    )
     as_predicted(root, src=f"{root}/clone.hdd", dest=f"{root}/out.raw", allow_outside=True)
     assert content(f"{root}/out.raw") == built.guest(guid_of(1))
 
@@ -386,7 +438,10 @@ def test_an_image_outside_of_the_bundle_is_read_only_when_that_is_allowed(root, 
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who holds a flock without taking it")
 def test_a_held_output_is_refused_in_check_mode_as_well(root, built, raw):
     put(f"{root}/out.raw", b"old")
-    for held, options in ((f"{root}/out.raw", {"src": f"{root}/a.hdd", "dest": f"{root}/out.raw"}), (f"{root}/a.hdd", {"src": raw, "dest": f"{root}/a.hdd"})):
+    for held, options in (
+        (f"{root}/out.raw", {"src": f"{root}/a.hdd", "dest": f"{root}/out.raw"}),
+        (f"{root}/a.hdd", {"src": raw, "dest": f"{root}/a.hdd"}),
+    ):
         descriptor = os.open(held, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -403,7 +458,9 @@ def test_a_source_may_be_named_in_many_ways(root, built, spelling, monkeypatch):
     assert content(f"{root}/out \u00fc.raw") == built.guest(TOP)
 
 
-@pytest.mark.parametrize("options", [{"src_format": "qed"}, {"dest_format": "ova"}, {"update": "never"}, {"checksum": "crc"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"src_format": "qed"}, {"dest_format": "ova"}, {"update": "never"}, {"checksum": "crc"}], ids=str
+)
 def test_what_is_not_built_is_not_offered(root, raw, options):
     before = tree(root)
     assert run("hdd_convert", src=raw, dest=f"{root}/out.hdd", **options).failed
@@ -413,4 +470,6 @@ def test_what_is_not_built_is_not_offered(root, raw, options):
 def test_what_an_interrupted_run_left_is_cleared_by_the_next(root, raw):
     put(f"{root}/.out.raw.vdisk-00c0ffee.tmp", b"half")
     result = succeed("hdd_convert", src=raw, dest=f"{root}/out.raw")
-    assert sorted(os.listdir(root)) == ["a.raw", "out.raw"] and any("interrupted run" in text for text in warnings(result))
+    assert sorted(os.listdir(root)) == ["a.raw", "out.raw"] and any(
+        "interrupted run" in text for text in warnings(result)
+    )

@@ -19,12 +19,22 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
-from ansible_collections.vdisk.parallels.tests.support.module_runner import foretold, refused, run, succeed, three_runs, tree, warnings
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    foretold,
+    refused,
+    run,
+    succeed,
+    three_runs,
+    tree,
+    warnings,
+)
 
 MIB = 1 << 20
 SECTORS = 2048 * 8
 LAYERS = line_of_layers(
-    {0: fill(0, MIB), 1: fill(1, MIB), 5: fill(5, MIB)}, {1: fill(1, MIB, 1), 5: bytes(MIB)}, {1: bytes(4096) + fill(2, MIB - 4096), 7: fill(7, MIB)}
+    {0: fill(0, MIB), 1: fill(1, MIB), 5: fill(5, MIB)},
+    {1: fill(1, MIB, 1), 5: bytes(MIB)},
+    {1: bytes(4096) + fill(2, MIB - 4096), 7: fill(7, MIB)},
 )
 KINDS = {
     "qcow2": {"dest": "out.qcow2"},
@@ -84,7 +94,9 @@ def put(path, data):
 
 
 def as_predicted(root, options):
-    """Check mode changes nothing and foretells the run but for checksums of what is not written; another run changes nothing."""
+    """Check mode changes nothing and foretells the run but for checksums of what is not written; another run changes
+    nothing.
+    """
     before = tree(root)
     predicted = succeed("hdd_convert", check=True, **options)
     assert tree(root) == before
@@ -111,11 +123,15 @@ def test_a_disk_goes_to_every_format_and_back(root, built, kind):
     assert predicted["changed"] and done["changed"] and not again["changed"]
     assert again["reason"] == "kept: shape and content are the same"
     assert foretold(predicted)["virtual_size"] == done["virtual_size"] == 8 * MIB
-    assert [(one["path"], one["size"]) for one in predicted["files"]] == [(one["path"], one["size"]) for one in done["files"]]
+    assert [(one["path"], one["size"]) for one in predicted["files"]] == [
+        (one["path"], one["size"]) for one in done["files"]
+    ]
     for one in done["files"]:
         assert hashlib.sha256(content(one["path"])).hexdigest() == one["checksum"]
         assert os.stat(one["path"]).st_size == one["size"]
-    assert {(one["path"], one["checksum"]) for one in done["files"]} == {(one["path"], one["checksum"]) for one in again["files"]}
+    assert {(one["path"], one["checksum"]) for one in done["files"]} == {
+        (one["path"], one["checksum"]) for one in again["files"]
+    }
     back = succeed("hdd_convert", src=options["dest"], dest=f"{root}/back.raw")
     assert back["changed"] and content(f"{root}/back.raw") == built.guest(TOP)
     # The other way round it is a source for bundles.
@@ -157,7 +173,9 @@ def test_times_come_from_the_environment(root, built, monkeypatch):
 def test_layers_are_kept_and_come_back(root, built, kind):
     options = converted(root, CHAINS[kind], chain="preserve")
     predicted, done, again = as_predicted(root, options)
-    assert [(one["path"], one["size"]) for one in predicted["files"]] == [(one["path"], one["size"]) for one in done["files"]]
+    assert [(one["path"], one["size"]) for one in predicted["files"]] == [
+        (one["path"], one["size"]) for one in done["files"]
+    ]
     assert not again["changed"]
     views = [built.guest(guid) for guid in (TOP, guid_of(2), guid_of(1))]
     # Back into a bundle with snapshots, and from there each of them on its own.
@@ -176,7 +194,9 @@ def test_layers_are_kept_and_come_back(root, built, kind):
 def test_snapshots_of_a_bundle_keep_their_guids(root, built):
     succeed("hdd_convert", src=f"{root}/a.hdd", dest=f"{root}/b.hdd", chain="preserve")
     one, other = (succeed("hdd_info", path=f"{root}/{name}.hdd")["disks"][0]["snapshots"] for name in "ab")
-    assert [(snapshot["guid"], snapshot["parent"]) for snapshot in one] == [(snapshot["guid"], snapshot["parent"]) for snapshot in other]
+    assert [(snapshot["guid"], snapshot["parent"]) for snapshot in one] == [
+        (snapshot["guid"], snapshot["parent"]) for snapshot in other
+    ]
 
 
 def test_a_snapshot_is_where_a_chain_may_start(root, built):
@@ -205,7 +225,10 @@ def test_pieces_of_a_replaced_image_go_with_it(root, built, kind):
 def test_a_chain_is_replaced_only_with_force_and_takes_only_its_own_layers_along(root, built):
     options = converted(root, {"dest": "out.qcow2"}, chain="preserve")
     succeed("hdd_convert", **options)
-    assert "force: true" in refused("hdd_convert", root, code="has_snapshots", **{**options, "snapshot": guid_of(2)})["msg"]
+    assert (
+        "force: true"
+        in refused("hdd_convert", root, code="has_snapshots", **{**options, "snapshot": guid_of(2)})["msg"]
+    )
     put(f"{root}/out-of-the-way", b"not ours")
     succeed("hdd_convert", **{**options, "snapshot": guid_of(2)}, force=True)
     assert sorted(os.listdir(root)) == ["a.hdd", "out-of-the-way", "out.2.layer0.qcow2", "out.qcow2"]
@@ -213,9 +236,14 @@ def test_a_chain_is_replaced_only_with_force_and_takes_only_its_own_layers_along
 
 def test_an_overlay_is_read_only_when_that_is_allowed(root, built):
     succeed("hdd_convert", **converted(root, {"dest": "out.qcow2"}, chain="preserve"))
-    assert "backing: true" in refused("hdd_convert", root, code="bad_request", src=f"{root}/out.qcow2", dest=f"{root}/x.raw")["msg"]
+    assert (
+        "backing: true"
+        in refused("hdd_convert", root, code="bad_request", src=f"{root}/out.qcow2", dest=f"{root}/x.raw")["msg"]
+    )
     os.remove(f"{root}/out.layer0.qcow2")
-    message = refused("hdd_convert", root, code="missing_image", src=f"{root}/out.qcow2", dest=f"{root}/x.raw", backing=True)["msg"]
+    message = refused(
+        "hdd_convert", root, code="missing_image", src=f"{root}/out.qcow2", dest=f"{root}/x.raw", backing=True
+    )["msg"]
     assert "out.layer0.qcow2" in message
 
 
@@ -227,7 +255,9 @@ def test_a_changed_parent_is_noticed(root, built):
 
 def test_the_source_must_not_be_a_part_of_what_is_replaced(root, built):
     succeed("hdd_convert", **converted(root, {"dest": "out.qcow2"}, chain="preserve"))
-    message = refused("hdd_convert", root, code="bad_request", src=f"{root}/out.layer0.qcow2", dest=f"{root}/out.qcow2", force=True)["msg"]
+    message = refused(
+        "hdd_convert", root, code="bad_request", src=f"{root}/out.layer0.qcow2", dest=f"{root}/out.qcow2", force=True
+    )["msg"]
     assert "files of the source" in message
 
 
@@ -246,7 +276,10 @@ def test_the_source_must_not_be_a_part_of_what_is_replaced(root, built):
         ({"dest": "o.qcow2", "azure": True}, "azure: no option for qcow2"),
         ({"dest": "o.vmdk", "subformat": "dynamic"}, "subformat: dynamic does not go with vmdk"),
         ({"dest": "o.vmdk", "compression": "zlib"}, "compression: zlib does not go with monolithicSparse"),
-        ({"dest": "o.vmdk", "subformat": "streamOptimized", "compression": "zstd"}, "compression: zstd does not go with streamOptimized"),
+        (
+            {"dest": "o.vmdk", "subformat": "streamOptimized", "compression": "zstd"},
+            "compression: zstd does not go with streamOptimized",
+        ),
         ({"dest": "o.vmdk", "subformat": "monolithicFlat", "cluster_size": "64K"}, "cluster_size: "),
         ({"dest": "o.vmdk", "subformat": "monolithicFlat", "chain": "preserve"}, "chain: only monolithicSparse"),
         ({"dest": "o.vhd", "subformat": "differencing"}, "Set chain: preserve"),
@@ -273,9 +306,17 @@ def test_options_that_do_not_go_together_are_refused(root, built, options, words
 
 def test_a_file_of_another_kind_is_replaced_only_with_force(root, built):
     put(f"{root}/out.qcow2", b"something that somebody may need")
-    assert "force: true" in refused("hdd_convert", root, code="damaged", **converted(root, {"dest": "out.qcow2"}))["msg"]
-    assert succeed("hdd_convert", **converted(root, {"dest": "out.qcow2"}, update="missing"))["reason"] == "kept: the destination exists"
-    assert succeed("hdd_convert", **converted(root, {"dest": "out.qcow2"}, force=True))["reason"] == "written: the destination cannot be read"
+    assert (
+        "force: true" in refused("hdd_convert", root, code="damaged", **converted(root, {"dest": "out.qcow2"}))["msg"]
+    )
+    assert (
+        succeed("hdd_convert", **converted(root, {"dest": "out.qcow2"}, update="missing"))["reason"]
+        == "kept: the destination exists"
+    )
+    assert (
+        succeed("hdd_convert", **converted(root, {"dest": "out.qcow2"}, force=True))["reason"]
+        == "written: the destination cannot be read"
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,8 +343,15 @@ def test_incompressible_data_are_not_written_anew_for_the_sake_of_compression(ro
 
 
 def test_a_checksum_file_lists_every_file(root, built):
-    done = succeed("hdd_convert", **converted(root, {"dest": "out.vmdk"}, subformat="monolithicFlat", checksum="sha256", checksum_file=f"{root}/SUMS"))
-    assert content(f"{root}/SUMS").decode().splitlines() == [f"{one['checksum']}  {os.path.basename(one['path'])}" for one in done["files"]]
+    done = succeed(
+        "hdd_convert",
+        **converted(
+            root, {"dest": "out.vmdk"}, subformat="monolithicFlat", checksum="sha256", checksum_file=f"{root}/SUMS"
+        ),
+    )
+    assert content(f"{root}/SUMS").decode().splitlines() == [
+        f"{one['checksum']}  {os.path.basename(one['path'])}" for one in done["files"]
+    ]
     assert "checksum" not in done
 
 
@@ -314,9 +362,27 @@ def test_a_disk_that_grows_by_align_names_what_is_stranded(root, built):
 
 def test_a_disk_with_a_guid_partition_table_that_grows_is_told_where_its_backup_is_left(root):
     entries = bytes(128 * 128)
-    header = struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, 1, 16383, 34, 16350, bytes(16), 2, 128, 128, zlib.crc32(entries))
+    header = struct.pack(
+        "<8sIIIIQQQQ16sQIII",
+        b"EFI PART",
+        0x10000,
+        92,
+        0,
+        0,
+        1,
+        16383,
+        34,
+        16350,
+        bytes(16),
+        2,
+        128,
+        128,
+        zlib.crc32(entries),
+    )
     header = header[:16] + struct.pack("<I", zlib.crc32(header)) + header[20:]
-    protective = bytes(446) + struct.pack("<BBBBBBBBII", 0, 0, 2, 0, 0xEE, 255, 255, 255, 1, 16383) + bytes(48) + b"\x55\xaa"
+    protective = (
+        bytes(446) + struct.pack("<BBBBBBBBII", 0, 0, 2, 0, 0xEE, 255, 255, 255, 1, 16383) + bytes(48) + b"\x55\xaa"
+    )
     put(f"{root}/a.raw", (protective + header.ljust(512, b"\0") + entries).ljust(8 * MIB, b"\0"))
     done = succeed("hdd_convert", src=f"{root}/a.raw", dest=f"{root}/out.vhd", align="16M")
     assert any(f"the backup GPT header stays at byte {8 * MIB - 512}" in text for text in warnings(done))
@@ -352,9 +418,19 @@ def test_an_image_with_snapshots_inside_is_replaced_only_with_force(root, built)
 
 def test_the_checksum_file_never_takes_the_place_of_anything_else(root, built):
     succeed("hdd_convert", **converted(root, {"dest": "chain.qcow2"}, chain="preserve"))
-    options = {"src": f"{root}/chain.qcow2", "dest": f"{root}/out.vmdk", "backing": True, "subformat": "monolithicFlat", "checksum": "sha256"}
+    options = {
+        "src": f"{root}/chain.qcow2",
+        "dest": f"{root}/out.vmdk",
+        "backing": True,
+        "subformat": "monolithicFlat",
+        "checksum": "sha256",
+    }
     put(f"{root}/notes", b"not a checksum\n")
-    for name, words in (("chain.layer0.qcow2", "part of src or dest"), ("out-flat.vmdk", "a file of its own"), ("notes", "holds no checksums")):
+    for name, words in (
+        ("chain.layer0.qcow2", "part of src or dest"),
+        ("out-flat.vmdk", "a file of its own"),
+        ("notes", "holds no checksums"),
+    ):
         failed = run("hdd_convert", **options, checksum_file=f"{root}/{name}")
         assert failed.failed and words in failed.result["msg"]
     assert content(f"{root}/notes") == b"not a checksum\n"

@@ -16,7 +16,14 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.tests.support import module_docs
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, UID, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import (
+    TOP,
+    UID,
+    Layer,
+    build_bundle,
+    guid_of,
+    line_of_layers,
+)
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 from ansible_collections.vdisk.parallels.tests.support.machines import UUID, make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, tree
@@ -31,7 +38,9 @@ def root_fixture(tmp_path):
     root = str(tmp_path)
     make_machine(f"{root}/mac.pvm", size_mib=4, snapshots={guid_of(1): "before"})
     build_bundle(
-        f"{root}/mac.pvm/mac.hdd", size_sectors=SECTORS, layers=line_of_layers({0: fill(0, MIB), 1: fill(1, MIB)}, {1: fill(1, MIB, 7), 3: bytes(MIB)})
+        f"{root}/mac.pvm/mac.hdd",
+        size_sectors=SECTORS,
+        layers=line_of_layers({0: fill(0, MIB), 1: fill(1, MIB)}, {1: fill(1, MIB, 7), 3: bytes(MIB)}),
     )
     build_bundle(f"{root}/one.hdd", size_sectors=SECTORS, layers=[Layer(TOP, clusters={2: fill(2, MIB)})])
     os.mkdir(f"{root}/bad.hdd")
@@ -50,7 +59,10 @@ def names(disks):
 
 def test_a_bundle_is_described(root):
     (disk,) = succeed("hdd_info", path=f"{root}/mac.pvm/mac.hdd")["disks"]
-    assert {key: disk[key] for key in ("name", "uid", "exists", "format", "type", "split", "format_version", "encrypted", "state", "depth")} == {
+    assert {
+        key: disk[key]
+        for key in ("name", "uid", "exists", "format", "type", "split", "format_version", "encrypted", "state", "depth")
+    } == {
         "name": "mac",
         "uid": UID,
         "exists": True,
@@ -62,18 +74,39 @@ def test_a_bundle_is_described(root):
         "state": "clean",
         "depth": 2,
     }
-    assert (disk["virtual_size"], disk["file_size"], disk["used_size"], disk["cluster_size"]) == (4 * MIB, 6 * MIB, 4 * MIB, MIB)
+    assert (disk["virtual_size"], disk["file_size"], disk["used_size"], disk["cluster_size"]) == (
+        4 * MIB,
+        6 * MIB,
+        4 * MIB,
+        MIB,
+    )
     assert [layer["guid"] for layer in disk["layers"]] == [TOP, guid_of(1)]
     assert disk["geometry"] == {"cylinders": 16, "heads": 16, "sectors": 32}
-    assert disk["vm"] == {"name": "Mac", "uuid": UUID, "config": f"{root}/mac.pvm/config.pvs", "disk_index": 0, "size_mismatch": False}
+    assert disk["vm"] == {
+        "name": "Mac",
+        "uuid": UUID,
+        "config": f"{root}/mac.pvm/config.pvs",
+        "disk_index": 0,
+        "size_mismatch": False,
+    }
 
 
 def test_a_snapshot_has_the_name_that_the_machine_gives_to_it(root):
     (snapshot,) = succeed("hdd_info", path=f"{root}/mac.pvm/mac.hdd")["disks"][0]["snapshots"]
-    assert snapshot == {"guid": guid_of(1), "name": "before", "parent": None, "children": [], "depth": 1, "current": True, "vm_snapshot": True}
+    assert snapshot == {
+        "guid": guid_of(1),
+        "name": "before",
+        "parent": None,
+        "children": [],
+        "depth": 1,
+        "current": True,
+        "vm_snapshot": True,
+    }
 
 
-@pytest.mark.parametrize("options", [{}, {"scan": "zeros"}, {"checksum": "sha256"}, {"recurse": True}, {"allow_outside": True}, {"map": 3}])
+@pytest.mark.parametrize(
+    "options", [{}, {"scan": "zeros"}, {"checksum": "sha256"}, {"recurse": True}, {"allow_outside": True}, {"map": 3}]
+)
 @pytest.mark.parametrize("where", ["", "/one.hdd", "/mac.pvm", "/single.hds", "/nothing.hdd"])
 def test_what_is_returned_is_documented(root, where, options):
     for check in (True, False):
@@ -89,7 +122,10 @@ def test_nothing_is_changed_by_looking(root, options):
 
 
 def test_check_mode_tells_the_same(root):
-    results = [succeed("hdd_info", check=check, path=root, recurse=True, scan="zeros", checksum="md5") for check in (True, False)]
+    results = [
+        succeed("hdd_info", check=check, path=root, recurse=True, scan="zeros", checksum="md5")
+        for check in (True, False)
+    ]
     assert results[0]["disks"] == results[1]["disks"] and results[0]["failed_disks"] == results[1]["failed_disks"]
 
 
@@ -140,7 +176,12 @@ def test_the_checksum_is_that_of_a_raw_image_of_the_guest_disk(root, algorithm):
 
 def test_zeros_are_counted_only_when_they_are_looked_for(root):
     path = f"{root}/mac.pvm/mac.hdd"
-    assert succeed("hdd_info", path=path)["disks"][0]["reclaimable"] == {"leaked": 0, "zero": None, "equal": None, "free_in_filesystem": None}
+    assert succeed("hdd_info", path=path)["disks"][0]["reclaimable"] == {
+        "leaked": 0,
+        "zero": None,
+        "equal": None,
+        "free_in_filesystem": None,
+    }
     assert succeed("hdd_info", path=path, scan="zeros")["disks"][0]["reclaimable"]["zero"] == MIB
 
 
@@ -156,7 +197,10 @@ def test_an_image_by_itself_is_a_disk(root):
     assert disk["format"] == "single_file" and disk["uid"] is None and disk["depth"] == 1
 
 
-@pytest.mark.parametrize(("name", "code"), [("notes.txt", "not_a_bundle"), ("fifo", "not_a_bundle"), ("link", "not_found"), ("deep/er", "not_a_bundle")])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("notes.txt", "not_a_bundle"), ("fifo", "not_a_bundle"), ("link", "not_found"), ("deep/er", "not_a_bundle")],
+)
 def test_what_is_no_disk_is_refused_with_advice(root, name, code):
     os.mkfifo(f"{root}/fifo")
     os.symlink("nowhere", f"{root}/link")
@@ -214,7 +258,11 @@ def test_an_encrypted_disk_is_described_from_its_metadata_only(root):
     with open(built.descriptor, encoding="utf-8") as stream:
         text = stream.read()
     with open(built.descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text.replace("<Engine>{00000000-0000-0000-0000-000000000000}", "<Engine>{2df8d6f2-1c5b-4a5e-b2c8-5f1f2a3b4c5d}"))
+        stream.write(
+            text.replace(
+                "<Engine>{00000000-0000-0000-0000-000000000000}", "<Engine>{2df8d6f2-1c5b-4a5e-b2c8-5f1f2a3b4c5d}"
+            )
+        )
     (disk,) = succeed("hdd_info", path=path)["disks"]
     assert disk["encrypted"] and disk["partitions"] is None
     for options in ({"scan": "zeros"}, {"checksum": "md5"}):

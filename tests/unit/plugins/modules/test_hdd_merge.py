@@ -19,7 +19,14 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree, warnings
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    refused,
+    run,
+    succeed,
+    three_runs,
+    tree,
+    warnings,
+)
 
 MIB = 1 << 20
 SECTORS = 2048 * 8
@@ -168,14 +175,22 @@ def test_options_that_do_not_fit_fail_before_anything_is_done(root, built, path,
 
 
 def test_where_branches_part_nothing_is_merged(root, path):
-    layers = [Layer(guid_of(1), clusters=held(0)), Layer(guid_of(2), parent=guid_of(1), clusters=held(1)), Layer(TOP, parent=guid_of(1))]
+    layers = [
+        Layer(guid_of(1), clusters=held(0)),
+        Layer(guid_of(2), parent=guid_of(1), clusters=held(1)),
+        Layer(TOP, parent=guid_of(1)),
+    ]
     build_bundle(path, size_sectors=SECTORS, layers=layers)
     message = refused("hdd_merge", root, code="has_snapshots", path=path)["msg"]
     assert guid_of(1) in message and "snapshots" in message
 
 
 def test_branches_that_are_not_current_may_be_discarded(root, path):
-    layers = [Layer(guid_of(1), clusters=held(0)), Layer(guid_of(2), parent=guid_of(1), clusters=held(1)), Layer(TOP, parent=guid_of(1), clusters=held(2))]
+    layers = [
+        Layer(guid_of(1), clusters=held(0)),
+        Layer(guid_of(2), parent=guid_of(1), clusters=held(1)),
+        Layer(TOP, parent=guid_of(1), clusters=held(2)),
+    ]
     built = build_bundle(path, size_sectors=SECTORS, layers=layers)
     ended = three_runs("hdd_merge", root, path=path, branches="discard")
     assert set(ended.done["merged"]) == {guid_of(1), guid_of(2)} and is_guest(path, built)
@@ -205,7 +220,9 @@ def test_a_missing_disk_is_refused(root, path):
 
 
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, built, path):
-    assert f"Name the bundle: {path}" in refused("hdd_merge", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+    assert (
+        f"Name the bundle: {path}" in refused("hdd_merge", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+    )
 
 
 def test_a_missing_image_is_named(root, built, path):

@@ -13,7 +13,14 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.tests.support import module_docs
-from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import (
+    NONE,
+    TOP,
+    Layer,
+    build_bundle,
+    guid_of,
+    line_of_layers,
+)
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, succeed, three_runs, tree, warnings
@@ -158,7 +165,9 @@ def test_the_bytes_and_the_room_that_come_free_are_foretold(root, path):
 )
 @pytest.mark.parametrize("force", [False, True])
 def test_layers_that_the_machine_has_forgotten_go(root, named, merged, force):
-    built = in_machine(root, *named, layers=line_of_layers(held(0, 1), held(1, seed=1), held(2, seed=2), held(3, seed=3)))
+    built = in_machine(
+        root, *named, layers=line_of_layers(held(0, 1), held(1, seed=1), held(2, seed=2), held(3, seed=3))
+    )
     ended = three_runs("hdd_merge", root, path=built.directory, orphans=True, force=force)
     assert ended.done["merged"] == merged
     assert_views(built, *(guid for guid in (ONE, TWO, THREE) if guid not in merged))
@@ -195,7 +204,12 @@ def test_a_branch_that_the_machine_names_is_not_discarded(root):
 
 
 def test_outside_of_a_machine_every_snapshot_is_an_orphan(root, built, path):
-    assert three_runs("hdd_merge", root, path=path, orphans=True, branches="discard").done["merged"] == [ONE, TWO, THREE, FOUR]
+    assert three_runs("hdd_merge", root, path=path, orphans=True, branches="discard").done["merged"] == [
+        ONE,
+        TWO,
+        THREE,
+        FOUR,
+    ]
 
 
 # Snapshots of the machine
@@ -203,7 +217,10 @@ def test_outside_of_a_machine_every_snapshot_is_an_orphan(root, built, path):
 
 def test_a_snapshot_of_the_machine_goes_by_its_name_and_once(root):
     built = in_machine(root, TWO)
-    assert "force: true" in refused("hdd_merge", root, code="has_snapshots", path=built.directory, snapshots=["Snapshot 2"])["msg"]
+    assert (
+        "force: true"
+        in refused("hdd_merge", root, code="has_snapshots", path=built.directory, snapshots=["Snapshot 2"])["msg"]
+    )
     done = succeed("hdd_merge", path=built.directory, snapshots=["Snapshot 2"], force=True)
     assert done["merged"] == [TWO]
     again = succeed("hdd_merge", path=built.directory, snapshots=["Snapshot 2"], force=True)
@@ -220,7 +237,10 @@ def test_a_clone_is_merged_upwards_and_its_origin_is_never_changed(root, path, s
     shared = f"{root}/origin.hds"
     built = build(path, [Layer(ONE, NONE, BRANCHED[0].clusters, file=shared), *BRANCHED[1:]])
     before = tree(shared)
-    assert "allow_outside" in refused("hdd_merge", root, code="escape", path=path, strategy=strategy, branches="discard")["msg"]
+    assert (
+        "allow_outside"
+        in refused("hdd_merge", root, code="escape", path=path, strategy=strategy, branches="discard")["msg"]
+    )
     ended = three_runs("hdd_merge", root, path=path, strategy=strategy, branches="discard", allow_outside=True)
     assert ended.done["merged"] == [ONE, TWO, THREE, FOUR] and tree(shared) == before
     assert not any(layer["outside"] for layer in ended.done["disk"]["layers"])
@@ -232,7 +252,11 @@ def test_a_clone_is_merged_upwards_and_its_origin_is_never_changed(root, path, s
 
 @pytest.mark.parametrize("strategy", ["auto", "in_place", "copy"])
 def test_a_chain_that_grew_becomes_one_layer_of_full_length(root, path, strategy):
-    layers = [Layer(ONE, NONE, held(0, 1, 2), size_sectors=4 * STEP), Layer(TWO, ONE, held(1, seed=1), size_sectors=4 * STEP), Layer(TOP, TWO, held(6, seed=2))]
+    layers = [
+        Layer(ONE, NONE, held(0, 1, 2), size_sectors=4 * STEP),
+        Layer(TWO, ONE, held(1, seed=1), size_sectors=4 * STEP),
+        Layer(TOP, TWO, held(6, seed=2)),
+    ]
     built = build(path, layers)
     ended = three_runs("hdd_merge", root, path=path, strategy=strategy)
     assert ended.done["layers_after"] == 1 and ended.done["disk"]["warnings"] == []
@@ -257,7 +281,10 @@ def test_no_snapshot_goes_while_nobody_can_tell_what_the_machine_needs(root, har
     built = in_machine(root, ONE, layers=line_of_layers(held(0), held(1), held(2)))
     harm(built)
     for options in ({}, {"orphans": True}, {"orphans": True, "force": True}):
-        assert "Nobody can tell" in refused("hdd_merge", root, code="has_snapshots", path=built.directory, **options)["msg"]
+        assert (
+            "Nobody can tell"
+            in refused("hdd_merge", root, code="has_snapshots", path=built.directory, **options)["msg"]
+        )
     gone = dict(path=built.directory, guid=ONE, state="absent")
     assert "force: true" in refused("hdd_snapshot", root, code="has_snapshots", **gone)["msg"]
     assert succeed("hdd_snapshot", **gone, force=True)["changed"]

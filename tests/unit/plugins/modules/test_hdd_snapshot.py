@@ -79,7 +79,9 @@ def test_frozen_files_are_not_touched(root, built, path):
 
 def test_the_diff_shows_the_tree_and_the_new_file(built, path):
     result = succeed("hdd_snapshot", check=True, path=path, guid=GUID)
-    assert result["diff"]["before"]["snapshots"] == [] and result["diff"]["after"]["snapshots"] == [f"{GUID} <- current"]
+    assert result["diff"]["before"]["snapshots"] == [] and result["diff"]["after"]["snapshots"] == [
+        f"{GUID} <- current"
+    ]
     assert (result["diff"]["before"]["depth"], result["diff"]["after"]["depth"]) == (1, 2)
     assert len(result["diff"]["after"]["files"]) == len(result["diff"]["before"]["files"]) + 1
     assert result["diff"]["after_header"] == f"{path} (disk)"
@@ -133,7 +135,9 @@ def test_what_can_be_no_snapshot_is_refused_with_advice(root, built, path, wante
     assert words in result["msg"] and path in result["msg"]
 
 
-@pytest.mark.parametrize("options", [{}, {"name": "a", "guid": GUID}, {"name": "a", "state": "gone"}, {"name": "a", "descendants": "some"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"name": "a", "guid": GUID}, {"name": "a", "state": "gone"}, {"name": "a", "descendants": "some"}]
+)
 def test_options_that_do_not_fit_fail_before_anything_is_done(root, built, path, options):
     before = tree(root)
     assert run("hdd_snapshot", path=path, **options).failed
@@ -146,11 +150,16 @@ def test_a_missing_disk_is_refused(root, path):
 
 def test_an_image_by_itself_has_no_snapshots(root):
     build_hds(f"{root}/single.hds", size_sectors=SECTORS, clusters={})
-    assert "hdd_convert" in refused("hdd_snapshot", root, code="unsupported", path=f"{root}/single.hds", name="a")["msg"]
+    assert (
+        "hdd_convert" in refused("hdd_snapshot", root, code="unsupported", path=f"{root}/single.hds", name="a")["msg"]
+    )
 
 
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, built, path):
-    assert f"Name the bundle: {path}" in refused("hdd_snapshot", root, code="bad_request", path=built.files[(0, TOP)], name="a")["msg"]
+    assert (
+        f"Name the bundle: {path}"
+        in refused("hdd_snapshot", root, code="bad_request", path=built.files[(0, TOP)], name="a")["msg"]
+    )
 
 
 def test_a_file_in_the_way_is_passed_over(root, built, path):
@@ -178,7 +187,9 @@ def test_a_disk_goes_back_to_a_snapshot_as_predicted_and_only_once(root, built, 
 
 
 def test_going_back_further_keeps_the_snapshots_in_between(root, path):
-    built = build_bundle(path, size_sectors=SECTORS, layers=line_of_layers({0: fill(0, MIB)}, {1: fill(1, MIB)}, {2: fill(2, MIB)}))
+    built = build_bundle(
+        path, size_sectors=SECTORS, layers=line_of_layers({0: fill(0, MIB)}, {1: fill(1, MIB)}, {2: fill(2, MIB)})
+    )
     ended = three_runs("hdd_snapshot", root, path=path, state="reverted", guid=guid_of(1))
     assert ended.done["diff"]["after"]["snapshots"] == [f"{guid_of(1)} <- current", f"  {guid_of(2)}"]
     assert guest_of(path) == hashlib.sha256(built.guest(guid_of(1))).hexdigest()
@@ -196,7 +207,9 @@ def test_a_snapshot_goes_as_predicted_and_its_data_stay(root, path, number):
     built = build_bundle(path, size_sectors=SECTORS, layers=layers)
     ended = three_runs("hdd_snapshot", root, path=path, state="absent", guid=guid_of(number))
     assert ended.done["changed"] and ended.done["snapshot"]["guid"] == guid_of(number)
-    assert [snapshot["guid"] for snapshot in ended.done["disk"]["snapshots"]] == [guid_of(other) for other in (1, 2, 3) if other != number]
+    assert [snapshot["guid"] for snapshot in ended.done["disk"]["snapshots"]] == [
+        guid_of(other) for other in (1, 2, 3) if other != number
+    ]
     assert guest_of(path) == hashlib.sha256(built.guest(TOP)).hexdigest()
     for other in {1, 2, 3} - {number}:
         succeed("hdd_convert", src=path, dest=f"{root}/{other}.raw", snapshot=guid_of(other))
@@ -211,15 +224,25 @@ def test_a_snapshot_that_never_was_is_absent(root, built, path, wanted):
 
 def branch(path):
     """A root with two branches; the current state is on the first."""
-    layers = [Layer(guid_of(1), clusters={0: fill(0, MIB)}), Layer(guid_of(2), parent=guid_of(1), clusters={1: fill(1, MIB)})]
-    layers += [Layer(guid_of(3), parent=guid_of(1), clusters={2: fill(2, MIB)}), Layer(TOP, parent=guid_of(2), clusters={3: fill(3, MIB)})]
+    layers = [
+        Layer(guid_of(1), clusters={0: fill(0, MIB)}),
+        Layer(guid_of(2), parent=guid_of(1), clusters={1: fill(1, MIB)}),
+    ]
+    layers += [
+        Layer(guid_of(3), parent=guid_of(1), clusters={2: fill(2, MIB)}),
+        Layer(TOP, parent=guid_of(2), clusters={3: fill(3, MIB)}),
+    ]
     return build_bundle(path, size_sectors=SECTORS, layers=layers)
 
 
 def test_what_is_above_a_snapshot_keeps_its_data_goes_or_forbids(root, path):
     built = branch(path)
-    refused("hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=guid_of(1), descendants="refuse")
-    refused("hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=guid_of(2), descendants="delete")
+    refused(
+        "hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=guid_of(1), descendants="refuse"
+    )
+    refused(
+        "hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=guid_of(2), descendants="delete"
+    )
     kept = three_runs("hdd_snapshot", root, path=path, state="absent", guid=guid_of(1)).done
     assert {snapshot["guid"] for snapshot in kept["disk"]["snapshots"]} == {guid_of(2), guid_of(3)}
     gone = three_runs("hdd_snapshot", root, path=path, state="absent", guid=guid_of(3), descendants="delete").done
@@ -241,7 +264,9 @@ def test_what_the_other_states_return_is_documented(path, state):
     branch(path)
     for options in ({"guid": guid_of(3)}, {"guid": guid_of(1)}):
         for check in (True, False, False, True):
-            module_docs.assert_documented("hdd_snapshot", succeed("hdd_snapshot", check=check, path=path, state=state, **options))
+            module_docs.assert_documented(
+                "hdd_snapshot", succeed("hdd_snapshot", check=check, path=path, state=state, **options)
+            )
 
 
 def test_an_image_by_itself_has_nothing_to_go_back_to(root):

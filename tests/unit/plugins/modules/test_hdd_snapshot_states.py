@@ -36,7 +36,12 @@ def layers_of(kind="expanding"):
     """1 - 2 - TOP, and 3 - 4 beside 2."""
     top = KINDS[kind].get("top_guid", TOP)
     return [
-        Layer(ONE, NONE, {number: fill(number, CLUSTER) for number in range(4)}, type="Plain" if kind == "on a plain root" else "Compressed"),
+        Layer(
+            ONE,
+            NONE,
+            {number: fill(number, CLUSTER) for number in range(4)},
+            type="Plain" if kind == "on a plain root" else "Compressed",
+        ),
         Layer(TWO, ONE, {1: fill(1, CLUSTER, 1), 5: fill(5, CLUSTER, 1)}),
         Layer(top, TWO, {2: fill(2, CLUSTER, 2)}),
         Layer(THREE, ONE, {3: fill(3, CLUSTER, 3)}),
@@ -62,12 +67,19 @@ def built_fixture(path):
 @pytest.fixture(name="machine")
 def machine_fixture(root):
     """The same disk in a virtual machine that has two of its snapshots, and one that the disk does not have."""
-    make_machine(f"{root}/a.pvm", disk="a.hdd", size_mib=1, snapshots={ONE: "Installed", THREE: "Experiment", guid_of(8): "Elsewhere"})
+    make_machine(
+        f"{root}/a.pvm",
+        disk="a.hdd",
+        size_mib=1,
+        snapshots={ONE: "Installed", THREE: "Experiment", guid_of(8): "Elsewhere"},
+    )
     return build_bundle(f"{root}/a.pvm/a.hdd", size_sectors=SECTORS, cluster_sectors=STEP, layers=layers_of())
 
 
 def assert_views(built, *guids, now, top=TOP):
-    """Every snapshot in ``guids`` and the current state, which is that of the snapshot or layer ``now``, shows its bytes."""
+    """Every snapshot in ``guids`` and the current state, which is that of the snapshot or layer ``now``, shows its
+    bytes.
+    """
     for guid, expected in [*((guid, guid) for guid in guids), (top, now)]:
         raw = f"{os.path.dirname(built.directory)}/view.raw"
         succeed("hdd_convert", src=built.directory, dest=raw, snapshot=None if guid == top else guid, force=True)
@@ -98,7 +110,9 @@ def test_a_snapshot_goes_as_predicted_and_only_once(root, path, kind, gone):
 @pytest.mark.parametrize("gone", [ONE, TWO, THREE, FOUR])
 def test_what_is_returned_of_a_deletion_is_documented(built, path, gone):
     for check in (True, False, False, True):
-        module_docs.assert_documented("hdd_snapshot", succeed("hdd_snapshot", check=check, path=path, guid=gone, state="absent"))
+        module_docs.assert_documented(
+            "hdd_snapshot", succeed("hdd_snapshot", check=check, path=path, guid=gone, state="absent")
+        )
 
 
 def test_a_leaf_costs_nothing_and_frees_its_file(root, built, path):
@@ -140,10 +154,22 @@ def test_a_name_may_be_used_again_and_again(built, path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"guid": ONE, "descendants": "refuse"}, ["There are snapshots above", "descendants: keep", "descendants: delete"]),
-        ({"guid": THREE, "descendants": "refuse"}, ["There are snapshots above", "descendants: keep", "descendants: delete"]),
-        ({"guid": ONE, "descendants": "delete"}, ["The disk goes on from", "Revert to another snapshot first", "descendants: keep"]),
-        ({"guid": TWO, "descendants": "delete"}, ["The disk goes on from", "Revert to another snapshot first", "descendants: keep"]),
+        (
+            {"guid": ONE, "descendants": "refuse"},
+            ["There are snapshots above", "descendants: keep", "descendants: delete"],
+        ),
+        (
+            {"guid": THREE, "descendants": "refuse"},
+            ["There are snapshots above", "descendants: keep", "descendants: delete"],
+        ),
+        (
+            {"guid": ONE, "descendants": "delete"},
+            ["The disk goes on from", "Revert to another snapshot first", "descendants: keep"],
+        ),
+        (
+            {"guid": TWO, "descendants": "delete"},
+            ["The disk goes on from", "Revert to another snapshot first", "descendants: keep"],
+        ),
     ],
 )
 def test_a_refused_deletion_says_what_to_do(root, built, path, options, words):
@@ -152,7 +178,9 @@ def test_a_refused_deletion_says_what_to_do(root, built, path, options, words):
 
 
 def test_a_refused_deletion_names_the_snapshots_above(root, built, path):
-    result = refused("hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=ONE, descendants="refuse")
+    result = refused(
+        "hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=ONE, descendants="refuse"
+    )
     assert sorted(result["error_context"]["found"]) == [TWO, THREE, FOUR]
 
 
@@ -178,12 +206,16 @@ def test_the_disk_goes_on_from_a_snapshot_as_predicted_and_only_once(root, path,
 
 def test_what_is_returned_of_a_revert_is_documented(built, path):
     for check in (True, False, False, True):
-        module_docs.assert_documented("hdd_snapshot", succeed("hdd_snapshot", check=check, path=path, guid=THREE, state="reverted"))
+        module_docs.assert_documented(
+            "hdd_snapshot", succeed("hdd_snapshot", check=check, path=path, guid=THREE, state="reverted")
+        )
 
 
 def test_what_is_given_up_is_a_warning_and_only_then(root, built, path):
     ended = three_runs("hdd_snapshot", root, path=path, guid=TWO, state="reverted")
-    assert [text for text in warnings(ended.done) if path in text and "64 KiB" in text and "given up" in text], ended.done
+    assert [text for text in warnings(ended.done) if path in text and "64 KiB" in text and "given up" in text], (
+        ended.done
+    )
     assert warnings(ended.again) == []
 
 
@@ -199,9 +231,16 @@ def test_a_snapshot_that_never_was_is_no_place_to_go_back_to(root, built, path, 
 
 
 def test_a_snapshot_that_ploop_was_merging_is_refused_with_advice_that_works(root, path):
-    layers = [Layer(ONE, clusters={0: fill(0, CLUSTER)}), Layer(TWO, ONE, {1: fill(1, CLUSTER)}, temporary=True), Layer(TOP, TWO, {2: fill(2, CLUSTER)})]
+    layers = [
+        Layer(ONE, clusters={0: fill(0, CLUSTER)}),
+        Layer(TWO, ONE, {1: fill(1, CLUSTER)}, temporary=True),
+        Layer(TOP, TWO, {2: fill(2, CLUSTER)}),
+    ]
     built = build_bundle(path, size_sectors=SECTORS, cluster_sectors=STEP, layers=layers, style="ploop")
-    assert "state: absent" in refused("hdd_snapshot", root, code="interrupted", path=path, guid=TWO, state="reverted")["msg"]
+    assert (
+        "state: absent"
+        in refused("hdd_snapshot", root, code="interrupted", path=path, guid=TWO, state="reverted")["msg"]
+    )
     assert three_runs("hdd_snapshot", root, path=path, guid=TWO, state="absent").done["changed"]
     assert_views(built, ONE, now=TOP)
 
@@ -219,7 +258,11 @@ def test_a_dirty_disk_is_changed_only_with_force(root, built, path, state):
 @pytest.mark.parametrize("state", ["absent", "reverted"])
 def test_a_shared_image_is_used_only_when_allowed_and_never_changed(root, path, state):
     shared = f"{root}/shared.hds"
-    layers = [Layer(ONE, clusters={0: fill(0, CLUSTER)}, file=shared), Layer(TWO, ONE, {1: fill(1, CLUSTER)}), Layer(TOP, TWO, {2: fill(2, CLUSTER)})]
+    layers = [
+        Layer(ONE, clusters={0: fill(0, CLUSTER)}, file=shared),
+        Layer(TWO, ONE, {1: fill(1, CLUSTER)}),
+        Layer(TOP, TWO, {2: fill(2, CLUSTER)}),
+    ]
     build_bundle(path, size_sectors=SECTORS, cluster_sectors=STEP, layers=layers)
     before = tree(shared)
     assert "allow_outside" in refused("hdd_snapshot", root, code="escape", path=path, guid=ONE, state=state)["msg"]
@@ -265,14 +308,27 @@ def test_names_of_the_machine_are_understood(root, machine):
 
 def test_the_diff_shows_the_names_of_the_machine(machine):
     diff = succeed("hdd_snapshot", check=True, path=machine.directory, guid=TWO, state="absent")["diff"]
-    assert diff["before"]["snapshots"] == [f"{ONE} Installed", f"  {TWO} <- current", f"  {THREE} Experiment", f"    {FOUR}"]
+    assert diff["before"]["snapshots"] == [
+        f"{ONE} Installed",
+        f"  {TWO} <- current",
+        f"  {THREE} Experiment",
+        f"    {FOUR}",
+    ]
     assert diff["after"]["snapshots"] == [f"{ONE} Installed <- current", f"  {THREE} Experiment", f"    {FOUR}"]
 
 
 @pytest.mark.parametrize("wanted", [{"name": "Experiment"}, {"guid": THREE}, {"guid": ONE}])
 @pytest.mark.parametrize("descendants", ["keep", "refuse", "delete"])
 def test_a_snapshot_of_the_machine_is_not_deleted(root, machine, wanted, descendants):
-    result = refused("hdd_snapshot", root, code="has_snapshots", path=machine.directory, state="absent", descendants=descendants, **wanted)
+    result = refused(
+        "hdd_snapshot",
+        root,
+        code="has_snapshots",
+        path=machine.directory,
+        state="absent",
+        descendants=descendants,
+        **wanted,
+    )
     if descendants == "keep":
         assert "belongs to a snapshot of the virtual machine" in result["msg"] and "force: true" in result["msg"]
 
@@ -280,7 +336,12 @@ def test_a_snapshot_of_the_machine_is_not_deleted(root, machine, wanted, descend
 def test_a_snapshot_of_the_machine_above_is_not_deleted_either(root):
     make_machine(f"{root}/a.pvm", disk="a.hdd", size_mib=1, snapshots={FOUR: "kept"})
     path = build_bundle(f"{root}/a.pvm/a.hdd", size_sectors=SECTORS, cluster_sectors=STEP, layers=layers_of()).directory
-    assert FOUR in refused("hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=THREE, descendants="delete")["msg"]
+    assert (
+        FOUR
+        in refused(
+            "hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=THREE, descendants="delete"
+        )["msg"]
+    )
     assert three_runs("hdd_snapshot", root, path=path, state="absent", guid=THREE).done["changed"]
 
 
@@ -288,14 +349,20 @@ def test_with_force_it_goes_and_the_machine_still_naming_it_is_no_hindrance(root
     ended = three_runs("hdd_snapshot", root, path=machine.directory, name="Experiment", state="absent", force=True)
     assert snapshots_of(ended.done) == [ONE, TWO, FOUR]
     assert ended.again["snapshot"]["guid"] == THREE and ended.again["snapshot"]["vm_snapshot"]
-    assert not three_runs("hdd_snapshot", root, path=machine.directory, name="Experiment", state="absent").done["changed"]
+    assert not three_runs("hdd_snapshot", root, path=machine.directory, name="Experiment", state="absent").done[
+        "changed"
+    ]
     assert_views(machine, ONE, TWO, FOUR, now=TOP)
 
 
 def test_a_snapshot_of_the_machine_that_the_disk_lacks_is_absent_but_cannot_be_made_up(root, machine):
-    assert not three_runs("hdd_snapshot", root, path=machine.directory, name="Elsewhere", state="absent").done["changed"]
+    assert not three_runs("hdd_snapshot", root, path=machine.directory, name="Elsewhere", state="absent").done[
+        "changed"
+    ]
     for state in ("present", "reverted"):
-        message = refused("hdd_snapshot", root, code="no_such_snapshot", path=machine.directory, name="Elsewhere", state=state)["msg"]
+        message = refused(
+            "hdd_snapshot", root, code="no_such_snapshot", path=machine.directory, name="Elsewhere", state=state
+        )["msg"]
         assert machine.directory in message and "Elsewhere" in message
     assert three_runs("hdd_snapshot", root, path=machine.directory, guid=guid_of(8)).done["snapshot"]["vm_snapshot"]
 

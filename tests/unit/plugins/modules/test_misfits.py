@@ -29,10 +29,18 @@ def root_fixture(tmp_path):
 
 def bundle(root, *, held, clusters, described=32, **options):
     """A disk of ``described`` clusters whose one image is made for ``held`` of them."""
-    built = build_bundle(f"{root}/a.hdd", size_sectors=described * CLUSTER, layers=[Layer(TOP)], cluster_sectors=CLUSTER)
+    built = build_bundle(
+        f"{root}/a.hdd", size_sectors=described * CLUSTER, layers=[Layer(TOP)], cluster_sectors=CLUSTER
+    )
     image = built.files[(0, TOP)]
     os.unlink(image)
-    build_hds(image, size_sectors=held * CLUSTER, clusters={number: fill(number, BYTES) for number in clusters}, cluster_sectors=CLUSTER, **options)
+    build_hds(
+        image,
+        size_sectors=held * CLUSTER,
+        clusters={number: fill(number, BYTES) for number in clusters},
+        cluster_sectors=CLUSTER,
+        **options,
+    )
     return built, image
 
 
@@ -54,7 +62,17 @@ def test_compaction_keeps_what_lies_behind_the_end_of_the_disk_in_a_longer_image
     assert stored(image) == before
 
 
-@pytest.mark.parametrize("wish", [{"size": "3M"}, {"size": "1M", "shrink": True}, {"size": "2M", "force": True}, {"type": "plain"}, {"size": "1536K"}], ids=str)
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"size": "3M"},
+        {"size": "1M", "shrink": True},
+        {"size": "2M", "force": True},
+        {"type": "plain"},
+        {"size": "1536K"},
+    ],
+    ids=str,
+)
 def test_a_disk_whose_image_is_longer_is_not_resized_or_retyped(root, wish):
     built, image = bundle(root, held=96, clusters=[0, 10, 80], described=48)
     before = tree(root)
@@ -81,7 +99,9 @@ def test_a_shorter_image_is_not_shrunk_into_a_longer_one(root, version):
 
 @pytest.mark.parametrize("wish", [{"size": "4M"}, {"size": "1M", "shrink": True}], ids=str)
 def test_the_disk_of_a_suspended_machine_is_resized_only_with_force(root, wish):
-    built = build_bundle(f"{root}/a.hdd", size_sectors=4096, layers=[Layer(TOP)], extra="<SuspendState>1</SuspendState>")
+    built = build_bundle(
+        f"{root}/a.hdd", size_sectors=4096, layers=[Layer(TOP)], extra="<SuspendState>1</SuspendState>"
+    )
     assert "suspended" in refused("hdd", root, code="dirty", path=built.directory, **wish)["msg"]
     assert succeed("hdd", path=built.directory, force=True, **wish)["changed"]
 
@@ -110,7 +130,12 @@ NO_ENGINE = "<Engine>{00000000-0000-0000-0000-000000000000}</Engine>"
     ids=["encryption", "another file", "another top"],
 )
 def test_remains_of_a_descriptor_that_say_more_are_not_replaced_by_a_safe_repair(root, change):
-    built = build_bundle(f"{root}/a.hdd", size_sectors=32 * CLUSTER, layers=[Layer(TOP, clusters={0: fill(0, BYTES)})], cluster_sectors=CLUSTER)
+    built = build_bundle(
+        f"{root}/a.hdd",
+        size_sectors=32 * CLUSTER,
+        layers=[Layer(TOP, clusters={0: fill(0, BYTES)})],
+        cluster_sectors=CLUSTER,
+    )
     damage(built.descriptor, change)
     before = tree(f"{root}/a.hdd")
     done = succeed("hdd_check", path=built.directory, repair="safe", fail_on="never")
@@ -120,14 +145,21 @@ def test_remains_of_a_descriptor_that_say_more_are_not_replaced_by_a_safe_repair
 
 
 def test_the_text_of_a_descriptor_that_is_replaced_is_kept(root):
-    built = build_bundle(f"{root}/a.hdd", size_sectors=32 * CLUSTER, layers=[Layer(TOP, clusters={0: fill(0, BYTES)})], cluster_sectors=CLUSTER)
+    built = build_bundle(
+        f"{root}/a.hdd",
+        size_sectors=32 * CLUSTER,
+        layers=[Layer(TOP, clusters={0: fill(0, BYTES)})],
+        cluster_sectors=CLUSTER,
+    )
     damage(built.descriptor)
     with open(built.descriptor, "rb") as stream:
         remains = stream.read()
     done = succeed("hdd_check", path=built.directory, repair="safe", fail_on="never")
     assert done["changed"] and done["backup"]
     kept = b""
-    for folder, _folders, names in os.walk(done["backup"] if os.path.isdir(done["backup"]) else os.path.dirname(done["backup"])):
+    for folder, _folders, names in os.walk(
+        done["backup"] if os.path.isdir(done["backup"]) else os.path.dirname(done["backup"])
+    ):
         for name in names:
             with open(os.path.join(folder, name), "rb") as stream:
                 kept += stream.read()
@@ -150,7 +182,12 @@ def test_a_size_that_only_some_layers_have_is_not_taken_for_certain(root):
 
 def test_a_safe_repair_does_not_cut_what_a_damaged_size_or_table_has_lost(root):
     image = f"{root}/single.hds"
-    build_hds(image, size_sectors=16 * CLUSTER, clusters={number: fill(number, BYTES) for number in (0, 10, 12)}, cluster_sectors=CLUSTER)
+    build_hds(
+        image,
+        size_sectors=16 * CLUSTER,
+        clusters={number: fill(number, BYTES) for number in (0, 10, 12)},
+        cluster_sectors=CLUSTER,
+    )
     with open(image, "r+b") as stream:
         stream.seek(36)
         stream.write(struct.pack("<Q", 5 * CLUSTER))

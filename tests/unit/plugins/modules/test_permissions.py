@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a user may not do ends in a message that says so, and changes nothing. As root, the modules run as another user for that."""
+"""What a user may not do ends in a message that says so, and changes nothing.
+
+As root, the modules run as another user for that.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ def make_disk(folder):
 
 @pytest.fixture(name="place")
 def place_fixture(tmp_path):
-    """A folder that everybody may enter; those of pytest are for one user. All that a run loads late is loaded before, as the code may be private, too."""
+    """A folder that everybody may enter; those of pytest are for one user.
+
+    All that a run loads late is loaded before, as the code may be private, too.
+    """
     for number, (name, options) in enumerate(CHANGES.values()):
         os.mkdir(tmp_path / str(number))
         succeed(name, path=make_disk(str(tmp_path / str(number))), **options)

@@ -39,7 +39,9 @@ def root_fixture(tmp_path):
 
 def make(machine):
     make_machine(machine, size_mib=4)
-    build_bundle(f"{machine}/mac.hdd", size_sectors=2048 * 4, layers=[Layer(TOP, clusters={0: fill(0, MIB), 2: fill(2, MIB)})])
+    build_bundle(
+        f"{machine}/mac.hdd", size_sectors=2048 * 4, layers=[Layer(TOP, clusters={0: fill(0, MIB), 2: fill(2, MIB)})]
+    )
 
 
 def image_of(machine):
@@ -58,7 +60,9 @@ def content(path):
 
 def members(box):
     with tarfile.open(box, "r:gz") as archive:
-        return {member.name: (member, None if member.isdir() else archive.extractfile(member).read()) for member in archive}
+        return {
+            member.name: (member, None if member.isdir() else archive.extractfile(member).read()) for member in archive
+        }
 
 
 def test_a_machine_is_packed_once_as_predicted(root):
@@ -89,7 +93,13 @@ def three_runs_of(root, **more):
     done = succeed("vagrant_box", **before)
     runs = three_runs("vagrant_box", root, **before)
     assert done["changed"] and not runs.done["changed"]
-    assert {**predicted, "size": 0, "checksum": 0, "elapsed": 0, "invocation": 0} == {**done, "size": 0, "checksum": 0, "elapsed": 0, "invocation": 0}
+    assert {**predicted, "size": 0, "checksum": 0, "elapsed": 0, "invocation": 0} == {
+        **done,
+        "size": 0,
+        "checksum": 0,
+        "elapsed": 0,
+        "invocation": 0,
+    }
     module_docs.assert_documented("vagrant_box", done)
     return runs._replace(done=done)
 
@@ -128,7 +138,13 @@ def test_locks_logs_and_hidden_files_stay_out(root):
     for name in ("vm.lock", "parallels.log", ".DS_Store", "mac.hdd/DiskDescriptor.xml.lck", "mac.hdd/.x.vdisk-1.tmp"):
         open(f"{root}/one/mac.pvm/{name}", "wb").close()
     packed = succeed("vagrant_box", **options(root))["files"]
-    assert packed == ["metadata.json", "box.pvm/config.pvs", "box.pvm/mac.hdd/DiskDescriptor.xml", "box.pvm/mac.hdd/mac.hdd", IMAGE]
+    assert packed == [
+        "metadata.json",
+        "box.pvm/config.pvs",
+        "box.pvm/mac.hdd/DiskDescriptor.xml",
+        "box.pvm/mac.hdd/mac.hdd",
+        IMAGE,
+    ]
 
 
 @pytest.mark.parametrize("spoil", ["cut", "longer", "another", "not a box", "empty", "bit"])
@@ -226,11 +242,11 @@ def test_links_and_devices_are_refused(root, kind):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="QEMU's locks are of Linux")
 def test_a_machine_that_runs_is_refused(root):
-    script = (
-        "import fcntl as k,struct,sys,time as t\nf=open(sys.argv[1],'r+b')\nk.fcntl(f,38,struct.pack('hhqqi4x',0,0,101,1,0))\nprint(1,flush=True)\nt.sleep(60)"
-    )
+    script = "import fcntl as k,struct,sys,time as t\nf=open(sys.argv[1],'r+b')\nk.fcntl(f,38,struct.pack('hhqqi4x',0,0,101,1,0))\nprint(1,flush=True)\nt.sleep(60)"
     assert fcntl.F_RDLCK == 0
-    with subprocess.Popen([sys.executable, "-c", script, image_of(f"{root}/one/mac.pvm")], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, image_of(f"{root}/one/mac.pvm")], stdout=subprocess.PIPE
+    ) as process:
         process.stdout.readline()
         try:
             refused("vagrant_box", root, code="in_use", **options(root))

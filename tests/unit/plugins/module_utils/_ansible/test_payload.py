@@ -61,9 +61,24 @@ def imported(tmp_path, *, once):
             stream.writestr(name, content)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as stream:
         stream.writestr("other.py", "")
-    command = [sys.executable, "-S", "-c", CODE, payload.__file__, str(archive), "yes" if once else "no", str(tmp_path / "other.zip")]
+    command = [
+        sys.executable,
+        "-S",
+        "-c",
+        CODE,
+        payload.__file__,
+        str(archive),
+        "yes" if once else "no",
+        str(tmp_path / "other.zip"),
+    ]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    compiled = collections.Counter({name[len(str(archive)) + 1 :]: count for name, count in found.pop("compiled").items() if name.startswith(str(archive))})
+    compiled = collections.Counter(
+        {
+            name[len(str(archive)) + 1 :]: count
+            for name, count in found.pop("compiled").items()
+            if name.startswith(str(archive))
+        }
+    )
     return found, compiled
 
 

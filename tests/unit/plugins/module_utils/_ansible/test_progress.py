@@ -11,7 +11,13 @@ from typing import Any, Dict, List
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible import progress as subject
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.progress import FINISHING, LOOKING, WRITING, Progress, start_progress
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.progress import (
+    FINISHING,
+    LOOKING,
+    WRITING,
+    Progress,
+    start_progress,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.durable import read_file
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.memory_file import RENAME, SYNC, SYNCDIR, WRITE

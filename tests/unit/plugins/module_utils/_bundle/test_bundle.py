@@ -42,7 +42,13 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
-from ansible_collections.vdisk.parallels.tests.support.bundles import BuiltBundle, Layer, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import (
+    BuiltBundle,
+    Layer,
+    build_bundle,
+    guid_of,
+    line_of_layers,
+)
 from ansible_collections.vdisk.parallels.tests.support.disks import NONE, TOP
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill, pack_hds_header
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -61,7 +67,9 @@ def filled(*indexes: int, seed: int = 0) -> Dict[int, bytes]:
 
 def line(tmp_path: Path, **options: Any) -> BuiltBundle:
     layers = options.pop("layers", None) or line_of_layers(filled(0, 1, 2), filled(1, seed=1), filled(3, seed=2))
-    return build_bundle(str(tmp_path / "a.hdd"), size_sectors=8 * SECTORS, layers=layers, cluster_sectors=SECTORS, **options)
+    return build_bundle(
+        str(tmp_path / "a.hdd"), size_sectors=8 * SECTORS, layers=layers, cluster_sectors=SECTORS, **options
+    )
 
 
 # What is seen
@@ -163,7 +171,11 @@ def test_unused_and_leaked_bytes_leave_the_extension_out(tmp_path: Path) -> None
     disks.patch(PORT, path, 44, b"v2.1")
     disks.patch(PORT, path, 56, struct.pack("<Q", offset // 512))
     image = disks.state_of(PORT, path).layer(TOP)[0]
-    assert (image.leaked, image.unused, image.pinned) == (CLUSTER, [(built.data_start + CLUSTER, offset)], ((offset, offset + CLUSTER),))
+    assert (image.leaked, image.unused, image.pinned) == (
+        CLUSTER,
+        [(built.data_start + CLUSTER, offset)],
+        ((offset, offset + CLUSTER),),
+    )
 
 
 def test_a_link_inside_the_bundle_is_followed_and_is_no_orphan(tmp_path: Path) -> None:
@@ -251,9 +263,13 @@ def _bounded() -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def refused(bundle: BuiltBundle, kind: Type[DiskError], path: Optional[str] = None, *, offset: Optional[int] = None) -> DiskError:
+def refused(
+    bundle: BuiltBundle, kind: Type[DiskError], path: Optional[str] = None, *, offset: Optional[int] = None
+) -> DiskError:
     """Looking at the bundle ends in ``kind``, which tells where, and changes nothing."""
-    before = sorted((name, os.lstat(os.path.join(bundle.directory, name)).st_mtime_ns) for name in os.listdir(bundle.directory))
+    before = sorted(
+        (name, os.lstat(os.path.join(bundle.directory, name)).st_mtime_ns) for name in os.listdir(bundle.directory)
+    )
     with pytest.raises(DiskError) as caught:
         disks.state_of(PORT, bundle.directory)
     assert caught.value.__class__ is kind, str(caught.value)
@@ -261,7 +277,12 @@ def refused(bundle: BuiltBundle, kind: Type[DiskError], path: Optional[str] = No
     if offset is not None:
         assert caught.value.offset == offset
     assert len(str(caught.value)) < 2000
-    assert sorted((name, os.lstat(os.path.join(bundle.directory, name)).st_mtime_ns) for name in os.listdir(bundle.directory)) == before
+    assert (
+        sorted(
+            (name, os.lstat(os.path.join(bundle.directory, name)).st_mtime_ns) for name in os.listdir(bundle.directory)
+        )
+        == before
+    )
     return caught.value
 
 
@@ -285,9 +306,13 @@ HEADER_ATTACKS: List[Any] = [
 ]
 
 
-@pytest.mark.parametrize("offset, content", [attack[1:] for attack in HEADER_ATTACKS], ids=[attack[0] for attack in HEADER_ATTACKS])
+@pytest.mark.parametrize(
+    "offset, content", [attack[1:] for attack in HEADER_ATTACKS], ids=[attack[0] for attack in HEADER_ATTACKS]
+)
 @pytest.mark.parametrize("guid", [ONE, TOP])
-def test_a_header_that_lies_is_damage_with_its_place(bounded: None, tmp_path: Path, guid: str, offset: int, content: bytes) -> None:
+def test_a_header_that_lies_is_damage_with_its_place(
+    bounded: None, tmp_path: Path, guid: str, offset: int, content: bytes
+) -> None:
     bundle = line(tmp_path)
     path = bundle.files[(0, guid)]
     disks.patch(PORT, path, offset, content)
@@ -302,14 +327,18 @@ def test_sizes_near_the_end_of_numbers_are_damage(bounded: None, tmp_path: Path,
     refused(bundle, Damaged, bundle.files[(0, TOP)])
 
 
-@pytest.mark.parametrize("sectors", [0, -1, 1 << 54, (1 << 63) - 1, 1 << 63, 1 << 64, "1e9", "0x10", "", "9" * 5000, "nan", "٣"])
+@pytest.mark.parametrize(
+    "sectors", [0, -1, 1 << 54, (1 << 63) - 1, 1 << 63, 1 << 64, "1e9", "0x10", "", "9" * 5000, "nan", "٣"]
+)
 def test_a_disk_size_that_cannot_be_is_damage(bounded: None, tmp_path: Path, sectors: Any) -> None:
     bundle = line(tmp_path)
     edit(bundle, f"<Disk_size>{8 * SECTORS}<", f"<Disk_size>{sectors}<")
     refused(bundle, Damaged)
 
 
-@pytest.mark.parametrize("length", [0, 1, 15, 16, 63, 64, 80, 95, 96, CLUSTER - 1, CLUSTER, CLUSTER + 1, 2 * CLUSTER - 1])
+@pytest.mark.parametrize(
+    "length", [0, 1, 15, 16, 63, 64, 80, 95, 96, CLUSTER - 1, CLUSTER, CLUSTER + 1, 2 * CLUSTER - 1]
+)
 def test_a_truncated_image_is_damage_or_no_image(bounded: None, tmp_path: Path, length: int) -> None:
     bundle = line(tmp_path, layers=line_of_layers({}, filled(0)))
     os.truncate(bundle.files[(0, TOP)], length)
@@ -379,7 +408,20 @@ def test_a_link_that_leads_out_is_an_escape(bounded: None, tmp_path: Path) -> No
     assert [image.outside for image in state.chain(TOP, 0)] == [False, False, True]
 
 
-@pytest.mark.parametrize("file", ["../outside.hds", "/etc/passwd", "/nowhere/x.hds", "sub/../../outside.hds", "..", ".", "", "/", "a\x7f/../../../x"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../outside.hds",
+        "/etc/passwd",
+        "/nowhere/x.hds",
+        "sub/../../outside.hds",
+        "..",
+        ".",
+        "",
+        "/",
+        "a\x7f/../../../x",
+    ],
+)
 def test_names_that_lead_out_are_refused(bounded: None, tmp_path: Path, file: str) -> None:
     bundle = line(tmp_path)
     edit(bundle, f"<File>{os.path.basename(bundle.files[(0, ONE)])}<", f"<File>{file}<")
@@ -468,12 +510,25 @@ def test_a_type_that_cannot_be_read_is_not_supported(bounded: None, tmp_path: Pa
 
 
 XML: List[Any] = [
-    ("entities", lambda text: text.replace("<Parallels_disk_image", '<!DOCTYPE a [<!ENTITY b "c">]><Parallels_disk_image').replace("a.hdd.0", "&b;", 1)),
+    (
+        "entities",
+        lambda text: text.replace(
+            "<Parallels_disk_image", '<!DOCTYPE a [<!ENTITY b "c">]><Parallels_disk_image'
+        ).replace("a.hdd.0", "&b;", 1),
+    ),
     (
         "entities of entities",
-        lambda text: "<!DOCTYPE a [" + "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 50}">' for n in range(20)) + '<!ENTITY e0 "x">]>' + text[40:],
+        lambda text: (
+            "<!DOCTYPE a ["
+            + "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 50}">' for n in range(20))
+            + '<!ENTITY e0 "x">]>'
+            + text[40:]
+        ),
     ),
-    ("a file of the host", lambda text: '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + text[40:].replace("a.hdd.0", "&b;", 1)),
+    (
+        "a file of the host",
+        lambda text: '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + text[40:].replace("a.hdd.0", "&b;", 1),
+    ),
     ("depth", lambda text: text.replace("<Padding>", "<x>" * 100_000 + "</x>" * 100_000 + "<Padding>")),
     ("breadth", lambda text: text.replace("<Padding>", "<x/>" * 300_000 + "<Padding>")),
     ("another document", lambda text: "<html/>"),
@@ -482,14 +537,19 @@ XML: List[Any] = [
     ("padding", lambda text: text.replace("<Padding>0", "<Padding>1")),
     ("a storage that overlaps", lambda text: text.replace("<Start>0<", "<Start>1<")),
     ("a storage that is too long", lambda text: text.replace("<End>", "<End>9")),
-    ("no storage", lambda text: text[: text.index("<StorageData>")] + "<StorageData/>" + text[text.index("</StorageData>") + 14 :]),
+    (
+        "no storage",
+        lambda text: text[: text.index("<StorageData>")] + "<StorageData/>" + text[text.index("</StorageData>") + 14 :],
+    ),
     ("clusters of no sectors", lambda text: text.replace("<Blocksize>128<", "<Blocksize>0<")),
     ("huge clusters", lambda text: text.replace("<Blocksize>128<", "<Blocksize>99999999999<")),
 ]
 
 
 @pytest.mark.parametrize("change", [case[1] for case in XML], ids=[case[0] for case in XML])
-def test_a_descriptor_that_attacks_ends_in_an_error_of_ours(bounded: None, tmp_path: Path, change: Callable[[str], str]) -> None:
+def test_a_descriptor_that_attacks_ends_in_an_error_of_ours(
+    bounded: None, tmp_path: Path, change: Callable[[str], str]
+) -> None:
     bundle = line(tmp_path)
     with open(bundle.descriptor, encoding="utf-8") as stream:
         text = change(stream.read())
@@ -517,7 +577,9 @@ def test_any_bytes_in_header_and_table_end_in_an_error_of_ours_or_a_readable_dis
 
 
 @given(place=st.integers(0, 3000), content=st.binary(min_size=1, max_size=8), cut=st.booleans())
-def test_any_bytes_in_the_descriptor_end_in_an_error_of_ours_or_a_readable_disk(place: int, content: bytes, cut: bool) -> None:
+def test_any_bytes_in_the_descriptor_end_in_an_error_of_ours_or_a_readable_disk(
+    place: int, content: bytes, cut: bool
+) -> None:
     port = MemoryPort()
     port.plant_directory("/vm")
     disks.new_disk(port, "/vm/a.hdd")

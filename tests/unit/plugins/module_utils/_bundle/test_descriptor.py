@@ -30,7 +30,13 @@ BASE = "{aaaaaaaa-0000-4000-8000-000000000001}"
 
 
 def storage(start: int, end: int, index: int = 0, *shots: str) -> StorageEntry:
-    return StorageEntry(start, end, 2048, False, tuple(ImageEntry(guid, "Compressed", f"{index}.{guid}.hds") for guid in shots or (guids.TOP, BASE)))
+    return StorageEntry(
+        start,
+        end,
+        2048,
+        False,
+        tuple(ImageEntry(guid, "Compressed", f"{index}.{guid}.hds") for guid in shots or (guids.TOP, BASE)),
+    )
 
 
 def descriptor(**changes: Any) -> Descriptor:
@@ -90,7 +96,9 @@ BASE_IMAGE = ImageEntry(BASE, "Compressed", "base.hds")
         lambda: descriptor(storages=(storage(4096, 8192, 0), storage(0, 4096, 1))),
         lambda: descriptor(storages=(storage(0, 8192, 0), storage(8192, 8192, 1))),
         lambda: descriptor(size_sectors=4096, storages=(replace(storage(0, 4096), cluster_sectors=0),)),
-        lambda: descriptor(size_sectors=4096, storages=(replace(storage(0, 4096), cluster_sectors=MAX_CLUSTER_SECTORS + 1),)),
+        lambda: descriptor(
+            size_sectors=4096, storages=(replace(storage(0, 4096), cluster_sectors=MAX_CLUSTER_SECTORS + 1),)
+        ),
         lambda: descriptor(shots=()),
         lambda: descriptor(shots=(Shot(guids.TOP, guids.NONE), Shot(guids.TOP, guids.NONE))),
         lambda: descriptor(shots=(Shot(guids.NONE, guids.NONE),)),
@@ -140,8 +148,12 @@ def test_padded_images_are_not_supported() -> None:
 @pytest.mark.parametrize(
     "crowded",
     [
-        lambda: descriptor(storages=tuple(storage(i, i + 1, i) for i in range(MAX_STORAGES + 1)), size_sectors=MAX_STORAGES + 1),
-        lambda: descriptor(shots=tuple(Shot(f"{{aaaaaaaa-0000-4000-8000-{i:012d}}}", guids.NONE) for i in range(MAX_SHOTS + 1))),
+        lambda: descriptor(
+            storages=tuple(storage(i, i + 1, i) for i in range(MAX_STORAGES + 1)), size_sectors=MAX_STORAGES + 1
+        ),
+        lambda: descriptor(
+            shots=tuple(Shot(f"{{aaaaaaaa-0000-4000-8000-{i:012d}}}", guids.NONE) for i in range(MAX_SHOTS + 1))
+        ),
     ],
     ids=["storages", "shots"],
 )

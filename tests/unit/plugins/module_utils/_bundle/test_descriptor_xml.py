@@ -16,12 +16,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor import (
+    Descriptor,
+    ImageEntry,
+    Shot,
+    StorageEntry,
+    validate,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor_edit import apply, new_descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor_xml import parse_descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree import build_tree
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError, NotABundle, Unsupported
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    BadRequest,
+    Damaged,
+    DiskError,
+    NotABundle,
+    Unsupported,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, descriptor_text, guid_of, line_of_layers
 
@@ -36,7 +48,12 @@ def parse(text: str) -> Descriptor:
     return parse_descriptor(text.encode(), path=PATH)
 
 
-def document(style: str = "desktop", layers: Optional[List[Layer]] = None, ranges: Tuple[Tuple[int, int], ...] = ((0, 8192),), **options: Any) -> str:
+def document(
+    style: str = "desktop",
+    layers: Optional[List[Layer]] = None,
+    ranges: Tuple[Tuple[int, int], ...] = ((0, 8192),),
+    **options: Any,
+) -> str:
     layers = line_of_layers({}, {}) if layers is None else layers
     names = {(part, layer.guid): f"mac.hdd.{part}.{layer.guid}.hds" for part in range(len(ranges)) for layer in layers}
     return descriptor_text(name="mac", ranges=ranges, layers=layers, names=names, style=style, **options)
@@ -60,7 +77,14 @@ def test_every_fact_of_a_desktop_descriptor_is_read() -> None:
         suspended=False,
         storages=(
             StorageEntry(
-                0, 8192, 2048, False, (ImageEntry(top, "Compressed", f"mac.hdd.0.{top}.hds"), ImageEntry(base, "Compressed", f"mac.hdd.0.{base}.hds"))
+                0,
+                8192,
+                2048,
+                False,
+                (
+                    ImageEntry(top, "Compressed", f"mac.hdd.0.{top}.hds"),
+                    ImageEntry(base, "Compressed", f"mac.hdd.0.{base}.hds"),
+                ),
             ),
         ),
         shots=(Shot(top, base), Shot(base, guids.NONE)),
@@ -70,18 +94,30 @@ def test_every_fact_of_a_desktop_descriptor_is_read() -> None:
 
 def test_what_ploop_leaves_out_is_not_needed() -> None:
     found = parse(document("ploop"))
-    assert (found.version, found.uid, found.name, found.physical_sector, found.logical_sector) == (None, None, None, None, 512)
+    assert (found.version, found.uid, found.name, found.physical_sector, found.logical_sector) == (
+        None,
+        None,
+        None,
+        None,
+        512,
+    )
     assert found.declared_top == guids.TOP
     validate(found, path=PATH)
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("ranges", [((0, 8192),), ((0, 4096), (4096, 8192), (8192, 9000))], ids=["whole", "split"])
-def test_every_style_is_sound_and_unchanged_when_nothing_is_asked(style: str, ranges: Tuple[Tuple[int, int], ...]) -> None:
+def test_every_style_is_sound_and_unchanged_when_nothing_is_asked(
+    style: str, ranges: Tuple[Tuple[int, int], ...]
+) -> None:
     xml = document(style, line_of_layers({}, {}, {}), ranges).encode()
     facts = parse_descriptor(xml, path=PATH)
     validate(facts, path=PATH)
-    assert build_tree(facts.shots, declared_top=facts.declared_top, path=PATH).current_chain == (guids.TOP, guid_of(2), guid_of(1))
+    assert build_tree(facts.shots, declared_top=facts.declared_top, path=PATH).current_chain == (
+        guids.TOP,
+        guid_of(2),
+        guid_of(1),
+    )
     assert apply(xml, facts, path=PATH) == xml
 
 
@@ -91,7 +127,12 @@ def test_every_style_is_sound_and_unchanged_when_nothing_is_asked(style: str, ra
         ("<Name>mac</Name>", "", "name", None),
         ("<Name>mac</Name>", "<Name></Name>", "name", None),
         ("<Name>mac</Name>", "<Name> a &amp; b<!-- c --> </Name>", "name", " a & b "),
-        ("<UID>{0f6c1a52-7a1e-4c6b-9a53-3f3c3d6a1b01}", "<UID>0F6C1A52-7A1E-4C6B-9A53-3F3C3D6A1B01", "uid", "{0f6c1a52-7a1e-4c6b-9a53-3f3c3d6a1b01}"),
+        (
+            "<UID>{0f6c1a52-7a1e-4c6b-9a53-3f3c3d6a1b01}",
+            "<UID>0F6C1A52-7A1E-4C6B-9A53-3F3C3D6A1B01",
+            "uid",
+            "{0f6c1a52-7a1e-4c6b-9a53-3f3c3d6a1b01}",
+        ),
         ("<UID>{0f6c1a52-7a1e-4c6b-9a53-3f3c3d6a1b01}", "<UID>mine", "uid", "mine"),
         ("<PhysicalSectorSize>4096</PhysicalSectorSize>", "", "physical_sector", None),
         ("<Heads>16</Heads>", "", "heads", None),
@@ -106,7 +147,12 @@ def test_every_style_is_sound_and_unchanged_when_nothing_is_asked(style: str, ra
         ("<Bootable>1</Bootable>", "<SuspendState>1</SuspendState>", "suspended", True),
         ("<Bootable>1</Bootable>", "<SuspendState>0</SuspendState>", "suspended", False),
         (' Version="1.0"', "", "version", None),
-        ("<Snapshots>", "<Snapshots><TopGUID>{AAAAAAAA-0000-4000-8000-000000000001}</TopGUID>", "declared_top", guid_of(1)),
+        (
+            "<Snapshots>",
+            "<Snapshots><TopGUID>{AAAAAAAA-0000-4000-8000-000000000001}</TopGUID>",
+            "declared_top",
+            guid_of(1),
+        ),
     ],
 )
 def test_variants_are_understood(old: str, new: str, field: str, value: object) -> None:
@@ -125,12 +171,16 @@ def test_both_spellings_of_the_cluster_size_are_read_and_kept() -> None:
 
 def test_marks_of_unfinished_work_are_read() -> None:
     for mark in ("Temporary", "TemporaryZero", "TemporaryZeroSwap"):
-        text = document(layers=[Layer(guids.TOP, guid_of(1)), Layer(guid_of(1), temporary=True)]).replace("Temporary", mark)
+        text = document(layers=[Layer(guids.TOP, guid_of(1)), Layer(guid_of(1), temporary=True)]).replace(
+            "Temporary", mark
+        )
         assert [shot.temporary for shot in parse(text).shots] == [False, True]
 
 
 def test_an_image_without_a_shot_is_the_top_as_ploop_reads_it() -> None:
-    text = re.sub(r"<Snapshots>.*</Snapshots>", "<Snapshots></Snapshots>", document(layers=[Layer(guids.TOP)]), flags=re.DOTALL)
+    text = re.sub(
+        r"<Snapshots>.*</Snapshots>", "<Snapshots></Snapshots>", document(layers=[Layer(guids.TOP)]), flags=re.DOTALL
+    )
     for variant in (text, text.replace("<Snapshots></Snapshots>", "")):
         facts = parse(variant)
         assert facts.shots == (Shot(guids.TOP, guids.NONE),)
@@ -143,7 +193,9 @@ NUMBERS = ["", "-1", "+1", "1.0", "0x10", "1e3", "9223372036854775808", "9" * 50
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-@pytest.mark.parametrize("tag", ["Disk_size", "Cylinders", "Heads", "LogicSectorSize", "Padding", "Start", "End", "Blocksize"])
+@pytest.mark.parametrize(
+    "tag", ["Disk_size", "Cylinders", "Heads", "LogicSectorSize", "Padding", "Start", "End", "Blocksize"]
+)
 def test_what_is_no_number_is_damaged(tag: str, number: str) -> None:
     text = re.sub(rf"<{tag}>\d+</{tag}>", f"<{tag}>{number}</{tag}>", document(), count=1)
     with pytest.raises(Damaged) as caught:
@@ -192,7 +244,9 @@ def test_hordes_of_shots_and_storages_are_refused_in_a_moment() -> None:
     shot = "<Shot><GUID>{aaaaaaaa-0000-4000-8000-%012d}</GUID><ParentGUID>{aaaaaaaa-0000-4000-8000-%012d}</ParentGUID></Shot>"
     for count in (4097, 30_000, 100_000):
         shots = "".join(shot % (number, number + 1) for number in range(count))
-        storages = "".join(f"<Storage><Start>{number}</Start><End>{number + 1}</End></Storage>" for number in range(count))
+        storages = "".join(
+            f"<Storage><Start>{number}</Start><End>{number + 1}</End></Storage>" for number in range(count)
+        )
         for old, new in (("<Snapshots>", f"<Snapshots>{shots}"), ("<StorageData>", f"<StorageData>{storages}")):
             started = time.process_time()
             with pytest.raises(Unsupported):
@@ -200,7 +254,9 @@ def test_hordes_of_shots_and_storages_are_refused_in_a_moment() -> None:
             assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize("root", [("Start", "StorageData", "Storage"), ("Shot", "Snapshots", "Shot"), ("Image", "Storage", "Image")])
+@pytest.mark.parametrize(
+    "root", [("Start", "StorageData", "Storage"), ("Shot", "Snapshots", "Shot"), ("Image", "Storage", "Image")]
+)
 def test_deeply_nested_descriptors_are_refused(root: Tuple[str, str, str]) -> None:
     inner, outer, tag = root
     text = document().replace(f"<{outer}>", f"<{outer}>" + f"<{tag}>" * 20_000 + f"</{tag}>" * 20_000, 1)
@@ -222,7 +278,11 @@ def with_snapshot(facts: Descriptor, guid: str) -> Descriptor:
 
 
 def test_a_snapshot_changes_only_the_lines_it_must() -> None:
-    text = document().replace("<Type>Compressed</Type>", "<Type>Compressed</Type><!-- mine -->", 1).replace("<Shot>", '<Shot Operation="">', 1)
+    text = (
+        document()
+        .replace("<Type>Compressed</Type>", "<Type>Compressed</Type><!-- mine -->", 1)
+        .replace("<Shot>", '<Shot Operation="">', 1)
+    )
     changed = apply(text.encode(), with_snapshot(parse(text), guid_of(7)), path=PATH).decode()
     images = f"""            <Image>
                 <GUID>{guids.TOP}</GUID>
@@ -331,9 +391,11 @@ GUIDS = st.sampled_from([guid_of(number) for number in range(9)] + [guids.TOP])
 FILES = st.sampled_from([f"f{number}.hds" for number in range(9)] + ["a & b <c>.hds", "ü.hds"])
 NUMBER = st.integers(0, 2**63 - 1)
 TEXT = st.text("ab &<>é\n\r\t'\"]", min_size=1, max_size=8)
-IMAGES = st.lists(st.builds(ImageEntry, GUIDS, st.sampled_from(["Compressed", "Plain"]), FILES), max_size=6, unique_by=lambda i: i.guid).map(
-    lambda images: tuple({image.file: image for image in images}.values())
-)
+IMAGES = st.lists(
+    st.builds(ImageEntry, GUIDS, st.sampled_from(["Compressed", "Plain"]), FILES),
+    max_size=6,
+    unique_by=lambda i: i.guid,
+).map(lambda images: tuple({image.file: image for image in images}.values()))
 STORAGES = st.lists(st.builds(StorageEntry, NUMBER, NUMBER, NUMBER, st.booleans(), IMAGES), max_size=4).map(tuple)
 SHOTS = st.lists(st.builds(Shot, GUIDS, GUIDS, st.booleans()), max_size=7, unique_by=lambda shot: shot.guid).map(tuple)
 FACTS = st.builds(
@@ -363,16 +425,26 @@ def decorated(xml: bytes, seed: int) -> Tuple[bytes, List[str]]:
 
     def put(match: re.Match[str]) -> str:
         number = len(marks)
-        marks.append([f"<!-- {number} <x> -->", f"<Foreign{number} a='>'><b/></Foreign{number}>", f"<?pi {number}?>"][(number + seed) % 3])
+        marks.append(
+            [f"<!-- {number} <x> -->", f"<Foreign{number} a='>'><b/></Foreign{number}>", f"<?pi {number}?>"][
+                (number + seed) % 3
+            ]
+        )
         return match.group() + ("\n\t" if (number + seed) % 2 else "") + marks[-1]
 
-    text = re.sub(r"(<Disk_Parameters>|</Disk_size>|</Padding>|<StorageData>|</StorageData>|<Snapshots>|</Snapshots>|<Miscellaneous>)", put, xml.decode())
+    text = re.sub(
+        r"(<Disk_Parameters>|</Disk_size>|</Padding>|<StorageData>|</StorageData>|<Snapshots>|</Snapshots>|<Miscellaneous>)",
+        put,
+        xml.decode(),
+    )
     return text.encode(), marks
 
 
 @settings(max_examples=150)
 @given(FACTS, FACTS, st.integers(0, 5))
-def test_any_descriptor_can_be_turned_into_any_other_and_keeps_what_is_foreign(before: Descriptor, after: Descriptor, seed: int) -> None:
+def test_any_descriptor_can_be_turned_into_any_other_and_keeps_what_is_foreign(
+    before: Descriptor, after: Descriptor, seed: int
+) -> None:
     xml, marks = decorated(new_descriptor(before), seed)
     assert parse_descriptor(xml, path=PATH) == before
     changed = apply(xml, after, path=PATH)
@@ -429,7 +501,9 @@ def test_a_new_descriptor_says_what_was_asked_for_and_has_the_parts_that_desktop
     assert b"<CompatLevel>level2</CompatLevel>" in xml and b"<Bootable>1</Bootable>" in xml
 
 
-@pytest.mark.parametrize("change", [{"encrypted": True}, {"root_name": ""}, {"root_name": "a b"}, {"version": '"'}, {"name": "\0"}])
+@pytest.mark.parametrize(
+    "change", [{"encrypted": True}, {"root_name": ""}, {"root_name": "a b"}, {"version": '"'}, {"name": "\0"}]
+)
 def test_a_new_descriptor_never_says_anything_else(change: Dict[str, Any]) -> None:
     with pytest.raises((BadRequest, Damaged, Unsupported)):
         new_descriptor(replace(parse(document()), **change))

@@ -15,7 +15,9 @@ GUID = "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
 
 
 def test_an_image_is_named_as_parallels_desktop_names_it() -> None:
-    assert naming.image_name("expanding.hdd", 0, guids.TOP) == "expanding.hdd.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds"
+    assert (
+        naming.image_name("expanding.hdd", 0, guids.TOP) == "expanding.hdd.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds"
+    )
 
 
 def test_a_directory_without_the_ending_gives_names_with_it() -> None:
@@ -23,7 +25,9 @@ def test_a_directory_without_the_ending_gives_names_with_it() -> None:
     assert naming.marker_name("mac") == "mac.hdd"
 
 
-@pytest.mark.parametrize(("base", "name"), [("mac.hdd", "mac"), ("MAC.HDD", "MAC"), ("mac", "mac"), (".hdd", ".hdd"), ("a.hdd.hdd", "a.hdd")])
+@pytest.mark.parametrize(
+    ("base", "name"), [("mac.hdd", "mac"), ("MAC.HDD", "MAC"), ("mac", "mac"), (".hdd", ".hdd"), ("a.hdd.hdd", "a.hdd")]
+)
 def test_the_name_of_a_disk_is_its_directory_without_the_ending(base: str, name: str) -> None:
     assert naming.without_suffix(base) == name
 

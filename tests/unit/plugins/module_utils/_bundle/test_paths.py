@@ -12,8 +12,21 @@ from typing import Callable
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import Location, ResolvedImage, locate, resolve_image
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, DiskError, Escape, MissingImage, NotABundle, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import (
+    Location,
+    ResolvedImage,
+    locate,
+    resolve_image,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    BadRequest,
+    Damaged,
+    DiskError,
+    Escape,
+    MissingImage,
+    NotABundle,
+    NotFound,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle
 
@@ -41,7 +54,9 @@ def location_of(bundle: Path) -> Location:
 @pytest.mark.parametrize("entry", ["", "DiskDescriptor.xml", "mac.hdd", "../mac.hdd/", "./DiskDescriptor.xml"])
 def test_a_bundle_is_found_by_its_directory_its_descriptor_and_its_inner_file(bundle: Path, entry: str) -> None:
     real = os.path.realpath(bundle)
-    assert locate(NoOpening(), os.path.join(bundle, entry)) == Location("bundle", real, real + "/DiskDescriptor.xml", None, "mac.hdd", "mac")
+    assert locate(NoOpening(), os.path.join(bundle, entry)) == Location(
+        "bundle", real, real + "/DiskDescriptor.xml", None, "mac.hdd", "mac"
+    )
 
 
 def test_a_bundle_is_found_by_a_relative_path(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +164,9 @@ def resolved(bundle: Path, file: str, *, allow_outside: bool = False) -> Resolve
     return resolve_image(NoOpening(), location_of(bundle), file, allow_outside=allow_outside)
 
 
-@pytest.mark.parametrize("name", ["a.hds", "a b.hds", "C:\\Users\\a.hds", "..\\a.hds", "sub/a.hds", "...", "..a", "%2e%2e", "ü\n.hds"])
+@pytest.mark.parametrize(
+    "name", ["a.hds", "a b.hds", "C:\\Users\\a.hds", "..\\a.hds", "sub/a.hds", "...", "..a", "%2e%2e", "ü\n.hds"]
+)
 @pytest.mark.parametrize("spelling", ["{}", "./{}", "../mac.hdd/{}", ".//{}"])
 def test_a_relative_name_that_stays_inside_is_inside(bundle: Path, spelling: str, name: str) -> None:
     real = image_in(bundle, name)
@@ -159,7 +176,9 @@ def test_a_relative_name_that_stays_inside_is_inside(bundle: Path, spelling: str
 def test_an_absolute_path_into_the_bundle_is_inside(bundle: Path, tmp_path: Path) -> None:
     real = image_in(bundle, "a.hds")
     (tmp_path / "link.hdd").symlink_to(bundle)
-    assert resolved(bundle, real) == resolved(bundle, str(tmp_path / "link.hdd" / "a.hds")) == ResolvedImage(real, False)
+    assert (
+        resolved(bundle, real) == resolved(bundle, str(tmp_path / "link.hdd" / "a.hds")) == ResolvedImage(real, False)
+    )
 
 
 def test_a_link_within_the_bundle_is_inside(bundle: Path) -> None:
@@ -211,9 +230,20 @@ def by_sibling_with_the_same_beginning(bundle: Path, outside: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "way", [by_parent, by_absolute_path, by_link, by_linked_directory, by_chain_of_links, by_moved_link, by_sibling_with_the_same_beginning]
+    "way",
+    [
+        by_parent,
+        by_absolute_path,
+        by_link,
+        by_linked_directory,
+        by_chain_of_links,
+        by_moved_link,
+        by_sibling_with_the_same_beginning,
+    ],
 )
-def test_every_way_out_is_an_escape_unless_it_is_allowed(bundle: Path, tmp_path: Path, way: Callable[[Path, Path], str]) -> None:
+def test_every_way_out_is_an_escape_unless_it_is_allowed(
+    bundle: Path, tmp_path: Path, way: Callable[[Path, Path], str]
+) -> None:
     outside = tmp_path / "outside.hds"
     outside.write_bytes(b"x")
     file = way(bundle, outside)
@@ -223,7 +253,9 @@ def test_every_way_out_is_an_escape_unless_it_is_allowed(bundle: Path, tmp_path:
     assert resolved(bundle, file, allow_outside=True) == ResolvedImage(os.path.realpath(outside), True)
 
 
-@pytest.mark.parametrize("file", ["../gone.hds", "/gone/gone.hds", "dangling.hds", "/etc/passwd", "../../../../../../../etc/passwd"])
+@pytest.mark.parametrize(
+    "file", ["../gone.hds", "/gone/gone.hds", "dangling.hds", "/etc/passwd", "../../../../../../../etc/passwd"]
+)
 def test_it_is_an_escape_whether_or_not_something_is_there(bundle: Path, file: str) -> None:
     (bundle / "dangling.hds").symlink_to("/gone/gone.hds")
     with pytest.raises(Escape):

@@ -13,8 +13,20 @@ from typing import Dict, List
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.pvm import VmFacts, VmReport, VmSnapshot, bundles_in, find_vm, parse_vm_snapshots
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, IoFailure, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.pvm import (
+    VmFacts,
+    VmReport,
+    VmSnapshot,
+    bundles_in,
+    find_vm,
+    parse_vm_snapshots,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    Damaged,
+    DiskError,
+    IoFailure,
+    NotFound,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, guid_of
 
@@ -104,9 +116,13 @@ def test_everything_a_machine_says_is_found(machine: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["mac.hdd", "./mac.hdd/", "{machine}/mac.hdd", "../mac.pvm/mac.hdd", "/Users/me/Parallels/mac.pvm/mac.hdd"])
+@pytest.mark.parametrize(
+    "name", ["mac.hdd", "./mac.hdd/", "{machine}/mac.hdd", "../mac.pvm/mac.hdd", "/Users/me/Parallels/mac.pvm/mac.hdd"]
+)
 def test_the_disk_is_found_by_every_spelling_of_its_path(machine: Path, name: str) -> None:
-    (machine / "config.pvs").write_text(config(disk("nomac.hdd", 1), disk(name.format(machine=os.path.realpath(machine)), 2)))
+    (machine / "config.pvs").write_text(
+        config(disk("nomac.hdd", 1), disk(name.format(machine=os.path.realpath(machine)), 2))
+    )
     assert facts(machine).disk_index == 2
 
 

@@ -14,7 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor import Shot
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree import MAX_DEPTH, SnapshotTree, build_tree, resolve
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree import (
+    MAX_DEPTH,
+    SnapshotTree,
+    build_tree,
+    resolve,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, NoSuchSnapshot, Unsupported
 
@@ -32,7 +37,13 @@ def tree_of(*shots: Shot, top: Optional[str] = None) -> SnapshotTree:
 @pytest.fixture(name="branched")
 def _branched() -> SnapshotTree:
     """1 - 2 - TOP, with 3 - 4 on 1 beside them."""
-    return tree_of(Shot(guids.TOP, guid(2)), Shot(guid(2), guid(1)), Shot(guid(1), guids.NONE), Shot(guid(3), guid(1)), Shot(guid(4), guid(3)))
+    return tree_of(
+        Shot(guids.TOP, guid(2)),
+        Shot(guid(2), guid(1)),
+        Shot(guid(1), guids.NONE),
+        Shot(guid(3), guid(1)),
+        Shot(guid(4), guid(3)),
+    )
 
 
 def test_a_chain_runs_from_a_snapshot_to_its_root(branched: SnapshotTree) -> None:
@@ -76,7 +87,18 @@ def test_a_declared_top_wins_over_the_predefined_one() -> None:
         ([Shot(guids.TOP, guid(1)), Shot(guid(1), guid(2)), Shot(guid(2), guids.TOP)], None),
         ([], None),
     ],
-    ids=["no top", "declared top missing", "backup as top", "twice", "null guid", "missing parent", "own parent", "loop aside", "loop", "nothing"],
+    ids=[
+        "no top",
+        "declared top missing",
+        "backup as top",
+        "twice",
+        "null guid",
+        "missing parent",
+        "own parent",
+        "loop aside",
+        "loop",
+        "nothing",
+    ],
 )
 def test_a_tree_that_contradicts_itself_is_refused(shots: List[Shot], top: Optional[str]) -> None:
     with pytest.raises(Damaged) as caught:

@@ -72,7 +72,12 @@ def test_the_first_children_of_an_element_are_indented_below_it(inner: str) -> N
 
 
 def test_a_removed_child_takes_its_line_along() -> None:
-    assert edited("<a>\n  <b/>\n  <c>1</c>\n  <d/>\n</a>", lambda editor, root: editor.set_child(root, "c", None, order=ORDER)) == "<a>\n  <b/>\n  <d/>\n</a>"
+    assert (
+        edited(
+            "<a>\n  <b/>\n  <c>1</c>\n  <d/>\n</a>", lambda editor, root: editor.set_child(root, "c", None, order=ORDER)
+        )
+        == "<a>\n  <b/>\n  <d/>\n</a>"
+    )
     assert edited("<a>x<c>1</c>y</a>", lambda editor, root: editor.remove(root[0])) == "<a>xy</a>"
 
 
@@ -90,11 +95,16 @@ def arranged(text: str, wanted: List[object]) -> str:
 
 
 @pytest.mark.parametrize("gap", ["", "\n  "])
-@pytest.mark.parametrize("wanted", [[0, 1, 2], ["n", 0, 1, 2], [0, "n", "m", 1, 2], [0, 1, 2, "n"], [2, 1, 0], [1, 2, 0], ["n", 2, "m", 0, "o", 1]])
+@pytest.mark.parametrize(
+    "wanted",
+    [[0, 1, 2], ["n", 0, 1, 2], [0, "n", "m", 1, 2], [0, 1, 2, "n"], [2, 1, 0], [1, 2, 0], ["n", 2, "m", 0, "o", 1]],
+)
 def test_children_are_arranged_as_wanted_with_the_edits_made_in_them(wanted: List[object], gap: str) -> None:
     result = arranged(f"<a>{gap}<x/>{gap}<!-- c -->{gap}<b>0</b>{gap}<b>1</b>{gap}<b>2</b>{gap}<y/></a>", wanted)
     root = parse_xml(result.encode(), path=PATH).root
-    assert [element.text for element in root.findall("b")] == [f"{item}!" if isinstance(item, int) else item for item in wanted]
+    assert [element.text for element in root.findall("b")] == [
+        f"{item}!" if isinstance(item, int) else item for item in wanted
+    ]
     assert result.startswith(f"<a>{gap}<x/>{gap}<!-- c -->{gap}<b>")
     assert result.endswith(f"</b>{gap}<y/></a>")
 
@@ -105,7 +115,10 @@ def test_children_can_all_be_replaced(wanted: List[object]) -> None:
         editor.arrange(root, root.findall("b"), [Node("b", str(item)) for item in wanted], after=None)
 
     expected = "".join(f"\n  <b>{item}</b>" for item in wanted)
-    assert edited("<a>\n  <x/>\n  <b>0</b>\n  <!-- c -->\n  <b>1</b>\n</a>", edit) == f"<a>\n  <x/>{expected}\n  <!-- c -->\n</a>"
+    assert (
+        edited("<a>\n  <x/>\n  <b>0</b>\n  <!-- c -->\n  <b>1</b>\n</a>", edit)
+        == f"<a>\n  <x/>{expected}\n  <!-- c -->\n</a>"
+    )
 
 
 def test_text_that_the_encoding_lacks_becomes_a_reference() -> None:

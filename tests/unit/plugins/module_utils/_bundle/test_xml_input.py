@@ -27,7 +27,11 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.xml_input 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, Unsupported
 
 PATH = "/disk.hdd/DiskDescriptor.xml"
-LAUGHS = '<!DOCTYPE a [<!ENTITY x0 "ha">' + "".join(f'<!ENTITY x{i + 1} "&x{i};&x{i};&x{i};&x{i};">' for i in range(30)) + "]><a>&x30;</a>"
+LAUGHS = (
+    '<!DOCTYPE a [<!ENTITY x0 "ha">'
+    + "".join(f'<!ENTITY x{i + 1} "&x{i};&x{i};&x{i};&x{i};">' for i in range(30))
+    + "]><a>&x30;</a>"
+)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -43,7 +47,9 @@ LAUGHS = '<!DOCTYPE a [<!ENTITY x0 "ha">' + "".join(f'<!ENTITY x{i + 1} "&x{i};&
     ],
     ids=["billion laughs", "bare", "external subset", "external entity", "parameter entity", "behind a comment"],
 )
-def test_a_document_type_is_refused_in_every_encoding(text: str, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_type_is_refused_in_every_encoding(
+    text: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(socket, "socket", None)
     started = time.process_time()
     with pytest.raises(Damaged) as caught:
@@ -66,7 +72,10 @@ def test_utf_32_is_not_supported(encoding: str) -> None:
 
 
 def test_the_words_of_a_document_type_in_a_comment_or_text_are_harmless() -> None:
-    assert parse_xml(b"<!-- <!DOCTYPE a> --><a><![CDATA[<!DOCTYPE a>]]><!-- <!ENTITY --></a>", path=PATH).root.text == "<!DOCTYPE a>"
+    assert (
+        parse_xml(b"<!-- <!DOCTYPE a> --><a><![CDATA[<!DOCTYPE a>]]><!-- <!ENTITY --></a>", path=PATH).root.text
+        == "<!DOCTYPE a>"
+    )
 
 
 def test_an_undefined_entity_is_no_well_formed_document() -> None:
@@ -196,5 +205,7 @@ def test_a_missing_lxml_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_read_from_files_that_a_document_names(tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "secret").write_text("secret")
     monkeypatch.chdir(tmp_path)
-    document = parse_xml(b'<a xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="secret" parse="text"/></a>', path=PATH)
+    document = parse_xml(
+        b'<a xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="secret" parse="text"/></a>', path=PATH
+    )
     assert "secret" not in "".join(document.root.itertext())

@@ -14,7 +14,9 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import errors
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError
 
-KINDS: List[Type[DiskError]] = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DiskError)]
+KINDS: List[Type[DiskError]] = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DiskError)
+]
 
 
 def test_every_kind_has_a_code_of_its_own() -> None:

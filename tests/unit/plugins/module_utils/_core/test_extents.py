@@ -11,7 +11,17 @@ from typing import List, Optional, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, fold, ground, overlay, shifted
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import (
+    ABSENT,
+    DATA,
+    ZERO,
+    Extent,
+    coalesce,
+    fold,
+    ground,
+    overlay,
+    shifted,
+)
 
 KINDS = st.sampled_from([DATA, ZERO, ABSENT])
 START, LENGTH = 100, 40
@@ -31,7 +41,11 @@ def chains(most: int = 5) -> st.SearchStrategy[List[List[Extent]]]:
 
 def bytewise(extents: Sequence[Extent]) -> List[Optional[tuple]]:
     """For each byte what answers; which layer is absent does not matter."""
-    return [None if extent.kind == ABSENT else (extent.kind, extent.layer) for extent in extents for _byte in range(extent.length)]
+    return [
+        None if extent.kind == ABSENT else (extent.kind, extent.layer)
+        for extent in extents
+        for _byte in range(extent.length)
+    ]
 
 
 def check_form(extents: Sequence[Extent]) -> None:
@@ -48,7 +62,9 @@ def check_form(extents: Sequence[Extent]) -> None:
 def test_joining_neighbours_keeps_every_byte_and_is_done_once(layer: List[Extent]) -> None:
     joined = list(coalesce(layer))
     check_form(joined)
-    assert [(e.kind, e.layer) for e in joined for _byte in range(e.length)] == [(e.kind, e.layer) for e in layer for _byte in range(e.length)]
+    assert [(e.kind, e.layer) for e in joined for _byte in range(e.length)] == [
+        (e.kind, e.layer) for e in layer for _byte in range(e.length)
+    ]
     assert list(coalesce(joined)) == joined
 
 
@@ -63,10 +79,14 @@ def test_neighbours_of_different_layers_stay_apart() -> None:
 
 
 @given(layers(0), layers(1))
-def test_an_overlay_shows_the_lower_layer_only_where_the_upper_is_absent(upper: List[Extent], lower: List[Extent]) -> None:
+def test_an_overlay_shows_the_lower_layer_only_where_the_upper_is_absent(
+    upper: List[Extent], lower: List[Extent]
+) -> None:
     result = list(overlay(upper, lower))
     check_form(result)
-    assert bytewise(result) == [above if above is not None else below for above, below in zip(bytewise(upper), bytewise(lower))]
+    assert bytewise(result) == [
+        above if above is not None else below for above, below in zip(bytewise(upper), bytewise(lower))
+    ]
 
 
 @given(layers(0), layers(1), layers(2))
@@ -114,5 +134,8 @@ def test_a_lower_layer_that_ends_early_leaves_absence() -> None:
 
 
 def test_a_deep_chain_is_folded_without_deep_recursion() -> None:
-    chain = [[Extent(0, index, ABSENT, index), Extent(index, 1, DATA, index), Extent(index + 1, 4999 - index, ABSENT, index)] for index in range(5000)]
+    chain = [
+        [Extent(0, index, ABSENT, index), Extent(index, 1, DATA, index), Extent(index + 1, 4999 - index, ABSENT, index)]
+        for index in range(5000)
+    ]
     assert [extent.layer for extent in fold(chain)] == list(range(5000))

@@ -37,12 +37,24 @@ def test_the_documentation_lists_every_rule_as_it_is(repository):
 
 def test_rules_say_what_may_be_said():
     for code, rule in RULES.items():
-        assert rule.code == code and rule.severity in (ERROR, WARNING, INFO) and rule.repairable in (NO, SAFE, LOSSY) and rule.meaning
+        assert (
+            rule.code == code
+            and rule.severity in (ERROR, WARNING, INFO)
+            and rule.repairable in (NO, SAFE, LOSSY)
+            and rule.meaning
+        )
 
 
 def test_a_finding_takes_from_its_rule_what_it_does_not_say():
     one = found("leak_tail", "/a", "text")
-    assert one.as_result() == {"code": "leak_tail", "severity": WARNING, "where": "/a", "message": "text", "repairable": SAFE, "repaired": False}
+    assert one.as_result() == {
+        "code": "leak_tail",
+        "severity": WARNING,
+        "where": "/a",
+        "message": "text",
+        "repairable": SAFE,
+        "repaired": False,
+    }
     assert found("leak_tail", "/a", "text", repairable=NO).repairable == NO
 
 
@@ -53,7 +65,14 @@ def test_an_unknown_code_is_a_mistake():
 
 @pytest.mark.parametrize(
     ("degree", "level", "allowed"),
-    [(SAFE, "none", False), (SAFE, "safe", True), (SAFE, "all", True), (LOSSY, "safe", False), (LOSSY, "all", True), (NO, "all", False)],
+    [
+        (SAFE, "none", False),
+        (SAFE, "safe", True),
+        (SAFE, "all", True),
+        (LOSSY, "safe", False),
+        (LOSSY, "all", True),
+        (NO, "all", False),
+    ],
 )
 def test_levels_allow_what_they_say(degree, level, allowed):
     assert is_allowed(degree, level) is allowed

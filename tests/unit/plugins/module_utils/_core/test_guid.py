@@ -28,7 +28,19 @@ def test_every_spelling_comes_to_one_form(value: uuid.UUID) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", BARE[:-1], BARE + "0", BARE.replace("-", ""), BARE.replace("0", "g"), f"({BARE})", f"{BARE} {BARE}", f"x{BARE}", "٠" + BARE[1:]]
+    "text",
+    [
+        "",
+        "{}",
+        BARE[:-1],
+        BARE + "0",
+        BARE.replace("-", ""),
+        BARE.replace("0", "g"),
+        f"({BARE})",
+        f"{BARE} {BARE}",
+        f"x{BARE}",
+        "٠" + BARE[1:],
+    ],
 )
 def test_what_is_no_guid_is_refused(text: str) -> None:
     assert not guids.is_guid(text)
@@ -48,7 +60,9 @@ def test_a_huge_text_is_cut_in_the_message() -> None:
 
 def test_derived_guids_depend_on_every_part_and_on_where_one_ends() -> None:
     assert guids.derive("a", "b") == guids.derive("a", "b")
-    different = {guids.derive(*parts) for parts in (("a", "b"), ("b", "a"), ("ab",), ("ab", ""), ("", "ab"), ("a", "b", ""))}
+    different = {
+        guids.derive(*parts) for parts in (("a", "b"), ("b", "a"), ("ab",), ("ab", ""), ("", "ab"), ("a", "b", ""))
+    }
     assert len(different) == 6
     assert all(guids.normalise(guid) == guid for guid in different)
 

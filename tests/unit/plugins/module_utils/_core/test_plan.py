@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import CopyRanges, CreateFile, Move, Plan, Remove
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import (
+    CopyRanges,
+    CreateFile,
+    Move,
+    Plan,
+    Remove,
+)
 
 
 def test_a_plan_without_steps_is_empty_whatever_else_it_says() -> None:

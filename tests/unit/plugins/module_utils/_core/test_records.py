@@ -55,7 +55,9 @@ THEIRS = _classes(dataclasses.dataclass)
 @pytest.mark.parametrize("index", range(5))
 def test_instances_are_made_shown_and_listed_alike(index):
     ours, theirs = OURS[index], THEIRS[index]
-    assert [str(p) for p in inspect.signature(ours).parameters.values()] == [str(p).split(":", maxsplit=1)[0] for p in _plain(theirs)]
+    assert [str(p) for p in inspect.signature(ours).parameters.values()] == [
+        str(p).split(":", maxsplit=1)[0] for p in _plain(theirs)
+    ]
     arguments = [5] if any(p.default is p.empty for p in inspect.signature(theirs).parameters.values()) else []
     assert repr(ours(*arguments)) == repr(theirs(*arguments))
     assert vars(ours(*arguments)) == vars(theirs(*arguments))
@@ -136,4 +138,6 @@ def test_instances_can_be_copied_and_pickled():
 @pytest.mark.parametrize("name", ["__init__", "__repr__", "__eq__", "__setattr__", "__post_init__"])
 def test_what_would_be_lost_is_refused(name):
     with pytest.raises(TypeError, match=name):
-        records.dataclass(frozen=True)(type("Odd", (), {"__annotations__": {"value": "int"}, name: lambda self, *_rest: None}))
+        records.dataclass(frozen=True)(
+            type("Odd", (), {"__annotations__": {"value": "int"}, name: lambda self, *_rest: None})
+        )

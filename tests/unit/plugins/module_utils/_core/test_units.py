@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import GIB, KIB, MIB, TIB, ceil_div, format_size, parse_size, round_up
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import (
+    GIB,
+    KIB,
+    MIB,
+    TIB,
+    ceil_div,
+    format_size,
+    parse_size,
+    round_up,
+)
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,21 @@ from ansible_collections.vdisk.parallels.tests.support import images
         pytest.param(b"# Disk DescriptorFile\nversion=1\n", "vmdk", id="vmdk descriptor"),
         pytest.param(b"conectix\0\0\0\2", "vhd", id="vhd dynamic"),
         pytest.param(b"vhdxfileQ\0E\0", "vhdx", id="vhdx"),
-        pytest.param(b"<<< Oracle VM VirtualBox Disk Image >>>\n".ljust(64, b"\0") + struct.pack("<I", 0xBEDA107F), "vdi", id="vdi"),
-        pytest.param(b"<<< QEMU VM Virtual Disk Image >>>\n".ljust(64, b"\0") + struct.pack("<II", 0xBEDA107F, 0x00010001), "vdi", id="vdi of QEMU"),
-        pytest.param(b"innotek VirtualBox".ljust(64, b"\0") + struct.pack("<II", 0xBEDA107F, 2), "vdi", id="vdi of the first versions"),
+        pytest.param(
+            b"<<< Oracle VM VirtualBox Disk Image >>>\n".ljust(64, b"\0") + struct.pack("<I", 0xBEDA107F),
+            "vdi",
+            id="vdi",
+        ),
+        pytest.param(
+            b"<<< QEMU VM Virtual Disk Image >>>\n".ljust(64, b"\0") + struct.pack("<II", 0xBEDA107F, 0x00010001),
+            "vdi",
+            id="vdi of QEMU",
+        ),
+        pytest.param(
+            b"innotek VirtualBox".ljust(64, b"\0") + struct.pack("<II", 0xBEDA107F, 2),
+            "vdi",
+            id="vdi of the first versions",
+        ),
         pytest.param(bytes(64) + struct.pack(">I", 0xBEDA107F), UNSTRUCTURED, id="vdi the wrong way round"),
         pytest.param(b"LUKS\xba\xbe\0\2", "luks", id="luks"),
         pytest.param(gzip.compress(b"x"), "gzip", id="gzip"),
@@ -96,7 +108,9 @@ def test_a_piece_of_a_split_vhd_is_known_by_its_name(name: str) -> None:
     assert detect(b"QFI\xfb\0\0\0\3", suffix_bytes=bytes(512), name=name) == "qcow2"
 
 
-@pytest.mark.parametrize("name", ["disk.vhdx", "disk.v1", "disk.v001", "vhd", "v01", "disk.vhd.bak", "/srv/disk.vhd/image", "disk.vhd\n"])
+@pytest.mark.parametrize(
+    "name", ["disk.vhdx", "disk.v1", "disk.v001", "vhd", "v01", "disk.vhd.bak", "/srv/disk.vhd/image", "disk.vhd\n"]
+)
 def test_other_names_decide_nothing(name: str) -> None:
     assert detect(b"\xfa\x33\xc0".ljust(512, b"\0"), suffix_bytes=bytes(512), name=name) == UNSTRUCTURED
 

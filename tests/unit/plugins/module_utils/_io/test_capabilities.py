@@ -39,7 +39,9 @@ def test_macos_gets_its_own_calls(monkeypatch):
     assert not (found.sync_file_range or found.clone or found.proc)
 
 
-@pytest.mark.parametrize("machine, expected", [("x86_64", True), ("aarch64", True), ("ppc64le", False), ("mips64", False)])
+@pytest.mark.parametrize(
+    "machine, expected", [("x86_64", True), ("aarch64", True), ("ppc64le", False), ("mips64", False)]
+)
 def test_cloning_is_left_alone_where_its_number_differs(monkeypatch, machine, expected):
     monkeypatch.setattr(capabilities.sys, "platform", "linux")
     monkeypatch.setattr(capabilities.os, "uname", type("Uname", (), {"machine": machine}))

@@ -45,7 +45,9 @@ def test_a_kernel_that_copies_a_part_leaves_the_rest_to_the_buffer():
     content = os.urandom(10_000)
     source, target = pair(port, content)
     whole = target.copy_from
-    target.copy_from = lambda source, source_offset, offset, length: whole(source, source_offset, offset, min(length, 1000))
+    target.copy_from = lambda source, source_offset, offset, length: whole(
+        source, source_offset, offset, min(length, 1000)
+    )
     copy_bytes(source, 0, target, 0, 10_000, buffer=memoryview(bytearray(100)))
     assert port.content("/target") == content
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_writer import HdsWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.writer import HdsWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.counting import CountingFile
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -23,18 +23,28 @@ CALLS = st.tuples(st.sampled_from(["pwrite", "truncate", "allocate"]), st.intege
 
 
 def test_it_has_the_methods_of_a_file() -> None:
-    wanted = {name: list(inspect.signature(method).parameters) for name, method in inspect.getmembers(File, inspect.isfunction) if name[0] != "_"}
+    wanted = {
+        name: list(inspect.signature(method).parameters)
+        for name, method in inspect.getmembers(File, inspect.isfunction)
+        if name[0] != "_"
+    }
     assert "pwrite" in wanted
     assert {name: list(inspect.signature(getattr(CountingFile, name)).parameters) for name in wanted} == wanted
 
 
 @given(st.lists(CALLS, max_size=12))
-def test_its_length_is_that_of_a_real_file(tmp_path_factory: pytest.TempPathFactory, calls: List[Tuple[str, int, int]]) -> None:
+def test_its_length_is_that_of_a_real_file(
+    tmp_path_factory: pytest.TempPathFactory, calls: List[Tuple[str, int, int]]
+) -> None:
     real = PORT.create(str(tmp_path_factory.mktemp("file") / "file"))
     counting = CountingFile("/file")
     written = 0
     for name, offset, length in calls:
-        arguments: Tuple[Any, ...] = {"pwrite": (offset, b"x" * length), "truncate": (offset,), "allocate": (offset, length)}[name]
+        arguments: Tuple[Any, ...] = {
+            "pwrite": (offset, b"x" * length),
+            "truncate": (offset,),
+            "allocate": (offset, length),
+        }[name]
         getattr(real, name)(*arguments)
         getattr(counting, name)(*arguments)
         written += length if name == "pwrite" else 0

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import IoFailure, Unsupported
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds_writer import HdsWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.writer import HdsWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.digesting import DigestingFile
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -91,7 +91,9 @@ def call(file: DigestingFile, source: Model, name: str, offset: int, length: int
 @given(st.lists(CALLS, max_size=10), st.booleans(), st.sampled_from([0, 100, 1 << 20]))
 @example([("truncate", 2000, 0), ("pwrite", 5, 20), ("pwrite", 1000, 10), ("truncate", 1010, 0)], False, 0)
 @example([("pwrite", 5, 20), ("truncate", 10, 0), ("pwrite", 25, 20)], False, 0)
-def test_the_digest_is_that_of_the_file_or_none(calls: List[Tuple[str, int, int]], ascending: bool, copies: int) -> None:
+def test_the_digest_is_that_of_the_file_or_none(
+    calls: List[Tuple[str, int, int]], ascending: bool, copies: int
+) -> None:
     model, source = Model(copies=copies), Model(bytes(range(256)) * 5)
     file = DigestingFile(model, "sha256")  # type: ignore[arg-type]
     behind = 0
@@ -108,7 +110,9 @@ def test_the_digest_is_that_of_the_file_or_none(calls: List[Tuple[str, int, int]
 
 
 @given(st.lists(CALLS, max_size=10), st.lists(CALLS, min_size=1, max_size=3))
-def test_once_given_up_the_digest_never_comes_back(first: List[Tuple[str, int, int]], then: List[Tuple[str, int, int]]) -> None:
+def test_once_given_up_the_digest_never_comes_back(
+    first: List[Tuple[str, int, int]], then: List[Tuple[str, int, int]]
+) -> None:
     model, source = Model(), Model(bytes(2000))
     file = DigestingFile(model, "sha256")  # type: ignore[arg-type]
     for one in first:
@@ -137,7 +141,11 @@ def test_once_given_up_the_digest_never_comes_back(first: List[Tuple[str, int, i
         pytest.param([("pwrite", 0, 10), ("truncate", 3000, 0), ("truncate", 20, 0)], True, id="zeros cut off again"),
         pytest.param([("pwrite", 0, 10), ("allocate", 0, 5)], True, id="reserved again"),
         pytest.param([("pwrite", 0, 10), ("punch_hole", 9, 5)], False, id="a hole over the end"),
-        pytest.param([("pwrite", 0, 10), ("truncate", 900, 0), ("punch_hole", 10, 50), ("pwrite", 70, 5)], True, id="a hole among zeros"),
+        pytest.param(
+            [("pwrite", 0, 10), ("truncate", 900, 0), ("punch_hole", 10, 50), ("pwrite", 70, 5)],
+            True,
+            id="a hole among zeros",
+        ),
         pytest.param([("pwrite", 0, 10), ("punch_hole", 5, 0)], True, id="no hole"),
         pytest.param([("pwrite", 0, 10), ("copy_from", 20, 300), ("pwrite", 320, 5)], True, id="copied by the kernel"),
         pytest.param([("pwrite", 0, 10), ("copy_from", 9, 300)], False, id="copied over the end"),
@@ -214,7 +222,11 @@ def test_after_a_failure_nothing_is_known(name: str) -> None:
 
 
 def test_everything_else_goes_to_the_file() -> None:
-    wanted = {name: list(inspect.signature(method).parameters) for name, method in inspect.getmembers(File, inspect.isfunction) if name[0] != "_"}
+    wanted = {
+        name: list(inspect.signature(method).parameters)
+        for name, method in inspect.getmembers(File, inspect.isfunction)
+        if name[0] != "_"
+    }
     assert {name: list(inspect.signature(getattr(DigestingFile, name)).parameters) for name in wanted} == wanted
     model = Model()
     file = DigestingFile(model, "sha256")  # type: ignore[arg-type]

@@ -6,7 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists, Damaged, DiskError, IoFailure, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
+    Damaged,
+    DiskError,
+    IoFailure,
+    NotFound,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.durable import read_file, replace_file
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -31,7 +37,14 @@ def test_the_content_is_replaced_and_nothing_is_left_over(port):
 def test_the_steps_come_in_the_durable_order(port):
     recording = port.record()
     replace(port)
-    assert [effect.kind for effect in recording.effects] == ["create", "write", "set_attributes", "sync", "rename", "syncdir"]
+    assert [effect.kind for effect in recording.effects] == [
+        "create",
+        "write",
+        "set_attributes",
+        "sync",
+        "rename",
+        "syncdir",
+    ]
 
 
 def test_mode_and_owner_are_kept_and_the_temporary_is_never_more_open(port):
@@ -69,7 +82,9 @@ def test_whatever_call_fails_the_file_is_whole_and_the_temporary_gone(port, errn
             replace(attempt)
         except DiskError:
             name = attempt.calls[number - 1][0]
-            assert attempt.listing() == {"/d": None, "/d/x": b"new content" if name == "sync_directory" else b"old"}, name
+            assert attempt.listing() == {"/d": None, "/d/x": b"new content" if name == "sync_directory" else b"old"}, (
+                name
+            )
             assert not any(attempt.opened.values())
         else:
             break

@@ -9,7 +9,12 @@ import os
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists, IoFailure, NoSpace, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
+    IoFailure,
+    NoSpace,
+    NotFound,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures import reported, translated
 
 

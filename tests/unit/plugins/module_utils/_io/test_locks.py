@@ -25,7 +25,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import Os
 
 byte_locks = pytest.mark.skipif(not detect().ofd_locks, reason="the host has no open file description locks")
 linux = pytest.mark.skipif(not detect().proc, reason="only /proc tells who holds what")
-qemu = pytest.mark.skipif(shutil.which("qemu-io") is None or shutil.which("qemu-img") is None, reason="qemu-io or qemu-img is not installed")
+qemu = pytest.mark.skipif(
+    shutil.which("qemu-io") is None or shutil.which("qemu-img") is None, reason="qemu-io or qemu-img is not installed"
+)
 
 # What another program does; it says "ready" and holds on until its standard input ends.
 OTHER = """
@@ -134,7 +136,11 @@ def test_a_holder_of_bytes_is_seen_named_and_respected(port, start, image, actio
 
 
 @byte_locks
-@pytest.mark.parametrize("action", ["ofd read 100+1", "ofd read 0+100", "ofd read 400+10", "ofd read 110+50"], ids=["sharing", "before", "behind", "between"])
+@pytest.mark.parametrize(
+    "action",
+    ["ofd read 100+1", "ofd read 0+100", "ofd read 400+10", "ofd read 110+50"],
+    ids=["sharing", "before", "behind", "between"],
+)
 def test_locks_that_mean_nothing_to_a_writer_are_no_holders(port, start, image, action):
     start(image, action)
     assert port.holders(image) == ()
@@ -195,7 +201,9 @@ def test_a_lock_file_that_is_none_is_left_alone(port, tmp_path):
 @linux
 def test_a_process_that_only_waits_for_a_flock_is_no_holder(port, image, start):
     lock = port.lock((), (image,))
-    waiting = subprocess.Popen([sys.executable, "-c", OTHER, image, "flock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", OTHER, image, "flock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         wait_until(lambda: "->" in owners._text("/proc/locks"))
         assert [holder.kind for holder in OsPort().holders(image) if holder.owner == owners.describe(waiting.pid)] == []
@@ -394,7 +402,11 @@ def qemu_image_fixture(tmp_path):
 
 @byte_locks
 @qemu
-@pytest.mark.parametrize("options, kind", [([], "write"), (["-r"], "read"), (["-r", "-U"], None)], ids=["writing", "reading", "reading and sharing"])
+@pytest.mark.parametrize(
+    "options, kind",
+    [([], "write"), (["-r"], "read"), (["-r", "-U"], None)],
+    ids=["writing", "reading", "reading and sharing"],
+)
 def test_qemu_is_seen_while_it_holds_an_image(port, qemu_image, options, kind):
     other = Running(["qemu-io", "-f", "parallels", *options, qemu_image])
     try:
@@ -429,7 +441,19 @@ def test_qemu_refuses_an_image_that_is_locked(port, qemu_image, options):
 @qemu
 @pytest.mark.skipif(shutil.which("qemu-nbd") is None, reason="qemu-nbd is not installed")
 def test_a_network_block_device_server_is_seen(port, qemu_image, tmp_path):
-    server = subprocess.Popen(["qemu-nbd", "-f", "parallels", "-k", str(tmp_path / "socket"), "--persistent", "--pid-file", str(tmp_path / "pid"), qemu_image])
+    server = subprocess.Popen(
+        [
+            "qemu-nbd",
+            "-f",
+            "parallels",
+            "-k",
+            str(tmp_path / "socket"),
+            "--persistent",
+            "--pid-file",
+            str(tmp_path / "pid"),
+            qemu_image,
+        ]
+    )
     try:
         wait_until((tmp_path / "pid").exists)
         assert [holder.kind for holder in port.holders(qemu_image)] == ["write"]

@@ -20,7 +20,11 @@ def proc_fixture(monkeypatch):
     """The files of /proc as a dictionary that the test fills."""
     files = {}
     monkeypatch.setattr(owners, "_text", lambda path: files.get(path, ""))
-    monkeypatch.setattr(owners, "_names", lambda path: sorted({name[len(path) + 1 :].split("/")[0] for name in files if name.startswith(path + "/")}))
+    monkeypatch.setattr(
+        owners,
+        "_names",
+        lambda path: sorted({name[len(path) + 1 :].split("/")[0] for name in files if name.startswith(path + "/")}),
+    )
     return files
 
 
@@ -65,7 +69,9 @@ def test_flocks_are_told_from_other_locks_and_from_waiting(proc, descriptor):
 def test_the_device_of_the_mount_counts_as_well(proc, descriptor):
     inode = os.fstat(descriptor).st_ino
     proc[f"/proc/self/fdinfo/{descriptor}"] = "pos:\t0\nmnt_id:\t27\n"
-    proc["/proc/self/mountinfo"] = "2 1 8:1 / / rw - ext4 /dev/x rw\n27 1 0:99 / /data rw,relatime shared:5 - btrfs /dev/y rw\n"
+    proc["/proc/self/mountinfo"] = (
+        "2 1 8:1 / / rw - ext4 /dev/x rw\n27 1 0:99 / /data rw,relatime shared:5 - btrfs /dev/y rw\n"
+    )
     proc["/proc/locks"] = f"1: FLOCK  ADVISORY  WRITE 11 00:63:{inode} 0 EOF\n"
     assert owners.flock_pids(descriptor) == (11,)
     assert owners.file_system(descriptor) == "btrfs"

@@ -10,7 +10,13 @@ import os
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists, Damaged, InUse, IoFailure, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
+    Damaged,
+    InUse,
+    IoFailure,
+    NotFound,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import DIRECTORY, FILE, SYMLINK
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -49,7 +55,11 @@ def place_fixture(request, tmp_path):
         port.plant_directory("/work")
         return Place(port, "/work", port.plant_link)
     root = os.path.realpath(tmp_path)
-    return Place(OsPort() if request.param == "host" else OsPort(Capabilities()), root, lambda path, target: os.symlink(target, path))
+    return Place(
+        OsPort() if request.param == "host" else OsPort(Capabilities()),
+        root,
+        lambda path, target: os.symlink(target, path),
+    )
 
 
 def test_what_is_written_is_read_and_a_short_read_means_the_end(place):
@@ -103,7 +113,10 @@ def test_allocate_in_the_middle_reserves_no_more_than_asked(place):
     file.truncate(4 << 20)
     file.allocate(1 << 20, 1 << 20)
     assert file.size() == 4 << 20
-    assert 1 << 20 <= place.port.stat(place.path("a")).allocated < 2 << 20 or not getattr(place.port, "capabilities", Capabilities(seek_hole=True)).seek_hole
+    assert (
+        1 << 20 <= place.port.stat(place.path("a")).allocated < 2 << 20
+        or not getattr(place.port, "capabilities", Capabilities(seek_hole=True)).seek_hole
+    )
 
 
 def test_a_punched_hole_reads_as_zeros_and_the_length_stays(place):

@@ -17,7 +17,13 @@ import types
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists, Damaged, IoFailure, NoSpace, NotFound
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
+    Damaged,
+    IoFailure,
+    NoSpace,
+    NotFound,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel, real
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities, detect
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -251,7 +257,11 @@ def test_a_file_system_that_cannot_reserve_gets_zeros_in_its_holes_only(tmp_path
     monkeypatch.setattr(kernel.os, "posix_fallocate", refusing(errno.EOPNOTSUPP))
     written = []
     plain_write = type(file).pwrite
-    monkeypatch.setattr(type(file), "pwrite", lambda self, offset, buffer: (written.append((offset, len(buffer))), plain_write(self, offset, buffer)))
+    monkeypatch.setattr(
+        type(file),
+        "pwrite",
+        lambda self, offset, buffer: (written.append((offset, len(buffer))), plain_write(self, offset, buffer)),
+    )
     file.allocate(0, 5 << 20)
     assert not any(offset < 2 << 20 and offset + length > 1 << 20 for offset, length in written)
     assert os.stat(tmp_path / "a").st_blocks * 512 >= 5 << 20
@@ -271,7 +281,11 @@ def file_with(file, **flags):
 
 def test_macos_reserves_behind_the_end_and_then_grows(file, monkeypatch):
     asked = []
-    monkeypatch.setattr(kernel.fcntl, "fcntl", lambda _descriptor, command, argument: asked.append((command, struct.unpack("=Iiqqq", argument))))
+    monkeypatch.setattr(
+        kernel.fcntl,
+        "fcntl",
+        lambda _descriptor, command, argument: asked.append((command, struct.unpack("=Iiqqq", argument))),
+    )
     file.pwrite(0, b"x" * 4096)
     file_with(file, preallocate=True, seek_hole=True).allocate(0, 1 << 20)
     assert asked == [(42, (4, 3, 0, (1 << 20) - 4096, 0))]
@@ -522,14 +536,24 @@ def test_a_clone_that_cannot_be_opened_is_removed(frozen, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    "flags, is_cloned", [(0, True), (stat.UF_COMPRESSED, True), (stat.UF_IMMUTABLE, False), (stat.SF_NOUNLINK, False), (stat.UF_HIDDEN, False)]
+    "flags, is_cloned",
+    [
+        (0, True),
+        (stat.UF_COMPRESSED, True),
+        (stat.UF_IMMUTABLE, False),
+        (stat.SF_NOUNLINK, False),
+        (stat.UF_HIDDEN, False),
+    ],
 )
 def test_marks_that_would_be_in_the_way_are_not_cloned(frozen, tmp_path, darwin, monkeypatch, flags, is_cloned):
     asked = {name: getattr(os, name) for name in ("stat", "fstat")}
 
     def marked(call):
         facts = call()
-        return types.SimpleNamespace(**{name: getattr(facts, name) for name in ("st_dev", "st_size", "st_mode", "st_mtime_ns", "st_atime_ns")}, st_flags=flags)
+        return types.SimpleNamespace(
+            **{name: getattr(facts, name) for name in ("st_dev", "st_size", "st_mode", "st_mtime_ns", "st_atime_ns")},
+            st_flags=flags,
+        )
 
     for name, call in asked.items():
         monkeypatch.setattr(real.os, name, lambda *what, call=call, **how: marked(lambda: call(*what, **how)))
@@ -611,7 +635,11 @@ def test_refused_hints_are_silent(file, monkeypatch):
 
 def test_macos_is_asked_to_read_ahead(file, monkeypatch):
     asked = []
-    monkeypatch.setattr(kernel.fcntl, "fcntl", lambda _descriptor, command, argument: asked.append((command, struct.unpack("=qi4x", argument))))
+    monkeypatch.setattr(
+        kernel.fcntl,
+        "fcntl",
+        lambda _descriptor, command, argument: asked.append((command, struct.unpack("=qi4x", argument))),
+    )
     file_with(file, read_advice=True).will_need(5, 1 << 40)
     assert asked == [(44, (5, 0x7FFFFFFF))]
 

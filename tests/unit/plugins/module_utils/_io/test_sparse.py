@@ -15,7 +15,13 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io import sparse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.sparse import data_parts, holes, is_zero, seek_ranges
 
 SIZES = [0, 1, 511, 4096, 4097, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 700_000]
-KINDS = [bytes, bytearray, memoryview, lambda content: memoryview(bytearray(content)), lambda content: memoryview(b"x" + content)[1:]]
+KINDS = [
+    bytes,
+    bytearray,
+    memoryview,
+    lambda content: memoryview(bytearray(content)),
+    lambda content: memoryview(b"x" + content)[1:],
+]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -107,7 +113,16 @@ def scripted_lseek(answers):
         ([10, -errno.ENXIO], []),
         ([10, 10], [(10, 100)]),
     ],
-    ids=["no such call", "not supported", "only a hole", "clipped", "data behind the range", "refused later", "cut meanwhile", "no progress"],
+    ids=[
+        "no such call",
+        "not supported",
+        "only a hole",
+        "clipped",
+        "data behind the range",
+        "refused later",
+        "cut meanwhile",
+        "no progress",
+    ],
 )
 def test_every_answer_of_a_file_system_is_understood(monkeypatch, answers, expected):
     monkeypatch.setattr(sparse.os, "lseek", scripted_lseek(answers))

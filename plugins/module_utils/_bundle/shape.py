@@ -1,0 +1,158 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the guest disk is cut into parts and which image each part gets: pure arithmetic of sizes."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import List, Optional, Tuple
+
+from .._core import guid as guids
+from .._core.errors import BadRequest
+from .._core.records import dataclass
+from .._core.units import KIB, MIB, SECTOR, TIB, format_size
+from .._formats.hds.header import max_size_bytes
+from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry
+from .naming import image_name
+
+EXPANDING = "expanding"
+PLAIN = "plain"
+DEFAULT_CLUSTER = MIB
+_SMALLEST_CLUSTER = 32 * KIB
+_LARGEST_CLUSTER = 64 * MIB
+_SPLIT_RESERVE = 100 * MIB
+_MOST_PARTS = 1024
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a disk is like apart from its content.
+
+    ``part_size`` is the length of all parts but the last, None when not split.
+    """
+
+    size: int
+    kind: str = EXPANDING
+    cluster_bytes: int = DEFAULT_CLUSTER
+    version: int = 1
+    part_size: Optional[int] = None
+    preallocate: bool = False
+
+    @property
+    def parts(self) -> Tuple[Tuple[int, int], ...]:
+        """Start and length of each part in bytes."""
+        if self.part_size is None:
+            return ((0, self.size),)
+        starts = range(0, self.size, self.part_size)
+        return tuple((start, min(self.part_size, self.size - start)) for start in starts)
+
+
+def shape_of(
+    *,
+    size: int,
+    kind: str = EXPANDING,
+    cluster_bytes: int = DEFAULT_CLUSTER,
+    version: Optional[int] = None,
+    split_size: Optional[int] = None,
+    preallocate: bool = False,
+) -> Shape:
+    """The shape that was asked for, or BadRequest when the format cannot hold it.
+
+    ``version`` None: 1 up to 2 TiB, else 2.
+    """
+    if size <= 0 or size % SECTOR:
+        raise BadRequest(
+            f"size: a disk of {size} bytes is not possible",
+            expected="a positive multiple of 512",
+            found=size,
+            hint="Write for example 64G.",
+        )
+    refuse_odd_cluster(cluster_bytes)
+    part = None if split_size is None else part_size_of(split_size, cluster_bytes)
+    if part is not None:
+        refuse_many_parts(-(-size // part))
+    longest = size if part is None else min(size, part)
+    chosen = version or (1 if size <= 2 * TIB and longest <= max_size_bytes(1, cluster_bytes) else 2)
+    if kind == EXPANDING and longest > max_size_bytes(chosen, cluster_bytes):
+        raise BadRequest(
+            f"{format_size(size)} do not fit format version {chosen} with clusters of {format_size(cluster_bytes)}",
+            found=size,
+            expected=f"at most {max_size_bytes(chosen, cluster_bytes)} bytes",
+            hint="Use format_version: auto."
+            if version is not None
+            else "Use larger clusters, or make the disk smaller.",
+        )
+    return Shape(size, kind, cluster_bytes, chosen, part, preallocate)
+
+
+def refuse_odd_cluster(cluster_bytes: int) -> None:
+    """Raise BadRequest for a cluster size that no new image gets."""
+    if cluster_bytes & (cluster_bytes - 1) or not _SMALLEST_CLUSTER <= cluster_bytes <= _LARGEST_CLUSTER:
+        raise BadRequest(
+            f"cluster_size: clusters of {cluster_bytes} bytes are not possible",
+            expected="a power of two from 32K to 64M",
+            found=cluster_bytes,
+            hint="Use a power of two from 32K to 64M; 1M suits every reader.",
+        )
+
+
+def refuse_many_parts(count: int) -> None:
+    """Raise BadRequest for more parts than a disk may have."""
+    if count > _MOST_PARTS:
+        raise BadRequest(
+            f"split_size: the disk would have more than {_MOST_PARTS} parts",
+            found=count,
+            hint="Choose a larger split_size.",
+        )
+
+
+def part_size_of(split_size: int, cluster_bytes: int) -> int:
+    """Length of a part by Parallels' rule: the limit less 100 MiB, on the cluster grid."""
+    part = (split_size - _SPLIT_RESERVE) // cluster_bytes * cluster_bytes
+    if part <= 0:
+        raise BadRequest(
+            f"split_size: {format_size(split_size)} is too small",
+            found=split_size,
+            expected="more than 100 MiB and a cluster",
+            hint="Write for example 2G.",
+        )
+    return part
+
+
+def descriptor_of(shape: Shape, *, name: str, base: str, uid: Optional[str]) -> Descriptor:
+    """The descriptor of a new disk with one layer, as Parallels Desktop would write it (format reference, section
+    6).
+    """
+    storages: List[StorageEntry] = []
+    for number, (start, length) in enumerate(shape.parts):
+        image = ImageEntry(
+            guids.TOP, "Plain" if shape.kind == PLAIN else "Compressed", image_name(base, number, guids.TOP)
+        )
+        is_reserved = shape.preallocate and shape.kind == EXPANDING
+        storages.append(
+            StorageEntry(
+                start // SECTOR, (start + length) // SECTOR, shape.cluster_bytes // SECTOR, is_reserved, (image,)
+            )
+        )
+    size_sectors = shape.size // SECTOR
+    return Descriptor(
+        root_name="Parallels_disk_image",
+        version="1.0",
+        size_sectors=size_sectors,
+        cylinders=size_sectors // (16 * 32),
+        heads=16,
+        sectors=32,
+        padding=0,
+        encrypted=False,
+        uid=uid,
+        name=name,
+        logical_sector=SECTOR,
+        physical_sector=4096,
+        suspended=False,
+        storages=tuple(storages),
+        shots=(Shot(guids.TOP, guids.NONE),),
+        declared_top=None,
+    )

@@ -1,0 +1,430 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The executor: applies any plan, step by step, under lock.
+
+It refuses a plan whose disk has changed since it was looked at, checks the room before the first step, and when a step
+fails before the commit takes back what it did. It decides nothing about disks.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import time
+from typing import Callable, Dict, List, Optional, Tuple
+
+from .._bundle.bundle import refuse_changed
+from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound, Unsupported
+from .._core.plan import (
+    CopyRanges,
+    CreateFile,
+    MakeDirectory,
+    Plan,
+    PunchHoles,
+    Remove,
+    Rename,
+    ReplaceFile,
+    Resize,
+    Step,
+    Sync,
+    Transfer,
+    WriteBytes,
+)
+from .._core.records import dataclass
+from .._core.units import format_size
+from .._io.buffers import new_buffer
+from .._io.copy import SLICE, WINDOW, Writeback, copy_bytes
+from .._io.durable import replace_file
+from .._io.port import DIRECTORY, File, Lock, Port
+
+Progress = Callable[[int, int], None]
+Recover = Callable[[str], Optional[str]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run really did: bytes of guest data moved, seconds, and what steps reported by name."""
+
+    bytes_read: int
+    bytes_written: int
+    elapsed: float
+    warnings: Tuple[str, ...]
+    reports: Dict[str, object]
+
+
+def execute(
+    port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, recover: Optional[Recover] = None
+) -> Outcome:
+    """Apply ``plan``.
+
+    ``recover`` takes a disk's directory and brings it back to order after a step has failed; it may return advice.
+
+    Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any
+    other error comes from a step and leaves the disk as it was, or with a journal that a further run finishes.
+    """
+    started = time.monotonic()
+    lock = _locked(port, plan) if plan.lock_directories or plan.lock_files else None
+    run = _Run(port, plan, on_progress)
+    try:
+        refuse_stale(port, plan)
+        refuse_without_room(port, plan)
+        run.open_targets()
+        try:
+            run.steps()
+        except BaseException as error:
+            run.close()
+            advice = _clean_up(port, plan, recover)
+            if advice is not None and isinstance(error, DiskError):
+                error.hint = f"{error.hint} {advice}" if error.hint else advice
+            raise
+    finally:
+        run.close()
+        run.release()
+        if lock is not None:
+            lock.release()
+    warnings = tuple(getattr(lock, "warnings", ())) if lock is not None else ()
+    return Outcome(run.bytes_read, run.bytes_written, time.monotonic() - started, warnings, run.reports)
+
+
+def _locked(port: Port, plan: Plan) -> Lock:
+    try:
+        return port.lock(plan.lock_directories, plan.lock_files)
+    except NotFound:
+        refuse_stale(port, plan)
+        raise
+
+
+def foresee(port: Port, plan: Plan) -> None:
+    """Raise what ``execute`` would raise before its first step, as far as it can be told without taking a lock:
+    InUse or NoSpace.
+    """
+    for path in plan.lock_directories + plan.lock_files:
+        for holder in port.holders(path):
+            raise InUse(
+                f"{path} is held by {holder.owner}",
+                path=path,
+                found=f"{holder.kind}: {holder.owner}",
+                hint=f"Stop {holder.owner} or wait, then run again.",
+            )
+    refuse_without_room(port, plan)
+
+
+def refuse_stale(port: Port, plan: Plan) -> None:
+    """Raise StalePlan when a file is no longer what the plan was made for."""
+    refuse_changed(port, plan.fingerprint)
+
+
+def refuse_without_room(port: Port, plan: Plan) -> None:
+    """Raise NoSpace when a file system has too little room for what the plan says it needs."""
+    for directory, needed in plan.space:
+        free = port.free_space(directory) if needed > 0 else 0
+        if needed > 0 and free < needed:
+            raise NoSpace(
+                f"There is too little room: {format_size(needed)} are needed, {format_size(free)} are free",
+                path=directory,
+                expected=needed,
+                found=free,
+                hint="Free some space and run again; nothing was changed.",
+            )
+
+
+def _clean_up(port: Port, plan: Plan, recover: Optional[Recover]) -> Optional[str]:
+    """Take back what a failed plan did; returns advice for the user.
+
+    A failure in here must not hide the first one: a further run will clean up.
+    """
+    try:
+        for path in plan.cleanup.remove:
+            remove_tree(port, path)
+        if plan.cleanup.staging is not None:
+            from .publish import settle
+
+            settle(port, plan.cleanup.staging)
+        if plan.cleanup.disk is not None and recover is not None:
+            return recover(plan.cleanup.disk)
+    except DiskError:
+        pass
+    return None
+
+
+def remove_tree(port: Port, path: str) -> None:
+    """Remove a file, or a directory with all that is in it. Links are removed, never followed."""
+    top = port.lstat(path)
+    if top is None:
+        return
+    # No recursion: somebody may have nested directories deeper than the stack allows.
+    pending = [path]
+    while pending:
+        here = pending.pop()
+        stat = port.lstat(here)
+        if stat is None:
+            continue
+        if stat.kind != DIRECTORY:
+            port.remove(here)
+            continue
+        if stat.device != top.device:
+            raise InUse(
+                "Another file system is mounted in a directory that is to be removed",
+                path=here,
+                hint="Unmount it and run again.",
+            )
+        names = port.list_directory(here)
+        if names:
+            pending += [here, *(f"{here}/{name}" for name in names)]
+        else:
+            port.remove_directory(here)
+
+
+class _Run:
+    """One application of a plan: the files it has open and what it counted."""
+
+    def __init__(self, port: Port, plan: Plan, on_progress: Optional[Progress]) -> None:
+        self._port = port
+        self._plan = plan
+        self._on_progress = on_progress
+        self._files: Dict[Tuple[str, bool], File] = {}
+        self._held: List[Lock] = []
+        self._buffer = memoryview(b"")
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.reports: Dict[str, object] = {}
+
+    def open_targets(self) -> None:
+        """Open what is there and will be written, so that a file that may not be written is found before the first
+        step.
+        """
+        paths = [
+            step.path for step in self._plan.steps if isinstance(step, (WriteBytes, CopyRanges, Resize, PunchHoles))
+        ]
+        for path in dict.fromkeys(paths):
+            if self._port.lstat(path) is not None:
+                self._writing(path)
+
+    def steps(self) -> None:
+        """Apply all steps in order."""
+        for step in self._plan.steps:
+            _APPLY[type(step)](self, step)
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+    def release(self) -> None:
+        """Let go of directories that were held while they had no final name."""
+        while self._held:
+            self._held.pop().release()
+
+    def _reading(self, path: str) -> File:
+        if (path, True) in self._files:
+            return self._files[(path, True)]
+        if (path, False) not in self._files:
+            self._files[(path, False)] = self._port.open_read(path)
+        return self._files[(path, False)]
+
+    def _writing(self, path: str) -> File:
+        if (path, True) not in self._files:
+            self._files[(path, True)] = self._port.open_write(path)
+        return self._files[(path, True)]
+
+    def _forget(self, path: str) -> None:
+        for key in [key for key in self._files if key[0] == path or key[0].startswith(path + "/")]:
+            self._files.pop(key).close()
+
+    def make_directory(self, step: MakeDirectory) -> None:
+        self._port.make_directory(step.path)
+        self._hold((step.path,), ())
+
+    def _hold(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> None:
+        """Lock what was made a moment ago. Raises InUse when another run took it for a leftover in that moment."""
+        path = (directories + files)[0]
+        try:
+            self._held.append(self._port.lock(directories, files))
+            is_there = self._port.lstat(path) is not None
+        except NotFound:
+            is_there = False
+        if not is_there:
+            raise InUse(
+                "Another run was clearing up in this directory at the same moment", path=path, hint="Run again."
+            )
+
+    def create_file(self, step: CreateFile) -> None:
+        stream = self._cloned(step) or self._port.create(step.path)
+        self._files[(step.path, True)] = stream
+        if step.hold:
+            self._hold((), (step.path,))
+        if step.like is not None:
+            model = self._port.stat(step.like)
+            if model is not None:
+                self._port.set_attributes(step.path, mode=model.mode, uid=model.uid, gid=model.gid)
+        if step.reserve and step.size:
+            stream.allocate(0, step.size)
+        elif step.size:
+            stream.truncate(step.size)
+        if not step.size:
+            # Of an image in a thousand pieces none is kept open before it is its turn.
+            self._files.pop((step.path, True)).close()
+
+    def _cloned(self, step: CreateFile) -> Optional[File]:
+        if step.clone_of is None:
+            return None
+        # Not kept open: a disk may have more parts than a process may have files.
+        model = self._port.open_read(step.clone_of)
+        try:
+            return self._port.clone(model, step.path)
+        finally:
+            model.close()
+
+    def write_bytes(self, step: WriteBytes) -> None:
+        self._writing(step.path).pwrite(step.offset, step.content)
+
+    def copy_ranges(self, step: CopyRanges) -> None:
+        target = self._writing(step.path)
+        self._buffer = self._buffer or new_buffer(WINDOW)
+        writeback = Writeback((target,))
+        for move in step.moves:
+            if move.source is None:
+                self._zero(target, move.target_offset, move.length)
+            else:
+                source = self._reading(move.source)
+                copy_bytes(
+                    source,
+                    move.source_offset,
+                    target,
+                    move.target_offset,
+                    move.length,
+                    buffer=self._buffer,
+                    on_progress=self._moved,
+                )
+                self.bytes_read += move.length
+            writeback.reached(self.bytes_written)
+
+    def _moved(self, length: int) -> None:
+        self.bytes_written += length
+        self._tell()
+
+    def _zero(self, target: File, offset: int, length: int) -> None:
+        zeros = bytes(min(length, SLICE))
+        while length > 0:
+            part = min(length, SLICE)
+            target.pwrite(offset, zeros if part == len(zeros) else zeros[:part])
+            offset, length = offset + part, length - part
+            self._moved(part)
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.bytes_written, self._plan.bytes_written)
+
+    def resize(self, step: Resize) -> None:
+        file = self._writing(step.path)
+        length = file.size() if step.reserve else 0
+        if length < step.size and step.reserve:
+            file.allocate(length, step.size - length)
+        else:
+            file.truncate(step.size)
+
+    def punch_holes(self, step: PunchHoles) -> None:
+        """Raises Unsupported where the host has no holes; zeros are not written instead, because nothing would be
+        given back.
+        """
+        file = self._writing(step.path)
+        for start, end in step.ranges:
+            if not file.punch_hole(start, end - start):
+                raise Unsupported(
+                    "The file system cannot punch holes into files",
+                    path=step.path,
+                    offset=start,
+                    hint="Use strategy: in_place or copy for expanding images; with scan: metadata, plain ones are left as they are.",
+                )
+
+    def sync(self, step: Sync) -> None:
+        for path in step.files:
+            self._writing(path).sync()
+        for path in step.directories:
+            self._port.sync_directory(path)
+
+    def replace_file(self, step: ReplaceFile) -> None:
+        self._port.remove(step.temporary)
+        replace_file(self._port, step.path, step.content, temporary=step.temporary)
+
+    def rename(self, step: Rename) -> None:
+        self._forget(step.old)
+        directory = step.new.rsplit("/", 1)[0] or "/"
+        if step.displaced is None:
+            self._rename_onto_nothing_or_file(step)
+        else:
+            self._replace(step.old, step.new, step.displaced, directory)
+        self._port.sync_directory(directory)
+
+    def _replace(self, old: str, new: str, displaced: str, directory: str) -> None:
+        """Two renames; when the second one fails the first is taken back, so that what was at ``new`` is there
+        again.
+        """
+        if self._port.exchange(old, new):
+            try:
+                self._port.rename(old, displaced)
+            except BaseException:
+                self._port.exchange(old, new)
+                raise
+            return
+        self._port.rename(new, displaced)
+        try:
+            self._port.sync_directory(directory)
+            self._port.rename(old, new)
+        except BaseException:
+            self._port.rename(displaced, new)
+            raise
+
+    def _rename_onto_nothing_or_file(self, step: Rename) -> None:
+        self._refuse_directory(step.new)
+        try:
+            if step.is_new:
+                self._port.rename(step.old, step.new, replace=False)
+            else:
+                self._port.rename(step.old, step.new)
+        except AlreadyExists as error:
+            self._refuse_directory(step.new)
+            raise AlreadyExists(
+                "Another run has put a file there meanwhile",
+                path=step.new,
+                hint="Look at it and run again; it was not touched.",
+            ) from error
+        except IoFailure:
+            self._refuse_directory(step.new)
+            raise
+
+    def _refuse_directory(self, path: str) -> None:
+        there = self._port.lstat(path)
+        if there is not None and there.kind == DIRECTORY:
+            raise AlreadyExists(
+                "Somebody else put a directory where the new one should go", path=path, hint="Look at it and run again."
+            )
+
+    def remove(self, step: Remove) -> None:
+        for path in step.paths:
+            self._forget(path)
+            remove_tree(self._port, path)
+        self._port.sync_directory(step.directory)
+
+    def transfer(self, step: Transfer) -> None:
+        report = step.job.run(self._port, self._on_progress)
+        self.bytes_read += report.bytes_read
+        self.bytes_written += report.bytes_written
+        self.reports["transfer"] = report
+
+
+_APPLY: Dict[type, Callable[[_Run, Step], None]] = {
+    MakeDirectory: _Run.make_directory,  # type: ignore[dict-item]
+    CreateFile: _Run.create_file,  # type: ignore[dict-item]
+    WriteBytes: _Run.write_bytes,  # type: ignore[dict-item]
+    CopyRanges: _Run.copy_ranges,  # type: ignore[dict-item]
+    Resize: _Run.resize,  # type: ignore[dict-item]
+    PunchHoles: _Run.punch_holes,  # type: ignore[dict-item]
+    Sync: _Run.sync,  # type: ignore[dict-item]
+    ReplaceFile: _Run.replace_file,  # type: ignore[dict-item]
+    Rename: _Run.rename,  # type: ignore[dict-item]
+    Remove: _Run.remove,  # type: ignore[dict-item]
+    Transfer: _Run.transfer,  # type: ignore[dict-item]
+}

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A new, empty current layer: its images in every storage, and how they come into being before anybody names them."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Dict, Iterable, Iterator, Mapping, Tuple
+
+from .._bundle.bundle import BundleState, ImageState, size_warnings
+from .._bundle.descriptor import Descriptor
+from .._bundle.naming import image_name
+from .._bundle.tree import build_tree
+from .._core import guid as guids
+from .._core.plan import CreateFile, Fingerprint, Step, Sync, WriteBytes
+from .._core.records import replace
+from .._core.units import SECTOR
+from .._formats.hds.header import HdsHeader, max_size_bytes, new_header, pack_header
+
+NewImages = Tuple[Tuple[str, HdsHeader], ...]
+"""File name and header of the image in each storage."""
+
+
+def new_images(state: BundleState, parent: str, *, base: str) -> NewImages:
+    """The images of a new layer on snapshot ``parent``, which has, or will have, the images that layer ``base`` has
+    now.
+    """
+    names = unused_names(state, range(len(state.descriptor.storages)), "layer on", parent)
+    return tuple((name, _header(state, number, base)) for number, name in enumerate(names))
+
+
+def unused_names(state: BundleState, storages: Iterable[int], *purpose: str) -> Tuple[str, ...]:
+    """Names for new images in ``storages``.
+
+    They follow from what is known before the run, so that check mode can tell them.
+
+    A name that is taken is passed over: the layer that got it for the same purpose may have another role by now.
+    """
+    files = (path.rsplit("/", 1)[-1] for image in state.images.values() for path in (image.file, image.path))
+    taken = {*state.others, *files}
+    storages = tuple(storages)
+    attempt = 0
+    while True:
+        own = guids.derive(
+            purpose[0], state.descriptor.uid or guids.NONE, *purpose[1:], *([str(attempt)] if attempt else [])
+        )
+        names = tuple(image_name(state.location.base, number, own) for number in storages)
+        if taken.isdisjoint(names):
+            return names
+        attempt += 1
+
+
+def nothing_at(state: BundleState, names: Iterable[str]) -> Fingerprint:
+    """The part of a fingerprint that makes a plan stale when somebody else puts a file where a new one should go."""
+    return tuple((f"{state.location.directory}/{name}", None) for name in names)
+
+
+def _header(state: BundleState, storage: int, base: str) -> HdsHeader:
+    """An overlay has the version and cluster size of the layers below it (ploop refuses a mixed chain)."""
+    part = state.descriptor.storages[storage]
+    size = (part.end_sector - part.start_sector) * SECTOR
+    for image in state.chain(base, storage):
+        if image.header is not None:
+            header = new_header(size_bytes=size, cluster_bytes=image.header.cluster_bytes, version=image.header.version)
+            return replace(header, heads=image.header.heads)
+    cluster_bytes = part.cluster_sectors * SECTOR
+    return new_header(
+        size_bytes=size, cluster_bytes=cluster_bytes, version=1 if size <= max_size_bytes(1, cluster_bytes) else 2
+    )
+
+
+def creates_images(state: BundleState, created: NewImages, *, like: str) -> Iterator[Step]:
+    """New files with mode and owner of those of layer ``like``, and one barrier behind them."""
+    directory = state.location.directory
+    for (name, header), model in zip(created, state.layer(like)):
+        yield CreateFile(f"{directory}/{name}", header.data_start, like=model.path)
+        yield WriteBytes(f"{directory}/{name}", 0, pack_header(header))
+    yield Sync(files=tuple(f"{directory}/{name}" for name, _header in created), directories=(directory,))
+
+
+def with_new_top(
+    state: BundleState, target: Descriptor, kept: Mapping[Tuple[int, str], ImageState], created: NewImages
+) -> BundleState:
+    """The disk as it will be, for predictions: the images in ``kept`` and an empty current layer."""
+    top, directory = state.tree.top, state.location.directory
+    images: Dict[Tuple[int, str], ImageState] = dict(kept)
+    for number, (name, header) in enumerate(created):
+        stat = replace(state.images[(number, top)].stat, size=header.data_start, allocated=-1)
+        images[(number, top)] = ImageState(
+            number, top, name, f"{directory}/{name}", False, "expanding", stat, header.size_bytes, header
+        )
+    tree = build_tree(target.shots, declared_top=target.declared_top, path=state.location.descriptor)
+    return replace(
+        state, descriptor=target, tree=tree, images=images, warnings=tuple(size_warnings(target, tree, images))
+    )

@@ -1,0 +1,481 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table (BAT) of an expanding image as runs: which guest clusters lie where in the file (format reference, 1.3 and
+1.4).
+
+One entry of 32 bits per guest cluster; 0 means that the cluster is not allocated::
+
+    guest cluster    0   1   2   3   4   5
+    entry (v2)       0   7   8   9   0   3     ->  Run(1, 3, 7 clusters), Run(5, 1, 3 clusters)
+
+A table may have millions of entries, so nothing here looks at them one by one: pieces of zeros are skipped by comparing
+memory, runs are found by arithmetic on a whole piece as one large integer. Cost follows what is allocated.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import compress, repeat
+from operator import add, floordiv, le, mod, mul, ne, sub
+from typing import Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+
+from ..._core.errors import BadRequest, Damaged, Unsupported
+from ..._core.records import dataclass
+from ..._core.units import ceil_div
+from ..._io.port import File
+from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
+
+_READ_BYTES = 256 << 10
+_PIECE_BYTES = 4 << 10
+_PIECE_ENTRIES = _PIECE_BYTES // ENTRY_BYTES
+_ZEROS = bytes(_READ_BYTES)
+_ZERO_PIECE = bytes(_PIECE_BYTES)
+_WRITE_ENTRIES = _READ_BYTES // ENTRY_BYTES
+_ONES = int.from_bytes(b"\1\0\0\0" * (_PIECE_ENTRIES - 1), "little")
+_HIGH_BITS = _ONES << 31
+_INDEXES = tuple(range(_PIECE_ENTRIES))
+_FOLLOWERS = _INDEXES[1:]
+# A piece with fewer bytes than this that are not zero is taken entry by entry.
+_FEW_BYTES = _PIECE_BYTES // 16
+_MANY_STARTS = 16
+_RUNS_AT_ONCE = 4096
+# Up to so many runs are compared after sorting; more are marked in a map of one byte per cluster, if it stays below 64
+# MiB.
+_SORTED_RUNS = 4096
+_MARKED_CLUSTERS = 64 << 20
+# Up to so many runs of one cluster are counted in a set, of about 60 bytes each.
+_COUNTED_RUNS = 512 << 10
+
+
+class Run(NamedTuple):
+    """``count`` guest clusters from ``cluster`` on that lie one behind the other in the file, from byte ``offset``
+    on.
+    """
+
+    cluster: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    offset: int
+
+
+@dataclass(frozen=True, eq=False)
+class RunTable:
+    """The allocated clusters of one image, ascending by guest cluster, as three parallel arrays of 32-bit numbers.
+
+    ``entries`` holds the table entry of the first cluster of each run. ``data_end`` is the file offset behind the last
+    allocated cluster, or the start of the data area when there is none.
+    """
+
+    entry_bytes: int
+    cluster_bytes: int
+    first_clusters: array[int]
+    counts: array[int]
+    entries: array[int]
+    clusters_used: int
+    data_end: int
+
+    def __len__(self) -> int:
+        """The number of runs."""
+        return len(self.first_clusters)
+
+    def runs(self, first_cluster: int = 0, end_cluster: Optional[int] = None) -> Iterator[Run]:
+        """The runs that touch guest clusters ``first_cluster`` up to, not including, ``end_cluster``, clipped to
+        them.
+        """
+        starts, counts, entries = self.first_clusters, self.counts, self.entries
+        first = max(0, bisect_right(starts, first_cluster) - 1)
+        for index in range(first, len(starts)):
+            start = starts[index]
+            end = start + counts[index]
+            if end_cluster is not None:
+                if start >= end_cluster:
+                    return
+                end = min(end, end_cluster)
+            offset = entries[index] * self.entry_bytes
+            if start < first_cluster:
+                offset += (first_cluster - start) * self.cluster_bytes
+                start = first_cluster
+            if start < end:
+                yield Run(start, end - start, offset)
+
+    def has_any(self, first_cluster: int, end_cluster: int) -> bool:
+        """Whether any of the guest clusters ``first_cluster`` up to ``end_cluster``, at least one, is allocated."""
+        last = bisect_left(self.first_clusters, end_cluster) - 1
+        return last >= 0 and self.first_clusters[last] + self.counts[last] > first_cluster
+
+    def count_runs(self, first_cluster: int, end_cluster: int) -> int:
+        """About how many runs touch these clusters: at most one too many."""
+        return bisect_left(self.first_clusters, end_cluster) - max(
+            0, bisect_right(self.first_clusters, first_cluster) - 1
+        )
+
+    def allocated_ranges(self, first_cluster: int, end_cluster: int) -> Iterator[Tuple[int, int]]:
+        """The guest clusters (first, behind the last) from ``first_cluster`` up to ``end_cluster`` that are allocated,
+        wherever they lie in the file.
+
+        Neighbours are joined, but for every few thousandth.
+        """
+        begin = max(0, bisect_right(self.first_clusters, first_cluster) - 1)
+        end = bisect_left(self.first_clusters, end_cluster)
+        for index in range(begin, end, _RUNS_AT_ONCE):
+            starts = self.first_clusters[index : min(end, index + _RUNS_AT_ONCE)]
+            ends = array("Q", map(add, starts, self.counts[index : index + len(starts)]))
+            breaks = list(map(ne, ends, starts[1:]))
+            for first, last in zip(compress(starts, [True, *breaks]), compress(ends, [*breaks, True])):
+                first, last = max(first, first_cluster), min(last, end_cluster)
+                if first < last:
+                    yield first, last
+
+
+_MOST_ENTRY = (1 << 32) - 1
+
+
+class TableBuilder:
+    """Collects allocations in ascending guest order and joins those that continue one another."""
+
+    def __init__(self, header: HdsHeader) -> None:
+        self._header = header
+        self._step = header.entry_step
+        self._starts = array("I")
+        self._counts = array("I")
+        self._entries = array("I")
+        self._next_cluster = 0
+        self._next_entry = 0
+
+    def add(self, cluster: int, count: int, entry: int) -> None:
+        """``count`` clusters from ``cluster`` on, the first with table entry ``entry``; not below what was added
+        before.
+
+        Raises BadRequest for a place that no table entry can name.
+        """
+        if entry + (count - 1) * self._step > _MOST_ENTRY:
+            raise BadRequest(
+                "The file would become too long for its table",
+                found=entry,
+                hint="Compact the disk first, or choose format_version: 2.",
+            )
+        if cluster == self._next_cluster and entry == self._next_entry and self._counts:
+            self._counts[-1] += count
+        else:
+            self._starts.append(cluster)
+            self._counts.append(count)
+            self._entries.append(entry)
+        self._next_cluster = cluster + count
+        self._next_entry = entry + count * self._step
+
+    def extend(self, clusters: List[int], counts: List[int], entries: List[int]) -> None:
+        """Add many runs at once, none of which continues another one of them."""
+        self.add(clusters[0], counts[0], entries[0])
+        if len(clusters) > 1:
+            self._starts.fromlist(clusters[1:])
+            self._counts.fromlist(counts[1:])
+            self._entries.fromlist(entries[1:])
+            self._next_cluster = clusters[-1] + counts[-1]
+            self._next_entry = entries[-1] + counts[-1] * self._step
+
+    def build(self) -> RunTable:
+        """The table of everything added so far."""
+        unit, cluster = self._header.entry_bytes, self._header.cluster_bytes
+        ends = map(add, map(mul, self._entries, repeat(unit)), map(mul, self._counts, repeat(cluster)))
+        data_end = max(ends, default=self._header.data_start)
+        return RunTable(unit, cluster, self._starts, self._counts, self._entries, sum(self._counts), data_end)
+
+
+def read_table(file: File, header: HdsHeader) -> RunTable:
+    """The table of ``file``, entries behind the guest size left out. Nothing is judged yet, see ``check_table``.
+
+    Raises Damaged when the file ends within the table.
+    """
+    builder = TableBuilder(header)
+    table_bytes = header.used_entries * ENTRY_BYTES
+    buffer = bytearray(min(_READ_BYTES, ceil_div(table_bytes, _PIECE_BYTES) * _PIECE_BYTES))
+    position = 0
+    for start, end in file.data_ranges(HEADER_BYTES, HEADER_BYTES + table_bytes):
+        # Holes need not end at an entry, so two ranges may share one.
+        position = max(position, (start - HEADER_BYTES) // ENTRY_BYTES * ENTRY_BYTES)
+        range_end = ceil_div(end - HEADER_BYTES, ENTRY_BYTES) * ENTRY_BYTES
+        while position < range_end:
+            length = min(len(buffer), range_end - position)
+            _read_piece(file, HEADER_BYTES + position, buffer, length)
+            _scan(buffer, length, position // ENTRY_BYTES, header.entry_step, builder)
+            position += length
+    return builder.build()
+
+
+def _read_piece(file: File, offset: int, buffer: bytearray, length: int) -> None:
+    """Fill ``length`` bytes of ``buffer`` and clear the rest of the piece that they end in."""
+    got = file.pread_into(offset, memoryview(buffer)[:length])
+    if got < length:
+        raise Damaged("The file ends within its table", path=file.path, offset=offset + got, expected=length, found=got)
+    rest = -length % _PIECE_BYTES
+    buffer[length : length + rest] = bytes(rest)
+
+
+def _scan(buffer: bytearray, length: int, first_cluster: int, step: int, builder: TableBuilder) -> None:
+    """Add the runs among the entries in ``buffer``; the first entry belongs to ``first_cluster``."""
+    if buffer.startswith(_ZEROS[:length]):
+        return
+    for start in range(0, length, _PIECE_BYTES):
+        if not buffer.startswith(_ZERO_PIECE, start):
+            _scan_piece(
+                bytes(buffer[start : start + _PIECE_BYTES]), first_cluster + start // ENTRY_BYTES, step, builder
+            )
+
+
+def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuilder) -> None:
+    entries = _unpack(piece)
+    if piece.count(0) > _PIECE_BYTES - _FEW_BYTES:
+        for index in compress(_INDEXES, entries):
+            builder.add(first_cluster + index, 1, entries[index])
+        return
+    following = _following(piece, step)
+    if following is None:
+        starts = [0, *_breaks_one_by_one(entries, step)]
+    elif 0 not in following:
+        # Nothing continues anything, so every cluster is a run.
+        values = entries.tolist()
+        clusters = list(compress(range(first_cluster, first_cluster + _PIECE_ENTRIES), values))
+        builder.extend(clusters, [1] * len(clusters), list(filter(None, values)))
+        return
+    else:
+        starts = [0, *(index for index in compress(_FOLLOWERS, following) if entries[index] or entries[index - 1])]
+    ends = [*starts[1:], _PIECE_ENTRIES]
+    firsts = [entries[start] for start in starts]
+    if len(starts) > _MANY_STARTS and step not in entries:
+        counts = list(compress(map(sub, ends, starts), firsts))
+        builder.extend(
+            list(map(add, compress(starts, firsts), repeat(first_cluster))), counts, list(compress(firsts, firsts))
+        )
+        return
+    for start, end, entry in zip(starts, ends, firsts):
+        if not entry and entries[end - 1]:
+            # Zeros, then step, 2 * step and so on: the last one tells how many there are.
+            entry, start = step, end - entries[end - 1] // step
+        if entry:
+            builder.add(first_cluster + start, end - start, entry)
+
+
+def _following(piece: bytes, step: int) -> Optional[array[int]]:
+    """For each entry but the first a number that is 0 exactly when the entry is the one before it plus ``step``; two
+    zeros give ``step``.
+
+    Both sides of the comparison are one integer with 32 bits per entry. The highest bit of each entry is kept out of
+    the sum, so that nothing is carried into a neighbour; None for a piece with an entry so high that the sum leaves 32
+    bits.
+    """
+    this = int.from_bytes(piece[:-ENTRY_BYTES], "little")
+    following = int.from_bytes(piece[ENTRY_BYTES:], "little")
+    high = this & _HIGH_BITS
+    continued = (this ^ high) + _ONES * step
+    if high & continued:
+        return None
+    return array("I", (continued ^ high ^ following).to_bytes(_PIECE_BYTES - ENTRY_BYTES, "little"))
+
+
+def _breaks_one_by_one(entries: Sequence[int], step: int) -> List[int]:
+    """The indexes of entries that neither continue the one before them nor are, like it, zero."""
+    pairs = zip(entries, entries[1:])
+    return [
+        index for index, (this, following) in enumerate(pairs, 1) if following != this + step and (this or following)
+    ]
+
+
+def _unpack(raw: bytes) -> array[int]:
+    entries = array("I", raw)
+    if sys.byteorder == "big":
+        entries.byteswap()
+    return entries
+
+
+def _pack(entries: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        entries = entries[:]
+        entries.byteswap()
+    return entries.tobytes()
+
+
+def check_table(table: RunTable, header: HdsHeader, *, path: str, file_size: int) -> None:
+    """Raise Damaged, with the offset of the entry, unless every cluster lies in the file, on the grid and only once.
+
+    Of the last guest cluster only the part that the guest sees must be in the file.
+    """
+    if not len(table):
+        return
+    if not _is_placed(table, header, file_size):
+        for run in table.runs():
+            _check_run(run, header, path, file_size)
+    if not _is_disjoint(table, header):
+        _refuse_shared(table, header, path)
+
+
+def is_sound(table: RunTable, header: HdsHeader, *, file_size: int) -> bool:
+    """Whether every cluster lies whole in the file, on the grid and only once."""
+    return not len(table) or (_is_placed(table, header, file_size) and _is_disjoint(table, header))
+
+
+def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
+    unit = header.entry_bytes
+    if min(table.entries) * unit < header.data_start or table.data_end > file_size:
+        return False
+    # The grid of version 2 starts at a cluster, as its entries do.
+    return header.version == 2 or set(map(mod, table.entries, repeat(header.entry_step))) == {
+        header.data_start // unit % header.entry_step
+    }
+
+
+def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
+    """Whether no cluster of the file belongs to two runs; all of them lie on the grid."""
+    if max(table.counts) == 1 and len(table) <= _COUNTED_RUNS:
+        return len(set(table.entries)) == len(table)
+    step = header.entry_step
+    clusters = (table.data_end - header.data_start) // header.cluster_bytes
+    if len(table) > _SORTED_RUNS and clusters <= _MARKED_CLUSTERS:
+        marks = bytearray(clusters)
+        slots = map(floordiv, map(sub, table.entries, repeat(header.data_start // header.entry_bytes)), repeat(step))
+        for slot, count in zip(slots, table.counts):
+            if count == 1:
+                marks[slot] = 1
+            else:
+                marks[slot : slot + count] = b"\1" * count
+        return marks.count(1) == table.clusters_used
+    # Ranges are disjoint exactly when, both sorted, no end lies behind the next start.
+    starts = sorted(table.entries)
+    ends = sorted(map(add, table.entries, map(mul, table.counts, repeat(step))))
+    return all(map(le, ends, starts[1:]))
+
+
+def _check_run(run: Run, header: HdsHeader, path: str, file_size: int) -> None:
+    if run.offset < header.data_start:
+        _refuse(
+            "A cluster lies before the data area",
+            path,
+            run.cluster,
+            expected=f"at least {header.data_start}",
+            found=run.offset,
+        )
+    if (run.offset - header.data_start) % header.cluster_bytes:
+        _refuse(
+            "A cluster does not lie on the grid of clusters",
+            path,
+            run.cluster,
+            expected=f"steps of {header.cluster_bytes}",
+            found=run.offset,
+        )
+    seen = min(run.count * header.cluster_bytes, header.size_bytes - run.cluster * header.cluster_bytes)
+    if run.offset + seen > file_size:
+        behind = max(0, file_size - run.offset) // header.cluster_bytes
+        found = run.offset + behind * header.cluster_bytes
+        _refuse(
+            "A cluster lies beyond the end of the file",
+            path,
+            run.cluster + behind,
+            expected=f"below {file_size}",
+            found=found,
+        )
+
+
+def _refuse_shared(table: RunTable, header: HdsHeader, path: str) -> NoReturn:
+    ordered = sorted(table.runs(), key=lambda run: run.offset)
+    lower = ordered[0]
+    for upper in ordered[1:]:
+        if upper.offset < lower.offset + lower.count * header.cluster_bytes:
+            break
+        lower = upper
+    twin = lower.cluster + (upper.offset - lower.offset) // header.cluster_bytes
+    one, other = sorted((upper.cluster, twin))
+    _refuse(
+        f"Guest clusters {one} and {other} share one cluster of the file",
+        path,
+        other,
+        expected="every cluster once",
+        found=upper.offset,
+    )
+
+
+def _refuse(message: str, path: str, cluster: int, *, expected: object, found: object) -> NoReturn:
+    hint = "Run a check of the disk, or restore the image from a copy."
+    raise Damaged(
+        message, path=path, offset=HEADER_BYTES + ENTRY_BYTES * cluster, expected=expected, found=found, hint=hint
+    )
+
+
+def unused_ranges(
+    table: RunTable, header: HdsHeader, *, file_size: int, pinned: Iterable[Tuple[int, int]] = ()
+) -> List[Tuple[int, int]]:
+    """The byte ranges of the data area that no entry uses: whole clusters, joined; only the last may end with the file.
+
+    ``pinned`` are byte ranges that are in use although no entry says so, such as those of the format extension.
+    """
+    origin, cluster = header.data_start, header.cluster_bytes
+    used = [(run.offset, run.offset + run.count * cluster) for run in table.runs()]
+    for start, end in pinned:
+        used.append(
+            (origin + (start - origin) // cluster * cluster, origin + ceil_div(end - origin, cluster) * cluster)
+        )
+    used.sort()
+    unused = []
+    position = origin
+    for start, end in used:
+        if start >= file_size:
+            break
+        if start > position:
+            unused.append((position, start))
+        position = max(position, end)
+    if position < file_size:
+        unused.append((position, file_size))
+    return unused
+
+
+def pack_entries(header: HdsHeader, offsets: Sequence[int]) -> bytes:
+    """Table bytes for clusters at these file ``offsets`` (0: not allocated).
+
+    Raises Unsupported when the format version cannot express one of them.
+    """
+    unit = header.entry_bytes
+    try:
+        entries = array("I", map(floordiv, offsets, repeat(unit)))
+    except OverflowError:
+        entries = None
+    if entries is None or any(map(mod, offsets, repeat(unit))):
+        raise Unsupported(
+            f"A cluster offset does not fit into a table of version {header.version}",
+            expected=f"a multiple of {unit} below {unit << 32}",
+        )
+    return _pack(entries)
+
+
+def sequential_entries(header: HdsHeader, first: int, count: int) -> bytes:
+    """Table bytes of guest clusters ``first`` up to ``first + count`` in an image that has all its clusters, in
+    order.
+    """
+    start = header.data_start // header.entry_bytes + first * header.entry_step
+    return _pack(array("I", range(start, start + count * header.entry_step, header.entry_step)))
+
+
+def table_pieces(table: RunTable, header: HdsHeader) -> Iterator[Tuple[int, bytes]]:
+    """``table`` as the bytes of a file: ascending ``(file offset, bytes)`` of bounded length.
+
+    Pieces without an entry are left out, and so are clusters behind the end of the table that ``header`` describes.
+    """
+    step, unit = header.entry_step, header.entry_bytes
+    base, piece = 0, array("I")
+    for run in table.runs(0, header.bat_entries):
+        cluster, end = run.cluster, run.cluster + run.count
+        entry = run.offset // unit
+        while cluster < end:
+            if cluster >= base + len(piece):
+                if piece:
+                    yield HEADER_BYTES + ENTRY_BYTES * base, _pack(piece)
+                base = cluster // _WRITE_ENTRIES * _WRITE_ENTRIES
+                piece = array("I", bytes(ENTRY_BYTES * min(_WRITE_ENTRIES, header.bat_entries - base)))
+            count = min(end, base + len(piece)) - cluster
+            piece[cluster - base : cluster - base + count] = array("I", range(entry, entry + count * step, step))
+            cluster += count
+            entry += count * step
+    if piece:
+        yield HEADER_BYTES + ENTRY_BYTES * base, _pack(piece)

@@ -1,0 +1,172 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading one expanding image. What lies in its parents is not its business."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterator, Optional, Tuple, Union
+
+from ..._core.errors import BadRequest, Damaged
+from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
+from ..._core.units import ceil_div
+from ..._io.buffers import clear
+from ..._io.port import File, Port
+from .bat import RunTable, check_table, read_table
+from .header import HEADER_BYTES, HdsHeader, parse_header
+
+if TYPE_CHECKING:
+    from .extension import Extension
+
+# More runs than this in a range are worth asking whether the host file has holes at all.
+_MANY_RUNS = 64
+
+
+class HdsImage:
+    """An open expanding image of ``size`` guest bytes, with everything that its metadata says."""
+
+    def __init__(self, file: File, header: HdsHeader, table: RunTable, extension: Optional[Extension]) -> None:
+        self.path = file.path
+        self.file = file
+        self.header = header
+        self.table = table
+        self.extension = extension
+        self.size = header.size_bytes
+
+    def extents(self, start: int, length: int) -> Iterator[Extent]:
+        """What the range is made of: ABSENT where nothing is allocated, ZERO for holes of the host file, else DATA."""
+        self._check_range(start, length)
+        return coalesce(self._extents(start, start + length))
+
+    def has_any(self, start: int, length: int) -> bool:
+        """Whether any cluster of the range, which is not empty, is allocated."""
+        cluster_bytes = self.table.cluster_bytes
+        return self.table.has_any(start // cluster_bytes, ceil_div(start + length, cluster_bytes))
+
+    def _extents(self, position: int, end: int) -> Iterator[Extent]:
+        yield from (
+            self._dense_extents(position, end) if self._is_dense(position, end) else self._seen_extents(position, end)
+        )
+
+    def _is_dense(self, start: int, end: int) -> bool:
+        """Whether the host file has no hole that a long list of runs in the range could meet; a short one is not
+        worth the question.
+        """
+        if self.table.count_runs(*self._clusters(start, end)) < _MANY_RUNS:
+            return False
+        first, last = self.header.data_start, self.table.data_end
+        return next(self.file.data_ranges(first, last), None) == (first, last)
+
+    def _dense_extents(self, position: int, end: int) -> Iterator[Extent]:
+        """As without holes: whatever is allocated is DATA."""
+        cluster_bytes = self.header.cluster_bytes
+        for first, last in self.table.allocated_ranges(*self._clusters(position, end)):
+            start, stop = max(first * cluster_bytes, position), min(last * cluster_bytes, end)
+            if start > position:
+                yield Extent(position, start - position, ABSENT)
+            yield Extent(start, stop - start, DATA)
+            position = stop
+        if position < end:
+            yield Extent(position, end - position, ABSENT)
+
+    def _clusters(self, start: int, end: int) -> Tuple[int, int]:
+        """The first cluster that the range touches, and the one behind the last."""
+        return start // self.header.cluster_bytes, ceil_div(end, self.header.cluster_bytes)
+
+    def _seen_extents(self, position: int, end: int) -> Iterator[Extent]:
+        for guest, length, offset in self._mapped(position, end):
+            if guest > position:
+                yield Extent(position, guest - position, ABSENT)
+            position = guest
+            shift = guest - offset
+            for data_start, data_end in self.file.data_ranges(offset, offset + length):
+                if data_start + shift > position:
+                    yield Extent(position, data_start + shift - position, ZERO)
+                yield Extent(data_start + shift, data_end - data_start, DATA)
+                position = data_end + shift
+            if position < guest + length:
+                yield Extent(position, guest + length - position, ZERO)
+                position = guest + length
+        if position < end:
+            yield Extent(position, end - position, ABSENT)
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` from guest byte ``offset``; what is not allocated reads as zeros.
+
+        Raises Damaged when the file has become shorter than its table says.
+        """
+        view = memoryview(buffer)
+        length = len(view)
+        self._check_range(offset, length)
+        position = 0
+        for guest, count, file_offset in self._mapped(offset, offset + length):
+            begin = guest - offset
+            clear(view[position:begin])
+            position = begin + count
+            got = self.file.pread_into(file_offset, view[begin:position])
+            if got < count:
+                raise Damaged(
+                    "The file ends within a cluster",
+                    path=self.path,
+                    offset=file_offset + got,
+                    expected=count,
+                    found=got,
+                )
+        clear(view[position:])
+
+    def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
+        """The allocated parts of the range, ascending: ``(guest offset, length, file offset)``."""
+        self._check_range(start, length)
+        return self._mapped(start, start + length)
+
+    def _mapped(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
+        cluster_bytes = self.header.cluster_bytes
+        for cluster, count, offset in self.table.runs(*self._clusters(start, end)):
+            guest = cluster * cluster_bytes
+            begin = max(guest, start)
+            stop = min(guest + count * cluster_bytes, end)
+            if begin < stop:
+                yield begin, stop - begin, offset + begin - guest
+
+    def close(self) -> None:
+        """Release the file."""
+        self.file.close()
+
+    def _check_range(self, start: int, length: int) -> None:
+        if start < 0 or length < 0 or start + length > self.size:
+            raise BadRequest(
+                "The range leaves the disk",
+                path=self.path,
+                expected=f"0..{self.size}",
+                found=f"{start}..{start + length}",
+            )
+
+
+def open_hds(port: Port, path: str) -> HdsImage:
+    """Open an expanding image and judge all of its metadata. Raises Damaged or Unsupported; the file is closed then.
+
+    A dirty image opens, and so does one whose change of version was not finished: see ``header``.
+    """
+    file = port.open_read(path)
+    try:
+        file_size = file.size()
+        raw = bytearray(HEADER_BYTES)
+        got = file.pread_into(0, raw)
+        header = parse_header(bytes(raw[:got]), path=path, file_size=file_size)
+        table = read_table(file, header)
+        check_table(table, header, path=path, file_size=file_size)
+        extension = _extension(file, header, path, file_size) if header.ext_off else None
+    except BaseException:
+        file.close()
+        raise
+    return HdsImage(file, header, table, extension)
+
+
+def _extension(file: File, header: HdsHeader, path: str, file_size: int) -> Optional[Extension]:
+    # Few images have one.
+    from .extension import read_extension
+
+    return read_extension(file, header, path=path, file_size=file_size)

@@ -1,0 +1,577 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The structures of a qcow2 file (docs/interop/qcow2.rst of QEMU): header, extensions and the entries of its tables.
+
+All numbers are big-endian. The guest disk is cut into clusters of 512 bytes to 2 MiB. An L1 entry leads to an L2 table,
+which is one cluster long, and an L2 entry to a cluster::
+
+    L2 entry   63 62 61 ......................... 1 0
+               |  0  host offset (bits 9 to 55)     Z    Z: reads as zeros (version 3)
+               |  1  sectors - 1 | host byte offset      compressed, see ``compressed_place``
+               used once
+
+With extended L2 tables a second word follows: for each of 32 subclusters, bit n says allocated and bit 32 + n reads as
+zeros.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from itertools import compress
+from typing import Iterator, List, NamedTuple, NoReturn, Optional, Tuple
+
+from ..._core.errors import BadRequest, Damaged, Encrypted, Unsupported
+from ..._core.records import dataclass
+from ..._core.units import MIB, SECTOR, ceil_div
+
+MAGIC = b"QFI\xfb"
+HEADER_BYTES = {2: 72, 3: 112}
+ENTRY_BYTES = 8
+LEAST_CLUSTER_BITS, MOST_CLUSTER_BITS = 9, 21
+# The limits of QEMU: what is larger it does not open.
+MOST_L1_BYTES = 32 * MIB
+MOST_REFCOUNT_TABLE_BYTES = 8 * MIB
+MOST_SNAPSHOTS = 65536
+MOST_NAME_BYTES = 1023
+
+DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION_TYPE, EXTENDED_L2 = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4
+COMPRESSIONS = ("zlib", "zstd")
+_CRYPT_METHODS = {1: "AES", 2: "LUKS"}
+
+_BACKING_FORMAT, _FEATURE_NAMES, _BITMAPS = 0xE2792ACA, 0x6803F857, 0x23852875
+_FEATURE_BYTES = 48
+_MOST_FORMAT_BYTES = 63
+
+COPIED, COMPRESSED_BIT, ZERO_BIT = 1 << 63, 1 << 62, 1
+OFFSET_MASK = (1 << 56) - (1 << 9)
+_RESERVED = ~(COPIED | COMPRESSED_BIT | OFFSET_MASK | ZERO_BIT) & (1 << 64) - 1
+L1_RESERVED = _RESERVED | COMPRESSED_BIT | ZERO_BIT
+
+_V2 = struct.Struct(">4sIQIIQIIQQIIQ")
+_V3 = struct.Struct(">QQQII")
+
+MEND = "Keep a copy of the image and run: qemu-img check -r all"
+
+
+@dataclass(frozen=True)
+class Qcow2Header:
+    """What the header and its extensions say, judged.
+
+    Offsets and sizes are bytes; ``compression`` is what a compressed cluster would use.
+    """
+
+    version: int
+    cluster_bits: int
+    size_bytes: int
+    l1_offset: int
+    l1_entries: int
+    refcount_table_offset: int
+    refcount_table_bytes: int
+    snapshots: int = 0
+    incompatible: int = 0
+    compression: str = "zlib"
+    backing_name: Optional[str] = None
+    backing_format: Optional[str] = None
+    has_bitmaps: bool = False
+
+    @property
+    def cluster_bytes(self) -> int:
+        """The size of a cluster."""
+        return 1 << self.cluster_bits
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether L2 entries have two words."""
+        return bool(self.incompatible & EXTENDED_L2)
+
+    @property
+    def l2_entry_bytes(self) -> int:
+        """The size of an L2 entry."""
+        return 2 * ENTRY_BYTES if self.is_extended else ENTRY_BYTES
+
+    @property
+    def table_span(self) -> int:
+        """How many guest bytes one L2 table describes."""
+        return self.cluster_bytes // self.l2_entry_bytes * self.cluster_bytes
+
+    @property
+    def used_l1_entries(self) -> int:
+        """The L1 entries that the guest disk needs; more may follow, for the state of a machine."""
+        return ceil_div(self.size_bytes, self.table_span)
+
+
+def cluster_bits_of(raw: bytes, *, path: str) -> int:
+    """The cluster size as a power of two, from the first 72 bytes: that much is needed to read the rest.
+
+    Raises Damaged or Unsupported.
+    """
+    if len(raw) < HEADER_BYTES[2] or raw[:4] != MAGIC:
+        raise Damaged("This is no qcow2 image", path=path, offset=0, expected=MAGIC.hex(), found=raw[:4].hex())
+    version, bits = struct.unpack_from(">I", raw, 4)[0], struct.unpack_from(">I", raw, 20)[0]
+    if version not in HEADER_BYTES:
+        raise Unsupported(
+            "Only versions 2 and 3 of qcow2 can be read", path=path, offset=4, expected="2 or 3", found=version
+        )
+    if not LEAST_CLUSTER_BITS <= bits <= MOST_CLUSTER_BITS:
+        raise Damaged(
+            "The cluster size is out of bounds", path=path, offset=20, expected="512 bytes to 2 MiB", found=f"2^{bits}"
+        )
+    return bits
+
+
+def parse_header(raw: bytes, *, path: str, file_size: int) -> Qcow2Header:
+    """The header in ``raw``, which is the first cluster of a file of ``file_size`` bytes, or all of a shorter one.
+
+    Raises Damaged, Unsupported or Encrypted for everything that cannot be read as it is meant.
+    """
+    bits = cluster_bits_of(raw, path=path)
+    fields = _V2.unpack_from(raw)
+    version, name_offset, name_bytes, size, crypt = fields[1], fields[2], fields[3], fields[5], fields[6]
+    l1_entries, l1_offset, table_offset, table_clusters, snapshots, _snapshots_offset = fields[7:]
+    incompatible, end, kind = 0, HEADER_BYTES[2], 0
+    if version > 2:
+        incompatible, end, kind = _parse_v3(raw, bits, path)
+    extensions = _Extensions(raw[: 1 << bits], end, name_offset or 1 << bits, path)
+    _check_features(incompatible, crypt, kind, bits, extensions, path)
+    header = Qcow2Header(
+        version=version,
+        cluster_bits=bits,
+        size_bytes=size,
+        l1_offset=l1_offset,
+        l1_entries=l1_entries,
+        refcount_table_offset=table_offset,
+        refcount_table_bytes=table_clusters << bits,
+        snapshots=snapshots,
+        incompatible=incompatible,
+        compression=COMPRESSIONS[kind],
+        backing_name=_backing_name(raw, name_offset, name_bytes, path),
+        backing_format=extensions.backing_format,
+        has_bitmaps=extensions.has_bitmaps,
+    )
+    _check_tables(header, path, file_size)
+    return header
+
+
+def _parse_v3(raw: bytes, bits: int, path: str) -> Tuple[int, int, int]:
+    """The incompatible features, the header length and the number of the compression of a version 3 header."""
+    least = HEADER_BYTES[2] + _V3.size
+    if len(raw) < least:
+        raise Damaged("The file ends within its header", path=path, offset=len(raw), expected=least, found=len(raw))
+    incompatible, _compatible, _autoclear, refcount_order, length = _V3.unpack_from(raw, HEADER_BYTES[2])
+    if refcount_order > 6:
+        raise Damaged(
+            "The width of the reference counts is out of bounds",
+            path=path,
+            offset=96,
+            expected="0..6",
+            found=refcount_order,
+        )
+    if not least <= length <= min(len(raw), 1 << bits) or length % 8:
+        raise Damaged(
+            "The header length is out of bounds",
+            path=path,
+            offset=100,
+            expected=f"{least} to one cluster",
+            found=length,
+        )
+    kind = raw[least] if length > least else 0
+    if (kind != 0) != bool(incompatible & COMPRESSION_TYPE):
+        raise Damaged(
+            "The header contradicts itself about the kind of compression", path=path, offset=least, found=kind
+        )
+    return incompatible, length, kind
+
+
+class _Extensions:
+    """What the header extensions between ``start`` and ``end`` say; unknown ones are skipped."""
+
+    def __init__(self, raw: bytes, start: int, end: int, path: str) -> None:
+        self.backing_format: Optional[str] = None
+        self.has_bitmaps = False
+        self._features = b""
+        end = min(end, len(raw))
+        while start + 8 <= end:
+            kind, length = struct.unpack_from(">II", raw, start)
+            if kind == 0:
+                return
+            start += 8
+            if length > end - start:
+                raise Damaged(
+                    "A header extension is too long",
+                    path=path,
+                    offset=start - 4,
+                    expected=f"at most {end - start}",
+                    found=length,
+                )
+            if kind == _BACKING_FORMAT:
+                if length > _MOST_FORMAT_BYTES:
+                    raise Damaged(
+                        "The format of the backing file is too long",
+                        path=path,
+                        offset=start,
+                        expected=_MOST_FORMAT_BYTES,
+                        found=length,
+                    )
+                self.backing_format = raw[start : start + length].decode("ascii", "backslashreplace") or None
+            elif kind == _BITMAPS:
+                self.has_bitmaps = True
+            elif kind == _FEATURE_NAMES:
+                self._features = raw[start : start + length]
+            start += ceil_div(length, 8) * 8
+
+    def feature(self, bit: int) -> str:
+        """What the image itself calls an incompatible feature."""
+        for start in range(0, len(self._features) - _FEATURE_BYTES + 1, _FEATURE_BYTES):
+            if self._features[start] == 0 and self._features[start + 1] == bit:
+                name = (
+                    self._features[start + 2 : start + _FEATURE_BYTES]
+                    .partition(b"\0")[0]
+                    .decode("ascii", "backslashreplace")
+                )
+                return f"{name!r} (bit {bit})"
+        return f"bit {bit}"
+
+
+def _check_features(incompatible: int, crypt: int, kind: int, bits: int, extensions: _Extensions, path: str) -> None:
+    if crypt:
+        if crypt not in _CRYPT_METHODS:
+            raise Unsupported(
+                f"The image has an unknown encryption (method {crypt})", path=path, offset=32, found=crypt
+            )
+        hint = "Convert it with qemu-img, which can be given the secret, to an image without encryption."
+        raise Encrypted(
+            f"The image is encrypted ({_CRYPT_METHODS[crypt]})", path=path, offset=32, found=crypt, hint=hint
+        )
+    if incompatible & CORRUPT:
+        raise Damaged("The image is marked as corrupt", path=path, offset=72, found=hex(incompatible), hint=MEND)
+    if incompatible & EXTERNAL_DATA:
+        hint = "Convert it with qemu-img to an image of one file."
+        raise Unsupported(
+            "The image keeps its data in another file (external data file)",
+            path=path,
+            offset=72,
+            found=hex(incompatible),
+            hint=hint,
+        )
+    unknown = incompatible & ~(DIRTY | COMPRESSION_TYPE | EXTENDED_L2)
+    if unknown:
+        names = ", ".join(extensions.feature(bit) for bit in range(64) if unknown >> bit & 1)
+        raise Unsupported(
+            f"The image needs features that are not known here: {names}", path=path, offset=72, found=hex(incompatible)
+        )
+    if kind >= len(COMPRESSIONS):
+        raise Unsupported(
+            f"The image has an unknown kind of compression ({kind})",
+            path=path,
+            offset=104,
+            expected="0 or 1",
+            found=kind,
+        )
+    if incompatible & EXTENDED_L2 and bits < 14:
+        raise Damaged(
+            "Clusters are too small for extended L2 tables",
+            path=path,
+            offset=20,
+            expected="at least 16 KiB",
+            found=1 << bits,
+        )
+
+
+def _backing_name(raw: bytes, offset: int, length: int, path: str) -> Optional[str]:
+    if not offset or not length:
+        return None
+    if length > MOST_NAME_BYTES or offset + length > len(raw):
+        raise Damaged(
+            "The name of the backing file is too long or misplaced",
+            path=path,
+            offset=8,
+            found=f"{length} bytes at {offset}",
+        )
+    name = raw[offset : offset + length]
+    if b"\0" in name:
+        raise Damaged("The name of the backing file has a zero byte", path=path, offset=offset + name.index(0))
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _check_tables(header: Qcow2Header, path: str, file_size: int) -> None:
+    if header.l1_entries * ENTRY_BYTES > MOST_L1_BYTES:
+        raise Damaged(
+            "The L1 table is too large",
+            path=path,
+            offset=36,
+            expected=MOST_L1_BYTES // ENTRY_BYTES,
+            found=header.l1_entries,
+        )
+    if header.used_l1_entries > header.l1_entries:
+        raise Damaged(
+            "The L1 table is too small for the disk",
+            path=path,
+            offset=36,
+            expected=header.used_l1_entries,
+            found=header.l1_entries,
+        )
+    if not 0 < header.refcount_table_bytes <= MOST_REFCOUNT_TABLE_BYTES:
+        expected = f"1..{MOST_REFCOUNT_TABLE_BYTES >> header.cluster_bits} clusters"
+        found = header.refcount_table_bytes >> header.cluster_bits
+        raise Damaged(
+            "The table of reference counts has an impossible size",
+            path=path,
+            offset=56,
+            expected=expected,
+            found=found,
+            hint=MEND,
+        )
+    if header.snapshots > MOST_SNAPSHOTS:
+        raise Damaged(
+            "The image has too many snapshots", path=path, offset=60, expected=MOST_SNAPSHOTS, found=header.snapshots
+        )
+    # QEMU ends the file behind the last entry, not behind the last cluster of a table.
+    places = [("L1 table", 40, header.l1_offset, header.l1_entries * ENTRY_BYTES)] if header.l1_entries else []
+    places.append(("table of reference counts", 48, header.refcount_table_offset, 1))
+    for name, field, offset, length in places:
+        if offset % header.cluster_bytes or offset < header.cluster_bytes:
+            raise Damaged(
+                f"The {name} does not begin at a cluster behind the header", path=path, offset=field, found=offset
+            )
+        if offset + length > file_size:
+            raise Damaged(
+                f"The {name} lies beyond the end of the file",
+                path=path,
+                offset=field,
+                expected=f"below {file_size}",
+                found=offset,
+            )
+
+
+def pack_header(header: Qcow2Header) -> bytes:
+    """The bytes of a header with its extensions and the name of its backing file.
+
+    Raises BadRequest when they do not fit into the first cluster. The reference counts have 16 bits.
+    """
+    extensions = b""
+    name = (header.backing_name or "").encode("utf-8", "surrogateescape")
+    if name:
+        backing_format = (header.backing_format or "").encode("ascii")
+        extensions = (
+            struct.pack(">II", _BACKING_FORMAT, len(backing_format)) + backing_format + bytes(-len(backing_format) % 8)
+        )
+    extensions += bytes(8)
+    length = HEADER_BYTES[header.version]
+    name_offset = length + len(extensions) if name else 0
+    if len(name) > MOST_NAME_BYTES or name_offset + len(name) > header.cluster_bytes:
+        expected = f"at most {min(MOST_NAME_BYTES, header.cluster_bytes - name_offset)} bytes"
+        raise BadRequest(
+            "The name of the parent image is too long for this image",
+            expected=expected,
+            found=len(name),
+            hint="Choose larger clusters.",
+        )
+    l1 = (header.l1_entries, header.l1_offset)
+    counts = (header.refcount_table_offset, header.refcount_table_bytes >> header.cluster_bits)
+    raw = _V2.pack(
+        MAGIC, header.version, name_offset, len(name), header.cluster_bits, header.size_bytes, 0, *l1, *counts, 0, 0
+    )
+    if header.version > 2:
+        raw += (
+            _V3.pack(header.incompatible, 0, 0, 4, length) + bytes([COMPRESSIONS.index(header.compression)]) + bytes(7)
+        )
+    return raw + extensions + name
+
+
+def compressed_place(entry: int, cluster_bits: int) -> Tuple[int, int]:
+    """File offset, and length up to the end of the last sector, of a compressed cluster.
+
+    Its bytes may end anywhere in that sector.
+    """
+    shift = 70 - cluster_bits
+    offset = entry & (1 << shift) - 1
+    sectors = (entry & COMPRESSED_BIT - 1) >> shift
+    return offset, (sectors + 1) * SECTOR - offset % SECTOR
+
+
+def compressed_entry(offset: int, length: int, cluster_bits: int) -> int:
+    """The L2 entry of a compressed cluster of ``length`` bytes at byte ``offset``.
+
+    Raises BadRequest when the offset does not fit.
+    """
+    shift = 70 - cluster_bits
+    if offset + length > 1 << min(shift, 56):
+        raise BadRequest(
+            "The image becomes too large for compressed clusters of this size",
+            found=offset,
+            hint="Choose a smaller cluster_size.",
+        )
+    sectors = (offset + length - 1) // SECTOR - offset // SECTOR
+    return COMPRESSED_BIT | sectors << shift | offset
+
+
+UNALLOCATED, ZEROED, STORED, COMPRESSED, BROKEN = "unallocated", "zeroed", "stored", "compressed", "broken"
+
+
+class Run(NamedTuple):
+    """``length`` bytes from ``start`` on of one kind; those of a STORED run lie one behind the other in the file from
+    ``host`` on.
+
+    ``entry`` is the L2 entry it was found in first, of a COMPRESSED run in an extended table the word behind it.
+    """
+
+    start: int
+    length: int
+    kind: str
+    host: int = 0
+    entry: int = 0
+
+
+_PIECE_ENTRIES = 512
+_ZERO_PIECE = bytes(_PIECE_ENTRIES * ENTRY_BYTES)
+_FOLLOWERS = tuple(range(1, _PIECE_ENTRIES))
+_HAS_COMPRESSED_BIT = bytes(1 if byte & 0x40 else 0 for byte in range(256))
+_ONES = int.from_bytes((b"\0" * 7 + b"\1") * _PIECE_ENTRIES, "big")
+_ENTRY_MASK = COPIED - 1
+_MASKS = _ONES * _ENTRY_MASK
+
+
+def has_compressed(table: bytes, entry_bytes: int) -> bool:
+    """Whether any entry of an L2 table is of a compressed cluster."""
+    return 1 in table[::entry_bytes].translate(_HAS_COMPRESSED_BIT)
+
+
+def table_runs(table: bytes, first: int, end: int, cluster_bytes: int) -> Iterator[Run]:
+    """What entries ``first`` up to ``end`` of an L2 table say, ascending and gap-free; starts count from the start of
+    the table's range.
+
+    No entry is looked at alone where it continues the one before. Neighbouring runs may belong together.
+    """
+    for start in range(first, end, _PIECE_ENTRIES):
+        stop = min(end, start + _PIECE_ENTRIES)
+        piece = table[start * ENTRY_BYTES : stop * ENTRY_BYTES]
+        if _ZERO_PIECE.startswith(piece):
+            yield Run(start * cluster_bytes, (stop - start) * cluster_bytes, UNALLOCATED)
+            continue
+        entry = int.from_bytes(piece[:ENTRY_BYTES], "big")
+        if entry & (ZERO_BIT | COMPRESSED_BIT) == ZERO_BIT and piece == piece[:ENTRY_BYTES] * (stop - start):
+            yield Run(start * cluster_bytes, (stop - start) * cluster_bytes, ZEROED, 0, entry & _ENTRY_MASK)
+            continue
+        kinds = piece[::ENTRY_BYTES].translate(_HAS_COMPRESSED_BIT)
+        position = 0
+        while position < len(kinds):
+            is_compressed = kinds[position]
+            behind = kinds.find(1 - is_compressed, position)
+            behind = len(kinds) if behind < 0 else behind
+            guest = (start + position) * cluster_bytes
+            if is_compressed:
+                yield Run(guest, (behind - position) * cluster_bytes, COMPRESSED)
+            else:
+                yield from _plain_runs(piece[position * ENTRY_BYTES : behind * ENTRY_BYTES], guest, cluster_bytes)
+            position = behind
+
+
+def _plain_runs(piece: bytes, guest: int, cluster_bytes: int) -> Iterator[Run]:
+    """The runs of entries that are not compressed, found by arithmetic on all of them as one large integer."""
+    count = len(piece) // ENTRY_BYTES
+    surplus = 64 * (_PIECE_ENTRIES - count)
+    # Without the highest bits nothing is carried from one entry into its neighbour.
+    whole = int.from_bytes(piece, "big") & (_MASKS >> surplus)
+    entries = unpack_entries(whole.to_bytes(len(piece), "big"))
+    lower = (1 << 64 * (count - 1)) - 1
+    differing = ((whole >> 64) + cluster_bytes * (_ONES >> surplus + 64)) ^ (whole & lower)
+    starts = [0]
+    if differing:
+        lanes = array("Q", differing.to_bytes(len(piece) - ENTRY_BYTES, "big"))
+        starts += [
+            index
+            for index in compress(_FOLLOWERS, lanes)
+            if entries[index] != entries[index - 1] or _is_stored(entries[index])
+        ]
+    for start, end in zip(starts, [*starts[1:], count]):
+        entry, last = entries[start], entries[end - 1]
+        if entry == 0 and last:
+            # Nothing, then the first cluster of the file, the second and so on: the last one tells how many there are.
+            middle = end - last // cluster_bytes
+            yield Run(guest + start * cluster_bytes, (middle - start) * cluster_bytes, UNALLOCATED)
+            start, entry = middle, entries[middle]
+        kind = ZEROED if entry & ZERO_BIT else STORED if _is_stored(entry) else UNALLOCATED
+        yield Run(guest + start * cluster_bytes, (end - start) * cluster_bytes, kind, entry & OFFSET_MASK, entry)
+
+
+def _is_stored(entry: int) -> bool:
+    return entry != 0 and not entry & ZERO_BIT
+
+
+def extended_runs(table: bytes, first: int, end: int, cluster_bytes: int) -> Iterator[Run]:
+    """The same for an extended L2 table; a cluster whose bits contradict each other is BROKEN."""
+    for start in range(first, end, _PIECE_ENTRIES // 2):
+        stop = min(end, start + _PIECE_ENTRIES // 2)
+        piece = table[start * 2 * ENTRY_BYTES : stop * 2 * ENTRY_BYTES]
+        if _ZERO_PIECE.startswith(piece):
+            yield Run(start * cluster_bytes, (stop - start) * cluster_bytes, UNALLOCATED)
+            continue
+        words = unpack_entries(piece)
+        for index in range(start, stop):
+            entry, bits = words[2 * (index - start)] & _ENTRY_MASK, words[2 * (index - start) + 1]
+            if entry & COMPRESSED_BIT:
+                yield Run(index * cluster_bytes, cluster_bytes, COMPRESSED, 0, bits)
+                continue
+            allocated, zeroed = bits & 0xFFFFFFFF, bits >> 32
+            if allocated & zeroed or (allocated and not entry & OFFSET_MASK):
+                yield Run(index * cluster_bytes, cluster_bytes, BROKEN)
+                continue
+            yield from _subclusters(index * cluster_bytes, entry, allocated, zeroed, cluster_bytes // 32)
+
+
+def _subclusters(guest: int, entry: int, allocated: int, zeroed: int, step: int) -> Iterator[Run]:
+    position = 0
+    while position < 32:
+        begin = position
+        kind = (allocated >> begin & 1, zeroed >> begin & 1)
+        while position < 32 and (allocated >> position & 1, zeroed >> position & 1) == kind:
+            position += 1
+        name = STORED if kind[0] else ZEROED if kind[1] else UNALLOCATED
+        yield Run(guest + begin * step, (position - begin) * step, name, (entry & OFFSET_MASK) + begin * step, entry)
+
+
+def has_reserved_bits(entry: int, *, zero_bit_allowed: bool) -> bool:
+    """Whether an L2 entry that is not compressed has bits set which mean nothing."""
+    return bool(entry & _RESERVED or (entry & ZERO_BIT and not zero_bit_allowed))
+
+
+def unpack_entries(raw: bytes) -> array[int]:
+    """Table entries as numbers."""
+    entries = array("Q", raw)
+    if sys.byteorder == "little":
+        entries.byteswap()
+    return entries
+
+
+def pack_entries(entries: array[int]) -> bytes:
+    """Numbers of any width as the bytes of a table."""
+    if sys.byteorder == "little":
+        entries = entries[:]
+        entries.byteswap()
+    return entries.tobytes()
+
+
+def refuse(
+    message: str, path: str, *, offset: int, expected: Optional[object] = None, found: Optional[object] = None
+) -> NoReturn:
+    """Raise Damaged with the hint that goes with all damage of the tables."""
+    raise Damaged(message, path=path, offset=offset, expected=expected, found=found, hint=MEND)
+
+
+def sorted_entries(entries: array[int]) -> array[int]:
+    """``entries`` in order, with a working set that stays small beside them."""
+    step = 1 << 19
+    parts: List[array[int]] = [
+        array(entries.typecode, sorted(entries[start : start + step])) for start in range(0, len(entries), step)
+    ]
+    if len(parts) <= 1:
+        return parts[0] if parts else entries
+    from heapq import merge
+
+    return array(entries.typecode, merge(*parts))

@@ -1,0 +1,46 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writing a new plain image in one pass."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from ..._core.errors import BadRequest
+from ..._io.port import Buffer, File
+
+
+class RawWriter:
+    """Fills a new file, empty or a clone of what it is to hold; what is never written stays a hole, or as it is."""
+
+    def __init__(self, file: File, *, size_bytes: int) -> None:
+        self.file = file
+        self._size = size_bytes
+        self._position = 0
+
+    def write(self, offset: int, buffer: Buffer) -> None:
+        """Store ``buffer`` at byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""
+        length = memoryview(buffer).nbytes
+        self.place(offset, length)
+        if length > 0:
+            self.file.pwrite(offset, buffer)
+
+    def place(self, offset: int, length: int) -> int:
+        """The place in the file for bytes that the caller stores there himself. Raises BadRequest as ``write`` does."""
+        end = offset + length
+        if offset < self._position or end > self._size:
+            expected = f"{self._position}..{self._size}"
+            raise BadRequest(
+                "The range goes back or leaves the disk",
+                path=self.file.path,
+                expected=expected,
+                found=f"{offset}..{end}",
+            )
+        self._position = end
+        return offset
+
+    def finish(self) -> None:
+        """Give the file its length."""
+        self.file.truncate(self._size)

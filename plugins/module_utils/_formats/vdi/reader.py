@@ -1,0 +1,127 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading VirtualBox disk images (VDI) that have no parent."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterator, Mapping, Optional, Tuple, Union
+
+from ..._core.errors import BadRequest, Damaged
+from ..._core.extents import DATA, ZERO, Extent, coalesce
+from ..._core.units import ceil_div
+from ..._io.buffers import clear
+from ..._io.port import File, Port
+from ..image import ParentLink
+from .layout import HEADER_BYTES, VdiHeader, parse_header
+from .map import VdiMap
+
+
+class VdiImage:
+    """An open image of ``size`` guest bytes, which need not be a multiple of a sector.
+
+    The map is read where it is needed.
+    """
+
+    def __init__(self, file: File, header: VdiHeader, blocks: VdiMap, *, real_path: str) -> None:
+        self.path = file.path
+        self.file = file
+        self.header = header
+        self.size = header.size_bytes
+        self.files: Tuple[str, ...] = (real_path,)
+        self.parent: Optional[ParentLink] = None
+        self.identity = header.identity
+        self.traits: Mapping[str, object] = {"subformat": header.subformat, "cluster_size": header.block_bytes}
+        self.warnings = header.warnings
+        self._blocks = blocks
+
+    def extents(self, start: int, length: int) -> Iterator[Extent]:
+        """What the range is made of: DATA, and ZERO for blocks that are not stored and for holes of the host file.
+
+        Raises Damaged when it comes to an entry of the map that is wrong.
+        """
+        self._check_range(start, length)
+        return coalesce(self._extents(start, start + length))
+
+    def _extents(self, position: int, end: int) -> Iterator[Extent]:
+        for guest, length, offset in self._mapped(position, end):
+            shift = guest - offset
+            for data_start, data_end in self.file.data_ranges(offset, offset + length):
+                if data_start + shift > position:
+                    yield Extent(position, data_start + shift - position, ZERO)
+                yield Extent(data_start + shift, data_end - data_start, DATA)
+                position = data_end + shift
+        if position < end:
+            yield Extent(position, end - position, ZERO)
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` from guest byte ``offset``; what is not stored reads as zeros.
+
+        Raises Damaged for a wrong entry of the map, and when the file has become shorter.
+        """
+        view = memoryview(buffer)
+        length = len(view)
+        self._check_range(offset, length)
+        position = 0
+        for guest, count, file_offset in self._mapped(offset, offset + length):
+            begin = guest - offset
+            clear(view[position:begin])
+            position = begin + count
+            got = self.file.pread_into(file_offset, view[begin:position])
+            if got < count:
+                raise Damaged(
+                    "The file ends within a block", path=self.path, offset=file_offset + got, expected=count, found=got
+                )
+        clear(view[position:])
+
+    def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
+        """The stored parts of the range, ascending: ``(guest offset, length, file offset)``."""
+        self._check_range(start, length)
+        return self._mapped(start, start + length)
+
+    def _mapped(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
+        header = self.header
+        block_bytes = header.block_bytes
+        first_byte = header.offset_data + header.extra_bytes
+        for block, count, ordinal in self._blocks.runs(start // block_bytes, ceil_div(end, block_bytes)):
+            # Extra bytes stand between the blocks, so that each is a piece of its own.
+            step = 1 if header.extra_bytes else count
+            for index in range(0, count, step):
+                guest = (block + index) * block_bytes
+                begin = max(guest, start)
+                stop = min(guest + step * block_bytes, end)
+                yield begin, stop - begin, first_byte + (ordinal + index) * header.stride + begin - guest
+
+    def close(self) -> None:
+        """Release the file."""
+        self.file.close()
+
+    def _check_range(self, start: int, length: int) -> None:
+        if start < 0 or length < 0 or start + length > self.size:
+            raise BadRequest(
+                "The range leaves the disk",
+                path=self.path,
+                expected=f"0..{self.size}",
+                found=f"{start}..{start + length}",
+            )
+
+
+def open_vdi(port: Port, path: str) -> VdiImage:
+    """Open a dynamic or fixed image and judge its header; the file is closed again when that fails.
+
+    Raises Damaged, and Unsupported for an image with a parent or of another version of the format.
+    """
+    file = port.open_read(path)
+    try:
+        file_size = file.size()
+        raw = bytearray(HEADER_BYTES)
+        got = file.pread_into(0, raw)
+        header = parse_header(bytes(raw[:got]), path=path, file_size=file_size)
+        real_path = port.real_path(path)
+    except BaseException:
+        file.close()
+        raise
+    return VdiImage(file, header, VdiMap(file, header, file_size=file_size), real_path=real_path)

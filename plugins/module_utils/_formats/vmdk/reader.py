@@ -1,0 +1,282 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading a VMDK: one link of a chain, with all the files that its descriptor names.
+
+What lies in its parent is not its business.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
+
+from ..._core.errors import BadRequest, Damaged, Unsupported
+from ..._core.extents import ABSENT, ZERO, Extent, coalesce, shifted
+from ..._core.units import SECTOR
+from ..._io.buffers import clear
+from ..._io.port import File, Port
+from ..image import OpenBeside, ParentLink
+from .descriptor import FLAT_KINDS, MOST_TEXT_BYTES, ZERO_KIND, Descriptor, ExtentLine, parse_descriptor
+from .layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, read_sector, read_sparse_header
+from .sparse import Caches, SparseExtent, open_hosted, open_sparse_extent, read_exactly, stored
+
+_HINT = "Restore the image from a copy; nothing was changed."
+
+
+class _Part(Protocol):
+    """One extent of the disk, seen from its own start."""
+
+    def extents(self, start: int, end: int, hole: str) -> Iterator[Extent]:
+        """What a range is made of; ``hole`` is what a part without an entry is."""
+
+    def pread_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` from ``offset``."""
+
+
+class _FlatExtent:
+    """Bytes that lie in a file as they are, from byte ``offset`` on."""
+
+    def __init__(self, file: File, offset: int) -> None:
+        self._file = file
+        self._offset = offset
+
+    def extents(self, start: int, end: int, hole: str) -> Iterator[Extent]:
+        return stored(self._file, start, end, self._offset + start)
+
+    def pread_into(self, offset: int, view: memoryview) -> None:
+        read_exactly(self._file, self._offset + offset, view)
+
+
+class _ZeroExtent:
+    """A part of the disk that is stored nowhere."""
+
+    def extents(self, start: int, end: int, hole: str) -> Iterator[Extent]:
+        yield Extent(start, end - start, ZERO)
+
+    def pread_into(self, offset: int, view: memoryview) -> None:
+        clear(view)
+
+
+class VmdkImage:
+    """An open VMDK of ``size`` guest bytes. Implements ``ForeignImage``; ``identity`` is its CID."""
+
+    def __init__(
+        self,
+        path: str,
+        descriptor: Descriptor,
+        pieces: Sequence[_Part],
+        files: Sequence[File],
+        real_paths: Sequence[str],
+    ) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.files = tuple(real_paths)
+        self.size = descriptor.sectors * SECTOR
+        self.identity = descriptor.cid
+        self.parent: Optional[ParentLink] = None
+        if descriptor.parent_cid is not None and descriptor.parent_hint is not None:
+            self.parent = ParentLink((descriptor.parent_hint.replace("\\", "/"),), "vmdk", descriptor.parent_cid)
+        sparse = [piece for piece in pieces if isinstance(piece, SparseExtent)]
+        self.traits: Mapping[str, object] = _traits(descriptor, sparse)
+        self.warnings: Tuple[str, ...] = tuple(warning for piece in sparse for warning in piece.warnings)
+        self._open_files = tuple(files)
+        self._pieces = tuple(pieces)
+        self._starts: List[int] = []
+        position = 0
+        for extent in descriptor.extents:
+            self._starts.append(position)
+            position += extent.sectors * SECTOR
+
+    def extents(self, start: int, length: int) -> Iterator[Extent]:
+        """What the range is made of.
+
+        ABSENT only in an image with a parent; compressed grains are DATA, whatever they hold.
+        """
+        self._check_range(start, length)
+        return coalesce(self._extents(start, start + length))
+
+    def _extents(self, start: int, end: int) -> Iterator[Extent]:
+        hole = ZERO if self.parent is None else ABSENT
+        for index, begin, stop in self._touched(start, end):
+            base = self._starts[index]
+            yield from shifted(self._pieces[index].extents(begin - base, stop - base, hole), base)
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` from guest byte ``offset``; what is not stored reads as zeros. Raises Damaged."""
+        view = memoryview(buffer)
+        self._check_range(offset, len(view))
+        for index, begin, stop in self._touched(offset, offset + len(view)):
+            self._pieces[index].pread_into(begin - self._starts[index], view[begin - offset : stop - offset])
+
+    def _touched(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
+        """The pieces that a range touches, as ``(index, start, end)`` on the disk."""
+        index = bisect_right(self._starts, start) - 1
+        while start < end:
+            stop = min(end, self._starts[index + 1]) if index + 1 < len(self._starts) else end
+            yield index, start, stop
+            start = stop
+            index += 1
+
+    def close(self) -> None:
+        """Release all files; a second call does nothing."""
+        _close(self._open_files)
+
+    def _check_range(self, start: int, length: int) -> None:
+        if start < 0 or length < 0 or start + length > self.size:
+            raise BadRequest(
+                "The range leaves the disk",
+                path=self.path,
+                expected=f"0..{self.size}",
+                found=f"{start}..{start + length}",
+            )
+
+
+def _traits(descriptor: Descriptor, sparse: Sequence[SparseExtent]) -> Dict[str, object]:
+    traits: Dict[str, object] = {"subformat": descriptor.create_type}
+    if sparse:
+        traits["cluster_size"] = sparse[0].grain_bytes
+    traits["compression"] = "zlib" if any(extent.is_compressed for extent in sparse) else "none"
+    if descriptor.adapter_type is not None:
+        traits["adapter_type"] = descriptor.adapter_type
+    return traits
+
+
+def open_vmdk(port: Port, path: str, open_beside: OpenBeside) -> VmdkImage:
+    """Open a VMDK: the file with the descriptor at ``path``, and through ``open_beside`` all others that it names.
+
+    Raises Damaged, Unsupported or Encrypted, and what ``open_beside`` raises; all files are closed then. Data is looked
+    at only when it is read, grain tables too.
+    """
+    files: List[File] = [port.open_read(path)]
+    try:
+        return _open_vmdk(port, path, open_beside, files)
+    except BaseException:
+        _close(files)
+        raise
+
+
+def _open_vmdk(port: Port, path: str, open_beside: OpenBeside, files: List[File]) -> VmdkImage:
+    file = files[0]
+    magic = read_sector(file, 0)
+    pieces: Sequence[_Part]
+    if magic.startswith(SPARSE_MAGIC):
+        descriptor, pieces = _open_embedded(file)
+    elif magic.startswith((COWD_MAGIC, SE_SPARSE_MAGIC)):
+        raise Unsupported(
+            "This file is a part of a VMDK",
+            path=path,
+            hint="Name the small file with the description of the disk instead.",
+        )
+    else:
+        descriptor = _read_text(file)
+        pieces = _open_pieces(descriptor, path, open_beside, files)
+    real_paths = dict.fromkeys(port.real_path(opened.path) for opened in files)
+    return VmdkImage(path, descriptor, pieces, files, tuple(real_paths))
+
+
+def _read_text(file: File) -> Descriptor:
+    size = file.size()
+    if size > MOST_TEXT_BYTES:
+        expected = f"up to {MOST_TEXT_BYTES} bytes"
+        raise Damaged(
+            "This is neither a descriptor of a VMDK nor a sparse extent with one",
+            path=file.path,
+            offset=0,
+            expected=expected,
+            found=size,
+        )
+    raw = bytearray(size)
+    read_exactly(file, 0, memoryview(raw))
+    return parse_descriptor(bytes(raw), path=file.path)
+
+
+def _open_embedded(file: File) -> Tuple[Descriptor, Sequence[_Part]]:
+    header = read_sparse_header(file)
+    if not header.descriptor_sectors:
+        hint = "Name the small file with the description of the disk instead."
+        raise Unsupported("This file is a part of a VMDK, without a descriptor", path=file.path, offset=28, hint=hint)
+    raw = bytearray(header.descriptor_sectors * SECTOR)
+    read_exactly(file, header.descriptor_sector * SECTOR, memoryview(raw))
+    descriptor = parse_descriptor(bytes(raw), path=file.path, offset=header.descriptor_sector * SECTOR)
+    if len(descriptor.extents) != 1 or descriptor.extents[0].kind != "SPARSE":
+        found = [extent.kind for extent in descriptor.extents[:3]]
+        raise Unsupported(
+            "An embedded descriptor speaks of other files", path=file.path, expected="one SPARSE extent", found=found
+        )
+    # The file may have been renamed, so its name in the descriptor does not matter.
+    extent = open_hosted(file, header, Caches())
+    _check_capacity(extent, descriptor.extents[0])
+    return descriptor, (extent,)
+
+
+def _open_pieces(descriptor: Descriptor, path: str, open_beside: OpenBeside, files: List[File]) -> List[_Part]:
+    opened: Dict[str, File] = {}
+    taken: Dict[str, List[Tuple[int, int]]] = {}
+    caches = Caches()
+    pieces: List[_Part] = []
+    for extent in descriptor.extents:
+        if extent.kind == ZERO_KIND or extent.name is None:
+            pieces.append(_ZeroExtent())
+            continue
+        taken.setdefault(extent.name, []).append((extent.offset, extent.offset + extent.sectors))
+        if extent.name not in opened:
+            opened[extent.name] = open_beside(extent.name)
+            files.append(opened[extent.name])
+        elif extent.kind not in FLAT_KINDS:
+            raise Damaged("Two extents have the same file", path=path, expected="a file of its own", found=extent.name)
+        pieces.append(_open_piece(opened[extent.name], extent, caches))
+    _check_overlaps(taken, path)
+    return pieces
+
+
+def _open_piece(file: File, extent: ExtentLine, caches: Caches) -> _Part:
+    if extent.kind in FLAT_KINDS:
+        needed = (extent.offset + extent.sectors) * SECTOR
+        if file.size() < needed:
+            raise Damaged(
+                "The extent is shorter than its descriptor says",
+                path=file.path,
+                offset=file.size(),
+                expected=needed,
+                found=file.size(),
+                hint=_HINT,
+            )
+        return _FlatExtent(file, extent.offset * SECTOR)
+    piece = open_sparse_extent(file, caches)
+    _check_capacity(piece, extent)
+    return piece
+
+
+def _check_capacity(piece: SparseExtent, extent: ExtentLine) -> None:
+    """Raise Damaged unless header and descriptor agree; some writers round the header up to whole grains."""
+    if not extent.sectors <= piece.capacity < extent.sectors + piece.grain_sectors:
+        raise Damaged(
+            "Descriptor and header disagree on the size",
+            path=piece.path,
+            offset=12,
+            expected=extent.sectors,
+            found=piece.capacity,
+            hint=_HINT,
+        )
+
+
+def _check_overlaps(taken: Mapping[str, List[Tuple[int, int]]], path: str) -> None:
+    for name, ranges in taken.items():
+        ranges.sort()
+        for (_start, end), (start, _end) in zip(ranges, ranges[1:]):
+            if start < end:
+                raise Damaged(
+                    "Two extents overlap in one file",
+                    path=path,
+                    expected=f"from sector {end} on",
+                    found=f"{name}, sector {start}",
+                )
+
+
+def _close(files: Sequence[File]) -> None:
+    for file in files:
+        file.close()

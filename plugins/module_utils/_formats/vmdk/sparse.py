@@ -1,0 +1,519 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading one sparse extent of a VMDK: hosted sparse, streamOptimized, or COWD.
+
+The directory is read and judged at once (a disk has at most four MiB of them), tables when they are needed: single ones
+through a small cache, many of them in large pieces, without what the host knows to be holes. Each table is judged
+whenever it is read.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import sys
+import threading
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from itertools import repeat
+from operator import add, le
+from typing import Generic, Hashable, Iterator, NoReturn, Optional, Sequence, Tuple, TypeVar
+
+from ..._core.errors import Damaged, Unsupported
+from ..._core.extents import DATA, ZERO, Extent
+from ..._core.units import SECTOR, ceil_div
+from ..._io.buffers import clear
+from ..._io.port import File
+from .layout import (
+    COWD_MAGIC,
+    COWD_TABLE_ENTRIES,
+    FLAG_REDUNDANT,
+    GRAIN_HEADER,
+    MOST_EXTENTS,
+    MOST_TABLES,
+    ZEROED_GRAIN,
+    SparseHeader,
+    parse_cowd_header,
+    read_sector,
+    read_sparse_header,
+)
+
+_READ_BYTES = 256 << 10
+_ZEROS = bytes(_READ_BYTES)
+_FIRST_READ = 4096
+# So many tables are taken one by one, through the cache.
+_FEW_TABLES = 4
+_HINT = "Restore the image from a copy; nothing was changed."
+
+Value = TypeVar("Value")
+
+
+class Cache(Generic[Value]):
+    """The values that were used last, for several threads. Two of them may make the same value at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Optional[Value]:
+        """The value that was put under ``key``, if it is still there."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: Hashable, value: Value) -> None:
+        """Keep a value, and forget the one that was used longest ago."""
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+
+class Caches:
+    """What all extents of a disk share: tables of at most 4 MiB together, the last inflated grain, and the room for
+    directories.
+    """
+
+    def __init__(self) -> None:
+        self.tables: Cache[array[int]] = Cache(256)
+        self.grain: Cache[bytes] = Cache(1)
+        self._tables_left = MOST_TABLES + MOST_EXTENTS
+
+    def reserve(self, tables: int, path: str) -> None:
+        """Take the room for a directory, before it is read. Raises Unsupported when a disk has too many tables."""
+        self._tables_left -= tables
+        if self._tables_left < 0:
+            raise Unsupported(
+                "The disk has too many grain tables",
+                path=path,
+                expected=f"up to {MOST_TABLES}",
+                found=f"{-self._tables_left} more",
+            )
+
+
+class SparseExtent:
+    """An open sparse extent of ``size`` bytes. Offsets are seen from the start of the extent."""
+
+    def __init__(
+        self, file: File, *, capacity: int, grain_sectors: int, table_entries: int, first_free: int, caches: Caches
+    ) -> None:
+        self.file = file
+        self.path = file.path
+        self.size = capacity * SECTOR
+        self.capacity = capacity
+        self.grain_sectors = grain_sectors
+        self.grain_bytes = grain_sectors * SECTOR
+        self.table_entries = table_entries
+        self.tables = ceil_div(capacity, grain_sectors * table_entries)
+        self.grains = ceil_div(capacity, grain_sectors)
+        self.is_compressed = False
+        self.has_zeroed_grains = False
+        self.warnings: Tuple[str, ...] = ()
+        self.directory: array[int] = array("I")
+        self._first_free = first_free
+        self._caches = caches
+        self._file_bytes = file.size()
+        self._table_bytes = table_entries * 4
+        self._table_sectors = ceil_div(self._table_bytes, SECTOR)
+        # Where the directory and the tables lie, ascending.
+        self._places: Sequence[int] = ()
+        self._directory_zone = (0, 0)
+
+    def load_directory(self, sector: int) -> None:
+        """Read and judge the directory at ``sector``. Raises Damaged."""
+        length = self.tables * 4
+        end = sector + ceil_div(length, SECTOR)
+        if sector < self._first_free or sector * SECTOR + length > self._file_bytes:
+            expected = f"sectors {self._first_free}..{self._file_bytes // SECTOR}"
+            self._refuse(
+                "The grain directory lies outside of the file's free room", None, expected=expected, found=sector
+            )
+        directory = array("I", self._read(sector * SECTOR, length))
+        if sys.byteorder == "big":
+            directory.byteswap()
+        places = array("I", sorted(filter(None, directory)))
+        if places:
+            self._check_places(directory, places, sector, end)
+        self.directory, self._places, self._directory_zone = directory, places, (sector, end)
+
+    def _check_places(self, directory: array[int], places: array[int], start: int, end: int) -> None:
+        step = self._table_sectors
+        if not all(map(le, map(add, places, repeat(step)), places[1:])):
+            wrong = next(low for low, high in zip(places, places[1:]) if low + step > high)
+            self._refuse(
+                "Two grain tables overlap",
+                start * SECTOR + 4 * directory.index(wrong),
+                expected=f"steps of {step} sectors",
+                found=wrong,
+            )
+        wrong = places[0] if places[0] < self._first_free else places[-1]
+        if wrong < self._first_free or wrong * SECTOR + self._table_bytes > self._file_bytes:
+            expected = f"sectors {self._first_free}..{self._file_bytes // SECTOR}"
+            self._refuse(
+                "A grain table lies outside of the file's free room",
+                start * SECTOR + 4 * directory.index(wrong),
+                expected=expected,
+                found=wrong,
+            )
+        index = bisect_right(places, start - step)
+        if index < len(places) and places[index] < end:
+            wrong = places[index]
+            self._refuse(
+                "A grain table overlaps its directory",
+                start * SECTOR + 4 * directory.index(wrong),
+                expected=f"not in {start}..{end}",
+                found=wrong,
+            )
+
+    def extents(self, start: int, end: int, hole: str) -> Iterator[Extent]:
+        """What the range is made of; what has no entry is of the kind ``hole``. Neighbours may be alike."""
+        grain = self.grain_bytes
+        for first, count, sector in self._runs(start // grain, ceil_div(end, grain)):
+            begin, stop = max(start, first * grain), min(end, (first + count) * grain)
+            if sector <= ZEROED_GRAIN:
+                yield Extent(begin, stop - begin, ZERO if sector else hole)
+            elif self.is_compressed:
+                yield Extent(begin, stop - begin, DATA)
+            else:
+                yield from stored(self.file, begin, stop, sector * SECTOR + begin - first * grain)
+
+    def pread_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` from ``offset``; grains that are not stored give zeros. Raises Damaged."""
+        grain = self.grain_bytes
+        end = offset + len(view)
+        for first, count, sector in self._runs(offset // grain, ceil_div(end, grain)):
+            begin, stop = max(offset, first * grain), min(end, (first + count) * grain)
+            part = view[begin - offset : stop - offset]
+            if sector <= ZEROED_GRAIN:
+                clear(part)
+            elif self.is_compressed:
+                part[:] = self._inflated(first, sector)[begin - first * grain : stop - first * grain]
+            else:
+                read_exactly(self.file, sector * SECTOR + begin - first * grain, part)
+
+    def _runs(self, first: int, end: int) -> Iterator[Tuple[int, int, int]]:
+        """Grains ``first`` up to ``end`` as ``(grain, count, sector)``, stored ones as they follow in the file; else
+        0 or ZEROED_GRAIN.
+        """
+        size = self.table_entries
+        for table, count, entries in self._tables(first // size, ceil_div(end, size)):
+            begin, stop = max(first, table * size), min(end, (table + count) * size)
+            if entries is None:
+                yield begin, stop - begin, 0
+            else:
+                yield from self._entry_runs(entries, begin - table * size, stop - table * size, table * size)
+
+    def _entry_runs(self, entries: array[int], index: int, end: int, base: int) -> Iterator[Tuple[int, int, int]]:
+        step = self.grain_sectors
+        value = entries[index]
+        if value > ZEROED_GRAIN and not self.is_compressed and entries[end - 1] == value + (end - 1 - index) * step:
+            if entries[index:end] == array("I", range(value, value + (end - index) * step, step)):
+                yield base + index, end - index, value
+                return
+        while index < end:
+            value = entries[index]
+            stop = index + 1
+            if value <= ZEROED_GRAIN:
+                while stop < end and entries[stop] == value:
+                    stop += 1
+            elif not self.is_compressed:
+                following = value + step
+                while stop < end and entries[stop] == following:
+                    stop += 1
+                    following += step
+            yield base + index, stop - index, value
+            index = stop
+
+    def _tables(self, position: int, end: int) -> Iterator[Tuple[int, int, Optional[array[int]]]]:
+        """Tables ``position`` up to ``end`` as ``(table, count, entries)``; None for ``count`` of them without any
+        entry.
+        """
+        directory = self.directory
+        one_by_one = end - position <= _FEW_TABLES
+        step = self._table_sectors
+        while position < end:
+            sector = directory[position]
+            stop = position + 1
+            if not sector:
+                while stop < end and not directory[stop]:
+                    stop += 1
+                yield position, stop - position, None
+            elif one_by_one:
+                yield position, 1, self._cached_table(position)
+            else:
+                following = sector + step
+                while stop < end and directory[stop] == following:
+                    stop += 1
+                    following += step
+                yield from self._read_tables(position, stop - position)
+            position = stop
+
+    def _read_tables(self, first: int, count: int) -> Iterator[Tuple[int, int, Optional[array[int]]]]:
+        """``count`` tables that lie one behind the other in the file."""
+        # Tables of fewer entries than a sector holds have a gap behind them.
+        stride = self._table_sectors * SECTOR
+        base = self.directory[first] * SECTOR
+        done = 0
+        for start, end in self.file.data_ranges(base, base + count * stride):
+            begin = max(done, (start - base) // stride)
+            if begin > done:
+                yield first + done, begin - done, None
+                done = begin
+            stop = min(count, ceil_div(end - base, stride))
+            while done < stop:
+                number = min(stop - done, max(1, _READ_BYTES // stride))
+                yield from self._read_piece(first + done, number, base + done * stride, stride)
+                done += number
+        if done < count:
+            yield first + done, count - done, None
+
+    def _read_piece(
+        self, first: int, number: int, offset: int, stride: int
+    ) -> Iterator[Tuple[int, int, Optional[array[int]]]]:
+        raw = self._read(offset, (number - 1) * stride + self._table_bytes)
+        if raw == _ZEROS[: len(raw)]:
+            yield first, number, None
+            return
+        for index in range(number):
+            piece = raw[index * stride : index * stride + self._table_bytes]
+            if piece == _ZEROS[: len(piece)]:
+                yield first + index, 1, None
+            else:
+                yield first + index, 1, self._unpacked(piece, first + index)
+
+    def _cached_table(self, table: int) -> array[int]:
+        key = (id(self), table)
+        entries = self._caches.tables.get(key)
+        if entries is None:
+            entries = self._unpacked(self._read(self.directory[table] * SECTOR, self._table_bytes), table)
+            self._caches.tables.put(key, entries)
+        return entries
+
+    def _unpacked(self, raw: bytes, table: int) -> array[int]:
+        entries = array("I", raw)
+        if sys.byteorder == "big":
+            entries.byteswap()
+        # What lies behind the end of the disk means nothing.
+        del entries[self.grains - table * self.table_entries :]
+        self._check_entries(entries, table)
+        return entries
+
+    def _check_entries(self, entries: array[int], table: int) -> None:
+        """Raise Damaged unless every grain lies in the file, outside of what else is known to lie there, and only
+        once.
+        """
+        used = sorted(filter(None, entries))
+        if self.has_zeroed_grains:
+            del used[: bisect_right(used, ZEROED_GRAIN)]
+        if not used:
+            return
+        step = 1 if self.is_compressed else self.grain_sectors
+        if not all(map(le, map(add, used, repeat(step)), used[1:])):
+            wrong = next(low for low, high in zip(used, used[1:]) if low + step > high)
+            self._refuse_entry(
+                "Two grains share a part of the file", entries, table, wrong, expected=f"steps of {step} sectors"
+            )
+        if used[0] < max(2, self._first_free):
+            self._refuse_entry(
+                "A grain lies in the header", entries, table, used[0], expected=f"sector {self._first_free} or above"
+            )
+        last = entries.index(used[-1]) + table * self.table_entries
+        # Of the last grain only what the guest sees must be there.
+        needed = SECTOR if self.is_compressed else min(self.grain_bytes, self.size - last * self.grain_bytes)
+        if used[-1] * SECTOR + needed > self._file_bytes:
+            wrong = next(
+                sector
+                for sector in used
+                if sector * SECTOR + (needed if sector == used[-1] else step * SECTOR) > self._file_bytes
+            )
+            self._refuse_entry(
+                "A grain lies beyond the end of the file",
+                entries,
+                table,
+                wrong,
+                expected=f"below sector {self._file_bytes // SECTOR}",
+            )
+        self._check_zones(entries, table, used, step)
+
+    def _check_zones(self, entries: array[int], table: int, used: Sequence[int], step: int) -> None:
+        start, end = self._directory_zone
+        low, high = used[0], used[-1] + step
+        index = bisect_right(used, start - step)
+        if index < len(used) and used[index] < end:
+            self._refuse_entry(
+                "A grain overlaps the grain directory", entries, table, used[index], expected=f"not in {start}..{end}"
+            )
+        places, size = self._places, self._table_sectors
+        first, behind = bisect_right(places, low - size), bisect_left(places, high)
+        for place in places[first:behind] if behind - first <= len(used) else ():
+            index = bisect_right(used, place - step)
+            if index < len(used) and used[index] < place + size:
+                self._refuse_entry(
+                    "A grain overlaps a grain table",
+                    entries,
+                    table,
+                    used[index],
+                    expected=f"not in {place}..{place + size}",
+                )
+        for sector in used if behind - first > len(used) else ():
+            index = bisect_right(places, sector - size)
+            if index < len(places) and places[index] < sector + step:
+                place = places[index]
+                self._refuse_entry(
+                    "A grain overlaps a grain table", entries, table, sector, expected=f"not in {place}..{place + size}"
+                )
+
+    def _inflated(self, grain: int, sector: int) -> bytes:
+        """The bytes of a deflated grain: all of them, or as many as the disk has where it ends."""
+        key = (id(self), grain)
+        content = self._caches.grain.get(key)
+        if content is None:
+            content = self._inflate(grain, sector * SECTOR)
+            self._caches.grain.put(key, content)
+        return content
+
+    def _inflate(self, grain: int, offset: int) -> bytes:
+        raw = self._read(offset, min(_FIRST_READ, self._file_bytes - offset))
+        number, size = GRAIN_HEADER.unpack_from(raw)
+        if number != grain * self.grain_sectors:
+            self._refuse(
+                "The grain belongs to another part of the disk",
+                offset,
+                expected=grain * self.grain_sectors,
+                found=number,
+            )
+        # Deflate adds little to what does not compress; twice the grain is beyond all of it.
+        if not 0 < size <= 2 * self.grain_bytes + 64:
+            self._refuse(
+                "The length of the compressed grain is impossible",
+                offset + 8,
+                expected=f"1..{2 * self.grain_bytes + 64}",
+                found=size,
+            )
+        begin = GRAIN_HEADER.size
+        if begin + size > self._file_bytes - offset:
+            self._refuse(
+                "The file ends within a grain",
+                offset + 8,
+                expected=f"up to {self._file_bytes - offset - begin}",
+                found=size,
+            )
+        if begin + size > len(raw):
+            raw += self._read(offset + len(raw), begin + size - len(raw))
+        inflater = zlib.decompressobj()
+        try:
+            content = inflater.decompress(raw[begin : begin + size], self.grain_bytes + 1)
+        except zlib.error as error:
+            raise Damaged(
+                "A grain cannot be inflated", path=self.path, offset=offset + begin, found=str(error), hint=_HINT
+            ) from error
+        visible = min(self.grain_bytes, self.size - grain * self.grain_bytes)
+        if not inflater.eof or not visible <= len(content) <= self.grain_bytes:
+            self._refuse(
+                "The grain does not inflate to its length",
+                offset + begin,
+                expected=visible,
+                found=f"{len(content)}, ended: {inflater.eof}",
+            )
+        return content
+
+    def _read(self, offset: int, length: int) -> bytes:
+        buffer = bytearray(length)
+        read_exactly(self.file, offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def _refuse_entry(
+        self, message: str, entries: array[int], table: int, sector: int, *, expected: object
+    ) -> NoReturn:
+        offset = self.directory[table] * SECTOR + 4 * entries.index(sector)
+        self._refuse(message, offset, expected=expected, found=f"sector {sector}")
+
+    def _refuse(self, message: str, offset: Optional[int], *, expected: object, found: object) -> NoReturn:
+        raise Damaged(message, path=self.path, offset=offset, expected=expected, found=found, hint=_HINT)
+
+
+def read_exactly(file: File, offset: int, view: memoryview) -> None:
+    """Fill ``view`` from ``offset``. Raises Damaged where the file has become shorter."""
+    got = file.pread_into(offset, view)
+    if got < len(view):
+        raise Damaged(
+            "The file is shorter than it should be",
+            path=file.path,
+            offset=offset + got,
+            expected=len(view),
+            found=got,
+            hint=_HINT,
+        )
+
+
+def stored(file: File, begin: int, end: int, offset: int) -> Iterator[Extent]:
+    """Guest bytes that lie in ``file`` from ``offset`` on as they are: ZERO in holes of the host file, else DATA."""
+    shift = begin - offset
+    for start, stop in file.data_ranges(offset, offset + end - begin):
+        yield Extent(begin, start + shift - begin, ZERO)
+        yield Extent(start + shift, stop - start, DATA)
+        begin = stop + shift
+    yield Extent(begin, end - begin, ZERO)
+
+
+def open_sparse_extent(file: File, caches: Caches) -> SparseExtent:
+    """The sparse extent in ``file``, of whichever kind.
+
+    Raises Damaged or Unsupported; closing the file is left to the caller.
+    """
+    if read_sector(file, 0)[:4] == COWD_MAGIC:
+        return _open_cowd(file, caches)
+    return open_hosted(file, read_sparse_header(file), caches)
+
+
+def _open_cowd(file: File, caches: Caches) -> SparseExtent:
+    header = parse_cowd_header(read_sector(file, 0), path=file.path)
+    caches.reserve(header.tables, file.path)
+    entries = COWD_TABLE_ENTRIES
+    extent = SparseExtent(
+        file,
+        capacity=header.capacity,
+        grain_sectors=header.grain_sectors,
+        table_entries=entries,
+        first_free=1,
+        caches=caches,
+    )
+    extent.load_directory(header.gd_sector)
+    return extent
+
+
+def open_hosted(file: File, header: SparseHeader, caches: Caches) -> SparseExtent:
+    """The sparse extent with this header.
+
+    A bad directory is replaced by the redundant one, if that is good, with a warning.
+    """
+    caches.reserve(header.tables, file.path)
+    extent = SparseExtent(
+        file,
+        capacity=header.capacity,
+        grain_sectors=header.grain_sectors,
+        table_entries=header.table_entries,
+        first_free=header.first_free_sector,
+        caches=caches,
+    )
+    extent.is_compressed = header.is_compressed
+    extent.has_zeroed_grains = header.has_zeroed_grains
+    warnings = (
+        [f"{file.path} was not closed cleanly; what was written last may be missing."] if header.is_unclean else []
+    )
+    try:
+        extent.load_directory(header.gd_sector)
+    except Damaged:
+        if not (header.flags & FLAG_REDUNDANT and header.rgd_sector):
+            raise
+        extent.load_directory(header.rgd_sector)
+        warnings.append(f"The grain directory of {file.path} is damaged; its redundant copy was used.")
+    extent.warnings = tuple(warnings)
+    return extent

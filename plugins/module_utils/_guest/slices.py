@@ -1,0 +1,81 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Guest disks cut into pieces of a size that suits the cache: whole disks on a grid, layers in whole grains."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterable, Iterator, Tuple
+
+from .._core.extents import ABSENT, DATA, ZERO, Extent
+from .._formats.image import GuestView
+from .._io.copy import SLICE, WINDOW
+
+
+def data_slices(extents: Iterable[Extent], size: int) -> Iterator[Tuple[int, int]]:
+    """Slices (offset, length) on a fixed grid that touch data, ascending, each once."""
+    done = 0
+    for extent in extents:
+        if extent.kind != DATA:
+            continue
+        start = max(done, extent.start // SLICE * SLICE)
+        for offset in range(start, extent.end, SLICE):
+            yield offset, min(SLICE, size - offset)
+            done = offset + SLICE
+
+
+def layer_slices(
+    view: GuestView, own: Iterable[Extent], grain: int, longest: int = WINDOW
+) -> Iterator[Tuple[int, int, str]]:
+    """Slices (offset, length, kind) in whole grains that touch what ``own``, a layer's extents, has; ascending, each
+    grain once.
+
+    ``view`` is the disk seen through the layer. What reads as zeros there comes as one ZERO slice, however long it is;
+    a DATA slice is at least a grain and else about as long as ``longest``. The last one ends with the disk.
+    """
+    longest = max(longest // grain * grain, grain)
+    for start, end in _rounded(own, view.size, grain):
+        for first, last, kind in _kinds(view, start, end, grain):
+            if kind == ZERO:
+                yield first, last - first, ZERO
+            else:
+                for offset in range(first, last, longest):
+                    yield offset, min(longest, last - offset), DATA
+
+
+def _kinds(view: GuestView, start: int, end: int, grain: int) -> Iterator[Tuple[int, int, str]]:
+    """The range (start, end, kind), cut where whole grains are known to be zero."""
+    position = start
+    for extent in view.extents(start, end - start):
+        if extent.kind != ZERO:
+            continue
+        first = -(-extent.start // grain) * grain
+        last = end if extent.end == end else extent.end // grain * grain
+        if last <= first:
+            continue
+        if position < first:
+            yield position, first, DATA
+        yield first, last, ZERO
+        position = last
+    if position < end:
+        yield position, end, DATA
+
+
+def _rounded(extents: Iterable[Extent], size: int, grain: int) -> Iterator[Tuple[int, int]]:
+    """The ranges (start, end) that are not ABSENT, rounded out to grains and joined."""
+    first = last = 0
+    for extent in extents:
+        if extent.kind == ABSENT:
+            continue
+        start, end = extent.start // grain * grain, min(size, -(-extent.end // grain) * grain)
+        if start <= last:
+            last = max(last, end)
+            continue
+        if first < last:
+            yield first, last
+        first, last = start, end
+    if first < last:
+        yield first, last

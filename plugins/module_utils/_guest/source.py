@@ -1,0 +1,151 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sources of guest data: what stands behind a path, opened as one view of a whole guest disk."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional, Tuple
+
+from .._bundle.bundle import BundleState, identity, observe
+from .._bundle.naming import SUFFIX
+from .._bundle.paths import locate
+from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
+from .._core.plan import Fingerprint
+from .._core.records import dataclass
+from .._core.units import SECTOR, round_up
+from .._formats.detect import detect
+from .._formats.raw.reader import RawImage
+from .._io.port import DIRECTORY, FILE, Port
+from .view import ComposedView, LayerStack, open_view
+
+if TYPE_CHECKING:
+    from .backing import ForeignChain
+
+AUTO = "auto"
+HDD = "hdd"
+RAW = "raw"
+FOREIGN = ("qcow2", "vmdk", "vhd", "vhdx", "vdi")
+"""The formats of other products that can be read and written."""
+
+_PREFIX = 4096
+_SUFFIX = 512
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
+
+    A bundle has its ``state`` and ``guid``, an image of another product its ``chain``.
+    """
+
+    format: str
+    path: str
+    size: int
+    fingerprint: Fingerprint
+    state: Optional[BundleState] = None
+    guid: Optional[str] = None
+    chain: Optional[ForeignChain] = None
+
+
+def find_source(
+    port: Port, path: str, *, format: str = AUTO, allow_outside: bool = False, backing: bool = False
+) -> Source:
+    """What lies at ``path``.
+
+    ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one.
+
+    Raises NotFound, Unsupported for a format that cannot be read, BadRequest for an empty file, and what a foreign
+    image's reader raises.
+    """
+    stat = port.stat(path)
+    if stat is None:
+        raise NotFound("There is no source", path=path, hint="Check src.")
+    chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
+    if chosen == HDD:
+        state = observe(port, locate(port, path), allow_outside=allow_outside)
+        return Source(
+            HDD,
+            state.location.directory if state.is_bundle else path,
+            state.descriptor.size_bytes,
+            state.fingerprint,
+            state,
+            state.tree.top,
+        )
+    if stat.kind != FILE or stat.size == 0:
+        what = stat.kind if stat.kind != FILE else stat.size
+        raise BadRequest(
+            f"A {chosen} source must be a regular file that is not empty",
+            path=path,
+            found=what,
+            hint="Choose another src.",
+        )
+    real = port.real_path(path)
+    if chosen == RAW:
+        return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
+    # Only those who read images of other products load what that takes.
+    from .backing import find_chain
+
+    try:
+        chain = find_chain(port, real, format=chosen, backing=backing)
+    except (Damaged, Unsupported) as error:
+        if format == AUTO and error.path == real:
+            error.hint = f"{error.hint or ''} Set src_format: raw if it really is raw.".strip()
+        raise
+    if chain.size == 0:
+        raise BadRequest("The source is a disk without any sector", path=real, found=0, hint="Choose another src.")
+    return Source(chosen, real, chain.size, chain.fingerprint, chain=chain)
+
+
+def _detected(port: Port, path: str, kind: str, size: int) -> str:
+    if kind == DIRECTORY or (size == 0 and path.lower().endswith(SUFFIX)):
+        return HDD
+    if kind != FILE or size == 0:
+        return RAW
+    prefix, suffix = _ends(port, path, size)
+    found = detect(prefix, suffix_bytes=suffix, name=path)
+    if found == "hds" or path.endswith("/DiskDescriptor.xml"):
+        return HDD
+    if found in FOREIGN:
+        return found
+    if found != "unstructured":
+        raise Unsupported(
+            f"The source looks like {found}, which cannot be read",
+            path=path,
+            found=found,
+            expected=f"hdd, raw, {', '.join(FOREIGN)}",
+            hint="Set src_format: raw if it really is raw.",
+        )
+    return RAW
+
+
+def _ends(port: Port, path: str, size: int) -> Tuple[bytes, bytes]:
+    stream = port.open_read(path)
+    try:
+        head, tail = bytearray(min(size, _PREFIX)), bytearray(min(size, _SUFFIX))
+        stream.pread_into(0, head)
+        stream.pread_into(size - len(tail), tail)
+        return bytes(head), bytes(tail)
+    finally:
+        stream.close()
+
+
+def open_source(port: Port, source: Source, size: Optional[int] = None) -> ComposedView:
+    """Open what ``find_source`` found, with zeros after its end up to ``size`` bytes."""
+    view = _opened(port, source)
+    return view if size is None or size == view.size else view.grown(size)
+
+
+def _opened(port: Port, source: Source) -> ComposedView:
+    if source.state is not None and source.guid is not None:
+        return open_view(port, source.state, source.guid)
+    if source.chain is not None:
+        from .backing import open_chain
+
+        return open_chain(port, source.chain)
+    stream = port.open_read(source.path)
+    image = RawImage(stream, stream.size())
+    return ComposedView(source.size, [(0, LayerStack([image], [image.size], source.size))])

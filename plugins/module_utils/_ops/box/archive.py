@@ -1,0 +1,317 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Vagrant boxes of virtual machines: a tar archive, compressed by gzip.
+
+::
+
+    metadata.json     {"architecture": "arm64", "provider": "parallels"}
+    Vagrantfile       only when there is one
+    box.pvm/          the machine: config.pvs, and its disks as they are
+
+Nothing in the archive depends on the machine that packs it: entries are sorted, owner and modes are the same for all,
+and the header of the compressed stream names neither a file nor a system.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import struct
+import tarfile
+import zlib
+from typing import Iterator, List, Optional, Tuple
+
+from ..._bundle.naming import is_temporary
+from ..._bundle.pvm import CONFIG
+from ..._bundle.xml_input import MAX_DOCUMENT_BYTES, parse_xml
+from ..._core import guid as guids
+from ..._core.errors import Damaged, DiskError, InUse, NotABundle, NotFound, StalePlan, Unsupported
+from ..._core.records import dataclass
+from ..._io.durable import read_file
+from ..._io.port import DIRECTORY, FILE, File, Port
+
+MACHINE = "box.pvm"
+METADATA = "metadata.json"
+VAGRANTFILE = "Vagrantfile"
+
+_PIECE = 1 << 18
+_BLOCK = 512
+_MOST_ENTRIES = 100_000
+_UINT32 = 0xFFFFFFFF
+_NOT_PACKED = (".lck", ".lock", ".log")
+# Magic, deflate, no name; then the time. No hint of the level, and "unknown" for the system: both would differ from
+# machine to machine.
+_GZIP_HEADER = struct.Struct("<4sIBB")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the archive: a directory, the file at ``path``, or a small file with this ``content``.
+
+    ``size`` is in bytes.
+    """
+
+    name: str
+    mtime: int
+    size: int = 0
+    path: Optional[str] = None
+    content: Optional[bytes] = None
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return self.path is None and self.content is None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A box that lies there: length and SHA-256 of the compressed file."""
+
+    size: int
+    checksum: str
+
+
+def machine_uuid(port: Port, machine: str) -> str:
+    """The UUID by which Vagrant finds the machine once it is registered.
+
+    Raises NotABundle for what is no machine, Damaged without a UUID.
+    """
+    config = posixpath.join(machine, CONFIG)
+    stat = port.stat(config)
+    if stat is None or stat.kind != FILE:
+        raise NotABundle(
+            "The directory is no virtual machine: it has no config.pvs", path=machine, hint="Name the .pvm directory."
+        )
+    root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
+    found = root.find("Identification/VmUuid")
+    text = "" if found is None else (found.text or "").strip()
+    if not text:
+        raise Damaged(
+            "The virtual machine has no UUID",
+            path=config,
+            expected="Identification/VmUuid",
+            hint="Vagrant cannot register such a machine.",
+        )
+    return guids.normalise(text, path=config, what="VmUuid")
+
+
+def machine_entries(port: Port, machine: str, *, mtime: Optional[int]) -> Tuple[Entry, ...]:
+    """The entries of the machine, sorted by name. ``mtime`` is theirs, in seconds; None keeps that of each file.
+
+    Left out are hidden files, locks and logs. Raises InUse when another process writes one of the files, Unsupported
+    for links and devices.
+    """
+    stat = port.stat(machine)
+    if stat is None or stat.kind != DIRECTORY:
+        raise NotFound("There is no virtual machine", path=machine, hint="Name the .pvm directory.")
+    found: List[Entry] = [Entry(MACHINE, _time(stat.mtime_ns, mtime))]
+    pending = [(machine, MACHINE)]
+    while pending:
+        folder, name = pending.pop()
+        for base in port.list_directory(folder):
+            if base.startswith(".") or base.endswith(_NOT_PACKED) or is_temporary(base):
+                continue
+            found.append(_entry(port, posixpath.join(folder, base), f"{name}/{base}", mtime))
+            if found[-1].is_directory:
+                pending.append((posixpath.join(folder, base), f"{name}/{base}"))
+        if len(found) > _MOST_ENTRIES:
+            raise Unsupported(
+                "The directory holds too many files for a virtual machine",
+                path=machine,
+                expected=f"at most {_MOST_ENTRIES}",
+            )
+    return tuple(sorted(found, key=lambda entry: entry.name))
+
+
+def _entry(port: Port, path: str, name: str, mtime: Optional[int]) -> Entry:
+    stat = port.lstat(path)
+    if stat is None:
+        raise StalePlan("A file vanished while the machine was looked at", path=path, hint="Run again.")
+    if stat.kind == DIRECTORY:
+        return Entry(name, _time(stat.mtime_ns, mtime))
+    if stat.kind != FILE:
+        raise Unsupported(
+            "A box holds files and directories only",
+            path=path,
+            found=stat.kind,
+            hint="Replace it with what it leads to, or remove it.",
+        )
+    writers = port.writers(path) if path.endswith(".hds") else ()
+    if writers:
+        raise InUse(
+            f"The disk is in use by {writers[0].owner}", path=path, hint="Stop the virtual machine, and run again."
+        )
+    return Entry(name, _time(stat.mtime_ns, mtime), stat.size, path)
+
+
+def _time(own_ns: int, fixed: Optional[int]) -> int:
+    return own_ns // 1_000_000_000 if fixed is None else fixed
+
+
+def small_file(name: str, content: bytes, *, mtime: int) -> Entry:
+    """An entry with this content."""
+    return Entry(name, mtime, len(content), None, content)
+
+
+def archive(port: Port, entries: Tuple[Entry, ...]) -> Iterator[bytes]:
+    """The bytes of the tar archive, in pieces of at most 256 KiB.
+
+    Raises StalePlan when a file has become shorter meanwhile.
+    """
+    length = 0
+    for entry in entries:
+        header = _header(entry)
+        yield header
+        if entry.content is not None:
+            yield entry.content
+        elif entry.path is not None:
+            yield from _file(port, entry)
+        yield bytes(-entry.size % _BLOCK)
+        length += len(header) + entry.size + -entry.size % _BLOCK
+    # Two empty blocks, then filled up to a record as every tar does.
+    yield bytes(-(length + 2 * _BLOCK) % tarfile.RECORDSIZE + 2 * _BLOCK)
+
+
+def _header(entry: Entry) -> bytes:
+    info = tarfile.TarInfo(entry.name)
+    info.size = entry.size
+    info.mtime = entry.mtime
+    info.mode = 0o755 if entry.is_directory else 0o644
+    info.type = tarfile.DIRTYPE if entry.is_directory else tarfile.REGTYPE
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _file(port: Port, entry: Entry) -> Iterator[bytes]:
+    file = port.open_read(entry.path or "")
+    try:
+        offset = 0
+        while offset < entry.size:
+            piece = bytearray(min(_PIECE, entry.size - offset))
+            if file.pread_into(offset, piece) < len(piece):
+                raise StalePlan(
+                    "A file became shorter while it was packed",
+                    path=entry.path,
+                    offset=offset,
+                    hint="Stop what changes it, and run again.",
+                )
+            yield bytes(piece)
+            offset += len(piece)
+    finally:
+        file.close()
+
+
+def box_if_same(port: Port, box: str, content: Iterator[bytes]) -> Optional[Packed]:
+    """The box at ``box``, when it is a compressed archive of exactly ``content``; else None.
+
+    Only the content counts, not how it was compressed.
+    """
+    file = port.open_read(box)
+    try:
+        digest = hashlib.sha256()
+        present = _unpacked(file, digest)
+        held = b""
+        for piece in content:
+            while len(held) < len(piece):
+                more = next(present, None)
+                if more is None:
+                    return None
+                held += more
+            if held[: len(piece)] != piece:
+                return None
+            held = held[len(piece) :]
+        if held or next(present, None) is not None:
+            return None
+        return Packed(file.size(), digest.hexdigest())
+    except zlib.error:
+        return None
+    finally:
+        file.close()
+
+
+def _unpacked(file: File, digest: hashlib._Hash) -> Iterator[bytes]:
+    """What one gzip member holds, in pieces of bounded size; ``zlib.error`` for anything else, also for what is cut
+    off or followed by more.
+    """
+    unpacker = zlib.decompressobj(31)
+    size, offset = file.size(), 0
+    while offset < size:
+        piece = bytearray(min(_PIECE, size - offset))
+        if file.pread_into(offset, piece) < len(piece):
+            raise zlib.error("the file became shorter")
+        offset += len(piece)
+        digest.update(piece)
+        rest = bytes(piece)
+        while rest and not unpacker.eof:
+            found = unpacker.decompress(rest, _PIECE)
+            rest = unpacker.unconsumed_tail
+            if found:
+                yield found
+        if unpacker.eof and (unpacker.unused_data or offset < size):
+            raise zlib.error("more follows")
+    if not unpacker.eof:
+        raise zlib.error("cut off")
+
+
+def write_box(port: Port, box: str, content: Iterator[bytes], *, level: int, mtime: int, temporary: str) -> Packed:
+    """Compress ``content`` into ``box``, replacing what lies there in one step.
+
+    ``mtime`` goes into the header of the stream.
+
+    ::
+
+        create temporary, hold it - write - attributes - sync - RENAME - sync of the directory
+    """
+    before = port.stat(box)
+    file = port.create(temporary) if before is None else port.create(temporary, before.mode & 0o600)
+    lock = None
+    try:
+        try:
+            # Held, so that another run does not take it for a leftover.
+            lock = port.lock((), (temporary,))
+            packed = _compress(file, content, level, mtime)
+            if before is not None:
+                port.set_attributes(temporary, mode=before.mode, uid=before.uid, gid=before.gid)
+            file.sync()
+        finally:
+            file.close()
+        port.rename(temporary, box)
+    except BaseException:
+        _remove_quietly(port, temporary)
+        raise
+    finally:
+        if lock is not None:
+            lock.release()
+    port.sync_directory(posixpath.dirname(box))
+    return packed
+
+
+def _compress(file: File, content: Iterator[bytes], level: int, mtime: int) -> Packed:
+    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    digest = hashlib.sha256()
+    offset = _put(file, 0, _GZIP_HEADER.pack(b"\x1f\x8b\x08\0", mtime & _UINT32, 0, 255), digest)
+    crc = length = 0
+    for piece in content:
+        crc = zlib.crc32(piece, crc)
+        length += len(piece)
+        offset = _put(file, offset, packer.compress(piece), digest)
+    end = packer.flush() + struct.pack("<II", crc, length & _UINT32)
+    return Packed(_put(file, offset, end, digest), digest.hexdigest())
+
+
+def _put(file: File, offset: int, piece: bytes, digest: hashlib._Hash) -> int:
+    if piece:
+        file.pwrite(offset, piece)
+        digest.update(piece)
+    return offset + len(piece)
+
+
+def _remove_quietly(port: Port, path: str) -> None:
+    """Remove what is in the way of nobody; the error that led here is the one to tell."""
+    try:
+        port.remove(path)
+    except DiskError:
+        pass

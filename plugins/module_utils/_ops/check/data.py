@@ -1,0 +1,73 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading every cluster of a disk, to learn whether the medium gives it back."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterator, List, Tuple
+
+from ..._core.errors import DiskError
+from ..._core.findings import Finding, found
+from ..._io.buffers import new_buffer
+from ..._io.port import File, Port
+from .examine import Examination
+from .image import ImageExam
+
+_SLICE = 256 << 10
+_AHEAD = 32 << 20
+_SHOWN = 5
+
+
+def read_clusters(port: Port, seen: Examination) -> Tuple[List[Finding], int]:
+    """Read what the images hold, holes left out; returns findings for what cannot be read, and the bytes that were
+    read.
+    """
+    findings: List[Finding] = []
+    total = 0
+    for image in seen.images:
+        if not image.stat.inode or any(one.code in ("image_missing", "image_unreadable") for one in image.findings):
+            continue
+        try:
+            file = port.open_read(image.path)
+        except DiskError as error:
+            findings.append(found("image_unreadable", image.path, str(error)))
+            continue
+        try:
+            bad, read = _read_image(file, image)
+        finally:
+            file.close()
+        total += read
+        if bad:
+            more = ", ..." if len(bad) > _SHOWN else ""
+            text = f"{len(bad)} places cannot be read, at the bytes {', '.join(map(str, bad[:_SHOWN]))}{more} of the file. Restore them from a copy."
+            findings.append(found("data_unreadable", image.path, text))
+    return findings, total
+
+
+def _ranges(image: ImageExam) -> Iterator[Tuple[int, int]]:
+    """The parts of the file that hold guest data."""
+    if image.header is None or image.table is None:
+        yield 0, image.stat.size
+        return
+    for run in image.table.runs():
+        yield run.offset, min(image.stat.size, run.offset + run.count * image.header.cluster_bytes)
+
+
+def _read_image(file: File, image: ImageExam) -> Tuple[List[int], int]:
+    buffer = new_buffer(_SLICE)
+    bad: List[int] = []
+    read = 0
+    for start, end in _ranges(image):
+        for data_start, data_end in file.data_ranges(start, end) if start < end else ():
+            for offset in range(data_start, data_end, _SLICE):
+                if (offset - data_start) % _AHEAD == 0:
+                    file.will_need(offset, min(_AHEAD, data_end - offset))
+                try:
+                    read += file.pread_into(offset, buffer[: min(_SLICE, data_end - offset)])
+                except DiskError:
+                    bad.append(offset)
+    return bad, read

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules for what a descriptor says: its sizes, its images and its tree of snapshots.
+
+Pure; each rule yields findings and none of them raises.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Dict, Iterator, List, Optional, Sequence, Set
+
+from ..._bundle.descriptor import MAX_CLUSTER_SECTORS, MAX_SIZE_SECTORS, Descriptor, StorageEntry, validate
+from ..._bundle.tree import MAX_DEPTH, build_tree
+from ..._core import guid as guids
+from ..._core.errors import DiskError
+from ..._core.findings import ERROR, NO, Finding, found
+
+_SHOWN = 5
+
+
+def examine_descriptor(descriptor: Descriptor, *, path: str) -> List[Finding]:
+    """Everything that is wrong with, or odd about, a descriptor."""
+    findings = [
+        *_sizes(descriptor, path),
+        *_shots(descriptor, path),
+        *_images(descriptor, path),
+        *_tree(descriptor, path),
+    ]
+    if not any(one.severity == ERROR for one in findings):
+        findings += _rest(descriptor, path)
+    return findings
+
+
+def _rest(descriptor: Descriptor, path: str) -> Iterator[Finding]:
+    """What no rule of its own has found."""
+    try:
+        validate(descriptor, path=path)
+        build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=path)
+    except DiskError as error:
+        yield found("descriptor_invalid", path, str(error), repairable=NO)
+
+
+def _sizes(descriptor: Descriptor, path: str) -> Iterator[Finding]:
+    if descriptor.padding:
+        yield found("descriptor_invalid", path, "The images are padded, which nobody supports.", repairable=NO)
+    if not 0 < descriptor.size_sectors <= MAX_SIZE_SECTORS:
+        yield found("descriptor_size", path, f"Disk_size is {descriptor.size_sectors} sectors, which is impossible.")
+    if not descriptor.storages:
+        yield found("descriptor_invalid", path, "The descriptor names no storage.")
+        return
+    position = 0
+    for number, storage in enumerate(descriptor.storages):
+        if storage.start_sector != position or storage.end_sector <= storage.start_sector:
+            text = f"Storage {number} covers the sectors {storage.start_sector} to {storage.end_sector}; it must begin at {position}."
+            yield found("descriptor_invalid", path, text)
+            return
+        if not 0 < storage.cluster_sectors <= MAX_CLUSTER_SECTORS:
+            yield found(
+                "descriptor_invalid",
+                path,
+                f"Storage {number} has clusters of {storage.cluster_sectors} sectors, which is impossible.",
+            )
+        position = storage.end_sector
+    if position != descriptor.size_sectors and 0 < descriptor.size_sectors <= MAX_SIZE_SECTORS:
+        yield found(
+            "descriptor_size", path, f"Disk_size is {descriptor.size_sectors} sectors, the storages end at {position}."
+        )
+    yield from _geometry(descriptor, path)
+
+
+def _geometry(descriptor: Descriptor, path: str) -> Iterator[Finding]:
+    cylinders, heads, sectors = descriptor.cylinders, descriptor.heads, descriptor.sectors
+    if cylinders is None or heads is None or sectors is None:
+        return
+    product = cylinders * heads * sectors
+    if product != descriptor.size_sectors:
+        yield found(
+            "geometry",
+            path,
+            f"{cylinders} x {heads} x {sectors} are {product} sectors, Disk_size is {descriptor.size_sectors}; readers go by Disk_size.",
+        )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _shots(descriptor: Descriptor, path: str) -> Iterator[Finding]:
+    numbers = Counter(shot.guid for shot in descriptor.shots)
+    if not numbers:
+        yield found("top_missing", path, "The descriptor names no snapshot, not even the current state.")
+    twice = [guid for guid, number in numbers.items() if number > 1 or guid == guids.NONE]
+    if twice:
+        yield found("shot_duplicate", path, f"Several snapshots have one GUID, or that of none: {_shown(twice)}.")
+    temporary = [shot.guid for shot in descriptor.shots if shot.temporary]
+    if temporary:
+        text = (
+            "Other software was deleting or merging these and was cut off; hdd_snapshot and hdd_merge can remove them"
+        )
+        yield found("shot_temporary", path, f"{text}: {_shown(temporary)}.")
+
+
+def _images(descriptor: Descriptor, path: str) -> Iterator[Finding]:
+    shots = {shot.guid for shot in descriptor.shots}
+    files: Counter[str] = Counter()
+    for number, storage in enumerate(descriptor.storages):
+        files.update(image.file for image in storage.images)
+        yield from _images_of(number, storage, shots, path)
+    twice = [file for file, number in files.items() if number > 1]
+    if twice:
+        yield found("image_shared", path, f"A file is named for more than one image: {_shown(twice)}.")
+
+
+def _images_of(number: int, storage: StorageEntry, shots: Set[str], path: str) -> Iterator[Finding]:
+    held = Counter(image.guid for image in storage.images)
+    if any(not image.file or "\0" in image.file for image in storage.images):
+        yield found("descriptor_invalid", path, f"An image of storage {number} has no file name.")
+    twice = [guid for guid, count in held.items() if count > 1]
+    if twice:
+        yield found("descriptor_invalid", path, f"Several images of storage {number} have one GUID: {_shown(twice)}.")
+    without = [guid for guid in held if guid not in shots]
+    if without:
+        yield found("image_without_shot", path, f"Images of storage {number} belong to no snapshot: {_shown(without)}.")
+    missing = sorted(shots - set(held))
+    if missing:
+        yield found("shot_without_image", path, f"Storage {number} has no image for {_shown(missing)}.")
+
+
+def _tree(descriptor: Descriptor, path: str) -> Iterator[Finding]:
+    parents: Dict[str, str] = {shot.guid: shot.parent for shot in descriptor.shots}
+    if not parents:
+        return
+    strangers = [guid for guid, parent in parents.items() if parent != guids.NONE and parent not in parents]
+    if strangers:
+        yield found("parent_missing", path, f"The parent of these snapshots does not exist: {_shown(strangers)}.")
+    depths = _depths(parents)
+    looped = [guid for guid, depth in depths.items() if depth is None]
+    if looped:
+        yield found("tree_loop", path, f"These snapshots lead to no root: {_shown(looped)}.")
+    deepest = max((depth for depth in depths.values() if depth is not None), default=0)
+    if deepest > MAX_DEPTH:
+        yield found("tree_too_deep", path, f"A chain has {deepest} layers; {MAX_DEPTH} can be opened.")
+    roots = [guid for guid, parent in parents.items() if parent == guids.NONE]
+    if len(roots) > 1:
+        yield found("tree_several_roots", path, f"Several layers have no parent: {_shown(roots)}.")
+    top = descriptor.declared_top if descriptor.declared_top is not None else guids.TOP
+    if top not in parents or top == guids.BACKUP:
+        what = "TopGUID names" if descriptor.declared_top is not None else "The predefined GUID of the current state is"
+        yield found("top_missing", path, f"{what} {top}, which is no layer that can be current.")
+
+
+def _depths(parents: Dict[str, str]) -> Dict[str, Optional[int]]:
+    """How many layers each chain has, as far as it can be followed; None for one that comes back to itself."""
+    depths: Dict[str, Optional[int]] = {}
+    for guid in parents:
+        trail: List[str] = []
+        on_trail: Set[str] = set()
+        while guid in parents and guid not in depths and guid not in on_trail:
+            trail.append(guid)
+            on_trail.add(guid)
+            guid = parents[guid]
+        depth = None if guid in on_trail else depths.get(guid, 0)
+        for one in reversed(trail):
+            depth = None if depth is None else depth + 1
+            depths[one] = depth
+    return depths

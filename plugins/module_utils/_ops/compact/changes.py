@@ -1,0 +1,323 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ways in which one image gives room back. Whatever cuts them off, the disk reads the same.
+
+::
+
+    relocation    A 0 B . C D     ->  A D B C               the last clusters move into the holes, the file is cut
+    fresh copy    C 0 A . B D     ->  A B C D               a new file in guest order takes the name of the old one
+    holes         A 0 B . C D     ->  A _ B _ C D           the host's blocks go, the length stays
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterator, List, Sequence, Set, Tuple, Union
+
+from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.naming import UNFINISHED_COPY, temporary_name
+from ..._change.image import closes_images, marks_in_use, writes_entries
+from ..._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
+from ..._core.records import dataclass, replace
+from ..._core.units import ceil_div
+from ..._formats.hds.header import HdsHeader, new_header, pack_header
+from ..._io.port import File, Port
+from ..._io.sparse import holes
+
+
+@dataclass(frozen=True)
+class Relocation:
+    """Forget the ``dropped`` clusters and move the last ones into the gaps.
+
+    Each step lies behind a barrier: mark in use; forget the dropped clusters; move the last clusters into the gaps;
+    point the table at them; cut the file; unmark. A place is reused only when the table that named it is durably gone,
+    and left only when the table that names its successor is durable. Needs no room.
+    """
+
+    image: ImageState
+    header: HdsHeader
+    dropped: Tuple[int, ...]
+
+    @property
+    def size_after(self) -> int:
+        """The length of the file: what stays lies in the first places of the grid that nothing pins.
+
+        It is known without looking where anything lies.
+        """
+        start, step = self.header.data_start, self.header.cluster_bytes
+        end = start + (self.image.used_clusters - len(self.dropped)) * step
+        taken = {
+            place
+            for low, high in self.image.pinned
+            for place in range((low - start) // step, ceil_div(high - start, step))
+        }
+        for place in sorted(taken):
+            if place >= 0 and start + place * step < end:
+                end += step
+        end = max([end] + [start + (place + 1) * step for place in taken])
+        # A file that ends within its last cluster is not made longer.
+        return min(end, self.image.stat.size)
+
+    @property
+    def reclaimable(self) -> int:
+        """Bytes by which the file becomes shorter."""
+        return max(0, self.image.stat.size - self.size_after)
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether clusters change their place in the file."""
+        return bool(relocate(self.image, self.header, self.dropped)[1])
+
+    def steps(self, port: Port) -> Iterator[Step]:
+        """The change of the image, which is closed afterwards."""
+        path = self.image.path
+        yield from marks_in_use([self.image])
+        if self.dropped:
+            yield from writes_entries(path, self.header, [(cluster, 0) for cluster in self.dropped])
+            yield Sync(files=(path,))
+        relocated, moves = relocate(self.image, self.header, self.dropped)
+        if moves:
+            yield CopyRanges(path, tuple(self._stored_parts(port, moves)))
+            yield Sync(files=(path,))
+            yield from writes_entries(path, self.header, relocated)
+            yield Sync(files=(path,))
+        yield Resize(path, self.size_after)
+        yield from closes_images([self.image], keep_extension=True)
+
+    def _stored_parts(self, port: Port, moves: Sequence[Move]) -> Iterator[Move]:
+        """The moves without what is a hole in both places, so that the file takes no more blocks than before."""
+        file = port.open_read(self.image.path)
+        try:
+            for move in moves:
+                shift = move.target_offset - move.source_offset
+                start, end = move.source_offset, move.source_offset + move.length
+                stored = list(file.data_ranges(start, end))
+                for low, high in stored:
+                    yield Move(move.source, low, low + shift, high - low)
+                for low, high in holes(iter(stored), start, end):
+                    # What lies in the new place already must not show where the cluster has a hole.
+                    for begin, stop in file.data_ranges(low + shift, high + shift):
+                        yield Move(None, 0, begin, stop - begin)
+        finally:
+            file.close()
+
+    def after(self) -> ImageState:
+        """The image as it will be."""
+        return _closed(self.image, self.header, self.size_after, len(self.dropped))
+
+
+@dataclass(frozen=True)
+class FreshCopy:
+    """The clusters that are not ``dropped`` in a new file, in guest order. The commit is its rename over the old one.
+
+    Links to the image by name, as linked clones have them, stay right. ``dense`` reserves all of its blocks. Needs room
+    for the data.
+    """
+
+    image: ImageState
+    header: HdsHeader
+    dropped: Tuple[int, ...]
+    directory: str
+    dense: bool
+
+    @property
+    def fresh(self) -> HdsHeader:
+        """The header of the new file."""
+        old = self.header
+        made = new_header(size_bytes=old.size_bytes, cluster_bytes=old.cluster_bytes, version=old.version)
+        return replace(made, heads=old.heads, cylinders=old.cylinders)
+
+    @property
+    def size_after(self) -> int:
+        """The length of the new file."""
+        return self.fresh.data_start + (self.image.used_clusters - len(self.dropped)) * self.header.cluster_bytes
+
+    @property
+    def reclaimable(self) -> int:
+        """Bytes by which the new file is shorter."""
+        return max(0, self.image.stat.size - self.size_after)
+
+    @property
+    def temporary(self) -> str:
+        """Where the new file lies until it is complete."""
+        return f"{self.directory}/{temporary_name(self.image.path.rsplit('/', 1)[-1], UNFINISHED_COPY)}"
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether clusters change their place in the file."""
+        return True
+
+    def steps(self, port: Port) -> Iterator[Step]:
+        """The new file, complete and durable, then its name."""
+        fresh, path = self.fresh, self.temporary
+        entries, moves = self._placed(port, fresh)
+        yield CreateFile(path, self.size_after, reserve=self.dense, like=self.image.path, hold=True)
+        if moves:
+            yield CopyRanges(path, tuple(moves))
+        yield from writes_entries(path, fresh, entries)
+        yield WriteBytes(path, 0, pack_header(fresh))
+        yield Sync(files=(path,), directories=(self.directory,))
+        yield Rename(path, self.image.path)
+        if self.image.path.rsplit("/", 1)[0] != self.directory:
+            yield Sync(directories=(self.directory,))
+
+    def _placed(self, port: Port, fresh: HdsHeader) -> Tuple[List[Tuple[int, int]], List[Move]]:
+        """Table entries, and the stored bytes of the clusters on their way; holes stay holes."""
+        entries: List[Tuple[int, int]] = []
+        moves: List[Move] = []
+        step, target = fresh.cluster_bytes, fresh.data_start
+        file = port.open_read(self.image.path)
+        try:
+            for cluster, count, offset in kept_runs(self.image, self.header, self.dropped):
+                entries += [(cluster + index, target + index * step) for index in range(count)]
+                # Nobody sees what lies behind the end of the disk.
+                seen = min(count * step, fresh.size_bytes - cluster * step)
+                for low, high in file.data_ranges(offset, offset + seen):
+                    moves.append(Move(self.image.path, low, target + low - offset, high - low))
+                target += count * step
+        finally:
+            file.close()
+        return entries, moves
+
+    def after(self) -> ImageState:
+        """The image as it will be."""
+        return _closed(self.image, self.fresh, self.size_after, len(self.dropped))
+
+
+@dataclass(frozen=True)
+class Holes:
+    """Punch ``stored`` byte ranges of the file, which are zeros or belong to nobody; then forget the ``dropped``
+    clusters and punch ``left``, their places.
+
+    Zero clusters keep their entries: they read as zeros as before, hide what they hid, and the guest finds their places
+    again.
+    """
+
+    image: ImageState
+    dropped: Tuple[int, ...]
+    stored: Tuple[Tuple[int, int], ...]
+    left: Tuple[Tuple[int, int], ...]
+
+    @property
+    def reclaimable(self) -> int:
+        """Bytes of the ranges, none of which is a hole yet."""
+        return sum(end - start for start, end in self.stored + self.left)
+
+    @property
+    def size_after(self) -> int:
+        """The length stays."""
+        return self.image.stat.size
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether clusters change their place in the file."""
+        return False
+
+    def steps(self, port: Port) -> Iterator[Step]:
+        """An expanding image is marked meanwhile.
+
+        Where the host has no holes, that is found before the table changes, if it can be.
+        """
+        del port
+        path, header = self.image.path, self.image.header
+        if header is not None:
+            yield from marks_in_use([self.image])
+        if self.stored:
+            yield PunchHoles(path, self.stored)
+        if header is None:
+            yield Sync(files=(path,))
+            return
+        if self.dropped:
+            yield from writes_entries(path, header, [(cluster, 0) for cluster in self.dropped])
+            yield Sync(files=(path,))
+            yield PunchHoles(path, self.left)
+        yield Sync(files=(path,))
+        yield from closes_images([self.image], keep_extension=True)
+
+    def after(self) -> ImageState:
+        """The image as it will be."""
+        if self.image.header is None:
+            return replace(self.image, stat=replace(self.image.stat, allocated=-1))
+        return _closed(self.image, self.image.header, self.size_after, len(self.dropped))
+
+
+Change = Union[Relocation, FreshCopy, Holes]
+
+
+def relocate(image: ImageState, header: HdsHeader, dropped: Sequence[int]) -> Tuple[List[Tuple[int, int]], List[Move]]:
+    """Where clusters of one image go when those in ``dropped`` are forgotten: pairs of cluster index and new offset,
+    and the moves that bring them there.
+    """
+    step = header.cluster_bytes
+    gone = set(dropped)
+    kept: List[Tuple[int, int]] = []
+    free: List[int] = []
+    for run in image.table.runs() if image.table is not None else ():
+        for index in range(run.count):
+            offset = run.offset + index * step
+            if run.cluster + index in gone:
+                free.append(offset)
+            else:
+                kept.append((offset, run.cluster + index))
+    for start, end in image.unused:
+        free += range(start, end - step + 1, step)
+    free.sort()
+    kept.sort()
+    relocated: List[Tuple[int, int]] = []
+    moves: List[Move] = []
+    for place in free:
+        if not kept or kept[-1][0] < place:
+            break
+        offset, cluster = kept.pop()
+        relocated.append((cluster, place))
+        # The last cluster of a disk may be cut short in the file: only what the guest sees need move.
+        moves.append(Move(image.path, offset, place, min(step, image.stat.size - offset)))
+    relocated.sort()
+    return relocated, moves
+
+
+def kept_runs(image: ImageState, header: HdsHeader, dropped: Sequence[int]) -> Iterator[Tuple[int, int, int]]:
+    """The clusters that stay, as (cluster, count, file offset)."""
+    gone: Set[int] = set(dropped)
+    step = header.cluster_bytes
+    for run in image.table.runs() if image.table is not None else ():
+        first = run.cluster
+        for cluster in range(run.cluster, run.cluster + run.count + 1) if gone else (run.cluster + run.count,):
+            if cluster == run.cluster + run.count or cluster in gone:
+                if first < cluster:
+                    yield first, cluster - first, run.offset + (first - run.cluster) * step
+                first = cluster + 1
+
+
+def dropped_places(image: ImageState, header: HdsHeader, dropped: Sequence[int]) -> List[Tuple[int, int]]:
+    """The byte ranges of the file in which the dropped clusters lie, ascending."""
+    gone = set(dropped)
+    step = header.cluster_bytes
+    offsets = [
+        run.offset + (cluster - run.cluster) * step
+        for run in (image.table.runs() if image.table is not None and gone else ())
+        for cluster in range(run.cluster, run.cluster + run.count)
+        if cluster in gone
+    ]
+    return [(offset, offset + step) for offset in sorted(offsets)]
+
+
+def stored_bytes(file: File, parts: Sequence[Tuple[int, int]]) -> int:
+    """How much of ``parts`` is no hole."""
+    return sum(high - low for start, end in parts for low, high in file.data_ranges(start, end))
+
+
+def _closed(image: ImageState, header: HdsHeader, size: int, dropped: int) -> ImageState:
+    stat = replace(image.stat, size=size, allocated=-1)
+    closed = replace(header, in_use=0, flags=0 if header.flags > 0xFFFF else header.flags & ~1)
+    return replace(image, stat=stat, header=closed, table=None, used_clusters=image.used_clusters - dropped)
+
+
+def minds_holes(state: BundleState) -> bool:
+    """Whether the disk belongs to ploop or Virtuozzo, some versions of which refuse files with holes (format
+    reference, section 1.4).
+    """
+    return state.is_bundle and (state.descriptor.version is None or state.descriptor.root_name.startswith("Virtuozzo"))

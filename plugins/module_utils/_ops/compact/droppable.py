@@ -1,0 +1,224 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finding clusters of a layer that may be dropped, because without them the guest reads the same.
+
+::
+
+    layer            0 0 A B 0        0: zeros    A, B: data    .: not allocated
+    layers below     . 0 A C C
+                     z z e            z: zero, e: equal. The others hide something else and stay.
+
+Dropping any of them changes no view, so any subset may be dropped, in this layer and in those below it, in any order.
+
+A source of such clusters is a function that looks at one image. Those of one kind of scan are in ``SOURCES``; what
+several of them find is joined, the first one that names a cluster gives the reason.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+from ..._bundle.bundle import EXPANDING, BundleState, ImageState
+from ..._core.extents import DATA, Extent
+from ..._core.records import dataclass
+from ..._core.units import SECTOR
+from ..._formats.hds.header import HdsHeader
+from ..._formats.image import MappedReader
+from ..._guest.view import LayerStack, open_stack
+from ..._io.buffers import is_equal, new_buffer
+from ..._io.copy import SLICE
+from ..._io.port import Port
+from ..._io.sparse import GRAIN, is_zero
+
+METADATA = "metadata"
+ZEROS = "zeros"
+
+ZERO = "zero"
+EQUAL = "equal"
+
+_WINDOW = 64 << 20
+"""Extents are looked up for so many guest bytes at once."""
+
+Part = Tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Droppable:
+    """Cluster indexes by reason, ascending, and the bytes that were read to know them."""
+
+    clusters: Mapping[str, Sequence[int]]
+    bytes_read: int = 0
+
+    def all(self) -> List[int]:
+        """All of them, ascending."""
+        return sorted(cluster for found in self.clusters.values() for cluster in found)
+
+
+Source = Callable[[Port, BundleState, ImageState], Droppable]
+
+
+def find_droppable(port: Port, state: BundleState, image: ImageState, *, scan: str) -> Droppable:
+    """What may go of one expanding image. The zero clusters of a preallocated disk are there on purpose."""
+    found: Dict[str, List[int]] = {}
+    known: set[int] = set()
+    bytes_read = 0
+    if image.kind == EXPANDING and not state.descriptor.storages[image.storage].preallocated:
+        for source in SOURCES[scan]:
+            part = source(port, state, image)
+            bytes_read += part.bytes_read
+            for reason, clusters in part.clusters.items():
+                new = [cluster for cluster in clusters if cluster not in known]
+                found.setdefault(reason, []).extend(new)
+                known.update(new)
+    return Droppable(found, bytes_read)
+
+
+def redundant(port: Port, state: BundleState, image: ImageState) -> Droppable:
+    """Clusters that hold what the layers below read as, zeros below the lowest one.
+
+    Holes of the host file are not read.
+    """
+    if image.header is None:
+        return Droppable({})
+    if any(below.outside and below.is_dirty for below in state.chain(image.guid, image.storage)[1:]):
+        # Somebody is changing what would be relied on.
+        return Droppable({})
+    storage = state.descriptor.storages[image.storage]
+    stack = open_stack(
+        port, state.chain(image.guid, image.storage), (storage.end_sector - storage.start_sector) * SECTOR
+    )
+    try:
+        scan = _Comparison(stack)
+        for start, end in _windows(image, image.header):
+            scan.look(start, end, image, image.header)
+        return Droppable({ZERO: scan.zero, EQUAL: scan.equal}, scan.bytes_read)
+    finally:
+        stack.close()
+
+
+SOURCES: Mapping[str, Tuple[Source, ...]] = {METADATA: (), ZEROS: (redundant,)}
+
+
+def _windows(image: ImageState, header: HdsHeader) -> Iterator[Tuple[int, int]]:
+    """Ranges of clusters that hold all allocated ones, each bounded in bytes."""
+    if image.table is None:
+        return
+    length = max(1, _WINDOW // header.cluster_bytes)
+    following = next(image.table.runs(), None)
+    while following is not None:
+        end = following.cluster + length
+        yield following.cluster, end
+        following = next(image.table.runs(end), None)
+
+
+class _Parts:
+    """Ascending ranges, asked for in ascending order."""
+
+    def __init__(self, extents: Iterator[Extent]) -> None:
+        self._parts = [(extent.start, extent.end) for extent in extents if extent.kind == DATA]
+        self._position = 0
+
+    def within(self, start: int, end: int) -> List[Part]:
+        """What of the range is data."""
+        parts, index = self._parts, self._position
+        while index < len(parts) and parts[index][1] <= start:
+            index += 1
+        self._position = index
+        found = []
+        while index < len(parts) and parts[index][0] < end:
+            found.append((max(start, parts[index][0]), min(end, parts[index][1])))
+            index += 1
+        return found
+
+
+class _Comparison:
+    """Compares the clusters of the topmost layer of a stack with what the others read as."""
+
+    def __init__(self, stack: LayerStack[MappedReader]) -> None:
+        self._own = stack.layers[0]
+        self._below = stack.below(1)
+        self._buffers = new_buffer(SLICE), new_buffer(SLICE)
+        self._probes = new_buffer(GRAIN), new_buffer(GRAIN)
+        self.zero: List[int] = []
+        self.equal: List[int] = []
+        self.bytes_read = 0
+        self._saw_data = False
+
+    def look(self, first: int, end: int, image: ImageState, header: HdsHeader) -> None:
+        """Judge the allocated clusters ``first`` up to, not including, ``end``."""
+        step = header.cluster_bytes
+        low, high = first * step, min(end * step, image.size)
+        if image.table is None:
+            return
+        own = _Parts(self._own.extents(low, max(0, high - low)))
+        has_below = bool(self._below.layers) and low < high
+        below = _Parts(self._below.extents(low, high - low) if has_below else iter(()))
+        for run in image.table.runs(first, end):
+            for cluster in range(run.cluster, run.cluster + run.count):
+                start, stop = cluster * step, min((cluster + 1) * step, image.size)
+                if start >= image.size and header.size_bytes > image.size:
+                    # The image is longer than the disk: this may be all that is left of a change by another program.
+                    continue
+                # What lies behind the end of a shorter image is seen by nobody.
+                self._judge(
+                    cluster,
+                    own.within(start, stop) if start < stop else [],
+                    below.within(start, stop) if start < stop else [],
+                )
+
+    def _judge(self, cluster: int, own: List[Part], below: List[Part]) -> None:
+        if not below:
+            if all(self._is_zero(start, end) for start, end in own):
+                self.zero.append(cluster)
+            return
+        self._saw_data = False
+        if all(self._is_equal(start, end) for start, end in _union(own, below)):
+            (self.equal if self._saw_data else self.zero).append(cluster)
+
+    def _is_zero(self, start: int, end: int) -> bool:
+        for offset, length in _pieces(start, end):
+            buffer = self._probes[0] if length == GRAIN else self._buffers[0]
+            self._read(self._own, offset, buffer, length)
+            if not is_zero(buffer[:length]):
+                return False
+        return True
+
+    def _is_equal(self, start: int, end: int) -> bool:
+        for offset, length in _pieces(start, end):
+            one, other = self._probes if length == GRAIN else self._buffers
+            self._read(self._own, offset, one, length)
+            self._read(self._below, offset, other, length)
+            if not is_equal(one, other[:length]):
+                return False
+            self._saw_data = self._saw_data or not is_zero(one[:length])
+        return True
+
+    def _read(
+        self, reader: LayerStack[MappedReader] | MappedReader, offset: int, buffer: memoryview, length: int
+    ) -> None:
+        reader.pread_into(offset, buffer[:length])
+        self.bytes_read += length
+
+
+def _pieces(start: int, end: int) -> Iterator[Tuple[int, int]]:
+    """The range in pieces (offset, length): a short one, which tells most clusters, then slices."""
+    length = min(GRAIN, end - start)
+    while start < end:
+        yield start, length
+        start += length
+        length = min(SLICE, end - start)
+
+
+def _union(one: List[Part], other: List[Part]) -> List[Part]:
+    """What lies in either."""
+    joined: List[Part] = []
+    for start, end in sorted(one + other):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined

@@ -1,0 +1,401 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Stream a guest disk into new images, layer by layer when its snapshots are kept, and check what was written."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import posixpath
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
+
+from ..._bundle.bundle import identity as identity_of_file
+from ..._bundle.descriptor import Descriptor
+from ..._bundle.descriptor_edit import new_descriptor
+from ..._bundle.shape import Shape
+from ..._core import guid as guids
+from ..._core.errors import StalePlan, VerifyFailed
+from ..._core.records import dataclass, replace
+from ..._formats.image import ForeignWriter, ParentImage
+from ..._guest.compare import chain_difference
+from ..._guest.digests import ContentDigest, LayerDigest, checksum_of
+from ..._guest.source import HDD, RAW, Source, find_source, open_source
+from ..._guest.view import ComposedView
+from ..._io.port import File, Port
+from ..copy.sharing import BlockSharing, SharedRanges
+from ..copy.stream import Flow, stream_disk, stream_layer
+from .options import FORMATS, AnyShape
+from .writers import new_writer
+
+Progress = Callable[[int, int], None]
+_Digest = TypeVar("_Digest", ContentDigest, LayerDigest)
+
+
+@dataclass(frozen=True)
+class LayerJob:
+    """One layer to write: what lies ``depth`` layers below the top of the source.
+
+    ``paths`` are its files, created, empty or cloned; ``names`` are final.
+    """
+
+    depth: int
+    paths: Tuple[str, ...]
+    names: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TransferJob:
+    """One conversion. ``layers`` start with the lowest; a flattened disk has one.
+
+    ``descriptor`` belongs to a bundle at ``directory`` and gets a UID from the content when it has none.
+    """
+
+    source: Source
+    shape: AnyShape
+    layers: Tuple[LayerJob, ...]
+    sparse: bool
+    verify: bool
+    checksum: Optional[str]
+    reproducible: bool
+    directory: Optional[str] = None
+    descriptor: Optional[Descriptor] = None
+    clones: Tuple[str, ...] = ()
+    """The files of the source that those of the one layer are clones of, unless they are empty because the host
+    could not.
+    """
+
+    @property
+    def size(self) -> int:
+        """The guest disk of the output, in bytes."""
+        return self.shape.size
+
+    @property
+    def needs_digest(self) -> bool:
+        """Whether the output carries ids that come from the content."""
+        if isinstance(self.shape, Shape):
+            return self.descriptor is not None and self.descriptor.uid is None
+        return self.reproducible and FORMATS[self.shape.format].has_ids
+
+    @property
+    def shares(self) -> bool:
+        """Whether source and output may share blocks: not where one has them for itself, so that a guest's write
+        cannot fail for space.
+        """
+        state = self.source.state
+        is_reserved = self.shape.preallocate or (
+            state is not None and any(storage.preallocated for storage in state.descriptor.storages)
+        )
+        return self.sparse and not is_reserved
+
+    def with_clones(self, port: Port) -> TransferJob:
+        """The same with ``clones``, where each file of the output is, byte for byte, one of the source, and the host
+        can clone.
+        """
+        if not self.shares or self.needs_digest or not isinstance(self.shape, Shape) or len(self.layers) != 1:
+            return self
+        if not port.clones_files(self.source.path, self.output_directory):
+            # Most hosts are none of those.
+            return self
+        from .share_disk import whole_files
+
+        files = whole_files(port, self.source, self.shape, self.layers[0].depth)
+        is_possible = all(port.clones_files(path, self.output_directory) for path in files)
+        return replace(self, clones=files) if is_possible else self
+
+    @property
+    def output_directory(self) -> str:
+        """What is to hold the output; the bundle's own directory may not be there yet."""
+        return posixpath.dirname(self.directory or self.layers[0].paths[0])
+
+    def is_unread(self, port: Port, view: ComposedView) -> bool:
+        """Whether the output gets the blocks of the source with nothing read: where nothing comes of the content,
+        and the host can.
+        """
+        if not self.shares or self.needs_digest or self.checksum is not None or not isinstance(self.shape, Shape):
+            return False
+        from .share_disk import first_stored
+
+        stats = [port.stat(path) for path, _seen in self.source.fingerprint]
+        if len({stat.device for stat in stats if stat is not None}) != 1:
+            # What the first file can, files on other file systems cannot.
+            return False
+        place = first_stored(view.below(self.layers[-1].depth))
+        return place is not None and port.shares_blocks(place[2], place[3], self.output_directory)
+
+    def run(self, port: Port, on_progress: Optional[Progress] = None) -> TransferReport:
+        """Fill the files, sync them, and read them back when asked.
+
+        Raises StalePlan when the source changed meanwhile, VerifyFailed.
+        """
+        return _run(port, self, on_progress)
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What a transfer did. ``lengths`` and ``checksums`` are those of the files by their path."""
+
+    bytes_read: int
+    bytes_written: int
+    lengths: Dict[str, int]
+    checksums: Dict[str, str]
+    verified: bool
+    uid: Optional[str]
+
+
+def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> TransferReport:
+    view = open_source(port, job.source, job.size)
+    lengths: Dict[str, int] = {}
+    checksums: Dict[str, str] = {}
+    flow = Flow()
+    chain = _Chain(job)
+    try:
+        chain.shared = SharedRanges() if job.is_unread(port, view) else None
+        for number, layer in enumerate(job.layers):
+            files = _open_files(port, job, layer)
+            try:
+                write_layer(view, job, number, files, chain, flow, on_progress)
+                for file in files:
+                    file.sync()
+                    lengths[file.path] = file.size()
+                    if job.checksum is not None:
+                        checksums[file.path] = _checksum(file, job.checksum)
+            finally:
+                for file in files:
+                    file.close()
+        uid = _finish_bundle(port, job, chain)
+        _refuse_changed_source(port, job.source)
+        if job.verify:
+            _verify(port, view, job, chain.shared)
+        return TransferReport(flow.read, flow.written, lengths, checksums, job.verify, uid)
+    finally:
+        view.close()
+
+
+def _open_files(port: Port, job: TransferJob, layer: LayerJob) -> List[File]:
+    opened: List[File] = []
+    try:
+        for path in layer.paths:
+            file = port.open_write(path)
+            opened.append(file)
+            if job.checksum is not None:
+                from ..._io.digesting import DigestingFile
+
+                opened[-1] = DigestingFile(file, job.checksum)
+    except BaseException:
+        for file in opened:
+            file.close()
+        raise
+    return opened
+
+
+def _checksum(file: File, algorithm: str) -> str:
+    """The checksum that came with the writing where that was in order, else by reading the file."""
+    return getattr(file, "hexdigest", _unknown)() or checksum_of(file, algorithm)
+
+
+def _unknown() -> Optional[str]:
+    return None
+
+
+class _Chain:
+    """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are
+    ``wanted``.
+
+    ``shared`` are the blocks that the output has from a source that is not read, else None.
+    """
+
+    def __init__(self, job: TransferJob, *, wanted: bool = True) -> None:
+        self._job = job
+        self._needs_digest = wanted and job.needs_digest
+        self.parent: Optional[ParentImage] = None
+        self.lowest: Optional[str] = None
+        self.digests: List[str] = []
+        self.shared: Optional[SharedRanges] = None
+
+    def new_digest(self, kind: Type[_Digest]) -> Optional[_Digest]:
+        """What the next layer's content goes into, if anything comes of it."""
+        return kind() if self._needs_digest else None
+
+    def identity(self, digest: Optional[Union[ContentDigest, LayerDigest]], writer: ForeignWriter) -> str:
+        """The GUID that all ids of a layer come from: by its content, what it is like, what lies below it and the name
+        of the output; or drawn.
+
+        The name counts because two blank disks are two disks all the same, and VirtualBox takes each identifier only
+        once.
+        """
+        job = self._job
+        if digest is not None:
+            self.digests.append(digest.value(job.size))
+        if isinstance(job.shape, Shape) or not FORMATS[job.shape.format].has_ids:
+            return guids.NONE
+        if digest is None:
+            return guids.draw()
+        below = self.parent.identity if self.parent is not None else ""
+        name = job.layers[-1].names[0]
+        return guids.derive(
+            "content", self.digests[-1], job.shape.format, repr(sorted(writer.traits.items())), below, name
+        )
+
+    def add(self, identity: str, name: str) -> None:
+        """The layer is written."""
+        self.lowest = self.lowest or identity
+        self.parent = ParentImage(name, identity)
+
+
+def write_layer(
+    view: ComposedView,
+    job: TransferJob,
+    number: int,
+    files: Sequence[File],
+    chain: _Chain,
+    flow: Flow,
+    on_progress: Optional[Progress] = None,
+) -> ForeignWriter:
+    """Fill the files of one layer. What went through is added to ``flow``."""
+    layer = job.layers[number]
+    lies_on = chain.parent if number else None
+    writer = new_writer(
+        job.shape, files, layer.names, parent=lies_on, is_overlay=number > 0, disk_identity=chain.lowest
+    )
+    tell = _part_of_all(on_progress, number, len(job.layers), job.size)
+    seen = view.below(layer.depth) if layer.depth else view
+    sharing = BlockSharing(seen, writer, chain.shared) if chain.shared is not None else None
+    if number:
+        of_layer = chain.new_digest(LayerDigest)
+        part = stream_layer(
+            seen, view.own_extents(layer.depth), writer, files, digest=of_layer, sharing=sharing, on_progress=tell
+        )
+        identity = chain.identity(of_layer, writer)
+    elif _are_cloned(job, files):
+        from .share_disk import note_clones
+
+        chain.shared = chain.shared or SharedRanges()
+        part = note_clones(seen, writer, chain.shared, tell)
+        identity = chain.identity(None, writer)
+    elif sharing is not None:
+        # Few hosts can.
+        from .share_disk import share_disk
+
+        part = share_disk(seen, writer, sharing, tell)
+        identity = chain.identity(None, writer)
+    else:
+        of_disk = chain.new_digest(ContentDigest)
+        part = stream_disk(seen, writer, files, sparse=job.sparse, digest=of_disk, shares=job.shares, on_progress=tell)
+        identity = chain.identity(of_disk, writer)
+    writer.finish(identity)
+    chain.add(identity, layer.names[0])
+    flow.read += part.read
+    flow.written += part.written
+    return writer
+
+
+def _are_cloned(job: TransferJob, files: Sequence[File]) -> bool:
+    """Whether the files have all that they are to have. Where the host could clone only some, these are emptied."""
+    if not job.clones or not isinstance(job.shape, Shape):
+        return False
+    if all(file.size() == length for file, (_start, length) in zip(files, job.shape.parts)):
+        return True
+    for file in files:
+        file.truncate(0)
+    return False
+
+
+def _part_of_all(
+    on_progress: Optional[Progress], number: int, count: int, size: int
+) -> Optional[Callable[[int], None]]:
+    if on_progress is None:
+        return None
+    tell = on_progress
+    return lambda done: tell(number * size + done, count * size)
+
+
+def _finish_bundle(port: Port, job: TransferJob, chain: _Chain) -> Optional[str]:
+    """Write the descriptor; its UID comes from the content, the shape and the name, so that equal requests give
+    equal bytes.
+    """
+    if job.descriptor is None or job.directory is None or not isinstance(job.shape, Shape):
+        return None
+    descriptor = job.descriptor
+    if chain.digests:
+        shape = job.shape
+        seed = (
+            "/".join(chain.digests),
+            descriptor.name or "",
+            shape.kind,
+            str(shape.cluster_bytes),
+            str(shape.version),
+            str(shape.part_size),
+        )
+        descriptor = replace(descriptor, uid=guids.derive("content", *seed))
+    file = port.open_write(f"{job.directory}/DiskDescriptor.xml")
+    try:
+        file.pwrite(0, new_descriptor(descriptor))
+        file.sync()
+    finally:
+        file.close()
+    return descriptor.uid
+
+
+def _refuse_changed_source(port: Port, source: Source) -> None:
+    for path, seen in source.fingerprint:
+        if identity_of_file(port.stat(path)) != seen:
+            raise StalePlan(
+                "The source changed while it was read",
+                path=path,
+                hint="Stop what writes to it and run again; nothing was replaced.",
+            )
+
+
+def _verify(port: Port, view: ComposedView, job: TransferJob, shared: Optional[SharedRanges]) -> None:
+    """Read the output back through its own reader and compare it with the source, layer by layer.
+
+    Blocks that both share are the same.
+    """
+    path = job.directory if isinstance(job.shape, Shape) and job.directory is not None else job.layers[-1].paths[0]
+    format = job.shape.format if not isinstance(job.shape, Shape) else HDD if job.directory is not None else RAW
+    output = open_source(port, find_source(port, path, format=format, backing=True))
+    try:
+        known = shared.resolved(port.real_path) if shared is not None else None
+        difference = chain_difference(view, output, [layer.depth for layer in reversed(job.layers)], known)
+    finally:
+        output.close()
+    if difference is not None:
+        raise VerifyFailed(
+            "The output does not read back as the source",
+            path=job.layers[-1 - difference[0]].names[0],
+            offset=difference[1],
+            hint="Check the disks and the memory of this machine; nothing was replaced.",
+        )
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a transfer would do: bytes read and written, and how long each file would get, by its path."""
+
+    bytes_read: int
+    bytes_written: int
+    lengths: Dict[str, int]
+
+
+def foretell(port: Port, job: TransferJob) -> Foretold:
+    """Foretell a transfer exactly, by doing all of it but the writing."""
+    from ..._io.counting import CountingFile
+
+    view = open_source(port, job.source, job.size)
+    flow = Flow()
+    chain = _Chain(job, wanted=False)
+    lengths: Dict[str, int] = {}
+    try:
+        chain.shared = SharedRanges() if job.is_unread(port, view) else None
+        for number, layer in enumerate(job.layers):
+            files = [CountingFile(path) for path in layer.paths]
+            if job.clones and isinstance(job.shape, Shape):
+                for file, (_start, length) in zip(files, job.shape.parts):
+                    file.truncate(length)
+            write_layer(view, job, number, files, chain, flow)
+            lengths.update((file.path, file.size()) for file in files)
+    finally:
+        view.close()
+    return Foretold(flow.read, flow.written, lengths)

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether an existing image of another product is of the kind that is asked for."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import posixpath
+from typing import Mapping, Optional
+
+from ..._core import guid as guids
+from ..._core.extents import DATA
+from ..._formats.image import ParentImage
+from ..._guest.backing import ForeignChain, open_chain
+from ..._io.buffers import new_buffer
+from ..._io.counting import CountingFile
+from ..._io.port import Port
+from ..._io.sparse import is_zero
+from .options import NONE, ForeignShape, file_names
+from .writers import new_writer
+
+_TRIED_CLUSTERS = 64
+
+
+def wanted_traits(shape: ForeignShape, path: str, *, is_overlay: bool) -> Mapping[str, object]:
+    """What a reader will say of such an image. Raises BadRequest when the format cannot hold such a disk."""
+    names = file_names(shape, posixpath.basename(path))
+    files = [CountingFile(posixpath.join(posixpath.dirname(path), name)) for name in names]
+    parent = ParentImage("parent", guids.NONE) if is_overlay else None
+    traits = dict(
+        new_writer(shape, files, names, parent=parent, is_overlay=is_overlay, disk_identity=guids.NONE).traits
+    )
+    if "compression" in traits:
+        # The writer tells what the clusters are like that it has written, and it has written none.
+        traits["compression"] = shape.compression
+    return traits
+
+
+def image_difference(
+    port: Port, shape: ForeignShape, path: str, chain: Optional[ForeignChain], layers: int
+) -> Optional[str]:
+    """In words, the first way in which the image at ``path`` differs from ``shape`` in so many layers; None when it
+    does not.
+    """
+    if chain is None:
+        return "the destination cannot be read"
+    if chain.layers[0].size != shape.size:
+        return f"the destination's disk has {chain.layers[0].size} bytes instead of {shape.size}"
+    if len(chain.layers) != layers:
+        return f"the destination consists of {len(chain.layers)} layers instead of {layers}"
+    for number, layer in enumerate(reversed(chain.layers)):
+        for trait, asked in wanted_traits(shape, path, is_overlay=number > 0).items():
+            there = layer.traits.get(trait)
+            if there != asked and not (
+                trait == "compression" and there == NONE and not _would_shrink(port, shape, chain, layers - 1 - number)
+            ):
+                return f"its {trait} is {there} instead of {asked}"
+    return None
+
+
+def _would_shrink(port: Port, shape: ForeignShape, chain: ForeignChain, depth: int) -> bool:
+    """Whether compression would make a difference to a layer without a compressed cluster, judged by the first ones
+    that hold data.
+    """
+    from ..._formats.qcow2.codec import packer
+
+    pack = packer(shape.compression, shape.level, path=chain.layers[depth].path)
+    step = shape.cluster_bytes or 1
+    view = open_chain(port, chain)
+    tried = 0
+    try:
+        for extent in view.own_extents(depth):
+            for offset in range(extent.start // step * step, extent.end, step) if extent.kind == DATA else ():
+                content = new_buffer(step)
+                inside = min(step, view.size - offset)
+                view.below(depth).pread_into(offset, content[:inside])
+                if not is_zero(content) and pack(bytes(content)) is not None:
+                    return True
+                tried += 1
+                if tried == _TRIED_CLUSTERS:
+                    return False
+    finally:
+        view.close()
+    return False

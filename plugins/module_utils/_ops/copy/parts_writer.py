@@ -1,0 +1,82 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The writer of a raw image or of one layer of a Parallels disk, in one part or in several."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import List, Mapping, Sequence, Tuple, Union
+
+from ..._bundle.shape import EXPANDING, PLAIN, Shape
+from ..._formats.hds.writer import HdsWriter, ReservedHdsWriter
+from ..._formats.raw.writer import RawWriter
+from ..._io.port import Buffer, File
+
+Place = Tuple[int, int, File, int]
+OwnWriter = Union[HdsWriter, ReservedHdsWriter, RawWriter]
+
+
+class PartsWriter:
+    """A raw image, or one layer of a Parallels disk: one ascending stream, spread over the parts of a split disk."""
+
+    traits: Mapping[str, object] = {}
+
+    def __init__(self, parts: Sequence[Tuple[int, int]], writers: Sequence[OwnWriter], *, grain: int) -> None:
+        self._parts = list(zip(parts, writers))
+        self.writers = tuple(writers)
+        self.grain = grain
+
+    def write(self, offset: int, buffer: Buffer) -> None:
+        """Store ``buffer`` at guest byte ``offset``, cut at the borders of parts."""
+        view = memoryview(buffer)
+        end = offset + len(view)
+        for (start, length), writer in self._parts:
+            low, high = max(offset, start), min(end, start + length)
+            if low < high:
+                writer.write(low - start, view[low - offset : high - offset])
+
+    def place(self, offset: int, length: int) -> Tuple[Place, ...]:
+        """The places for ``length`` bytes that the caller stores there himself: ``(guest offset, length, file, file
+        offset)``.
+        """
+        found: List[Place] = []
+        for (start, size), writer in self._parts:
+            low, high = max(offset, start), min(offset + length, start + size)
+            if low < high:
+                found.append((low, high - low, writer.file, writer.place(low - start, high - low)))
+        return tuple(found)
+
+    def write_zeros(self, offset: int, length: int) -> None:
+        """Allocate clusters that read as zeros; a layer without another one below needs none."""
+        for (start, size), writer in self._parts:
+            low, high = max(offset, start), min(offset + length, start + size)
+            if low < high and isinstance(writer, HdsWriter):
+                writer.write_zeros(low - start, high - low)
+
+    def finish(self, identity: str) -> None:
+        """Finish every part; none of them knows an ``identity``, which lies in the descriptor."""
+        del identity
+        for _part, writer in self._parts:
+            writer.finish()
+
+
+def parts_writer(shape: Shape, files: Sequence[File], *, is_overlay: bool = False) -> PartsWriter:
+    """A writer that fills ``files``, one for each part of the disk."""
+    writers: List[OwnWriter] = []
+    for file, (_start, length) in zip(files, shape.parts):
+        writers.append(_part_writer(shape, file, length, is_overlay))
+    return PartsWriter(shape.parts, writers, grain=shape.cluster_bytes)
+
+
+def _part_writer(shape: Shape, file: File, length: int, is_overlay: bool) -> OwnWriter:
+    kind = EXPANDING if is_overlay else shape.kind
+    if kind == PLAIN:
+        if shape.preallocate:
+            file.allocate(0, length)
+        return RawWriter(file, size_bytes=length)
+    if shape.preallocate and not is_overlay:
+        return ReservedHdsWriter(file, size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)
+    return HdsWriter(file, size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)

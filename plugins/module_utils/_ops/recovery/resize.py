@@ -1,0 +1,120 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of a change of size that was cut off: a grow is taken back until its commit, a shrink goes forward from its
+commit on.
+
+The journal says what the disk was to become; the descriptor (of a single file, its length) says whether that has become
+true.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import struct
+from typing import Iterator, Mapping, Optional
+
+from ..._bundle.bundle import BundleState, ImageState
+from ..._core.errors import Damaged, DiskError
+from ..._core.plan import Resize, Step, Sync, WriteBytes
+from ..._core.records import replace
+from ..._core.units import SECTOR, ceil_div
+from ..._formats.hds.header import CLOSED, HEADER_BYTES, IN_USE_OFFSET, HdsHeader, pack_header, parse_header
+from ..._io.journal import ImageBefore, Journal
+
+_POSSIBLE_ENTRIES = range(1 << 29)
+"""The longest table that QEMU opens."""
+
+
+def ends_resize(state: BundleState, journal: Journal) -> Iterator[Step]:
+    """The steps that bring the images to order. Raises Damaged for a journal that does not fit the disk."""
+    request = journal.request or {}
+    sectors, headers, entries = request.get("sectors"), request.get("headers", {}), request.get("entries", 0)
+    if not isinstance(sectors, int) or not isinstance(headers, dict) or entries not in _POSSIBLE_ENTRIES:
+        raise _misfit(state)
+    is_done = state.descriptor.size_sectors == sectors
+    by_name = {image.path.rsplit("/", 1)[-1]: image for image in state.images.values() if not image.outside}
+    for before in journal.images:
+        image = by_name.get(before.name)
+        if image is None:
+            continue
+        if journal.operation == "grow" and not is_done:
+            yield from _takes_back(state, image, before, headers)
+        elif journal.operation == "shrink" and is_done:
+            yield from _goes_forward(state, image, entries)
+        elif image.is_dirty:
+            yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED))
+            yield Sync(files=(image.path,))
+
+
+def _misfit(state: BundleState) -> Damaged:
+    return Damaged(
+        "The journal of an interrupted change of size does not fit the disk",
+        path=state.journal_path,
+        hint="Look at the disk with hdd_info.",
+    )
+
+
+def _takes_back(
+    state: BundleState, image: ImageState, before: ImageBefore, headers: Mapping[str, object]
+) -> Iterator[Step]:
+    """The header as it was, then the length, as far as no entry leads behind it."""
+    if image.header is None:
+        if image.size <= before.size < image.stat.size:
+            yield Resize(image.path, before.size)
+            yield Sync(files=(image.path,))
+        return
+    header = _header_before(state, image, headers.get(before.name))
+    clusters = image.header.used_entries
+    if header is not None:
+        clusters = header.used_entries
+        header = replace(
+            header, in_use=before.in_use if before.in_use < 1 << 32 else CLOSED, ext_off=image.header.ext_off
+        )
+        yield WriteBytes(image.path, 0, pack_header(header))
+        yield Sync(files=(image.path,))
+    elif image.is_dirty:
+        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED))
+    # Clusters that were moved away stay where they are now; what the file gained behind them goes.
+    ends = (
+        [run.offset + run.count * image.header.cluster_bytes for run in image.table.runs(0, clusters)]
+        if image.table is not None
+        else []
+    )
+    length = max([before.size, *ends])
+    if length < image.stat.size:
+        yield Resize(image.path, length)
+    yield Sync(files=(image.path,))
+
+
+def _header_before(state: BundleState, image: ImageState, text: object) -> Optional[HdsHeader]:
+    """The header that the journal has, if it fits the image and hides nothing that the guest sees."""
+    now = image.header
+    if now is None or not isinstance(text, str):
+        raise _misfit(state)
+    try:
+        raw = bytes.fromhex(text)
+        header = parse_header(raw, path=image.path, file_size=image.stat.size)
+    except (ValueError, DiskError) as error:
+        raise _misfit(state) from error
+    if (
+        len(raw) != HEADER_BYTES
+        or (header.version, header.cluster_bytes) != (now.version, now.cluster_bytes)
+        or header.data_start > now.data_start
+    ):
+        raise _misfit(state)
+    seen = ceil_div(image.size, header.cluster_bytes)
+    ends = [run.cluster + run.count for run in image.table.runs(0, seen)] if image.table is not None else []
+    return header if max(ends, default=0) <= header.used_entries else None
+
+
+def _goes_forward(state: BundleState, image: ImageState, entries: int) -> Iterator[Step]:
+    from ..reshape.shrink_image import cut_image, cut_steps
+
+    storage = state.descriptor.storages[image.storage]
+    length = (storage.end_sector - storage.start_sector) * SECTOR
+    whole = image.stat.size if image.header is None else image.header.size_bytes
+    if whole >= length:
+        yield from cut_steps(cut_image(image, length, entries=entries))

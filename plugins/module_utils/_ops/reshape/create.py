@@ -1,0 +1,154 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Create and remove whole bundles.
+
+A new bundle is built under a temporary name beside its place. Commit point of a creation: the rename of the directory.
+A removal commits by giving the bundle a temporary name; then its files go.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterator, List, Optional, Tuple
+
+from ..._bundle.bundle import BundleState, refuse_dirty
+from ..._bundle.descriptor import Descriptor
+from ..._bundle.descriptor_edit import new_descriptor
+from ..._bundle.naming import classify, marker_name, temporary_name
+from ..._bundle.paths import Location
+from ..._bundle.shape import PLAIN, Shape, descriptor_of
+from ..._core.errors import BadRequest, Unsupported
+from ..._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, WriteBytes
+from ..._core.units import round_up
+from ..._formats.hds.bat import sequential_entries
+from ..._formats.hds.header import HdsHeader, new_header, pack_header
+
+_TABLE_PIECE = 1 << 18
+_TABLE_OFFSET = 64
+
+
+def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> Plan:
+    """A new, empty bundle at ``path``, an absolute path where nothing lies.
+
+    ``token`` makes the temporary name unique.
+    """
+    directory, base = path.rsplit("/", 1)
+    if not base.endswith(".hdd"):
+        raise BadRequest(
+            "The name of a bundle ends in .hdd", path=path, found=base, hint="Add .hdd, in lower case, to the name."
+        )
+    temporary = f"{directory}/{temporary_name(base, token)}"
+    descriptor = descriptor_of(shape, name=name, base=base, uid=uid)
+    files = list(_empty_images(temporary, shape, descriptor))
+    steps: List[Step] = [MakeDirectory(temporary)]
+    steps += files
+    steps += finishes_bundle(temporary, base, descriptor)
+    steps += [_syncs(temporary, steps), Rename(temporary, path)]
+    lengths = {
+        step.path.rsplit("/", 1)[-1]: (step.size, step.reserve) for step in files if isinstance(step, CreateFile)
+    }
+    needed = sum(size for size, reserve in lengths.values() if reserve) + sum(
+        len(step.content) for step in steps if isinstance(step, WriteBytes)
+    )
+    return Plan(
+        "create",
+        tuple(steps),
+        fingerprint=((path, None),),
+        space=((directory or "/", needed),),
+        cleanup=Cleanup(remove=(temporary,)),
+        facts={
+            "descriptor": descriptor,
+            "lengths": {file: size for file, (size, _reserve) in lengths.items()},
+            "shape": shape,
+        },
+    )
+
+
+def header_of_part(shape: Shape, length: int) -> HdsHeader:
+    """The header of an expanding image that holds ``length`` bytes of a disk of this shape."""
+    return new_header(size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)
+
+
+def _empty_images(directory: str, shape: Shape, descriptor: Descriptor) -> Iterator[Step]:
+    for (_start, length), storage in zip(shape.parts, descriptor.storages):
+        yield from empty_image(f"{directory}/{storage.images[0].file}", shape, length)
+
+
+def empty_image(path: str, shape: Shape, length: int, *, like: Optional[str] = None) -> Iterator[Step]:
+    """A new image that holds ``length`` bytes of zeros of a disk of this shape; ``like`` names the file whose mode
+    and owner it takes.
+    """
+    if shape.kind == PLAIN:
+        yield CreateFile(path, length, reserve=shape.preallocate, like=like)
+        return
+    header = header_of_part(shape, length)
+    whole = header.data_start + (round_up(length, shape.cluster_bytes) if shape.preallocate else 0)
+    yield CreateFile(path, whole, reserve=shape.preallocate, like=like)
+    if shape.preallocate:
+        yield from reserved_table(path, header)
+    yield WriteBytes(path, 0, pack_header(header))
+
+
+def reserved_table(path: str, header: HdsHeader) -> Iterator[Step]:
+    """The table of an image that has all its clusters, in order."""
+    for first in range(0, header.used_entries, _TABLE_PIECE):
+        count = min(_TABLE_PIECE, header.used_entries - first)
+        yield WriteBytes(path, _TABLE_OFFSET + 4 * first, sequential_entries(header, first, count))
+
+
+def finishes_bundle(directory: str, base: str, descriptor: Descriptor) -> Tuple[Step, ...]:
+    """The descriptor and the empty file that lets people choose the bundle in a file dialog."""
+    content = new_descriptor(descriptor)
+    path = f"{directory}/DiskDescriptor.xml"
+    return (CreateFile(path, 0), WriteBytes(path, 0, content), CreateFile(f"{directory}/{marker_name(base)}", 0))
+
+
+def _syncs(directory: str, steps: List[Step]) -> Sync:
+    return Sync(files=tuple(step.path for step in steps if isinstance(step, CreateFile)), directories=(directory,))
+
+
+def plan_remove(state: BundleState, *, token: str, force: bool = False) -> Plan:
+    """The disk and its own files are gone.
+
+    Refuses a bundle that holds files which belong to no disk, and a dirty one.
+    """
+    refuse_dirty(state, force=force)
+    own = tuple(image.path for image in state.images.values() if not image.outside)
+    if not state.is_bundle:
+        return Plan(
+            "remove",
+            (Remove(own, state.location.directory),),
+            state.fingerprint,
+            lock_files=own,
+            bytes_freed=_allocated(state),
+        )
+    foreign = [name for name in state.others if classify(name) == "foreign"]
+    if foreign:
+        raise Unsupported(
+            f"The bundle holds files that are no part of a disk: {', '.join(foreign[:5])}",
+            path=state.location.directory,
+            found=foreign[:20],
+            hint="Move them away, then run again; nothing was removed.",
+        )
+    return Plan(
+        "remove",
+        tuple(_removal(state.location, token)),
+        state.fingerprint,
+        (state.location.directory,),
+        own,
+        bytes_freed=_allocated(state),
+    )
+
+
+def _removal(location: Location, token: str) -> Iterator[Step]:
+    directory, base = location.directory.rsplit("/", 1)
+    hidden = f"{directory}/{temporary_name(base, token)}"
+    yield Rename(location.directory, hidden)
+    yield Remove((hidden,), directory or "/")
+
+
+def _allocated(state: BundleState) -> int:
+    return sum(image.stat.allocated for image in state.images.values() if not image.outside)

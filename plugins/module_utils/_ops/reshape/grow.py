@@ -1,0 +1,441 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Grow: the guest disk becomes longer, in place; what it gains reads as zeros.
+
+Commit point: the rename of the descriptor (of a disk that is a single file: its header, one sector, or for a plain one
+its length). Before it the images come to hold more than the descriptor counts, which no reader sees: clusters in the
+way of a longer table are copied to places that no entry names and only then pointed at, the new part of the table is
+cleared, and the header comes last, each behind a barrier. A run that is cut off before the commit is taken back: the
+journal has the headers as they were.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import struct
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted, size_warnings
+from ..._bundle.descriptor import Descriptor, ImageEntry, StorageEntry
+from ..._bundle.naming import image_name
+from ..._bundle.predicted import unwritten
+from ..._bundle.shape import PLAIN, Shape
+from ..._change.image import clears, closes_images, marks_in_use, writes_entries
+from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.new_layer import nothing_at, unused_names
+from ..._core import guid as guids
+from ..._core.errors import Dirty, HasSnapshots, Unsupported
+from ..._core.plan import Cleanup, CopyRanges, CreateFile, Plan, ReplaceFile, Resize, Step, Sync, WriteBytes
+from ..._core.records import dataclass, replace
+from ..._core.units import SECTOR, round_up
+from ..._formats.hds.bat import RunTable, TableBuilder, sequential_entries
+from ..._formats.hds.extension import may_keep
+from ..._formats.hds.header import ENTRY_BYTES, EXTENSION_OFFSET, HEADER_BYTES, IN_USE, HdsHeader, pack_header
+from ..._io.journal import PREPARE, ImageBefore, Journal
+from .create import empty_image, header_of_part
+from .grow_image import GrownImage, grow_image
+
+Parts = Tuple[Tuple[int, int], ...]
+
+_PIECE_ENTRIES = 1 << 16
+_SMALL_CHANGES = 1 << 16
+
+
+@dataclass(frozen=True)
+class GrownPlain:
+    """A plain image that is to hold ``size_after`` bytes."""
+
+    image: ImageState
+    size_after: int
+    reserve: bool
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the file system must have."""
+        return self.size_after - self.image.size if self.reserve else 0
+
+
+@dataclass(frozen=True)
+class NewPart:
+    """The image of one layer in a part that did not exist."""
+
+    state: ImageState
+    entry: ImageEntry
+    shape: Shape
+    like: str
+
+
+def parts_of(state: BundleState) -> Parts:
+    """Start and length of each part in bytes."""
+    return tuple(
+        (storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR)
+        for storage in state.descriptor.storages
+    )
+
+
+def wanted_parts(state: BundleState, size: int, part_size: Optional[int] = None) -> Parts:
+    """The parts of the disk at another size: of ``part_size`` bytes, or by the rule that the parts follow now, the
+    last one taking the rest.
+    """
+    if part_size is not None:
+        return Shape(size, part_size=part_size).parts
+    parts = parts_of(state)
+    if len(parts) == 1:
+        return ((0, size),)
+    length = parts[0][1]
+    kept = [part for part in parts if part[0] < size]
+    start = kept[-1][0]
+    last = min(size - start, max(kept[-1][1], length))
+    starts = range(start + last, size, length)
+    return (*kept[:-1], (start, last), *((position, min(length, size - position)) for position in starts))
+
+
+def is_same_start(parts: Parts, wanted: Parts) -> bool:
+    """Whether the disk comes from one to the other when its end moves: all parts but the last are the same."""
+    shared = min(len(parts), len(wanted))
+    return parts[: shared - 1] == wanted[: shared - 1] and parts[shared - 1][0] == wanted[shared - 1][0]
+
+
+def plan_grow(
+    state: BundleState,
+    size: int,
+    *,
+    parts: Optional[Parts] = None,
+    reserve: bool = False,
+    top_only: bool = False,
+    is_merged: bool = False,
+    force: bool = False,
+) -> Plan:
+    """Make the disk hold ``size`` bytes, which is more than now, in ``parts``.
+
+    ``reserve`` takes the host's blocks for what it gains.
+
+    A layer that was merged a moment ago (``is_merged``) may be longer than the disk: what it hides there was a
+    snapshot's, and goes.
+
+    With ``top_only`` snapshots stay as short as they are and show zeros behind their end. Raises HasSnapshots without
+    it, Dirty, Encrypted, BadRequest for a size that the format cannot hold, Unsupported for images that are not the
+    disk's own or longer than the disk.
+    """
+    wanted = wanted_parts(state, size) if parts is None else parts
+    _refuse(state, top_only=top_only, is_merged=is_merged, force=force)
+    number = len(state.descriptor.storages) - 1
+    image = state.images[(number, state.tree.top)]
+    grown = _grown(state, image, wanted[number][1], reserve) if wanted[number][1] > parts_of(state)[number][1] else None
+    added = tuple(_new_parts(state, wanted, reserve))
+    target = _target(state, size, wanted, added)
+    steps = tuple(_steps(state, size, grown, added, target))
+    directory = state.location.directory
+    needed = (grown.needed if grown is not None else 0) + sum(
+        part.state.stat.size for part in added if part.shape.preallocate
+    )
+    return Plan(
+        "grow",
+        steps,
+        state.fingerprint + nothing_at(state, [part.state.file for part in added]),
+        lock_directories=(directory,) if state.is_bundle else (),
+        lock_files=tuple(image.path for image in state.images.values() if not image.outside),
+        space=((directory, needed + 2 * len(state.xml) + _SMALL_CHANGES),),
+        bytes_read=grown.read if isinstance(grown, GrownImage) else 0,
+        bytes_written=grown.written if isinstance(grown, GrownImage) else 0,
+        cleanup=Cleanup(disk=directory if state.is_bundle else state.location.descriptor),
+        warnings=tuple(dropped_extensions([image] if isinstance(grown, GrownImage) else [])),
+        facts={"after": _after(state, target, steps, grown, added)},
+    )
+
+
+def _refuse(state: BundleState, *, top_only: bool, is_merged: bool, force: bool) -> None:
+    refuse_encrypted(state)
+    refuse_converting(state)
+    refuse_dirty(state, force=force)
+    refuse_suspended(state, force=force)
+    if not is_merged:
+        refuse_misfits(state)
+    if len(state.tree.shots) > 1 and not top_only:
+        refuse_snapshots(state, "grow")
+    number = len(state.descriptor.storages) - 1
+    length = parts_of(state)[number][1]
+    top = state.images[(number, state.tree.top)]
+    if top.outside:
+        raise Unsupported(
+            "The current layer lies outside of the bundle and is not changed",
+            path=top.path,
+            hint="Take a snapshot first, or use hdd_convert.",
+        )
+    for (storage, guid), image in state.images.items():
+        whole = image.header.size_bytes if image.header is not None else image.stat.size
+        if storage == number and guid != state.tree.top and whole > length:
+            raise Unsupported(
+                "The image of a snapshot is longer than the disk; in a larger disk it would show what is hidden now",
+                path=image.path,
+                expected=f"at most {length}",
+                found=whole,
+                hint="Set snapshots: merge, or make a new disk with hdd_convert.",
+            )
+
+
+def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
+    """Raise Unsupported unless each image of the current layer is as long as its part of the disk.
+
+    What such an image holds behind the end of the disk may be all that is left of a change by another program, and
+    nobody sees it here.
+    """
+    for number, (_start, length) in enumerate(parts_of(state)):
+        image = state.images[(number, state.tree.top)]
+        whole = image.header.size_bytes if image.header is not None else image.stat.size // SECTOR * SECTOR
+        if image.outside or whole == length or (whole < length and may_be_shorter):
+            continue
+        raise Unsupported(
+            "The image of the current layer is not as long as the descriptor says",
+            path=image.path,
+            expected=length,
+            found=whole,
+            hint="Look at the disk with hdd_check, or make a new one with hdd_convert; another program may have been cut off while it changed the size.",
+        )
+
+
+def refuse_suspended(state: BundleState, *, force: bool) -> None:
+    """Raise Dirty for the disk of a suspended machine, whose saved memory goes by what the disk is like now; unless
+    forced.
+    """
+    if state.descriptor.suspended and not force:
+        raise Dirty(
+            "The virtual machine is suspended; its saved memory would no longer fit the disk",
+            path=state.location.descriptor,
+            hint="Resume it and shut it down, or set force: true to give the saved memory up.",
+        )
+
+
+def refuse_snapshots(state: BundleState, what: str) -> None:
+    """Raise HasSnapshots with the ways out."""
+    others = [guid for guid in state.tree.shots if guid != state.tree.top]
+    ways = "Set snapshots: merge to give the snapshots up"
+    ways += ", or snapshots: top_only to let the current state alone become larger." if what == "grow" else "."
+    raise HasSnapshots(
+        f"The disk has {len(others)} snapshot(s)", path=state.location.directory, found=others[:20], hint=ways
+    )
+
+
+def _grown(state: BundleState, image: ImageState, length: int, reserve: bool) -> Union[GrownImage, GrownPlain]:
+    if image.header is None:
+        return GrownPlain(image, length, reserve)
+    table = TableBuilder(image.header).build() if image.table is None else image.table
+    preallocated = state.descriptor.storages[image.storage].preallocated
+    return grow_image(image, image.header, table, length, reserve=reserve or preallocated)
+
+
+def dropped_extensions(images: Sequence[ImageState]) -> Iterator[str]:
+    """A sentence for each image whose format extension cannot be kept."""
+    for image in images:
+        if image.extension is not None:
+            what = (
+                "the dirty bitmaps of backup software"
+                if may_keep(image.extension)
+                else "the contents of a format extension"
+            )
+            yield f"{image.path}: {what} do not fit the changed disk and are dropped; the next backup will be a full one."
+
+
+def _new_parts(state: BundleState, wanted: Parts, reserve: bool) -> Iterator[NewPart]:
+    """Every layer has an image in every part; where nothing was ever written they are all empty."""
+    base, directory = state.location.base, state.location.directory
+    taken = {*state.others, *(image.file for image in state.images.values())}
+    for number in range(len(state.descriptor.storages), len(wanted)):
+        length = wanted[number][1]
+        for entry in state.descriptor.storages[0].images:
+            model = state.images.get((0, entry.guid))
+            if model is None:
+                continue
+            name = image_name(base, number, entry.guid)
+            if name in taken:
+                (name,) = unused_names(state, [number], "part of", entry.guid)
+            shape = _shape_like(state, model, length, reserve)
+            header = None if shape.kind == PLAIN else header_of_part(shape, length)
+            size = (
+                length
+                if header is None
+                else header.data_start + (round_up(length, shape.cluster_bytes) if shape.preallocate else 0)
+            )
+            used = header.used_entries if header is not None and shape.preallocate else 0
+            table = None if header is None else _table_of_new(header, shape.preallocate)
+            image = ImageState(
+                number,
+                entry.guid,
+                name,
+                f"{directory}/{name}",
+                False,
+                shape.kind,
+                unwritten(size),
+                length,
+                header,
+                table=table,
+                used_clusters=used,
+            )
+            yield NewPart(image, replace(entry, file=name), shape, model.path)
+
+
+def _table_of_new(header: HdsHeader, is_reserved: bool) -> RunTable:
+    builder = TableBuilder(header)
+    if is_reserved:
+        builder.add(0, header.used_entries, header.data_start // header.entry_bytes)
+    return builder.build()
+
+
+def _shape_like(state: BundleState, model: ImageState, length: int, reserve: bool) -> Shape:
+    if model.header is None:
+        return Shape(length, PLAIN, preallocate=reserve)
+    is_root = state.tree.shots[model.guid].parent == guids.NONE
+    return Shape(
+        length, cluster_bytes=model.header.cluster_bytes, version=model.header.version, preallocate=reserve and is_root
+    )
+
+
+def resized(descriptor: Descriptor, size: int, storages: Sequence[StorageEntry]) -> Descriptor:
+    """The descriptor of the disk at another size: its geometry as far as it has one."""
+    sectors = size // SECTOR
+    target = replace(descriptor, size_sectors=sectors, storages=tuple(storages))
+    heads, per_track = descriptor.heads, descriptor.sectors
+    if descriptor.cylinders is None or heads is None or per_track is None:
+        return target
+    if not heads * per_track or sectors % (heads * per_track):
+        heads, per_track = 16, 32
+    return replace(target, heads=heads, sectors=per_track, cylinders=sectors // (heads * per_track))
+
+
+def _target(state: BundleState, size: int, wanted: Parts, added: Sequence[NewPart]) -> Descriptor:
+    storages = list(state.descriptor.storages)
+    storages[-1] = replace(storages[-1], end_sector=sum(wanted[len(storages) - 1]) // SECTOR)
+    for number in range(len(storages), len(wanted)):
+        start, length = wanted[number]
+        entries = tuple(part.entry for part in added if part.state.storage == number)
+        storages.append(
+            replace(storages[0], start_sector=start // SECTOR, end_sector=(start + length) // SECTOR, images=entries)
+        )
+    return resized(state.descriptor, size, storages)
+
+
+def _steps(
+    state: BundleState,
+    size: int,
+    grown: Union[GrownImage, GrownPlain, None],
+    added: Sequence[NewPart],
+    target: Descriptor,
+) -> Iterator[Step]:
+    directory = state.location.directory
+    yield writes_journal(state, _journal(size, grown, added))
+    for part in added:
+        yield from empty_image(part.state.path, part.shape, part.state.size, like=part.like)
+    if added:
+        yield Sync(files=tuple(part.state.path for part in added), directories=(directory,))
+    if isinstance(grown, GrownPlain):
+        # Bytes behind the end of the disk belong to nobody and must not become a part of it.
+        yield Resize(grown.image.path, grown.image.size)
+        yield Resize(grown.image.path, grown.size_after, reserve=grown.reserve)
+        yield Sync(files=(grown.image.path,))
+    elif grown is not None:
+        yield from _image_steps(grown)
+    if state.is_bundle:
+        yield replaces_descriptor(state, target)
+    yield from ends_journal(state)
+
+
+def _journal(size: int, grown: Union[GrownImage, GrownPlain, None], added: Sequence[NewPart]) -> Journal:
+    images: Tuple[ImageBefore, ...] = ()
+    headers: Dict[str, str] = {}
+    if grown is not None:
+        image = grown.image
+        name = image.path.rsplit("/", 1)[-1]
+        images = (ImageBefore(name, image.stat.size, image.header.in_use if image.header is not None else 0),)
+        if image.header is not None:
+            headers[name] = pack_header(image.header).hex()
+    request = {"sectors": size // SECTOR, "headers": headers}
+    return Journal("grow", PREPARE, created=tuple(part.state.file for part in added), images=images, request=request)
+
+
+def _image_steps(grown: GrownImage) -> Iterator[Step]:
+    image, old, path = grown.image, grown.image.header, grown.image.path
+    if old is None:
+        return
+    barrier = Sync(files=(path,))
+    yield from marks_in_use([image])
+    if old.ext_off:
+        # From here on nobody may look for an extension in places that are about to be used.
+        yield WriteBytes(path, EXTENSION_OFFSET, struct.pack("<Q", 0))
+        yield barrier
+    if grown.size_after > image.stat.size:
+        yield Resize(path, grown.size_after, reserve=grown.reserved_at is not None)
+    if grown.moves or grown.zeroed:
+        yield CopyRanges(path, grown.moves + grown.zeroed)
+    if grown.relocated:
+        yield barrier
+        yield from writes_entries(path, old, grown.relocated)
+        # The room of the table is free only when no durable entry leads there.
+        yield barrier
+    yield from _new_entries(grown)
+    yield barrier
+    yield WriteBytes(path, 0, pack_header(replace(grown.header, in_use=IN_USE)))
+    yield barrier
+    yield from closes_images([image], keep_extension=False)
+
+
+def _new_entries(grown: GrownImage) -> Iterator[Step]:
+    """What the table says of the clusters that are new, in pieces that share one block of zeros.
+
+    Where clusters made room, nothing of them is left: ploop takes all that lies before the data for entries.
+    """
+    header, path = grown.header, grown.image.path
+    first, end = grown.first_new, header.bat_entries
+    if grown.reserved_at is not None:
+        # The places follow one another from ``reserved_at`` on, as if an image began there.
+        before = (grown.reserved_at - header.data_start) // header.cluster_bytes
+        for start in range(first, end, _PIECE_ENTRIES):
+            content = sequential_entries(header, before + start - first, min(_PIECE_ENTRIES, end - start))
+            yield WriteBytes(path, HEADER_BYTES + ENTRY_BYTES * start, content)
+        first = end
+    has_moved = grown.image.header is not None and header.data_start > grown.image.header.data_start
+    yield from clears(path, HEADER_BYTES + ENTRY_BYTES * first, header.data_start if has_moved else header.table_end)
+
+
+def _after(
+    state: BundleState,
+    target: Descriptor,
+    steps: Sequence[Step],
+    grown: Union[GrownImage, GrownPlain, None],
+    added: Sequence[NewPart],
+) -> BundleState:
+    """The disk as it will be, for predictions."""
+    images = dict(state.images)
+    number = len(state.descriptor.storages) - 1
+    length = (target.storages[number].end_sector - target.storages[number].start_sector) * SECTOR
+    if grown is not None:
+        image = replace(grown.image, stat=replace(grown.image.stat, size=grown.size_after, allocated=-1), size=length)
+        if isinstance(grown, GrownImage):
+            used = grown.table.clusters_used
+            image = replace(image, header=grown.header, table=grown.table, extension=None, used_clusters=used)
+        images[(number, image.guid)] = image
+    for part in added:
+        images[(part.state.storage, part.state.guid)] = part.state
+    return as_described(state, target, steps, images)
+
+
+def as_described(
+    state: BundleState, target: Descriptor, steps: Sequence[Step], images: Dict[Tuple[int, str], ImageState]
+) -> BundleState:
+    """``state`` with another descriptor and other images, as an observation after the steps would find it."""
+    written: List[bytes] = [
+        step.content for step in steps if isinstance(step, ReplaceFile) and step.path == state.location.descriptor
+    ]
+    created = {step.path.rsplit("/", 1)[-1] for step in steps if isinstance(step, CreateFile)}
+    others = tuple(name for name in state.others if name not in created)
+    warnings = tuple(size_warnings(target, state.tree, images))
+    return replace(
+        state,
+        descriptor=target,
+        xml=written[-1] if written else state.xml,
+        images=images,
+        others=others,
+        warnings=warnings,
+    )

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Write small things into the guest disk: into the current layer, in place where it has the cluster, else into a copy
+of what lies below.
+
+A copied cluster is complete and on the medium before the table names it.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from ..._bundle.bundle import BundleState, ImageState
+from ..._change.image import closes_images, marks_in_use, writes_entries
+from ..._change.table import closed_flags, place_of, with_entries
+from ..._core.errors import Unsupported
+from ..._core.extents import DATA
+from ..._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
+from ..._core.records import replace
+from ..._core.units import SECTOR
+from ..._formats.hds.bat import TableBuilder
+from ..._formats.hds.header import CLOSED, HdsHeader
+from ..._guest.view import open_stack
+from ..._io.port import Port
+from ..snapshots.placement import free_slots
+
+Write = Tuple[int, bytes]
+
+
+class GuestWriter:
+    """Plans writes to the current layer of ``state``; what lies below it is read where ``actual``, the disk as its
+    files are, has it.
+    """
+
+    def __init__(self, port: Port, state: BundleState, actual: BundleState) -> None:
+        self._port = port
+        self._state = state
+        self._actual = actual
+        self._places: Dict[Tuple[int, int], int] = {}
+        self._ends: Dict[int, int] = {}
+        self._free: Dict[int, List[int]] = {}
+        self.steps: List[Step] = []
+        self.touched: Dict[int, ImageState] = {}
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.growth = 0
+
+    def write(self, offset: int, content: bytes) -> None:
+        """Store ``content`` at guest byte ``offset``, durably before whatever is written next."""
+        for number, storage in enumerate(self._state.descriptor.storages):
+            start, end = storage.start_sector * SECTOR, storage.end_sector * SECTOR
+            low, high = max(offset, start), min(offset + len(content), end)
+            if low < high:
+                self._write_part(number, low - start, content[low - offset : high - offset])
+
+    def _write_part(self, number: int, offset: int, content: bytes) -> None:
+        image = self._state.images[(number, self._state.tree.top)]
+        if image.outside:
+            raise Unsupported(
+                "The current layer lies outside of the bundle and is not changed",
+                path=image.path,
+                hint="Take a snapshot first.",
+            )
+        self.touched[number] = image
+        if image.header is None:
+            self.steps += [WriteBytes(image.path, offset, content), Sync(files=(image.path,))]
+            return
+        step = image.header.cluster_bytes
+        position = offset
+        while position < offset + len(content):
+            cluster, within = divmod(position, step)
+            piece = content[position - offset : position - offset + step - within]
+            place = self._place(image, cluster)
+            if place is not None:
+                self.steps += [WriteBytes(image.path, place + within, piece), Sync(files=(image.path,))]
+            else:
+                self._allocate(image, image.header, cluster, within, piece)
+            position += len(piece)
+
+    def _place(self, image: ImageState, cluster: int) -> Optional[int]:
+        known = self._places.get((image.storage, cluster))
+        return known if known is not None or image.table is None else place_of(image.table, cluster)
+
+    def _allocate(self, image: ImageState, header: HdsHeader, cluster: int, within: int, piece: bytes) -> None:
+        step = header.cluster_bytes
+        place, is_stale = self._new_place(image, header)
+        moves = [Move(None, 0, place, step)] if is_stale else []
+        moves += list(self._below(image, cluster * step, min(step, image.size - cluster * step), place))
+        if not is_stale:
+            self.steps.append(Resize(image.path, place + step))
+            self.growth += step
+        if moves:
+            self.steps.append(CopyRanges(image.path, tuple(moves)))
+            self.bytes_read += sum(move.length for move in moves if move.source is not None)
+            self.bytes_written += sum(move.length for move in moves)
+        barrier = Sync(files=(image.path,))
+        self.steps += [WriteBytes(image.path, place + within, piece), barrier]
+        self.steps += [*writes_entries(image.path, header, [(cluster, place)]), barrier]
+        self._places[(image.storage, cluster)] = place
+
+    def _new_place(self, image: ImageState, header: HdsHeader) -> Tuple[int, bool]:
+        """A place for a cluster, and whether old bytes lie there."""
+        number = image.storage
+        if number not in self._free:
+            slots = free_slots(image, header)
+            self._free[number] = [
+                place for start, end in slots.reusable for place in range(start, end, header.cluster_bytes)
+            ][::-1]
+            self._ends[number] = slots.append_at
+        if self._free[number]:
+            return self._free[number].pop(), True
+        place = self._ends[number]
+        self._ends[number] = place + header.cluster_bytes
+        return place, False
+
+    def _below(self, image: ImageState, start: int, length: int, place: int) -> Iterator[Move]:
+        """The data that the guest sees through an unallocated cluster of the current layer."""
+        if image.storage >= len(self._actual.descriptor.storages):
+            return
+        chain = self._actual.chain(self._actual.tree.top, image.storage)
+        part = self._actual.descriptor.storages[image.storage]
+        size = (part.end_sector - part.start_sector) * SECTOR
+        if len(self._state.chain(self._state.tree.top, image.storage)) == 1 or start >= size:
+            return
+        stack = open_stack(self._port, chain, size)
+        try:
+            for extent in stack.extents(start, min(length, size - start)):
+                if extent.kind == DATA:
+                    for guest, count, offset in stack.layers[extent.layer].mapped(extent.start, extent.length):
+                        yield Move(chain[extent.layer].path, offset, place + guest - start, count)
+        finally:
+            stack.close()
+
+    def all_steps(self) -> List[Step]:
+        """Everything planned, between the in-use marks of the images and their end."""
+        marked = [image for image in self.touched.values() if image.header is not None]
+        return [*marks_in_use(marked), *self.steps, *closes_images(marked, keep_extension=False)]
+
+    def after(self) -> BundleState:
+        """The disk as it will be, for predictions."""
+        images = dict(self._state.images)
+        for number, image in self.touched.items():
+            if image.header is None:
+                continue
+            entries = sorted(
+                (cluster, place) for (storage, cluster), place in self._places.items() if storage == number
+            )
+            closed = replace(image.header, in_use=CLOSED, flags=closed_flags(image.header), ext_off=0)
+            table = with_entries(TableBuilder(closed).build() if image.table is None else image.table, closed, entries)
+            size = max([image.stat.size, *(place + closed.cluster_bytes for _cluster, place in entries)])
+            stat = replace(image.stat, size=size, allocated=-1)
+            images[(number, image.guid)] = replace(
+                image, stat=stat, header=closed, table=table, extension=None, used_clusters=table.clusters_used
+            )
+        return replace(self._state, images=images)

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Put the backup of a GUID partition table back to the end of a disk whose end has moved.
+
+Commit point: the sector of the primary header, or the table entry of the cluster that it lies in. Before it the new
+backup is written where the guest has nothing, and the protective boot record; after it nothing. The old backup stays
+where it is; nobody looks for it there.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..._bundle.bundle import BundleState, refuse_converting, refuse_dirty, refuse_encrypted
+from ..._change.journal import ends_journal, writes_journal
+from ..._core.errors import BadRequest
+from ..._core.plan import Cleanup, Plan
+from ..._core.units import SECTOR
+from ..._guest.gpt import Gpt, is_in_place, move_backup, read_gpt
+from ..._guest.view import open_view
+from ..._io.journal import APPLY, ImageBefore, Journal
+from ..._io.port import Port
+from .grow import dropped_extensions, refuse_misfits, refuse_suspended
+from .guest_write import GuestWriter
+
+OPERATION = "partition table"
+
+
+def find_gpt(port: Port, state: BundleState) -> Optional[Gpt]:
+    """The sound GUID partition table of the current state; None for none, for one that is damaged, and for disks
+    that cannot be looked into.
+    """
+    if state.descriptor.encrypted or state.descriptor.logical_sector != SECTOR:
+        return None
+    view = open_view(port, state, state.tree.top)
+    try:
+        return read_gpt(view)
+    finally:
+        view.close()
+
+
+def plan_partition_fix(port: Port, state: BundleState, size: int, *, actual: BundleState, force: bool = False) -> Plan:
+    """Let the table fit a disk of ``size`` bytes; an empty plan where it does, or where there is none.
+
+    ``actual`` is the disk as its files are, from which ``state`` may be foretold. Raises BadRequest when partitions
+    leave no room for the backup.
+    """
+    refuse_encrypted(state)
+    gpt = find_gpt(port, actual)
+    if gpt is None or is_in_place(gpt, size):
+        return Plan(OPERATION, facts={"after": state})
+    move = move_backup(gpt, size)
+    if move is None:
+        raise BadRequest(
+            "partition_table: a partition reaches into the end of the disk, where the backup of the partition table belongs",
+            path=state.location.directory,
+            expected=f"no partition behind byte {size - (gpt.entry_sectors + 1) * SECTOR}",
+            found=(gpt.last_used + 1) * SECTOR,
+            hint="Make the last partition smaller in the guest first.",
+        )
+    refuse_converting(state)
+    refuse_dirty(state, force=force)
+    refuse_suspended(state, force=force)
+    refuse_misfits(state)
+    writer = GuestWriter(port, state, actual)
+    writer.write(*move.backup)
+    if move.boot_record is not None:
+        writer.write(*move.boot_record)
+    writer.write(*move.primary)
+    touched = [image for image in writer.touched.values() if image.header is not None]
+    journal = Journal(
+        OPERATION,
+        APPLY,
+        images=tuple(ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, 0) for image in touched),
+    )
+    directory = state.location.directory
+    return Plan(
+        OPERATION,
+        (writes_journal(state, journal), *writer.all_steps(), *ends_journal(state)),
+        state.fingerprint,
+        lock_directories=(directory,) if state.is_bundle else (),
+        lock_files=tuple(image.path for image in state.images.values() if not image.outside),
+        space=((directory, writer.growth + (1 << 16)),),
+        bytes_read=writer.bytes_read,
+        bytes_written=writer.bytes_written,
+        cleanup=Cleanup(disk=directory if state.is_bundle else state.location.descriptor),
+        warnings=tuple(dropped_extensions(list(writer.touched.values()))),
+        facts={"after": writer.after()},
+    )

@@ -1,0 +1,38 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changes of the descriptor alone. Commit point: its rename."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..._bundle.bundle import BundleState, refuse_dirty
+from ..._change.journal import replaces_descriptor
+from ..._core.errors import Unsupported
+from ..._core.plan import Plan
+from ..._core.records import replace
+
+
+def plan_rename(state: BundleState, name: Optional[str], *, force: bool = False) -> Plan:
+    """Give the disk another name in its descriptor; an empty plan when it has that name or none is asked for."""
+    if name is None or name == state.descriptor.name:
+        return Plan("rename", facts={"after": state})
+    if not state.is_bundle:
+        raise Unsupported(
+            "A single-file image has no name of its own", path=state.location.image, hint="Leave the option name out."
+        )
+    refuse_dirty(state, force=force)
+    target = replace(state.descriptor, name=name)
+    own = tuple(image.path for image in state.images.values() if not image.outside)
+    return Plan(
+        "rename",
+        (replaces_descriptor(state, target),),
+        state.fingerprint,
+        lock_directories=(state.location.directory,),
+        lock_files=own,
+        facts={"after": replace(state, descriptor=target)},
+    )

@@ -1,0 +1,310 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Give a disk another shape: expanding or plain, other parts, another format version; at once another size and no
+snapshots, when asked for.
+
+New images are written beside the old ones under names that nobody uses, synced, and read back. Commit point: the rename
+of the descriptor, which then names them. After it the old images are removed. A run that is cut off before the commit
+leaves new files that the next run removes.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from ..._bundle.bundle import BundleState, ImageState, refuse_changed, refuse_converting, refuse_dirty, refuse_encrypted
+from ..._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry
+from ..._bundle.naming import image_name
+from ..._bundle.predicted import unwritten
+from ..._bundle.shape import PLAIN, Shape
+from ..._bundle.tree import build_tree
+from ..._change.executor import Progress, refuse_without_room
+from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.new_layer import nothing_at, unused_names
+from ..._core import guid as guids
+from ..._core.errors import BadRequest, NoSpace, Unsupported, VerifyFailed
+from ..._core.extents import DATA
+from ..._core.plan import Cleanup, CreateFile, Plan, Step, Sync, Transfer
+from ..._core.records import dataclass, replace
+from ..._core.units import SECTOR, round_up
+from ..._formats.hds.bat import RunTable
+from ..._formats.hds.reader import open_hds
+from ..._formats.hds.writer import HdsWriter, ReservedHdsWriter
+from ..._formats.raw.reader import open_raw
+from ..._guest.compare import first_difference
+from ..._guest.view import ComposedView, LayerStack, open_view
+from ..._io.counting import CountingFile
+from ..._io.journal import PREPARE, Journal
+from ..._io.port import File, Port
+from ..compact.changes import minds_holes
+from ..copy.parts_writer import PartsWriter, parts_writer
+from ..copy.stream import Flow, stream_disk
+from .create import header_of_part
+from .grow import as_described, dropped_extensions, refuse_misfits, refuse_suspended, resized
+
+
+@dataclass(frozen=True)
+class RetypeJob:
+    """The current state of a disk, written once more in another shape.
+
+    ``paths`` are the files of the parts, created and empty.
+    """
+
+    state: BundleState
+    shape: Shape
+    paths: Tuple[str, ...]
+
+    def run(self, port: Port, on_progress: Optional[Progress] = None) -> RetypeReport:
+        """Fill the files, sync them, and read them back.
+
+        Raises StalePlan when the disk changed meanwhile, VerifyFailed.
+        """
+        view = _whole_view(port, self.state, self.shape.size)
+        files: List[File] = []
+        tell = _counts(on_progress, self.shape.size)
+        try:
+            for path in self.paths:
+                files.append(port.open_write(path))
+            writer = parts_writer(self.shape, files)
+            flow = stream_disk(view, writer, files, sparse=not minds_holes(self.state), digest=None, on_progress=tell)
+            writer.finish("")
+            for file in files:
+                file.sync()
+            refuse_changed(port, self.state.fingerprint)
+            self._verify(port, view)
+        finally:
+            for file in files:
+                file.close()
+            view.close()
+        return RetypeReport(flow.read, flow.written)
+
+    def _verify(self, port: Port, view: ComposedView) -> None:
+        output = _output(port, self.shape, self.paths)
+        try:
+            offset = first_difference(view, output)
+        finally:
+            output.close()
+        if offset is not None:
+            raise VerifyFailed(
+                "The new images do not read back as the old ones",
+                path=self.state.location.directory,
+                offset=offset,
+                hint="Check the disks and the memory of this machine; the disk is as it was.",
+            )
+
+
+def _counts(on_progress: Optional[Progress], total: int) -> Optional[Callable[[int], None]]:
+    if on_progress is None:
+        return None
+    tell = on_progress
+    return lambda done: tell(done, total)
+
+
+@dataclass(frozen=True)
+class RetypeReport:
+    """What went through: guest bytes read and written."""
+
+    bytes_read: int
+    bytes_written: int
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a retype would do: the flow, and how long each file gets and where its clusters lie (None for a plain
+    one).
+    """
+
+    flow: Flow
+    lengths: Tuple[int, ...]
+    tables: Tuple[Optional[RunTable], ...]
+
+
+def _whole_view(port: Port, state: BundleState, size: int) -> ComposedView:
+    view = open_view(port, state, state.tree.top)
+    return view if size == view.size else view.grown(size)
+
+
+def _output(port: Port, shape: Shape, paths: Sequence[str]) -> ComposedView:
+    parts: List[Tuple[int, LayerStack[Any]]] = []
+    try:
+        for (start, length), path in zip(shape.parts, paths):
+            image = open_raw(port, path, size=length) if shape.kind == PLAIN else open_hds(port, path)
+            parts.append((start, LayerStack([image], [image.size], length)))
+    except BaseException:
+        for _start, stack in parts:
+            stack.close()
+        raise
+    return ComposedView(shape.size, parts)
+
+
+def foretell(port: Port, state: BundleState, shape: Shape) -> Foretold:
+    """Foretell a retype exactly, by doing all of it but the writing."""
+    view = _whole_view(port, state, shape.size)
+    files = [CountingFile(f"part {number}") for number in range(len(shape.parts))]
+    try:
+        writer = parts_writer(shape, files)
+        flow = stream_disk(view, writer, files, sparse=True, digest=None)
+        writer.finish("")
+    finally:
+        view.close()
+    return Foretold(flow, tuple(file.size() for file in files), _tables(writer))
+
+
+def _tables(writer: PartsWriter) -> Tuple[Optional[RunTable], ...]:
+    return tuple(part.table() if isinstance(part, (HdsWriter, ReservedHdsWriter)) else None for part in writer.writers)
+
+
+def plan_retype(port: Port, state: BundleState, shape: Shape, *, force: bool = False, predict: bool = False) -> Plan:
+    """Write the current state of the disk anew in ``shape``, which is not smaller than the disk; snapshots are given
+    up.
+
+    With ``predict`` amounts and lengths are exact, which takes reading all data. Raises NoSpace, Dirty, Encrypted,
+    Unsupported for a disk that is a single file, BadRequest for a smaller size.
+    """
+    _refuse(state, shape, force=force)
+    directory = state.location.directory
+    top = state.tree.top
+    names = _names(state, shape)
+    paths = tuple(f"{directory}/{name}" for name in names)
+    target = _target(state, shape, names)
+    old = [image for image in state.images.values() if not image.outside]
+    discarded = tuple(image.path.rsplit("/", 1)[-1] for image in old)
+    models = [state.images[(min(number, len(state.descriptor.storages) - 1), top)].path for number in range(len(paths))]
+    steps: List[Step] = [writes_journal(state, Journal("retype", PREPARE, created=names, discarded=discarded))]
+    steps += [CreateFile(path, 0, like=model) for path, model in zip(paths, models)]
+    steps += [
+        Transfer(RetypeJob(state, shape, paths)),
+        Sync(directories=(directory,)),
+        replaces_descriptor(state, target),
+    ]
+    steps += ends_journal(state, [image.path for image in old])
+    foretold = foretell(port, state, shape) if predict else None
+    plan = Plan(
+        "retype",
+        tuple(steps),
+        state.fingerprint + nothing_at(state, names),
+        lock_directories=(directory,),
+        lock_files=tuple(image.path for image in old),
+        space=((directory, _most_needed(port, state, shape)),),
+        bytes_read=foretold.flow.read if foretold is not None else 0,
+        bytes_written=foretold.flow.written if foretold is not None else 0,
+        cleanup=Cleanup(disk=directory),
+        warnings=tuple(dropped_extensions(list(state.images.values()))),
+        facts={"after": _after(state, target, steps, shape, names, foretold)},
+    )
+    return _with_exact_need(port, plan, state, shape)
+
+
+def _refuse(state: BundleState, shape: Shape, *, force: bool) -> None:
+    refuse_encrypted(state)
+    refuse_converting(state)
+    refuse_dirty(state, force=force)
+    refuse_misfits(state, may_be_shorter=True)
+    if shape.size != state.descriptor.size_bytes:
+        refuse_suspended(state, force=force)
+    if not state.is_bundle:
+        raise Unsupported(
+            "A single-file image cannot get another shape where it lies",
+            path=state.location.image,
+            hint="Make a new disk with hdd_convert.",
+        )
+    if shape.size < state.descriptor.size_bytes:
+        raise BadRequest(
+            "A disk cannot get shorter and another shape in one step", path=state.location.directory, found=shape.size
+        )
+
+
+def _names(state: BundleState, shape: Shape) -> Tuple[str, ...]:
+    """The usual names where they are all free, else names that are known before the run."""
+    numbers = range(len(shape.parts))
+    usual = tuple(image_name(state.location.base, number, state.tree.top) for number in numbers)
+    files = {path.rsplit("/", 1)[-1] for image in state.images.values() for path in (image.file, image.path)}
+    if files.isdisjoint(usual) and set(state.others).isdisjoint(usual):
+        return usual
+    return unused_names(state, numbers, "shape of", state.tree.top)
+
+
+def _target(state: BundleState, shape: Shape, names: Sequence[str]) -> Descriptor:
+    top = state.tree.top
+    kind = "Plain" if shape.kind == PLAIN else "Compressed"
+    is_reserved = shape.preallocate and shape.kind != PLAIN
+    sectors = shape.cluster_bytes // SECTOR
+    storages = [
+        StorageEntry(start // SECTOR, (start + length) // SECTOR, sectors, is_reserved, (ImageEntry(top, kind, name),))
+        for (start, length), name in zip(shape.parts, names)
+    ]
+    return replace(resized(state.descriptor, shape.size, storages), shots=(Shot(top, guids.NONE),))
+
+
+def _most_needed(port: Port, state: BundleState, shape: Shape) -> int:
+    """Room for the new images when nothing of what is stored is zero: what metadata and the holes of the files tell."""
+    if shape.preallocate:
+        return sum(
+            header_of_part(shape, length).data_start + length if shape.kind != PLAIN else length
+            for _start, length in shape.parts
+        )
+    needed = 2 * len(state.xml) + (1 << 16)
+    view = open_view(port, state, state.tree.top)
+    try:
+        last = -1
+        step = shape.cluster_bytes
+        for extent in view.extents(0, view.size):
+            if extent.kind != DATA:
+                continue
+            if shape.kind == PLAIN:
+                needed += extent.length
+                continue
+            # A cluster that two extents touch counts once.
+            first = max(last + 1, extent.start // step)
+            last = max(last, (extent.end - 1) // step)
+            needed += max(0, last + 1 - first) * step
+    finally:
+        view.close()
+    return needed + (
+        0 if shape.kind == PLAIN else sum(header_of_part(shape, length).table_end for _start, length in shape.parts)
+    )
+
+
+def _with_exact_need(port: Port, plan: Plan, state: BundleState, shape: Shape) -> Plan:
+    """Where the upper bound does not fit, what is really needed decides; that takes reading everything once."""
+    try:
+        refuse_without_room(port, plan)
+        return plan
+    except NoSpace:
+        foretold = foretell(port, state, shape)
+    if shape.preallocate:
+        return plan
+    tables = (
+        0 if shape.kind == PLAIN else sum(header_of_part(shape, length).table_end for _start, length in shape.parts)
+    )
+    needed = round_up(foretold.flow.written, SECTOR) + tables + 2 * len(state.xml) + (1 << 16)
+    return replace(plan, space=((state.location.directory, needed),))
+
+
+def _after(
+    state: BundleState,
+    target: Descriptor,
+    steps: Sequence[Step],
+    shape: Shape,
+    names: Sequence[str],
+    foretold: Optional[Foretold],
+) -> BundleState:
+    """The disk as it will be; without a foretelling its files have no length."""
+    top, directory = state.tree.top, state.location.directory
+    images: Dict[Tuple[int, str], ImageState] = {}
+    for number, (name, (_start, length)) in enumerate(zip(names, shape.parts)):
+        header = None if shape.kind == PLAIN else header_of_part(shape, length)
+        size = foretold.lengths[number] if foretold is not None else 0
+        table = foretold.tables[number] if foretold is not None else None
+        used = table.clusters_used if table is not None else 0
+        path = f"{directory}/{name}"
+        images[(number, top)] = ImageState(
+            number, top, name, path, False, shape.kind, unwritten(size), length, header, table=table, used_clusters=used
+        )
+    tree = build_tree(target.shots, declared_top=target.declared_top, path=state.location.descriptor)
+    kept = tuple(name for name in state.others if name not in names)
+    return as_described(replace(state, tree=tree, others=kept), target, steps, images)

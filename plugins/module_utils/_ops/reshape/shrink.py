@@ -1,0 +1,173 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Shrink: the guest disk becomes shorter, in place.
+
+Commit point: the rename of the descriptor (of a disk that is a single file: its header, one sector, or for a plain one
+its length). Until then nothing has changed. After it the images still hold more than the descriptor counts, which no
+reader sees: headers are made to say less, which leaves the entries behind the end out of account, those are cleared,
+the free end of each file is cut off, and parts that lie behind the end are removed. A run that is cut off after the
+commit goes forward.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence, Tuple
+
+from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
+from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.table import clipped
+from ..._core.errors import BadRequest, Unsupported
+from ..._core.extents import DATA
+from ..._core.plan import Cleanup, Plan, Step
+from ..._core.records import replace
+from ..._core.units import SECTOR, format_size
+from ..._formats.hds.bat import TableBuilder
+from ..._formats.image import GuestView
+from ..._guest.view import open_view
+from ..._io.buffers import new_buffer
+from ..._io.copy import SLICE
+from ..._io.journal import APPLY, ImageBefore, Journal
+from ..._io.port import Port
+from ..._io.sparse import GRAIN, data_parts
+from .grow import (
+    as_described,
+    dropped_extensions,
+    parts_of,
+    refuse_misfits,
+    refuse_snapshots,
+    refuse_suspended,
+    resized,
+    wanted_parts,
+)
+from .shrink_image import CutImage, cut_image, cut_steps
+
+Ranges = Sequence[Tuple[int, int]]
+
+
+def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan:
+    """Make the disk hold ``size`` bytes, which is less than now.
+
+    What lies behind the end is not looked at here: see ``refuse_loss``.
+
+    Raises HasSnapshots, Dirty, Encrypted, Unsupported for an image that is not the disk's own.
+    """
+    refuse_encrypted(state)
+    refuse_converting(state)
+    refuse_dirty(state, force=force)
+    refuse_suspended(state, force=force)
+    refuse_misfits(state)
+    if len(state.tree.shots) > 1:
+        refuse_snapshots(state, "shrink")
+    wanted = wanted_parts(state, size)
+    images = [state.images[(number, state.tree.top)] for number in range(len(state.descriptor.storages))]
+    for image in images:
+        if image.outside:
+            raise Unsupported(
+                "An image lies outside of the bundle and is not changed",
+                path=image.path,
+                hint="Make a new disk with hdd_convert.",
+            )
+    number = len(wanted) - 1
+    cuts = [cut_image(images[number], wanted[number][1])] if wanted[number][1] < parts_of(state)[number][1] else []
+    gone = images[len(wanted) :]
+    storages = list(state.descriptor.storages[: len(wanted)])
+    storages[-1] = replace(storages[-1], end_sector=size // SECTOR)
+    target = resized(state.descriptor, size, storages)
+    names = tuple(image.path.rsplit("/", 1)[-1] for image in gone)
+    journal = Journal(
+        "shrink",
+        APPLY,
+        discarded=names,
+        images=tuple(ImageBefore(cut.image.path.rsplit("/", 1)[-1], cut.image.stat.size, 0) for cut in cuts),
+        request={
+            "sectors": size // SECTOR,
+            "entries": max([cut.image.header.bat_entries for cut in cuts if cut.image.header is not None], default=0),
+        },
+    )
+    steps: List[Step] = [writes_journal(state, journal)]
+    if state.is_bundle:
+        steps.append(replaces_descriptor(state, target))
+    for cut in cuts:
+        steps += cut_steps(cut)
+    steps += ends_journal(state, [image.path for image in gone])
+    kept = {key: image for key, image in state.images.items() if key[0] < len(wanted)}
+    for cut in cuts:
+        kept[(cut.image.storage, cut.image.guid)] = _cut_state(cut)
+    return Plan(
+        "shrink",
+        tuple(steps),
+        state.fingerprint,
+        lock_directories=(state.location.directory,) if state.is_bundle else (),
+        lock_files=tuple(image.path for image in images),
+        space=((state.location.directory, 2 * len(state.xml) + (1 << 16)),),
+        bytes_freed=sum(image.stat.size for image in images) - sum(image.stat.size for image in kept.values()),
+        cleanup=Cleanup(disk=state.location.directory if state.is_bundle else state.location.descriptor),
+        warnings=tuple(dropped_extensions([cut.image for cut in cuts])),
+        facts={"after": as_described(state, target, steps, kept)},
+    )
+
+
+def _cut_state(cut: CutImage) -> ImageState:
+    image = replace(cut.image, stat=replace(cut.image.stat, size=cut.size_after, allocated=-1), size=cut.length)
+    if cut.header is None:
+        return image
+    table = (
+        clipped(image.table, cut.header, cut.header.bat_entries)
+        if image.table is not None
+        else TableBuilder(cut.header).build()
+    )
+    return replace(image, header=cut.header, table=table, extension=None, used_clusters=table.clusters_used)
+
+
+def refuse_loss(
+    port: Port, state: BundleState, size: int, *, partitions: Sequence[Tuple[str, int, int]] = (), spared: Ranges = ()
+) -> None:
+    """Raise BadRequest when the guest disk holds anything but zeros behind ``size`` bytes, or a partition reaches
+    there.
+
+    ``partitions`` are names with start and end; ``spared`` are ranges whose content is worth nothing.
+    """
+    cut = [f"{name} (bytes {start} to {end})" for name, start, end in partitions if end > size]
+    view = open_view(port, state, state.tree.top)
+    try:
+        offset = first_data(view, size, spared)
+    finally:
+        view.close()
+    if offset is None and not cut:
+        return
+    what = f"cut off {', '.join(cut[:5])}" if cut else "cut off data of the guest"
+    raise BadRequest(
+        f"size: a disk of {format_size(size)} would {what}"
+        + ("" if offset is None else f"; the first data behind its end lies at byte {offset}"),
+        path=state.location.directory if state.is_bundle else state.location.image,
+        expected=f"nothing but zeros from byte {size} on",
+        found=cut or offset,
+        hint="Make the partitions smaller in the guest first, or set force: true to give up what lies there.",
+    )
+
+
+def first_data(view: GuestView, start: int, spared: Ranges = ()) -> Optional[int]:
+    """The first guest offset from ``start`` on that holds something, to the grain of 4 KiB; None when all is zeros.
+
+    ``spared`` ranges do not count.
+    """
+    buffer = new_buffer(SLICE)
+    for extent in view.extents(start, view.size - start):
+        if extent.kind != DATA:
+            continue
+        for offset in range(extent.start, extent.end, SLICE):
+            length = min(SLICE, extent.end - offset)
+            part = buffer[:length]
+            view.pread_into(offset, part)
+            for low, high in spared:
+                begin, end = max(low, offset), min(high, offset + length)
+                if begin < end:
+                    part[begin - offset : end - offset] = bytes(end - begin)
+            found = next(data_parts(part, length, GRAIN), None)
+            if found is not None:
+                return offset + found[0]
+    return None

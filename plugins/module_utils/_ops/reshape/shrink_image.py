@@ -1,0 +1,77 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One image that is to hold less of the guest disk, when nobody counts on what lies behind its new end any more."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterator, Optional
+
+from ..._bundle.bundle import ImageState
+from ..._change.image import clears, closes_images, marks_in_use
+from ..._change.table import clipped, closed_flags
+from ..._core.plan import Resize, Step, Sync, WriteBytes
+from ..._core.records import dataclass, replace
+from ..._core.units import SECTOR
+from ..._formats.hds.bat import TableBuilder
+from ..._formats.hds.header import CLOSED, ENTRY_BYTES, HEADER_BYTES, IN_USE, HdsHeader, new_header, pack_header
+
+
+@dataclass(frozen=True)
+class CutImage:
+    """An image that is to hold less; ``header`` is the one it will have, closed, None for a plain one.
+
+    ``table_end`` is where its table ended.
+    """
+
+    image: ImageState
+    length: int
+    header: Optional[HdsHeader]
+    size_after: int
+    table_end: int = 0
+
+
+def cut_image(image: ImageState, length: int, *, entries: int = 0) -> CutImage:
+    """What makes an image hold ``length`` bytes, fewer than now.
+
+    ``entries`` is how many its table had, when its header no longer says so.
+    """
+    header = image.header
+    if header is None:
+        return CutImage(image, length, None, length)
+    step = header.cluster_bytes
+    wanted = new_header(size_bytes=length, cluster_bytes=step, version=header.version)
+    short = replace(
+        header,
+        size_sectors=wanted.size_sectors,
+        bat_entries=wanted.bat_entries,
+        cylinders=wanted.cylinders,
+        data_off=header.data_start // SECTOR,
+        in_use=CLOSED,
+        flags=closed_flags(header),
+        ext_off=0,
+    )
+    table = TableBuilder(header).build() if image.table is None else image.table
+    kept = clipped(table, short, wanted.bat_entries)
+    table_end = min(header.data_start, max(header.table_end, HEADER_BYTES + ENTRY_BYTES * entries))
+    return CutImage(image, length, short, min(image.stat.size, kept.data_end), table_end)
+
+
+def cut_steps(cut: CutImage) -> Iterator[Step]:
+    """The steps of one image, when nobody counts on what lies behind its new end any more. They may be repeated."""
+    path = cut.image.path
+    if cut.header is None:
+        yield Resize(path, cut.size_after)
+        yield Sync(files=(path,))
+        return
+    yield from marks_in_use([cut.image])
+    yield WriteBytes(path, 0, pack_header(replace(cut.header, in_use=IN_USE)))
+    # Places are given back only when no durable header counts the entries that lead there.
+    yield Sync(files=(path,))
+    yield from clears(path, cut.header.table_end, cut.table_end)
+    yield Resize(path, cut.size_after)
+    yield Sync(files=(path,))
+    yield from closes_images([cut.image], keep_extension=False)

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which snapshot a user means: by GUID, by the virtual machine's name for it, or by a name of the user's own."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Mapping
+
+from ..._bundle.bundle import BundleState
+from ..._bundle.tree import resolve
+from ..._core import guid as guids
+from ..._core.errors import NoSuchSnapshot
+
+
+def snapshot_guid(state: BundleState, name: str) -> str:
+    """The GUID that ``name`` stands for on this disk: it depends on the disk's UID and the name alone."""
+    return guids.derive("snapshot", state.descriptor.uid or guids.NONE, name)
+
+
+def wanted_guid(state: BundleState, name_or_guid: str, vm_names: Mapping[str, str]) -> str:
+    """The GUID that is meant: of an existing snapshot, of one of the virtual machine that this disk lacks, or the one
+    that the name would get.
+
+    Raises NoSuchSnapshot for a name that several snapshots of the disk have.
+    """
+    try:
+        return resolve(state.tree, name_or_guid, names=vm_names, path=state.location.directory)
+    except NoSuchSnapshot:
+        if guids.is_guid(name_or_guid):
+            return guids.normalise(name_or_guid)
+        named = [guid for guid, name in vm_names.items() if name == name_or_guid]
+        if any(guid in state.tree.shots for guid in named):
+            raise
+        own = snapshot_guid(state, name_or_guid)
+        return named[0] if named and own not in state.tree.shots else own

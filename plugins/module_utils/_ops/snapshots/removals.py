@@ -1,0 +1,120 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which snapshots go: what a merge or a deletion asks for, as a set of removals that the rest of the tree can bear.
+
+A removed snapshot's data stays in every branch that stands on it; where nothing does, it goes with its data.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Collection, List, Optional, Sequence, Tuple
+
+from ..._bundle.bundle import BundleState
+from ..._bundle.tree import SnapshotTree
+from ..._core.errors import BadRequest, HasSnapshots
+
+REFUSE = "refuse"
+KEEP = "keep"
+DELETE = "delete"
+DISCARD = "discard"
+
+
+def choose_removals(
+    state: BundleState,
+    *,
+    max_layers: int,
+    snapshots: Optional[Sequence[str]] = None,
+    kept_by_vm: Collection[str] = (),
+    branches: str = REFUSE,
+) -> Tuple[str, ...]:
+    """The snapshots of the current chain that must go, oldest first, so that at most ``max_layers`` layers remain.
+
+    ``snapshots`` limits the choice; ``kept_by_vm`` are snapshots that may not go. With ``branches`` DISCARD, what
+    branches off at a chosen snapshot goes with it. Raises HasSnapshots when one of those may not go.
+    """
+    tree = state.tree
+    chain = tree.current_chain
+    candidates = [guid for guid in reversed(chain[1:]) if snapshots is None or guid in snapshots]
+    chosen = candidates[: max(0, len(chain) - max_layers)]
+    removals = list(chosen)
+    for guid in chosen:
+        aside = [child for child in tree.children(guid) if child not in chain]
+        if aside and branches == REFUSE:
+            raise HasSnapshots(
+                f"Several branches start at snapshot {guid}",
+                path=state.location.directory,
+                found=aside,
+                hint="Set branches: discard to give up those that are not current, name the snapshots to merge in the option snapshots, or raise max_layers.",
+            )
+        for child in aside:
+            removals += [child, *tree.descendants(child)]
+    _refuse_kept(state, removals, kept_by_vm)
+    return tuple(removals)
+
+
+def choose_deletion(
+    state: BundleState, guid: str, *, descendants: str = KEEP, kept_by_vm: Collection[str] = ()
+) -> Tuple[str, ...]:
+    """What goes with snapshot ``guid``; nothing when the disk does not have it.
+
+    KEEP hands its data to its children, REFUSE allows no snapshot above it, DELETE takes all that stands on it. Raises
+    BadRequest for the current layer, HasSnapshots for what may not go.
+    """
+    tree = state.tree
+    if guid == tree.top:
+        raise BadRequest(
+            f"{guid} is the current layer and no snapshot",
+            path=state.location.directory,
+            hint="Revert to a snapshot to give it up.",
+        )
+    if guid not in tree.shots:
+        return ()
+    above = tree.descendants(guid)
+    if descendants == REFUSE and any(child != tree.top for child in above):
+        raise HasSnapshots(
+            f"There are snapshots above {guid}",
+            path=state.location.directory,
+            found=[child for child in above if child != tree.top],
+            hint="Set descendants: keep to hand its data to them, or descendants: delete to give them up.",
+        )
+    if descendants == DELETE and tree.top in above:
+        raise HasSnapshots(
+            f"The disk goes on from {guid} or from a snapshot above it",
+            path=state.location.directory,
+            hint="Revert to another snapshot first, or set descendants: keep.",
+        )
+    removals = (guid, *above) if descendants == DELETE else (guid,)
+    _refuse_kept(state, removals, kept_by_vm)
+    return removals
+
+
+def _refuse_kept(state: BundleState, removals: Sequence[str], kept_by_vm: Collection[str]) -> None:
+    for guid in removals:
+        if guid in kept_by_vm:
+            raise HasSnapshots(
+                f"Snapshot {guid} belongs to a snapshot of the virtual machine",
+                path=state.location.directory,
+                found=guid,
+                hint="Delete it in the virtual machine's own snapshots, leave it out, or set force: true.",
+            )
+
+
+def groups_of(tree: SnapshotTree, removals: Sequence[str]) -> List[Tuple[str, ...]]:
+    """The layers that become one: each survivor right above removed snapshots, then those, topmost first.
+
+    A removed snapshot where branches part is in a group of each branch. One that nothing stands on any more is in none.
+    """
+    gone = set(removals)
+    groups = []
+    for guid, shot in tree.shots.items():
+        if guid in gone or shot.parent not in gone:
+            continue
+        group = [guid]
+        while tree.shots[group[-1]].parent in gone:
+            group.append(tree.shots[group[-1]].parent)
+        groups.append(tuple(group))
+    return groups

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Take a snapshot: the current layer is frozen where it lies, and a new empty layer goes on top of it.
+
+Commit point: the rename of the descriptor. Before it there are only new files that nobody names; frozen files are not
+touched at all, because linked clones may refer to them by name.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+from ..._bundle.bundle import BundleState, refuse_converting, refuse_dirty
+from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
+from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.new_layer import creates_images, new_images, nothing_at, with_new_top
+from ..._core import guid as guids
+from ..._core.errors import BadRequest, Unsupported
+from ..._core.plan import Cleanup, Plan
+from ..._core.records import replace
+from ..._io.journal import PREPARE, Journal
+
+MOST_LAYERS = 128
+"""ploop's limit: 126 snapshots, a base and a top."""
+
+
+def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) -> Plan:
+    """Freeze the current state as snapshot ``guid``; an empty plan when the disk has that snapshot already.
+
+    Raises BadRequest for a GUID with a meaning of its own, Unsupported for a single-file image or a full chain, Dirty.
+    """
+    top, directory = state.tree.top, state.location.directory
+    if guid in state.tree.shots and guid != top:
+        return Plan("snapshot", facts={"snapshot": guid, "after": state})
+    _refuse(state, guid, force=force)
+    created = new_images(state, guid, base=top)
+    names = tuple(name for name, _header in created)
+    target = _with_snapshot(state, guid, names)
+    steps = (
+        writes_journal(state, Journal("snapshot", PREPARE, created=names)),
+        *creates_images(state, created, like=top),
+        replaces_descriptor(state, target),
+        *ends_journal(state),
+    )
+    frozen = {(number, guid if layer == top else layer): image for (number, layer), image in state.images.items()}
+    kept = {(number, layer): replace(image, guid=layer) for (number, layer), image in frozen.items()}
+    return Plan(
+        "snapshot",
+        steps,
+        state.fingerprint + nothing_at(state, names),
+        lock_directories=(directory,),
+        lock_files=tuple(image.path for image in state.layer(top) if not image.outside),
+        space=((directory, sum(header.data_start for _name, header in created) + len(state.xml) * 2),),
+        cleanup=Cleanup(disk=directory),
+        facts={"snapshot": guid, "after": with_new_top(state, target, kept, created)},
+    )
+
+
+def _refuse(state: BundleState, guid: str, *, force: bool) -> None:
+    if not state.is_bundle:
+        raise Unsupported(
+            "A single-file image cannot have snapshots",
+            path=state.location.image,
+            hint="Convert it into a bundle with hdd_convert first.",
+        )
+    if guid in guids.WELL_KNOWN or guid == state.tree.top:
+        raise BadRequest(
+            f"{guid} has a meaning of its own and cannot name a snapshot",
+            path=state.location.directory,
+            hint="Choose another GUID or a name.",
+        )
+    if len(state.tree.current_chain) >= MOST_LAYERS:
+        raise Unsupported(
+            f"The disk already has {MOST_LAYERS} layers in a row",
+            path=state.location.directory,
+            hint="Merge snapshots with hdd_merge first.",
+        )
+    refuse_converting(state)
+    refuse_dirty(state, force=force)
+
+
+def _with_snapshot(state: BundleState, guid: str, files: Tuple[str, ...]) -> Descriptor:
+    """The descriptor afterwards: the old top's images and shot get ``guid``, the new images get the top's GUID."""
+    top = state.tree.top
+    storages = []
+    for storage, file in zip(state.descriptor.storages, files):
+        kept = tuple(replace(image, guid=guid) if image.guid == top else image for image in storage.images)
+        storages.append(replace(storage, images=(ImageEntry(top, "Compressed", file),) + kept))
+    shots: List[Shot] = []
+    for shot in state.descriptor.shots:
+        shots += [Shot(top, guid), replace(shot, guid=guid)] if shot.guid == top else [shot]
+    return replace(state.descriptor, storages=tuple(storages), shots=tuple(shots))

@@ -1,0 +1,396 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import inspect
+import os
+import struct
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import GIB, MIB, TIB
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats import image as reader
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ForeignWriter, ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.descriptor import cid_of
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.flat_writer import FlatWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.reader import VmdkImage, open_vmdk
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.stream_writer import StreamWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.writer import (
+    SPLIT_BYTES,
+    SparseWriter,
+    new_vmdk_writer,
+    vmdk_files,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support import vmdk_files as independent
+
+PORT = OsPort()
+IDENTITY = "{11111111-2222-4333-8444-555555555555}"
+PARENT = ParentImage("base.vmdk", "{99999999-2222-4333-8444-555555555555}")
+SUBFORMATS = ("monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat")
+SPARSE = ("monolithicSparse", "streamOptimized", "twoGbMaxExtentSparse")
+
+
+def created(folder: Path, subformat: str, size_bytes: int, **options: object) -> Tuple[ForeignWriter, str, list]:
+    names = vmdk_files("d.vmdk", subformat, size_bytes)
+    files = [PORT.create(str(folder / f"{name}.new")) for name in names]
+    return (
+        new_vmdk_writer(files, names, subformat=subformat, size_bytes=size_bytes, **options),
+        str(folder / "d.vmdk"),
+        files,
+    )  # type: ignore[arg-type]
+
+
+def finished(writer: ForeignWriter, files: list, identity: str = IDENTITY) -> None:
+    writer.finish(identity)
+    for file in files:
+        file.close()
+        os.rename(file.path, file.path[: -len(".new")])
+
+
+def opened(path: str) -> VmdkImage:
+    return open_vmdk(PORT, path, lambda name: PORT.open_read(os.path.join(os.path.dirname(path), name)))
+
+
+@st.composite
+def writes(draw: st.DrawFn) -> Tuple[int, int, List[Tuple[int, int, str]]]:
+    """Size, grain size and an ascending course of writes, zeros and ranges left out."""
+    grain = draw(st.sampled_from([8192, 16384, 65536]))
+    size = draw(st.integers(1, 10)) * grain - 512 * draw(st.integers(0, 7))
+    position, course = 0, []
+    for _index in range(draw(st.integers(0, 10))):
+        start = position + draw(st.one_of(st.just(0), st.integers(0, 3 * grain)))
+        length = draw(st.one_of(st.integers(0, 3 * grain), st.just(grain)))
+        if start + length > size:
+            length = max(0, size - start)
+            start = size - length
+        course.append((start, length, draw(st.sampled_from(["write", "write", "write zeros", "zeros"]))))
+        position = start + length
+    return size, grain, course
+
+
+def followed(writer: ForeignWriter, size: int, course: List[Tuple[int, int, str]]) -> bytes:
+    """Do what the course says; returns what the disk holds then."""
+    model = bytearray(size)
+    for index, (start, length, what) in enumerate(course):
+        if what == "zeros":
+            writer.write_zeros(start, length)
+            continue
+        content = bytes(length) if what == "write zeros" else images.fill(index, length)
+        writer.write(start, memoryview(content) if index % 2 else bytearray(content))
+        model[start : start + length] = content
+    return bytes(model)
+
+
+@given(writes(), st.sampled_from(SUBFORMATS))
+def test_what_is_written_is_read_and_the_rest_is_zero(
+    tmp_path_factory: pytest.TempPathFactory, plan: Tuple[int, int, List[Tuple[int, int, str]]], subformat: str
+) -> None:
+    size, grain, course = plan
+    writer, path, files = created(tmp_path_factory.mktemp("d"), subformat, size, grain_bytes=grain, workers=1)
+    model = followed(writer, size, course)
+    finished(writer, files)
+    image = opened(path)
+    content = bytearray(b"\xaa" * image.size)
+    image.pread_into(0, content)
+    for extent in image.extents(0, image.size):
+        assert extent.kind == DATA or not any(model[extent.start : extent.end])
+    assert (image.size, image.identity, image.parent, image.warnings) == (size, cid_of(IDENTITY), None, ())
+    assert image.traits == writer.traits
+    assert image.files == tuple(file.path[: -len(".new")] for file in files)
+    image.close()
+    assert content == model
+
+
+@given(writes())
+def test_an_overlay_stores_what_was_written_or_zeroed_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, plan: Tuple[int, int, List[Tuple[int, int, str]]]
+) -> None:
+    size, grain, course = plan
+    writer, path, files = created(
+        tmp_path_factory.mktemp("d"), "monolithicSparse", size, grain_bytes=grain, parent=PARENT
+    )
+    model = followed(writer, size, course)
+    finished(writer, files)
+    touched = {
+        number
+        for start, length, _what in course
+        if length
+        for number in range(start // grain, (start + length - 1) // grain + 1)
+    }
+    image = opened(path)
+    assert image.parent is not None
+    assert (image.parent.names, image.parent.format, image.parent.identity) == (
+        ("base.vmdk",),
+        "vmdk",
+        cid_of(PARENT.identity),
+    )
+    for extent in image.extents(0, size):
+        numbers = set(range(extent.start // grain, (extent.end - 1) // grain + 1))
+        assert numbers.isdisjoint(touched) if extent.kind == ABSENT else numbers <= touched
+    content = bytearray(size)
+    image.pread_into(0, content)
+    image.close()
+    assert content == model
+
+
+@pytest.mark.parametrize("kind", [SparseWriter, StreamWriter, FlatWriter])
+def test_writers_have_the_methods_of_the_protocol(kind: type) -> None:
+    def methods(one: type) -> Dict[str, List[str]]:
+        found = inspect.getmembers(one, inspect.isfunction)
+        return {
+            name: list(inspect.signature(function).parameters) for name, function in found if not name.startswith("_")
+        }
+
+    assert methods(kind) == methods(reader.ForeignWriter)
+
+
+@pytest.mark.parametrize("subformat", SUBFORMATS)
+def test_before_the_end_the_file_is_no_image(tmp_path: Path, subformat: str) -> None:
+    writer, _path, files = created(tmp_path, subformat, 4 * MIB, workers=1)
+    writer.write(0, b"x" * MIB)
+    with pytest.raises(Damaged):
+        opened(str(tmp_path / "d.vmdk.new"))
+    finished(writer, files)
+    opened(str(tmp_path / "d.vmdk")).close()
+
+
+@pytest.mark.parametrize("subformat", SUBFORMATS)
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, subformat: str) -> None:
+    contents = []
+    for name, workers in (("one", 1), ("two", 2), ("three", 5)):
+        folder = tmp_path / name
+        folder.mkdir()
+        writer, path, files = created(folder, subformat, 12 * MIB, workers=workers)
+        for start in range(0, 12 * MIB, 3 * MIB):
+            writer.write(start, images.fill(start, 2 * MIB + start // 1000 // 512 * 512))
+        finished(writer, files)
+        image = opened(path)
+        contents.append([Path(file).read_bytes() for file in image.files])
+        image.close()
+    assert contents[0] == contents[1] == contents[2]
+
+
+class Recorder:
+    """A file that remembers what was done to it."""
+
+    def __init__(self, path: str = "/d.vmdk") -> None:
+        self.path = path
+        self.calls: List[Tuple[str, int, int]] = []
+
+    def pwrite(self, offset: int, buffer: bytes) -> None:
+        self.calls.append(("write", offset, len(buffer)))
+
+    def truncate(self, size: int) -> None:
+        self.calls.append(("truncate", size, 0))
+
+
+def recorded(subformat: str, size_bytes: int, **options: object) -> Tuple[ForeignWriter, List[Recorder]]:
+    names = vmdk_files("d.vmdk", subformat, size_bytes)
+    files = [Recorder("/" + name) for name in names]
+    return new_vmdk_writer(files, names, subformat=subformat, size_bytes=size_bytes, **options), files  # type: ignore[arg-type]
+
+
+def test_data_ascends_tables_follow_and_the_header_comes_last() -> None:
+    writer, (file,) = recorded("monolithicSparse", 100 * MIB)
+    for offset in (5, 65535, 3 * MIB, 3 * MIB + 4096, 40 * MIB):
+        writer.write(offset, b"12")
+    writer.write(40 * MIB + 65536, bytes(65536 * 3))
+    writer.finish(IDENTITY)
+    # 4 tables: redundant directory in sector 21 with tables from 22, directory in 38 with tables from 39, data from
+    # 128.
+    base = 128 * 512
+    grain = 65536
+    assert file.calls == [
+        ("write", base + 5, 2),
+        ("write", base + 65535, 2),
+        ("write", base + 2 * grain, 2),
+        ("write", base + 2 * grain + 4096, 2),
+        ("write", 22 * 512, 2048),
+        ("write", 39 * 512, 2048),
+        ("write", base + 3 * grain, 2),
+        ("write", base + 4 * grain, 3 * grain),
+        ("write", 26 * 512, 2048),
+        ("write", 43 * 512, 2048),
+        ("truncate", base + 7 * grain, 0),
+        ("write", 21 * 512, 16),
+        ("write", 38 * 512, 16),
+        ("write", 0, 21 * 512),
+    ]
+
+
+def test_both_directories_lead_to_tables_of_their_own_with_the_same_entries(tmp_path: Path) -> None:
+    writer, path, files = created(tmp_path, "monolithicSparse", 100 * MIB)
+    writer.write(0, b"x" * 65536)
+    writer.write(99 * MIB, b"y" * 65536)
+    finished(writer, files)
+    raw = Path(path).read_bytes()
+    found = []
+    for field in ("rgd", "gd"):
+        start = independent.get(raw, field)
+        tables = struct.unpack_from("<4I", raw, start * 512)  # type: ignore[operator]
+        found.append((tables, [raw[table * 512 : table * 512 + 2048] for table in tables]))
+    assert found[0][1] == found[1][1]
+    assert found[0][0] == (22, 26, 30, 34) and found[1][0] == (39, 43, 47, 51)
+    assert struct.unpack_from("<I", found[0][1][0])[0] == 128
+    assert struct.unpack_from("<I", found[0][1][3], 4 * (3 * MIB // 65536))[0] == 256
+    assert raw[128 * 512 : 128 * 512 + 65536] == b"x" * 65536
+    assert len(raw) == 128 * 512 + 2 * 65536
+
+
+def test_an_empty_sparse_disk_is_its_tables(tmp_path: Path) -> None:
+    writer, path, files = created(tmp_path, "monolithicSparse", 40 * MIB)
+    finished(writer, files)
+    raw = bytearray(Path(path).read_bytes())
+    assert len(raw) == 65536
+    built = independent.sparse(
+        capacity=81920, grains={}, grain=128, descriptor=b"-", redundant=True, all_tables=True, flags=1
+    )
+    independent.put(built.raw, "overhead", 128)
+    assert raw[:512] == built.raw[:512]
+    assert raw[21 * 512 :] == built.raw[21 * 512 :].ljust(65536 - 21 * 512, b"\0")
+
+
+def test_a_disk_is_split_as_vmware_does(tmp_path: Path) -> None:
+    size = 2 * SPLIT_BYTES + 512
+    assert SPLIT_BYTES == 4192256 * 512
+    for subformat, letter in (("twoGbMaxExtentSparse", "s"), ("twoGbMaxExtentFlat", "f")):
+        folder = tmp_path / letter
+        folder.mkdir()
+        assert vmdk_files("a disk.VMDK", subformat, size) == (
+            "a disk.VMDK",
+            *(f"a disk-{letter}00{number}.vmdk" for number in (1, 2, 3)),
+        )
+        writer, path, files = created(folder, subformat, size)
+        writer.write(SPLIT_BYTES - 4096, b"ab" * 4096)
+        writer.write(2 * SPLIT_BYTES - 512, b"cd" * 512)
+        finished(writer, files)
+        image = opened(path)
+        assert [extent.sectors for extent in image.descriptor.extents] == [4192256, 4192256, 1]
+        buffer = bytearray(8192)
+        image.pread_into(SPLIT_BYTES - 4096, buffer)
+        assert buffer == b"ab" * 4096
+        buffer = bytearray(1024)
+        image.pread_into(2 * SPLIT_BYTES - 512, buffer)
+        assert buffer == b"cd" * 512
+        image.close()
+
+
+@pytest.mark.parametrize(
+    "subformat, expected",
+    [
+        ("monolithicSparse", ("d.vmdk",)),
+        ("streamOptimized", ("d.vmdk",)),
+        ("monolithicFlat", ("d.vmdk", "d-flat.vmdk")),
+        ("twoGbMaxExtentSparse", ("d.vmdk", "d-s001.vmdk")),
+        ("twoGbMaxExtentFlat", ("d.vmdk", "d-f001.vmdk")),
+    ],
+)
+def test_file_names(subformat: str, expected: Tuple[str, ...]) -> None:
+    assert vmdk_files("d.vmdk", subformat, MIB) == expected
+    assert vmdk_files("d.disk", subformat, MIB) == ("d.disk", *(name.replace("d-", "d.disk-") for name in expected[1:]))
+
+
+@pytest.mark.parametrize("size", [0, -512, 511, 513, 1 << 60])
+def test_an_impossible_size_is_a_bad_request(size: int) -> None:
+    for subformat in SUBFORMATS:
+        with pytest.raises(BadRequest):
+            vmdk_files("d.vmdk", subformat, size)
+
+
+@pytest.mark.parametrize("name", ['a"b.vmdk', "a\nb.vmdk", ""])
+def test_an_impossible_name_is_a_bad_request(name: str) -> None:
+    with pytest.raises(BadRequest):
+        vmdk_files(name, "monolithicFlat", MIB)
+
+
+BAD_OPTIONS: Dict[str, Dict[str, object]] = {
+    "subformat": {"subformat": "seSparse"},
+    "adapter": {"adapter_type": "pvscsi"},
+    "adapter-case": {"adapter_type": "IDE"},
+    "grain-odd": {"grain_bytes": 65537},
+    "grain-no-power": {"grain_bytes": 3 * 8192},
+    "grain-small": {"grain_bytes": 4096},
+    "grain-large": {"grain_bytes": 4 << 20},
+    "grain-zero": {"grain_bytes": 0},
+    "hardware": {"hardware_version": 0},
+    "level": {"level": 6},
+    "level-high": {"level": 10, "subformat": "streamOptimized"},
+    "level-low": {"level": -1, "subformat": "streamOptimized"},
+    "parent-of-stream": {"parent": PARENT, "subformat": "streamOptimized"},
+    "parent-of-flat": {"parent": PARENT, "subformat": "monolithicFlat"},
+    "parent-name": {"parent": ParentImage('a"b', IDENTITY)},
+    "parent-long": {"parent": ParentImage("b" * 10000, IDENTITY)},
+    "large": {"size_bytes": 2 * TIB},
+    "too-many-files": {"size_bytes": 10000 * GIB, "subformat": "twoGbMaxExtentSparse"},
+    "too-many-tables": {"size_bytes": 5 * TIB, "subformat": "streamOptimized", "grain_bytes": 8192},
+}
+
+
+@pytest.mark.parametrize("options", BAD_OPTIONS.values(), ids=BAD_OPTIONS)
+def test_what_does_not_fit_is_a_bad_request(options: Dict[str, object]) -> None:
+    with pytest.raises(BadRequest):
+        recorded(**{"subformat": "monolithicSparse", "size_bytes": MIB, **options})  # type: ignore[arg-type]
+
+
+def test_the_number_of_files_must_fit() -> None:
+    with pytest.raises(BadRequest):
+        new_vmdk_writer([Recorder()], ["d.vmdk"], subformat="monolithicFlat", size_bytes=MIB)  # type: ignore[list-item]
+    with pytest.raises(BadRequest):
+        new_vmdk_writer([Recorder()], ["d.vmdk", "e"], subformat="monolithicFlat", size_bytes=MIB)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("subformat", SUBFORMATS)
+@pytest.mark.parametrize("offset, length", [(0, 1), (MIB + 3, 1), (4 * MIB, 1), (4 * MIB - 1, 2), (-1, 1)])
+def test_going_back_or_behind_the_end_is_a_bad_request(subformat: str, offset: int, length: int) -> None:
+    writer, files = recorded(subformat, 4 * MIB, workers=1)
+    writer.write(MIB, b"1234")
+    before = [len(file.calls) for file in files]
+    with pytest.raises(BadRequest):
+        writer.write(offset, bytes(length))
+    with pytest.raises(BadRequest):
+        writer.write_zeros(offset, length)
+    writer.write_zeros(MIB + 4, 4)
+    with pytest.raises(BadRequest):
+        writer.write(MIB + 4, b"1")
+    assert [len(file.calls) for file in files] == before
+
+
+@pytest.mark.parametrize("subformat", SUBFORMATS)
+def test_a_writer_only_writes_and_cuts(subformat: str) -> None:
+    # A Recorder has nothing else; the same writer is run dry against such a file.
+    writer, files = recorded(subformat, 70 * MIB, workers=2)
+    writer.write(MIB, images.fill(1, 3 * MIB))
+    writer.write_zeros(8 * MIB, MIB)
+    writer.finish(IDENTITY)
+    assert files[0].calls[-1][:2] == ("write", 0)
+    assert all(file.calls for file in files)
+
+
+@pytest.mark.parametrize(
+    "subformat", ["streamOptimized", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "monolithicFlat"]
+)
+def test_a_large_sparse_disk_costs_what_is_written(subformat: str) -> None:
+    writer, files = recorded(subformat, 3 * TIB, workers=1)
+    for offset in (0, 1 << 40, 3 * TIB - 65536):
+        writer.write(offset, images.fill(1, 65536))
+    writer.finish(IDENTITY)
+    assert sum(length for file in files for kind, _offset, length in file.calls if kind == "write") < 3 * MIB
+
+
+def test_a_large_zeroed_overlay_is_made_of_table_pieces() -> None:
+    writer, (file,) = recorded("monolithicSparse", 1 << 40, parent=PARENT)
+    writer.write_zeros(0, 1 << 40)
+    writer.finish(IDENTITY)
+    tables = (1 << 40) // (32 * MIB)
+    assert [length for kind, _offset, length in file.calls if kind == "write"][: 2 * tables] == [2048] * 2 * tables
+    assert [size for kind, size, _length in file.calls if kind == "truncate"][0] > 1 << 40

@@ -1,0 +1,248 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the host shares blocks, an output has the same bytes as where it does not, and less is written."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from typing import Any, Dict
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.sharing import (
+    BlockSharing,
+    SharedRanges,
+    common,
+)
+from ansible_collections.vdisk.parallels.tests.support import disks
+from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
+from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+
+CLUSTER = 65536
+SIZE = 40 * CLUSTER
+LAYERS = "/vm/layers.hdd"
+
+TARGETS: Dict[str, Dict[str, Any]] = {
+    "raw": {},
+    "raw with zeros": {"sparse": False},
+    "expanding": {"cluster_bytes": CLUSTER},
+    "version 2": {"cluster_bytes": 2 * CLUSTER, "version": 2},
+    "plain": {"kind": "plain"},
+    "reserved": {"cluster_bytes": CLUSTER, "preallocate": True},
+    "qcow2": {"format": "qcow2"},
+}
+
+
+def noise(chance: random.Random, length: int) -> bytes:
+    return chance.getrandbits(8 * length).to_bytes(length, "little")
+
+
+def content(size: int = SIZE) -> bytes:
+    """Data, zeros of whole clusters, of pages and of parts of pages."""
+    chance = random.Random(size)
+    made = bytearray(noise(chance, size))
+    for _number in range(30):
+        start, length = chance.randrange(size), chance.choice([512, 4096, 10_000, CLUSTER, 3 * CLUSTER])
+        made[start : start + length] = bytes(len(made[start : start + length]))
+    return bytes(made)
+
+
+def scene(kind: str, *, shares: bool) -> MemoryPort:
+    """A raw file, or a disk with a snapshot."""
+    port = MemoryPort()
+    port.kernel_shares = shares
+    port.plant_directory("/vm")
+    if kind == "layers":
+        disks.new_disk(port, LAYERS, size=SIZE, cluster_bytes=CLUSTER)
+        disks.write(port, LAYERS, 0, content())
+        disks.take(port, LAYERS, guid_of(1))
+        disks.write(port, LAYERS, 4 * CLUSTER + 1, b"top" * CLUSTER)
+    else:
+        port.plant_file("/vm/source", content(SIZE + 512 if kind == "odd" else SIZE))
+    return port
+
+
+def converted(port: MemoryPort, target: str) -> Dict[str, Any]:
+    options = dict(TARGETS[target])
+    name = "/vm/out.qcow2" if target == "qcow2" else "/vm/out.raw" if target.startswith("raw") else "/vm/out.hdd"
+    disks.convert(port, "/vm/source" if port.stat("/vm/source") else LAYERS, name, **options)
+    return port.listing()
+
+
+def shared(port: MemoryPort) -> int:
+    return sum(name == "share_from" for name, _path in port.calls)
+
+
+def tried(port: MemoryPort) -> int:
+    return sum(name == "shares_blocks" for name, _path in port.calls)
+
+
+@pytest.mark.parametrize("kind", ["raw", "odd", "layers"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_output_does_not_depend_on_what_the_host_can_do(kind: str, target: str) -> None:
+    copying, sharing = scene(kind, shares=False), scene(kind, shares=True)
+    assert converted(copying, target) == converted(sharing, target)
+    # A host that cannot is asked once. A format with its own idea of clusters asks for nothing, nor does what has its
+    # blocks for itself.
+    asks = target not in ("qcow2", "reserved", "raw with zeros")
+    assert (shared(copying) + tried(copying) > 0) == asks
+    assert shared(copying) <= 1
+    assert (shared(sharing) > 0) == asks
+
+
+def test_a_disk_whose_blocks_are_reserved_keeps_them_to_itself() -> None:
+    port = scene("layers", shares=True)
+    disks.convert(port, LAYERS, "/vm/reserved.hdd", preallocate=True)
+    port.calls.clear()
+    disks.convert(port, "/vm/reserved.hdd", "/vm/out.raw")
+    assert not shared(port)
+
+
+def test_neighbours_are_shared_in_one_call() -> None:
+    port = scene("raw", shares=True)
+    port.plant_file("/vm/source", noise(random.Random(1), SIZE))
+    disks.convert(port, "/vm/source", "/vm/out.hdd", verify=False)
+    assert disks.read(port, "/vm/out.hdd") == port.content("/vm/source")
+    # The first call tells whether the host can.
+    assert shared(port) == 2
+
+
+def test_parts_of_a_split_disk_and_runs_of_the_source_are_cut_at_each_others_borders() -> None:
+    port = MemoryPort()
+    for name in ("/one", "/two", "/first", "/second"):
+        port.plant_file(name, noise(random.Random(name), 8 * 4096))
+    one, two = port.open_read("/one"), port.open_read("/two")
+    first, second = port.open_write("/first"), port.open_write("/second")
+    before = port.content("/one")[4096 : 4 * 4096] + port.content("/two")[: 3 * 4096]
+
+    class View:
+        def sources(self, start: int, length: int) -> Any:
+            assert (start, length) == (4096, 6 * 4096)
+            return iter([(4096, 3 * 4096, one, 4096), (4 * 4096, 3 * 4096, two, 0)])
+
+    class Writer:
+        def place(self, offset: int, length: int) -> Any:
+            assert (offset, length) == (4096, 6 * 4096)
+            return ((4096, 4096, first, 7 * 4096), (2 * 4096, 5 * 4096, second, 4096))
+
+    port.kernel_shares = True
+    sharing = BlockSharing(View(), Writer())
+    assert sharing.put(4096, memoryview(before))
+    sharing.flush()
+    assert port.content("/first")[7 * 4096 :] + port.content("/second")[4096 : 6 * 4096] == before
+    assert shared(port) == 3
+
+
+@pytest.mark.parametrize(
+    ("places", "stored"),
+    [
+        ([(0, 4, 0), (4, 4, 8)], 8),
+        # Some lies nowhere as it is, some begins or ends within a block.
+        ([(0, 4, 0)], 0),
+        ([(0, 4, 0), (4, 4, 8.125)], 0),
+        ([(0, 4.5, 0), (4.5, 3.5, 8.5)], 0),
+        ([], 0),
+    ],
+)
+def test_a_range_is_stored_unread_when_all_of_it_lies_on_whole_blocks(places: Any, stored: int) -> None:
+    port = MemoryPort()
+    port.kernel_shares = True
+    port.plant_file("/source", noise(random.Random(2), 16 * 4096))
+    source, target = port.open_read("/source"), port.create("/target")
+
+    class View:
+        def extents(self, start: int, length: int) -> Any:
+            return iter([Extent(start, 8 * 4096, DATA), Extent(start + 8 * 4096, length - 8 * 4096, ZERO)])
+
+        def sources(self, start: int, length: int) -> Any:
+            return iter([(int(guest * 4096), int(count * 4096), source, int(at * 4096)) for guest, count, at in places])
+
+    class Writer:
+        def place(self, offset: int, length: int) -> Any:
+            return ((offset, length, target, offset),)
+
+    sharing = BlockSharing(View(), Writer())
+    assert sharing.put_range_unread(0, 12 * 4096) == stored * 4096
+    sharing.flush()
+    content = port.content("/source")
+    assert port.content("/target") == (content[: 4 * 4096] + content[8 * 4096 : 12 * 4096] if stored else b"")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_host_that_fails_while_it_shares_leaves_nothing_behind(number: int) -> None:
+    port = scene("raw", shares=True)
+    calls = scene("raw", shares=True)
+    converted(calls, "expanding")
+    places = [index for index, (name, _path) in enumerate(calls.calls, 1) if name == "share_from"]
+    port.calls.clear()
+    port.fail_call(places[number - 1], "ENOSPC")
+    with pytest.raises(DiskError):
+        converted(port, "expanding")
+    assert list(port.listing()) == ["/vm", "/vm/source"]
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "qcow2"])
+def test_on_a_file_system_that_shares_blocks_nothing_is_written_twice(tmp_path: Any, target: str) -> None:
+    (tmp_path / "source").write_bytes(content())
+    probe = ["cp", "--reflink=always", str(tmp_path / "source"), str(tmp_path / "probe")]
+    if shutil.which("cp") is None or subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("the folder for temporary files lies on a file system that shares no blocks")
+    port = OsPort()
+    name = "out.raw" if target.startswith("raw") else "out.hdd"
+    disks.convert(port, str(tmp_path / "source"), str(tmp_path / name), **TARGETS[target])
+    if name == "out.raw":
+        assert (tmp_path / name).read_bytes() == content()
+    else:
+        assert disks.read(port, str(tmp_path / name)) == content()
+
+
+def test_what_is_shared_is_known_to_the_byte() -> None:
+    port = MemoryPort()
+    for name in ("/source", "/other", "/target"):
+        port.plant_file(name, bytes(4096))
+    source, other, target = port.open_read("/source"), port.open_read("/other"), port.open_write("/target")
+    shared_ranges = SharedRanges()
+    shared_ranges.add(source, 40960, target, 8192, 8192)
+    shared_ranges.add(source, 49152, target, 16384, 4096)
+    shared_ranges.add(source, 4096, target, 20480, 4096)
+    assert shared_ranges.held(source, 40960, target, 8192, 12288) == 12288
+    assert shared_ranges.held(source, 41000, target, 8232, 8000) == 8000
+    assert shared_ranges.held(source, 4096, target, 20480, 4096) == 4096
+    assert shared_ranges.held(source, 40960, target, 8192, 12289) == 12288
+    assert shared_ranges.held(source, 4096, target, 20480, 4097) == 4096
+    assert shared_ranges.held(source, 40959, target, 8191, 10) == 0
+    assert shared_ranges.held(source, 40961, target, 8192, 10) == 0
+    assert shared_ranges.held(other, 40960, target, 8192, 4096) == 0
+    assert shared_ranges.held(source, 40960, other, 8192, 4096) == 0
+    assert shared_ranges.resolved(lambda path: "/other").held(source, 40960, other, 8192, 12289) == 12288
+
+
+def test_what_two_disks_have_in_common() -> None:
+    chance = random.Random(5)
+    for _round in range(300):
+        maps = []
+        for name in ("one", "other"):
+            places, position = [], 0
+            while position < 60:
+                length = chance.randrange(1, 9)
+                if chance.random() < 0.7:
+                    places.append((position, length, name, chance.randrange(1000)))
+                position += length
+            maps.append(places)
+        known = [
+            {guest + step: offset + step for guest, length, _name, offset in places for step in range(length)}
+            for places in maps
+        ]
+        found = {}
+        for guest, length, one, offset, other, place in common(iter(maps[0]), iter(maps[1])):  # type: ignore[arg-type]
+            assert (one, other) == ("one", "other")
+            assert length > 0
+            found.update({guest + step: (offset + step, place + step) for step in range(length)})
+        assert found == {guest: (known[0][guest], known[1][guest]) for guest in known[0] if guest in known[1]}
