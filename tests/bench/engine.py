@@ -43,11 +43,14 @@ def _lazy(file: Any) -> File:
 def convert(port: OsPort, source: str, dest: str, format: str, options: str = "{}") -> None:
     """Write anew, whatever is there; not read back unless asked."""
     from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 
     wanted = {"verify": False, "update": "always", "force": True, **json.loads(options)}
     execute(
-        port, plan_convert(port, find_source(port, source, backing=True), Wanted(format, dest, **wanted), token="bench")
+        port,
+        plan_convert(
+            port, find_source(port, source, backing=True), ConvertRequest(format, dest, **wanted), token="bench"
+        ),
     )
 
 

@@ -114,7 +114,7 @@ class Explorer:
         Then the power fails; or the next run comes first, which still reads what is lost, and whose success must be a
         true one.
         """
-        for number in self._syncs():
+        for number in self._sync_step():
             port = self.trial.adopt(MortalPort(self.trial.start().tree))
             recording = port.record()
             port.fail_call(number, "EIO")
@@ -148,7 +148,7 @@ class Explorer:
             f"{self.trial.operation.name}: {' '.join(port.calls[number - 1])} fails, and the run goes on"
         )
 
-    def _syncs(self) -> List[int]:
+    def _sync_step(self) -> List[int]:
         port = self.trial.start()
         self.trial.operation.run(Run(port, FOLDER))
         return [number for number, (name, _path) in enumerate(port.calls, 1) if name in ("sync", "sync_directory")]

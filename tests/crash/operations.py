@@ -21,7 +21,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import (
     clear_siblings,
     needs_recovery,
@@ -415,7 +415,10 @@ def _converts(
         path = one.clear(dest)
         one.apply(
             plan_convert(
-                one.port, found, Wanted(format, path, cluster_bytes=disks.SMALL_CLUSTER, **wanted), token=one.token
+                one.port,
+                found,
+                ConvertRequest(format, path, cluster_bytes=disks.SMALL_CLUSTER, **wanted),
+                token=one.token,
             )
         )
 

@@ -18,7 +18,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor i
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.scenes import line, plant, plant_raw
@@ -70,7 +70,10 @@ def after(prepare: Prepare, name: str, dest: str, **wanted: Any) -> Prepare:
         else:
             plant_raw(port, f"{folder}/old.raw", name)
             old = f"{folder}/old.raw"
-        execute(port, plan_convert(port, find_source(port, old), Wanted(path=f"{folder}/{dest}", **wanted), token="0"))
+        execute(
+            port,
+            plan_convert(port, find_source(port, old), ConvertRequest(path=f"{folder}/{dest}", **wanted), token="0"),
+        )
 
     return prepare_both
 
@@ -93,7 +96,7 @@ def converts(
             one.port.kernel_shares, one.port.kernel_clones = shares, clones
         found = find_source(one.port, f"{one.folder}/source.hdd")
         path = one.clear(dest)
-        one.apply(plan_convert(one.port, found, Wanted(path=path, force=True, **wanted), token=one.token))
+        one.apply(plan_convert(one.port, found, ConvertRequest(path=path, force=True, **wanted), token=one.token))
 
     return Operation(f"convert-{name}", prepare, run, disk=dest, inside=False)
 

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of
 from ansible_collections.vdisk.parallels.tests.support import images, oracles
@@ -75,7 +75,7 @@ def test_libphdi_and_we_read_the_same_sample(sample: TrialDisk, tmp_path: Path) 
 
 def test_the_sample_becomes_a_raw_image(sample: TrialDisk, tmp_path: Path) -> None:
     raw = os.path.join(os.path.realpath(str(tmp_path)), "sample.raw")
-    apply_plan(plan_convert(PORT, find_source(PORT, sample.bundle), Wanted("raw", raw), token="trial"))
+    apply_plan(plan_convert(PORT, find_source(PORT, sample.bundle), ConvertRequest("raw", raw), token="trial"))
     assert Path(raw).read_bytes() == sample.now
     oracles.qemu_img("compare", "-f", "raw", "-F", "parallels", raw, sample.layout.expanding[0])
     oracles.compared("qemu-img compare")

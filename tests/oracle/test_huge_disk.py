@@ -18,7 +18,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
@@ -112,7 +112,7 @@ def test_dissect_reads_the_same_spots(bundle: str) -> None:
 
 def test_a_sparse_export_is_what_qemu_exports(bundle: str, tmp_path: Path) -> None:
     raw = os.path.join(os.path.realpath(str(tmp_path)), "huge.raw")
-    apply_plan(plan_convert(PORT, find_source(PORT, bundle), Wanted("raw", raw), token="trial"))
+    apply_plan(plan_convert(PORT, find_source(PORT, bundle), ConvertRequest("raw", raw), token="trial"))
     assert os.path.getsize(raw) == SIZE
     assert os.stat(raw).st_blocks * 512 < 16 * MIB
     oracles.qemu_io(raw, *[f"read -P {byte} {start} {MIB}" for start, byte in AFTER], format="raw")

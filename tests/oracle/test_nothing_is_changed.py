@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
@@ -141,7 +141,7 @@ def test_planning_changes_a_disk_leaves_it_as_it_is(disk: TrialDisk, tmp_path: P
     plan_snapshot_take(state, "{aaaaaaaa-0000-4000-8000-000000000001}", force=True)
     plan_merge(PORT, state, choose_removals(state, max_layers=1), force=True)
     raw = os.path.join(os.path.realpath(str(tmp_path)), "disk.raw")
-    plan_convert(PORT, find_source(PORT, disk.bundle), Wanted("raw", raw), token="trial", predict=True)
+    plan_convert(PORT, find_source(PORT, disk.bundle), ConvertRequest("raw", raw), token="trial", predict=True)
     assert entries(os.path.dirname(disk.bundle)) == before
 
 

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import (
     PORT,
     TrialDisk,
@@ -250,6 +250,6 @@ def test_every_snapshot_is_exported_as_qemu_reads_it(disk: TrialDisk, tmp_path: 
     source = find_source(PORT, disk.bundle)
     for number, guid in enumerate(disk.views):
         path = os.path.join(os.path.realpath(str(tmp_path)), f"{number}.raw")
-        apply_plan(plan_convert(PORT, replace(source, guid=guid), Wanted("raw", path), token="trial"))
+        apply_plan(plan_convert(PORT, replace(source, guid=guid), ConvertRequest("raw", path), token="trial"))
         assert Path(path).read_bytes() == chain_of_layers.guest(guid), guid
         oracles.compared("qemu-img chain")

@@ -296,7 +296,7 @@ def test_we_read_what_qemu_converted(tmp_path: Path, name: str) -> None:
     assert image.warnings == () and image.parent is None
     compression = "zstd" if "zstd" in name else "zlib" if "zlib" in name else "none"
     cluster = 512 if "512" in name else 2 * MIB if "2M" in name else 16384 if "16K" in name else 65536
-    assert image.traits == {
+    assert image.properties == {
         "format_version": "2" if "v2" in name else "3",
         "cluster_size": cluster,
         "compression": compression,

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import METADATA, plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, apply_plan, bytes_of, is_zero, observed
 from ansible_collections.vdisk.parallels.tests.support import oracles
 
@@ -105,14 +105,14 @@ def test_compaction_removes_leaks_that_qemu_sees(tmp_path: Path) -> None:
 
 def test_an_export_is_what_qemu_exports(disk: str, tmp_path: Path) -> None:
     raw = os.path.join(os.path.realpath(str(tmp_path)), "by-us.raw")
-    apply_plan(plan_convert(PORT, find_source(PORT, disk), Wanted("raw", raw), token="trial"))
+    apply_plan(plan_convert(PORT, find_source(PORT, disk), ConvertRequest("raw", raw), token="trial"))
     oracles.qemu_img("compare", "-f", "parallels", "-F", "raw", disk, raw)
     oracles.compared("qemu-img compare")
 
 
 def test_a_bundle_made_of_it_is_the_same_disk(disk: str, tmp_path: Path) -> None:
     bundle = os.path.join(os.path.realpath(str(tmp_path)), "new.hdd")
-    apply_plan(plan_convert(PORT, find_source(PORT, disk), Wanted("hdd", bundle), token="trial"))
+    apply_plan(plan_convert(PORT, find_source(PORT, disk), ConvertRequest("hdd", bundle), token="trial"))
     (image,) = oracles.read_layout(bundle).expanding
     oracles.assert_qemu_finds_clean([image])
     oracles.qemu_img("compare", "-f", "parallels", "-F", "parallels", disk, image)

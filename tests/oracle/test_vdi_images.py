@@ -76,7 +76,11 @@ def test_we_read_what_qemu_wrote(tmp_path: Path, guest: str, kind: str) -> None:
     path = foreign.make_foreign(tmp_path / "disk.vdi", kind, raw)
     assert_we_read(path, raw)
     image = open_vdi(PORT, path)
-    assert (image.traits["subformat"], image.traits["cluster_size"], image.warnings) == (kind.split()[1], MIB, ())
+    assert (image.properties["subformat"], image.properties["cluster_size"], image.warnings) == (
+        kind.split()[1],
+        MIB,
+        (),
+    )
     image.close()
     compared("qemu-img convert")
 

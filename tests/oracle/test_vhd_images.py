@@ -283,7 +283,7 @@ def test_we_read_what_qemu_writes(tmp_path: Path, options: str, size: int) -> No
     assert image.size == size if "force_size" in options else image.size >= size
     assert image.warnings == ()
     assert read(image) == model.ljust(image.size, b"\0")
-    assert image.traits["subformat"] == options.partition(",")[0].partition("=")[2]
+    assert image.properties["subformat"] == options.partition(",")[0].partition("=")[2]
     stored = {
         start // 4096
         for part in image.extents(0, size)

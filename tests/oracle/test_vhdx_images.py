@@ -227,7 +227,7 @@ def test_we_read_what_qemu_converted(tmp_path: Path, subformat: str, options: st
     oracles.qemu_img("convert", "-f", "raw", "-O", "vhdx", "-o", f"subformat={subformat}{options}", str(raw), path)
     assert ours(path) == model
     image = open_vhdx(PORT, path)
-    assert (image.traits["subformat"], image.warnings) == (subformat, ())
+    assert (image.properties["subformat"], image.warnings) == (subformat, ())
     image.close()
     oracles.compared("qemu-img convert")
 

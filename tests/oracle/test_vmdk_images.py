@@ -327,7 +327,7 @@ def source_raw(folder: Path, size: int) -> str:
 def test_we_read_the_adapters_of_qemu(tmp_path: Path, adapter: str) -> None:
     path = made_by_qemu(tmp_path, MIB, f"adapter_type={adapter}")
     image = opened(path)
-    assert image.traits["adapter_type"] == adapter
+    assert image.properties["adapter_type"] == adapter
     image.close()
     oracles.compared("qemu-img create")
 
@@ -339,13 +339,13 @@ def test_we_read_what_qemu_writes(tmp_path: Path, subformat: str) -> None:
     oracles.qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", raw, path)
     assert read_by_us(path) == Path(raw).read_bytes() == read_by_qemu(path, tmp_path)
     image = opened(path)
-    assert (image.size, image.traits["subformat"], image.traits["adapter_type"], image.warnings) == (
+    assert (image.size, image.properties["subformat"], image.properties["adapter_type"], image.warnings) == (
         size,
         subformat,
         "ide",
         (),
     )
-    assert image.traits["compression"] == ("zlib" if subformat == "streamOptimized" else "none")
+    assert image.properties["compression"] == ("zlib" if subformat == "streamOptimized" else "none")
     assert image.identity == f"{info_of(path)['format-specific']['data']['cid']:08x}"
     image.close()
     oracles.compared("qemu-img info")

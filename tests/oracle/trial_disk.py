@@ -23,7 +23,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
@@ -181,6 +181,6 @@ def import_raw(folder: str, size: int, **wanted: object) -> TrialDisk:
     content = raw_content(size)
     raw, path = os.path.join(folder, "source.raw"), os.path.join(folder, "mac.hdd")
     sparse_file(raw, content)
-    apply_plan(plan_convert(PORT, find_source(PORT, raw), Wanted("hdd", path, **wanted), token="trial"))  # type: ignore[arg-type]
+    apply_plan(plan_convert(PORT, find_source(PORT, raw), ConvertRequest("hdd", path, **wanted), token="trial"))  # type: ignore[arg-type]
     os.unlink(raw)
     return TrialDisk(path, content)

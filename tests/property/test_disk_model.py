@@ -212,35 +212,35 @@ class DiskMachine(RuleBasedStateMachine):
         assert disks.plan_of_convert(self.port, self.path, back, snapshot=guid, kind=kind).is_empty
 
     def _convert(self, source: str, dest: str, **options: Any) -> None:
-        foretold = disks.plan_of_convert(self.port, source, dest, predict=True, **options)
+        predicted = disks.plan_of_convert(self.port, source, dest, predict=True, **options)
         outcome = (
             disks.apply(self.port, disks.plan_of_convert(self.port, source, dest, **options))
-            if not foretold.is_empty
+            if not predicted.is_empty
             else None
         )
         if outcome is not None:
             report: Any = outcome.reports["transfer"]
-            assert (outcome.bytes_read, outcome.bytes_written) == (foretold.bytes_read, foretold.bytes_written)
+            assert (outcome.bytes_read, outcome.bytes_written) == (predicted.bytes_read, predicted.bytes_written)
             assert (
-                tuple(report.lengths[foretold.facts["made"][path]] for path in foretold.facts["files"])
-                == foretold.facts["lengths"]
+                tuple(report.lengths[predicted.facts["made"][path]] for path in predicted.facts["files"])
+                == predicted.facts["lengths"]
             )
         assert disks.plan_of_convert(self.port, source, dest, **options).is_empty
 
     # How an operation runs.
 
     def run(self, planned: Any) -> Plan:
-        """Plan twice (planning changes nothing), apply, compare with what was foretold, plan again."""
+        """Plan twice (planning changes nothing), apply, compare with what was predicted, plan again."""
         before = self.snapshot_of_folder()
         plan: Plan = planned()
-        foretold = disks.facts_of(self.port, plan.facts["after"])
+        predicted = disks.facts_of(self.port, plan.facts["after"])
         assert self.snapshot_of_folder() == before
         if not plan.is_empty:
             outcome = disks.apply(self.port, plan)
             assert outcome.bytes_written == plan.bytes_written
             assert outcome.bytes_read + plan.facts.get("scanned", 0) == plan.bytes_read
         found = disks.facts_of(self.port, self.state())
-        assert found == foretold
+        assert found == predicted
         again = planned()
         assert again.is_empty, again.steps
         return plan

@@ -6,7 +6,7 @@
 snapshot shows.
 
 The guest writes, and others grow, switch and mark the disk, through code that shares nothing with the engine. Every
-operation runs as in a task: plan twice, apply, compare with what was foretold, plan again. A refusal is foretold by the
+operation runs as in a task: plan twice, apply, compare with what was predicted, plan again. A refusal is predicted by the
 model, changes nothing and stays the same.
 """
 
@@ -528,11 +528,11 @@ class TreeMachine(RuleBasedStateMachine):
         assert refusal is None
         assert planned().steps == plan.steps
         assert self.listing() == before
-        foretold = disks.facts_of(self.port, plan.facts["after"])
+        predicted = disks.facts_of(self.port, plan.facts["after"])
         if not plan.is_empty:
             outcome = disks.apply(self.port, plan)
             assert (outcome.bytes_read, outcome.bytes_written) == (plan.bytes_read, plan.bytes_written)
-        assert disks.facts_of(self.port, self.state()) == foretold
+        assert disks.facts_of(self.port, self.state()) == predicted
         again = planned()
         assert again.is_empty, again.steps
         return plan

@@ -18,7 +18,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import ComposedView
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.tests.support import oracles
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
     NONE,
@@ -109,7 +109,7 @@ def _around(held: Clusters, cluster: int, size: int) -> List[Layer]:
 
 
 class Target(NamedTuple):
-    """What a conversion is to make, in the words of ``Wanted``, and the end of its name."""
+    """What a conversion is to make, in the words of ``ConvertRequest``, and the end of its name."""
 
     format: str
     suffix: str
@@ -200,7 +200,7 @@ def convert(
     found = find_source(port, source.path, format=src_format, backing=backing)
     if source.guid is not None:
         found = replace(found, guid=source.guid)
-    plan = plan_convert(port, found, Wanted(format, dest, **wanted), token="trial")
+    plan = plan_convert(port, found, ConvertRequest(format, dest, **wanted), token="trial")
     assert not plan.is_empty
     execute(port, plan)
     return tuple(plan.facts["files"])

@@ -29,7 +29,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
@@ -66,7 +66,7 @@ def state_of(port: Port, path: str, *, allow_outside: bool = False) -> BundleSta
 
 
 def facts_of(port: Port, state: BundleState) -> Dict[str, Any]:
-    """Disk facts without what cannot be foretold: how many blocks the host gives a file."""
+    """Disk facts without what cannot be predicted: how many blocks the host gives a file."""
     facts = disk_facts(port, state)
     facts.pop("allocated_size")
     for layer in facts["layers"]:
@@ -143,7 +143,7 @@ def plan_of_convert(
     chosen = format or ("hdd" if dest.endswith(".hdd") else "raw")
     if chosen in ("hdd", "raw"):
         wanted.setdefault("cluster_bytes", SMALL_CLUSTER)
-    return plan_convert(port, found, Wanted(chosen, dest, **wanted), token="dest", predict=predict)
+    return plan_convert(port, found, ConvertRequest(chosen, dest, **wanted), token="dest", predict=predict)
 
 
 def read(port: Port, path: str, guid: Optional[str] = None, *, allow_outside: bool = False) -> bytes:

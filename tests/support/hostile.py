@@ -26,7 +26,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.layo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 
 SECTOR = 512
 MEMORY = 512 << 20
@@ -98,9 +98,9 @@ def attempt(victim: Victim, number: int, out: str) -> str:
     try:
         source = find_source(port, path, format=format, backing=True)
         if number % 3 == 2:
-            wanted = Wanted("hdd", f"{out}/out.hdd", verify=False, keeps_layers=True, cluster_bytes=64 << 10)
+            wanted = ConvertRequest("hdd", f"{out}/out.hdd", verify=False, keeps_layers=True, cluster_bytes=64 << 10)
         else:
-            wanted = Wanted("raw", f"{out}/out.raw", verify=False)
+            wanted = ConvertRequest("raw", f"{out}/out.raw", verify=False)
         execute(port, plan_convert(port, source, wanted, token="trial", predict=number % 5 == 4))
         outcome = BYTES
     except DiskError as error:

@@ -129,19 +129,19 @@ def three_runs(module: str, root: str, /, **options: Any) -> ThreeRuns:
     predicted = succeed(module, check=True, **options)
     assert tree(root) == before
     done = succeed(module, **options)
-    assert foretold(predicted) == foretold(done)
+    assert predictable(predicted) == predictable(done)
     after = tree(root)
     if not done["changed"]:
         assert after == before
     again = succeed(module, **options)
     assert not again["changed"]
     assert tree(root) == after
-    assert foretold(succeed(module, check=True, **options)) == foretold(again)
+    assert predictable(succeed(module, check=True, **options)) == predictable(again)
     assert tree(root) == after
     return ThreeRuns(predicted, done, again)
 
 
-def foretold(result: Dict[str, Any]) -> Dict[str, Any]:
+def predictable(result: Dict[str, Any]) -> Dict[str, Any]:
     """The part of a result that a prediction must hit: all but times, what is drawn at random, and the host's
     blocks.
     """

@@ -32,4 +32,4 @@ inside() { unshare -m sh -c 'mount -o loop "$1" "$2" && shift 2 && exec "$@"' _ 
 inside true 2>>"$build/logs/sharing.log" || { say "skipped: $system could not be mounted here, as .build/logs/sharing.log tells"; exit 0; }
 cd "$root"
 inside "$venv/bin/python" -m pytest -q -n auto -rs --junit-xml="$report" --basetemp="$work/mounted/tests" \
-  tests/unit/plugins/module_utils/_io tests/unit/plugins/module_utils/_ops/test_shar*.py
+  tests/unit/plugins/module_utils/_io tests/unit/plugins/module_utils/_ops/copy tests/unit/plugins/module_utils/_ops/convert/test_share_disk.py

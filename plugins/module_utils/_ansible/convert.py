@@ -29,7 +29,7 @@ from .._io.clock import source_date_epoch
 from .._io.durable import read_file, replace_file
 from .._io.port import DIRECTORY, FILE, Port
 from .._io.real import OsPort
-from .._ops.convert.plan import CONTENT, Wanted, plan_convert
+from .._ops.convert.plan import CONTENT, ConvertRequest, plan_convert
 from .._ops.recovery.recover import clear_siblings
 from .._ops.report.facts import absent_facts, disk_facts
 from .disk import Disk, diff_of, refuse_layer, run_plan
@@ -177,7 +177,7 @@ def _holds_checksums(port: Port, path: str, size: int) -> bool:
     return all(_CHECKSUM_LINE.fullmatch(line) for line in lines)
 
 
-def _wanted(module: AnsibleModule, dest: str) -> Wanted:
+def _wanted(module: AnsibleModule, dest: str) -> ConvertRequest:
     params = module.params
     chosen = params["dest_format"] or _BY_SUFFIX.get(os.path.splitext(dest)[1].lower())
     if chosen is None:
@@ -195,7 +195,7 @@ def _wanted(module: AnsibleModule, dest: str) -> Wanted:
         raise BadRequest(
             "align: Azure takes only whole mebibytes", found=align, hint="Leave align out; azure: true sets it to 1M."
         )
-    return Wanted(
+    return ConvertRequest(
         format=chosen,
         path=dest,
         kind=(params["subformat"] if chosen == HDD else None) or EXPANDING,
@@ -281,7 +281,7 @@ def _refuse_options(params: Mapping[str, Any], chosen: str, dest: str) -> None:
         )
 
 
-def _files(module: AnsibleModule, port: Port, plan: Plan, wanted: Wanted, report: Any) -> List[Dict[str, Any]]:
+def _files(module: AnsibleModule, port: Port, plan: Plan, wanted: ConvertRequest, report: Any) -> List[Dict[str, Any]]:
     """The image files of the output, as they are or as they will be."""
     if report is not None:
         made = plan.facts["made"]
@@ -310,7 +310,7 @@ def _file(path: str, size: int, checksum: Optional[str]) -> Dict[str, Any]:
     return {"path": path, "size": size, "checksum": checksum}
 
 
-def _existing_files(port: Port, dest: str, wanted: Wanted) -> List[str]:
+def _existing_files(port: Port, dest: str, wanted: ConvertRequest) -> List[str]:
     stat = port.stat(dest)
     if wanted.format not in (HDD, RAW):
         from .._guest.backing import find_chain
@@ -326,7 +326,7 @@ def _existing_files(port: Port, dest: str, wanted: Wanted) -> List[str]:
     return [image.path for image in state.layer(state.tree.top)]
 
 
-def _facts_of_output(port: Port, dest: str, wanted: Wanted) -> Dict[str, Any]:
+def _facts_of_output(port: Port, dest: str, wanted: ConvertRequest) -> Dict[str, Any]:
     stat = port.stat(dest)
     if stat is None:
         return absent_facts(dest)
@@ -339,7 +339,7 @@ def _facts_of_output(port: Port, dest: str, wanted: Wanted) -> Dict[str, Any]:
         return absent_facts(dest)
 
 
-def _predicted_facts(port: Port, plan: Plan, wanted: Wanted) -> Dict[str, Any]:
+def _predicted_facts(port: Port, plan: Plan, wanted: ConvertRequest) -> Dict[str, Any]:
     if wanted.format != HDD:
         return {"path": wanted.path, "exists": True, "size": plan.facts["lengths"][0]}
     from .._bundle.predicted import predicted_bundle
@@ -353,7 +353,7 @@ def _predicted_facts(port: Port, plan: Plan, wanted: Wanted) -> Dict[str, Any]:
     )
 
 
-def _diff(before: Mapping[str, Any], after: Mapping[str, Any], wanted: Wanted, plan: Plan) -> Dict[str, Any]:
+def _diff(before: Mapping[str, Any], after: Mapping[str, Any], wanted: ConvertRequest, plan: Plan) -> Dict[str, Any]:
     if wanted.format == HDD:
         diff = diff_of(before, after)
     else:

@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe, refuse_changed
 from .._bundle.paths import locate, refuse_layer
-from .._change.executor import Outcome, execute, foresee
+from .._change.executor import Outcome, check_preconditions, execute
 from .._core.errors import DiskError, HasSnapshots
 from .._core.plan import Plan
 from .._core.records import dataclass
@@ -104,7 +104,7 @@ def run_plan(
     """Apply ``plan`` unless in check mode; the result has what every changing module returns."""
     outcome = None
     if not plan.is_empty and module.check_mode:
-        foresee(port, plan)
+        check_preconditions(port, plan)
     elif not plan.is_empty:
         progress = getattr(module, "progress", None)
         if progress is not None:
@@ -130,7 +130,7 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan]) -> Tuple
         # A disk that somebody else changes while it is looked at may seem damaged.
         refuse_changed(disk.port, disk.state.fingerprint)
         if module.check_mode and needs_recovery(disk.state):
-            error.hint = "An interrupted run left the disk so; a real run ends that first, and what follows cannot be foretold in check mode."
+            error.hint = "An interrupted run left the disk so; a real run ends that first, and what follows cannot be predicted in check mode."
         raise
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)
     if outcome is not None:

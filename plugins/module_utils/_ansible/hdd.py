@@ -109,12 +109,12 @@ def _give_file_options(port: Port, module: AnsibleModule, state: BundleState) ->
 
 
 def _keep(module: AnsibleModule) -> Result:
-    from .hdd_change import change_existing, wish_of
+    from .hdd_change import change_existing, reshape_request
 
     params = module.params
     warnings: List[str] = []
     size = _rounded_size(params["size"], warnings) if params["size"] is not None else None
-    result, disk, state = change_existing(module, wish_of(params, size))
+    result, disk, state = change_existing(module, reshape_request(params, size))
     result["changed"] = _give_file_options(disk.port, module, state) or result["changed"]
     exact = params["size"] is not None and size_option(params["size"], "size") == disk.state.descriptor.size_bytes
     result["warnings"] = ([] if exact else warnings) + result["warnings"]

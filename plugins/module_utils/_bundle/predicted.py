@@ -22,7 +22,7 @@ from .tree import build_tree
 
 
 def unwritten(size: int) -> Stat:
-    """The facts of a file that will have ``size`` bytes; how many blocks the host gives it cannot be foretold."""
+    """The facts of a file that will have ``size`` bytes; how many blocks the host gives it cannot be predicted."""
     return Stat(FILE, size, -1, 0, 0, 0, 0o644, 0, 0)
 
 

@@ -96,7 +96,7 @@ def _locked(port: Port, plan: Plan) -> Lock:
         raise
 
 
-def foresee(port: Port, plan: Plan) -> None:
+def check_preconditions(port: Port, plan: Plan) -> None:
     """Raise what ``execute`` would raise before its first step, as far as it can be told without taking a lock:
     InUse or NoSpace.
     """

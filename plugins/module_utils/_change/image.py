@@ -34,7 +34,7 @@ _MOST_ENTRIES = 65536
 _ZEROS = bytes(256 << 10)
 
 
-def marks_in_use(images: Sequence[ImageState]) -> Iterator[Step]:
+def mark_steps(images: Sequence[ImageState]) -> Iterator[Step]:
     """The in-use mark reaches the medium before the first change (format reference, section 1.2)."""
     for image in images:
         yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", IN_USE))
@@ -42,7 +42,7 @@ def marks_in_use(images: Sequence[ImageState]) -> Iterator[Step]:
         yield Sync(files=tuple(image.path for image in images))
 
 
-def closes_images(images: Sequence[ImageState], *, keep_extension: bool) -> Iterator[Step]:
+def close_steps(images: Sequence[ImageState], *, keep_extension: bool) -> Iterator[Step]:
     """Clear the mark and the "nothing was ever written" flag; an extension is kept as valid, or no longer named at
     all.
     """
@@ -59,7 +59,7 @@ def closes_images(images: Sequence[ImageState], *, keep_extension: bool) -> Iter
         yield Sync(files=tuple(image.path for image in images))
 
 
-def rewrites_table(port: Port, image: ImageState) -> Iterator[Step]:
+def table_rewrite_steps(port: Port, image: ImageState) -> Iterator[Step]:
     """Write the table of an image once more as it is read now, with a barrier behind it.
 
     After a sync that failed it may be in the cache alone, and Linux brings it to the medium only when it is written
@@ -77,12 +77,12 @@ def rewrites_table(port: Port, image: ImageState) -> Iterator[Step]:
         yield Sync(files=(image.path,))
 
 
-def rewrites_header(image: ImageState) -> CopyRanges:
+def header_rewrite_step(image: ImageState) -> CopyRanges:
     """Write the header of an image once more as it is read then, for the same reason."""
     return CopyRanges(image.path, (Move(image.path, 0, 0, TABLE_OFFSET),))
 
 
-def writes_entries(path: str, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
+def entry_steps(path: str, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
     """Write table entries, given as ascending pairs of cluster index and file offset (0: not allocated), in few
     pieces.
     """
@@ -99,13 +99,15 @@ def writes_entries(path: str, header: HdsHeader, entries: Sequence[Tuple[int, in
         yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, run))
 
 
-def clears(path: str, start: int, end: int) -> Iterator[Step]:
+def clear_steps(path: str, start: int, end: int) -> Iterator[Step]:
     """Zeros in a range of a table, in pieces that share one block."""
     for offset in range(start, end, len(_ZEROS)):
         yield WriteBytes(path, offset, _ZEROS if end - offset >= len(_ZEROS) else _ZEROS[: end - offset])
 
 
-def grows_table(path: str, header: HdsHeader, grown: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
+def table_growth_steps(
+    path: str, header: HdsHeader, grown: HdsHeader, entries: Sequence[Tuple[int, int]]
+) -> Iterator[Step]:
     """Let an image in use hold more of the guest disk, with these new entries.
 
     Behind its end the image hides what lies below; so what hides it from then on is on the medium before the header
@@ -114,6 +116,6 @@ def grows_table(path: str, header: HdsHeader, grown: HdsHeader, entries: Sequenc
     room = grown.table_end - header.table_end
     if room:
         yield WriteBytes(path, header.table_end, bytes(room))
-    yield from writes_entries(path, grown, entries)
+    yield from entry_steps(path, grown, entries)
     yield Sync(files=(path,))
     yield WriteBytes(path, 0, pack_header(replace(grown, in_use=IN_USE)))

@@ -17,12 +17,12 @@ from .._core.plan import Remove, ReplaceFile
 from .._io.journal import Journal, pack_journal
 
 
-def writes_journal(state: BundleState, journal: Journal) -> ReplaceFile:
+def journal_step(state: BundleState, journal: Journal) -> ReplaceFile:
     """The durable note of what is about to happen; replaces the note of an earlier phase."""
     return ReplaceFile(state.journal_path, pack_journal(journal), _temporary(state.journal_path))
 
 
-def replaces_descriptor(state: BundleState, target: Descriptor) -> ReplaceFile:
+def descriptor_step(state: BundleState, target: Descriptor) -> ReplaceFile:
     """The commit of a change inside a bundle: its descriptor says what ``target`` says, and all that it said
     besides.
     """
@@ -33,7 +33,7 @@ def replaces_descriptor(state: BundleState, target: Descriptor) -> ReplaceFile:
     return ReplaceFile(state.location.descriptor, content, _temporary(state.location.descriptor))
 
 
-def ends_journal(state: BundleState, discarded: Sequence[str] = ()) -> Tuple[Remove, ...]:
+def journal_end_steps(state: BundleState, discarded: Sequence[str] = ()) -> Tuple[Remove, ...]:
     """The end of a change: the journal goes only when the removal of the ``discarded`` paths is durable."""
     directory = state.location.directory
     first = (Remove(tuple(discarded), directory),) if discarded else ()

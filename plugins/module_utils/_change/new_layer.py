@@ -72,7 +72,7 @@ def _header(state: BundleState, storage: int, base: str) -> HdsHeader:
     )
 
 
-def creates_images(state: BundleState, created: NewImages, *, like: str) -> Iterator[Step]:
+def new_image_steps(state: BundleState, created: NewImages, *, like: str) -> Iterator[Step]:
     """New files with mode and owner of those of layer ``like``, and one barrier behind them."""
     directory = state.location.directory
     for (name, header), model in zip(created, state.layer(like)):

@@ -32,7 +32,7 @@ from .executor import remove_tree
 _PUBLISH = "publish"
 
 
-def publishing_steps(
+def publish_steps(
     directory: str, staging: str, names: Sequence[str], replaced: Sequence[str], *, is_new: bool
 ) -> Tuple[Step, ...]:
     """Give the finished files in ``staging`` their names in ``directory``; the first of ``names`` is the image itself,

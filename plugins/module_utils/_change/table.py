@@ -51,7 +51,7 @@ def clipped(table: RunTable, header: HdsHeader, clusters: int) -> RunTable:
     return builder.build()
 
 
-def place_of(table: RunTable, cluster: int) -> Optional[int]:
+def offset_of_cluster(table: RunTable, cluster: int) -> Optional[int]:
     """The file offset of a guest cluster, None when it is not allocated."""
     return next((run.offset for run in table.runs(cluster, cluster + 1)), None)
 

@@ -86,15 +86,15 @@ def _overlay(upper: Iterator[Extent], lower: Iterator[Extent]) -> Iterator[Exten
             position = end
 
 
-def fold(layers: Sequence[Iterable[Extent]]) -> Iterator[Extent]:
+def overlay_all(layers: Sequence[Iterable[Extent]]) -> Iterator[Extent]:
     """The overlay of ``layers``, topmost first, as a balanced fold: an extent passes O(log depth) steps."""
     if len(layers) == 1:
         return coalesce(layers[0])
     middle = len(layers) // 2
-    return overlay(fold(layers[:middle]), fold(layers[middle:]))
+    return overlay(overlay_all(layers[:middle]), overlay_all(layers[middle:]))
 
 
-def ground(extents: Iterable[Extent]) -> Iterator[Extent]:
+def zero_absent(extents: Iterable[Extent]) -> Iterator[Extent]:
     """``extents`` with nothing below them: what is still ABSENT reads as zeros."""
     return coalesce(Extent(e.start, e.length, ZERO) if e.kind == ABSENT else e for e in extents)
 

@@ -90,7 +90,7 @@ class ForeignImage(ImageReader, Protocol):
     Only one that has a ``parent`` has ABSENT parts; what is not stored elsewhere is ZERO.
 
     ``files`` are the real paths of all files it consists of, ``identity`` is what overlays on it refer to it by,
-    ``traits`` say what it is like apart from its content, in the words of the options (subformat, format_version,
+    ``properties`` say what it is like apart from its content, in the words of the options (subformat, format_version,
     cluster_size, compression), ``warnings`` what a user should know of what is not carried over.
     """
 
@@ -98,7 +98,7 @@ class ForeignImage(ImageReader, Protocol):
     files: Tuple[str, ...]
     parent: Optional[ParentLink]
     identity: Optional[str]
-    traits: Mapping[str, object]
+    properties: Mapping[str, object]
     warnings: Tuple[str, ...]
 
 
@@ -128,12 +128,12 @@ class ParentImage:
 class ForeignWriter(Protocol):
     """A new image of another product, written in one pass over one or more new, empty files, which are never read back.
 
-    Ranges of an overlay cover whole multiples of ``grain`` bytes, but for the end of the disk. ``traits`` are those
+    Ranges of an overlay cover whole multiples of ``grain`` bytes, but for the end of the disk. ``properties`` are those
     that the reader of the finished image will find.
     """
 
     grain: int
-    traits: Mapping[str, object]
+    properties: Mapping[str, object]
 
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at guest byte ``offset``, which must not lie before the end of an earlier write."""

@@ -41,14 +41,14 @@ class ForeignLayer:
     """One image of a chain: where it lies, without links, its guest size in bytes, how many snapshots it holds inside,
     and what it is like.
 
-    ``traits`` are empty unless they were asked for: to know them, all tables may have to be read.
+    ``properties`` are empty unless they were asked for: to know them, all tables may have to be read.
     """
 
     format: str
     path: str
     size: int
     snapshots: int
-    traits: Mapping[str, object]
+    properties: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ForeignChain:
         return round_up(self.layers[0].size, SECTOR)
 
 
-def find_chain(port: Port, path: str, *, format: str, backing: bool, with_traits: bool = False) -> ForeignChain:
+def find_chain(port: Port, path: str, *, format: str, backing: bool, with_properties: bool = False) -> ForeignChain:
     """Look at the image at ``path`` and, with ``backing``, at all below it; nothing stays open.
 
     Raises BadRequest for an image on another one without ``backing``, Escape, MissingImage, Damaged for a circle or a
@@ -86,8 +86,8 @@ def find_chain(port: Port, path: str, *, format: str, backing: bool, with_traits
         image = open_foreign(port, format, real, root)
         try:
             _refuse_wrong_parent(image, link, layers)
-            traits = dict(image.traits) if with_traits else {}
-            layers.append(ForeignLayer(format, real, image.size, getattr(image, "snapshots", 0), traits))
+            properties = dict(image.properties) if with_properties else {}
+            layers.append(ForeignLayer(format, real, image.size, getattr(image, "snapshots", 0), properties))
             warnings += [f"{real}: {warning}" for warning in image.warnings]
             for file in image.files:
                 stats[file] = identity(port.stat(file))
@@ -131,10 +131,10 @@ def open_foreign(port: Port, format: str, path: str, root: str) -> ForeignImage:
 
     Raises what its reader raises.
     """
-    return _openers(format)(port, path, Beside(port, path, root))
+    return _openers(format)(port, path, SiblingFiles(port, path, root))
 
 
-def _openers(format: str) -> Callable[[Port, str, Beside], Any]:
+def _openers(format: str) -> Callable[[Port, str, SiblingFiles], Any]:
     """The reader of a format; only the one that is asked for is loaded."""
     if format == "qcow2":
         from .._formats.qcow2.reader import open_qcow2
@@ -166,7 +166,7 @@ class PlainParent:
 
     parent: Optional[ParentLink] = None
     identity: Optional[str] = None
-    traits: Mapping[str, object] = {}
+    properties: Mapping[str, object] = {}
     warnings: Tuple[str, ...] = ()
 
     def __init__(self, port: Port, path: str) -> None:
@@ -181,7 +181,7 @@ class PlainParent:
         self.close = self._image.close
 
 
-class Beside:
+class SiblingFiles:
     """Opens files that the image at ``path`` names, when they lie below ``root`` with every link resolved."""
 
     def __init__(self, port: Port, path: str, root: str) -> None:
@@ -268,7 +268,7 @@ def _parent(port: Port, path: str, link: ParentLink, root: str) -> Tuple[str, st
     first: Optional[DiskError] = None
     for name in names:
         try:
-            return format, Beside(port, path, root).locate(name)
+            return format, SiblingFiles(port, path, root).locate(name)
         except (Escape, MissingImage, NotFound) as error:
             first = first or error
     raise first or MissingImage("The overlay names no image below it", path=path)

@@ -16,7 +16,7 @@ from typing import Any, Generic, Iterator, List, Sequence, Tuple, TypeVar, Union
 
 from .._bundle.bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
 from .._core.errors import BadRequest
-from .._core.extents import DATA, ZERO, Extent, coalesce, fold, ground, shifted
+from .._core.extents import DATA, ZERO, Extent, coalesce, overlay_all, shifted, zero_absent
 from .._core.units import SECTOR
 from .._formats.hds.reader import HdsImage
 from .._formats.image import ImageReader, MappedReader
@@ -43,7 +43,7 @@ class LayerStack(Generic[Reader]):
         answering = self._answering(start, length)
         if not answering:
             return iter((Extent(start, length, ZERO),) if length else ())
-        return ground(fold([self._layer_extents(index, start, length) for index in answering]))
+        return zero_absent(overlay_all([self._layer_extents(index, start, length) for index in answering]))
 
     def _answering(self, start: int, length: int) -> Sequence[int]:
         """The layers that may have something in the range: of many layers few do in a short one.

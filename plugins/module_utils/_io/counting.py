@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A file that stores nothing: a writer is run dry on it to foretell how long its file will be."""
+"""A file that stores nothing: a writer is run dry on it to predict how long its file will be."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 

@@ -107,7 +107,7 @@ class Qcow2Image:
         self._cells: OrderedDict[int, _Cell] = OrderedDict()
 
     @property
-    def traits(self) -> Mapping[str, object]:
+    def properties(self) -> Mapping[str, object]:
         """What the image is like apart from its content.
 
         ``compression`` says what its clusters use, so all tables are looked through, once. Raises Damaged.

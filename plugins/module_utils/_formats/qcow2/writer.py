@@ -379,7 +379,7 @@ class Qcow2Writer:
         self._next_cluster = 0
 
     @property
-    def traits(self) -> Mapping[str, object]:
+    def properties(self) -> Mapping[str, object]:
         """What a reader will find; whether anything is compressed shows when all is written."""
         compression = self._header.compression if self._store.has_packed else "none"
         return {"format_version": str(self._header.version), "cluster_size": self.grain, "compression": compression}

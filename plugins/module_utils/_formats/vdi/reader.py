@@ -34,7 +34,7 @@ class VdiImage:
         self.files: Tuple[str, ...] = (real_path,)
         self.parent: Optional[ParentLink] = None
         self.identity = header.identity
-        self.traits: Mapping[str, object] = {"subformat": header.subformat, "cluster_size": header.block_bytes}
+        self.properties: Mapping[str, object] = {"subformat": header.subformat, "cluster_size": header.block_bytes}
         self.warnings = header.warnings
         self._blocks = blocks
 

@@ -40,7 +40,7 @@ class VdiWriter:
         self.file = file
         self.header = new_header(subformat=subformat, size_bytes=size_bytes, block_bytes=block_bytes)
         self.grain = block_bytes
-        self.traits: Mapping[str, object] = {"subformat": subformat, "cluster_size": block_bytes}
+        self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": block_bytes}
         if preallocate and subformat != FIXED:
             raise BadRequest("Only a fixed VDI image can be reserved", path=file.path, expected=FIXED, found=subformat)
         self._allocated = self.header.blocks if subformat == FIXED else 0

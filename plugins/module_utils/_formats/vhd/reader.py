@@ -223,10 +223,10 @@ class VhdImage:
         self.parent = parent
         self.identity: Optional[str] = guid_text(footer.unique_id)
         self.warnings = warnings
-        traits: Dict[str, object] = {"subformat": SUBFORMATS[footer.disk_type]}
+        properties: Dict[str, object] = {"subformat": SUBFORMATS[footer.disk_type]}
         if blocks is not None:
-            traits["cluster_size"] = blocks.header.block_bytes
-        self.traits: Mapping[str, object] = traits
+            properties["cluster_size"] = blocks.header.block_bytes
+        self.properties: Mapping[str, object] = properties
         self._source = source
         self._blocks = blocks
 

@@ -91,20 +91,20 @@ class VhdWriter:
         self._position = 0
         self._parent = parent
         _check_request(file.path, self._type, size_bytes, block_bytes, parent, preallocate)
-        traits: Dict[str, object] = {"subformat": subformat}
+        properties: Dict[str, object] = {"subformat": subformat}
         self._blocks: Optional[_Blocks] = None
         self._name = b""
         if self._type == FIXED:
             if preallocate:
                 file.allocate(0, size_bytes + FOOTER_BYTES)
         else:
-            traits["cluster_size"] = block_bytes
+            properties["cluster_size"] = block_bytes
             if parent is not None:
                 self._name = _relative_name(parent, file.path)
             table_offset = _NAMES_OFFSET + round_up(len(self._name), SECTOR)
             header = DynamicHeader(table_offset, ceil_div(size_bytes, block_bytes), block_bytes)
             self._blocks = _Blocks(file, header, is_overlay=self._type == DIFFERENCING)
-        self.traits: Mapping[str, object] = traits
+        self.properties: Mapping[str, object] = properties
 
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at guest byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""

@@ -70,7 +70,7 @@ class VhdxImage:
         self.parent = parent_link(disk.locator)
         self.parent_linkage2 = None if disk.locator is None else disk.locator.get("parent_linkage2")
         subformat = "differencing" if disk.locator is not None else "fixed" if disk.is_fixed else "dynamic"
-        self.traits: Mapping[str, object] = {"subformat": subformat, "cluster_size": disk.block_bytes}
+        self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": disk.block_bytes}
         self.warnings: Tuple[str, ...] = (_REPLAYED,) if was_replayed else ()
         self._source = source
         self._table = table

@@ -24,7 +24,7 @@ class FlatWriter:
 
     def __init__(self, files: Sequence[File], descriptor: NewDescriptor, *, grain_bytes: int) -> None:
         self.grain = grain_bytes
-        self.traits: Mapping[str, object] = {
+        self.properties: Mapping[str, object] = {
             "subformat": descriptor.create_type,
             "compression": "none",
             "adapter_type": descriptor.adapter_type,

@@ -81,7 +81,7 @@ class VmdkImage:
         if descriptor.parent_cid is not None and descriptor.parent_hint is not None:
             self.parent = ParentLink((descriptor.parent_hint.replace("\\", "/"),), "vmdk", descriptor.parent_cid)
         sparse = [piece for piece in pieces if isinstance(piece, SparseExtent)]
-        self.traits: Mapping[str, object] = _traits(descriptor, sparse)
+        self.properties: Mapping[str, object] = _properties(descriptor, sparse)
         self.warnings: Tuple[str, ...] = tuple(warning for piece in sparse for warning in piece.warnings)
         self._open_files = tuple(files)
         self._pieces = tuple(pieces)
@@ -135,14 +135,14 @@ class VmdkImage:
             )
 
 
-def _traits(descriptor: Descriptor, sparse: Sequence[SparseExtent]) -> Dict[str, object]:
-    traits: Dict[str, object] = {"subformat": descriptor.create_type}
+def _properties(descriptor: Descriptor, sparse: Sequence[SparseExtent]) -> Dict[str, object]:
+    properties: Dict[str, object] = {"subformat": descriptor.create_type}
     if sparse:
-        traits["cluster_size"] = sparse[0].grain_bytes
-    traits["compression"] = "zlib" if any(extent.is_compressed for extent in sparse) else "none"
+        properties["cluster_size"] = sparse[0].grain_bytes
+    properties["compression"] = "zlib" if any(extent.is_compressed for extent in sparse) else "none"
     if descriptor.adapter_type is not None:
-        traits["adapter_type"] = descriptor.adapter_type
-    return traits
+        properties["adapter_type"] = descriptor.adapter_type
+    return properties
 
 
 def open_vmdk(port: Port, path: str, open_beside: OpenBeside) -> VmdkImage:

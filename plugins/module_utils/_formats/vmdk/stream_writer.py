@@ -68,13 +68,13 @@ class StreamWriter:
         workers: Optional[int],
     ) -> None:
         self.grain = grain_bytes
-        traits = {
+        properties = {
             "subformat": descriptor.create_type,
             "cluster_size": grain_bytes,
             "compression": "zlib",
             "adapter_type": descriptor.adapter_type,
         }
-        self.traits: Mapping[str, object] = traits
+        self.properties: Mapping[str, object] = properties
         self._file = file
         self._descriptor = descriptor
         self._header = stream_header(capacity=size_bytes // SECTOR, grain_sectors=grain_bytes // SECTOR)

@@ -233,7 +233,7 @@ class SparseWriter:
 
     def __init__(self, files: Sequence[File], descriptor: NewDescriptor, *, grain_bytes: int) -> None:
         self.grain = grain_bytes
-        self.traits: Mapping[str, object] = _traits(descriptor, grain_bytes)
+        self.properties: Mapping[str, object] = _properties(descriptor, grain_bytes)
         self._file = files[0]
         self._descriptor = descriptor
         self._course = Course(sum(extent.sectors for extent in descriptor.extents) * SECTOR, files[0].path)
@@ -274,7 +274,7 @@ class SparseWriter:
             self._file.pwrite(0, text)
 
 
-def _traits(descriptor: NewDescriptor, grain_bytes: int) -> Dict[str, object]:
+def _properties(descriptor: NewDescriptor, grain_bytes: int) -> Dict[str, object]:
     return {
         "subformat": descriptor.create_type,
         "cluster_size": grain_bytes,

@@ -128,7 +128,7 @@ def _examine(port: Port, location: Location, allow_outside: bool) -> Examination
         *(one for image in images for one in image.findings),
         *findings,
     ]
-    findings += [*_in_use(holders), *_kinship(images, chosen, location, tree)]
+    findings += [*_in_use(holders), *_cross_checks(images, chosen, location, tree)]
     if chosen is None or chosen.descriptor is not None:
         findings += examine_files(location.directory, others, journal=journal_name, is_interrupted=journal is not None)
     descriptor = chosen.descriptor if chosen is not None else None
@@ -260,7 +260,7 @@ class _Key(NamedTuple):
     inode: int
 
 
-def _kinship(
+def _cross_checks(
     images: Sequence[ImageExam], chosen: Optional[Chosen], location: Location, tree: Optional[SnapshotTree]
 ) -> List[Finding]:
     """What images tell of each other and of the descriptor."""

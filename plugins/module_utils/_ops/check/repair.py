@@ -33,7 +33,7 @@ from ..._io.durable import read_file
 from ..._io.journal import APPLY, ImageBefore, Journal, pack_journal
 from ..._io.port import DIRECTORY, Port
 from .examine import Examination, expanding_images
-from .repair_image import Mend, mends_image, plan_mend
+from .repair_image import ImageRepair, plan_image_repair, repair_steps
 
 SAFE = "safe"
 ALL = "all"
@@ -44,13 +44,13 @@ _ROOM = 1 << 16
 def plan_repair(
     port: Port, seen: Examination, *, level: str, backup_dir: Optional[str] = None, force: bool = False
 ) -> Plan:
-    """Mend what may be mended at ``level`` (safe or all); an empty plan when there is nothing of that kind.
+    """ImageRepair what may be mended at ``level`` (safe or all); an empty plan when there is nothing of that kind.
 
     With ALL, when ``backup_dir`` is given, or when a descriptor is replaced, the old bytes of all metadata are recorded
     first. Raises Dirty for an image that is marked as in use, unless forced; BadRequest or NotFound for a
     ``backup_dir`` that cannot be.
     """
-    mends = [mend for mend in (plan_mend(image, level) for image in expanding_images(seen)) if mend is not None]
+    mends = [mend for mend in (plan_image_repair(image, level) for image in expanding_images(seen)) if mend is not None]
     content, repaired = _descriptor_after(seen, level)
     removed, cleared = _removals(seen, level)
     repaired += [one for mend in mends for one in mend.repaired] + cleared
@@ -149,7 +149,7 @@ def _removals(seen: Examination, level: str) -> Tuple[List[str], List[Finding]]:
     return [one.where for one in cleared], cleared
 
 
-def _changes(seen: Examination, mends: Sequence[Mend], content: Optional[bytes]) -> List[Step]:
+def _changes(seen: Examination, mends: Sequence[ImageRepair], content: Optional[bytes]) -> List[Step]:
     steps: List[Step] = []
     path = journal_path(seen.location)
     heavy = [mend for mend in mends if mend.is_heavy]
@@ -164,7 +164,7 @@ def _changes(seen: Examination, mends: Sequence[Mend], content: Optional[bytes])
         )
         steps.append(ReplaceFile(path, pack_journal(Journal("repair", APPLY, images=images)), _temporary(path)))
     for mend in mends:
-        steps += mends_image(mend)
+        steps += repair_steps(mend)
     if content is not None:
         steps.append(ReplaceFile(seen.location.descriptor, content, _temporary(seen.location.descriptor)))
     if is_ours and is_readable and (heavy or seen.journal is not None):
@@ -180,7 +180,7 @@ def _temporary(path: str) -> str:
 def _records(
     port: Port,
     seen: Examination,
-    mends: Sequence[Mend],
+    mends: Sequence[ImageRepair],
     content: Optional[bytes],
     removed: Sequence[str],
     backup_dir: Optional[str],
@@ -238,7 +238,7 @@ def _makes_folder(port: Port, seen: Examination, folder: str) -> List[Step]:
     return [MakeDirectory(folder), Sync(directories=(parent,))]
 
 
-def _old_bytes(port: Port, mend: Mend) -> List[Dict[str, Any]]:
+def _old_bytes(port: Port, mend: ImageRepair) -> List[Dict[str, Any]]:
     path = mend.exam.path
     file = port.open_read(path)
     try:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import struct
 from typing import Iterator, List, Optional, Tuple
 
-from ..._change.image import writes_entries
+from ..._change.image import entry_steps
 from ..._core.errors import Unsupported
 from ..._core.findings import ERROR, Finding, is_allowed
 from ..._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
@@ -50,7 +50,7 @@ _ZERO_PIECE = 256 << 10
 
 
 @dataclass(frozen=True)
-class Mend:
+class ImageRepair:
     """What an image will be.
 
     ``zeroed`` are byte ranges of its table; ``relocated`` are runs of clusters at their new places.
@@ -80,7 +80,7 @@ class Mend:
         return sorted([*head, *self.zeroed, *entries])
 
 
-def plan_mend(exam: ImageExam, level: str) -> Optional[Mend]:
+def plan_image_repair(exam: ImageExam, level: str) -> Optional[ImageRepair]:
     """What a repair of ``level`` does to an image; None for nothing.
 
     Raises Unsupported when a copied cluster cannot be named.
@@ -111,7 +111,7 @@ def plan_mend(exam: ImageExam, level: str) -> Optional[Mend]:
     zeroed = _entry_ranges(faults.dropped) if faults is not None else []
     zeroed += exam.surplus if "entry_surplus" in codes else ()
     final = _final_header(exam, header, codes, level, drops=drops)
-    mend = Mend(exam, pack_header(final), tuple(sorted(zeroed)), tuple(moves), tuple(relocated), size, repaired)
+    mend = ImageRepair(exam, pack_header(final), tuple(sorted(zeroed)), tuple(moves), tuple(relocated), size, repaired)
     return mend
 
 
@@ -162,7 +162,7 @@ def _allowed(exam: ImageExam, level: str) -> List[Finding]:
     return [one for one in exam.findings if is_allowed(one.repairable, level)]
 
 
-def mends_image(mend: Mend) -> Iterator[Step]:
+def repair_steps(mend: ImageRepair) -> Iterator[Step]:
     """The steps, in an order in which each may be the last."""
     path, size = mend.exam.path, mend.exam.stat.size
     if mend.is_heavy:
@@ -178,7 +178,7 @@ def mends_image(mend: Mend) -> Iterator[Step]:
             yield CopyRanges(path, mend.moves)
         yield Resize(path, mend.size)
         yield Sync(files=(path,))
-        yield from _names_copies(mend)
+        yield from _copy_entry_steps(mend)
         yield Sync(files=(path,))
     elif mend.size > size:
         yield Resize(path, mend.size)
@@ -191,7 +191,7 @@ def mends_image(mend: Mend) -> Iterator[Step]:
         yield Sync(files=(path,))
 
 
-def _names_copies(mend: Mend) -> Iterator[Step]:
+def _copy_entry_steps(mend: ImageRepair) -> Iterator[Step]:
     header = mend.exam.header
     if header is None:
         return
@@ -199,4 +199,4 @@ def _names_copies(mend: Mend) -> Iterator[Step]:
     entries = [
         (run.cluster + index, run.offset + index * step) for run in sorted(mend.relocated) for index in range(run.count)
     ]
-    yield from writes_entries(mend.exam.path, header, entries)
+    yield from entry_steps(mend.exam.path, header, entries)

@@ -19,7 +19,7 @@ from typing import Iterator, List, Sequence, Set, Tuple, Union
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.naming import UNFINISHED_COPY, temporary_name
-from ..._change.image import closes_images, marks_in_use, writes_entries
+from ..._change.image import close_steps, entry_steps, mark_steps
 from ..._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import ceil_div
@@ -74,18 +74,18 @@ class Relocation:
     def steps(self, port: Port) -> Iterator[Step]:
         """The change of the image, which is closed afterwards."""
         path = self.image.path
-        yield from marks_in_use([self.image])
+        yield from mark_steps([self.image])
         if self.dropped:
-            yield from writes_entries(path, self.header, [(cluster, 0) for cluster in self.dropped])
+            yield from entry_steps(path, self.header, [(cluster, 0) for cluster in self.dropped])
             yield Sync(files=(path,))
         relocated, moves = relocate(self.image, self.header, self.dropped)
         if moves:
             yield CopyRanges(path, tuple(self._stored_parts(port, moves)))
             yield Sync(files=(path,))
-            yield from writes_entries(path, self.header, relocated)
+            yield from entry_steps(path, self.header, relocated)
             yield Sync(files=(path,))
         yield Resize(path, self.size_after)
-        yield from closes_images([self.image], keep_extension=True)
+        yield from close_steps([self.image], keep_extension=True)
 
     def _stored_parts(self, port: Port, moves: Sequence[Move]) -> Iterator[Move]:
         """The moves without what is a hole in both places, so that the file takes no more blocks than before."""
@@ -157,7 +157,7 @@ class FreshCopy:
         yield CreateFile(path, self.size_after, reserve=self.dense, like=self.image.path, hold=True)
         if moves:
             yield CopyRanges(path, tuple(moves))
-        yield from writes_entries(path, fresh, entries)
+        yield from entry_steps(path, fresh, entries)
         yield WriteBytes(path, 0, pack_header(fresh))
         yield Sync(files=(path,), directories=(self.directory,))
         yield Rename(path, self.image.path)
@@ -224,18 +224,18 @@ class Holes:
         del port
         path, header = self.image.path, self.image.header
         if header is not None:
-            yield from marks_in_use([self.image])
+            yield from mark_steps([self.image])
         if self.stored:
             yield PunchHoles(path, self.stored)
         if header is None:
             yield Sync(files=(path,))
             return
         if self.dropped:
-            yield from writes_entries(path, header, [(cluster, 0) for cluster in self.dropped])
+            yield from entry_steps(path, header, [(cluster, 0) for cluster in self.dropped])
             yield Sync(files=(path,))
             yield PunchHoles(path, self.left)
         yield Sync(files=(path,))
-        yield from closes_images([self.image], keep_extension=True)
+        yield from close_steps([self.image], keep_extension=True)
 
     def after(self) -> ImageState:
         """The image as it will be."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
-from ..._change.journal import ends_journal, writes_journal
+from ..._change.journal import journal_end_steps, journal_step
 from ..._core.errors import Unsupported
 from ..._core.plan import Cleanup, CopyRanges, Plan, Step
 from ..._core.records import dataclass, replace
@@ -268,10 +268,10 @@ def _steps(port: Port, state: BundleState, savings: Sequence[ImageSavings]) -> I
             for image, header in images
             if header is not None
         )
-        yield writes_journal(state, Journal("compact", APPLY, images=before))
+        yield journal_step(state, Journal("compact", APPLY, images=before))
         for one in marked:
             yield from one.change.steps(port)
-        yield from ends_journal(state)
+        yield from journal_end_steps(state)
     for one in savings:
         if one not in marked:
             yield from one.change.steps(port)

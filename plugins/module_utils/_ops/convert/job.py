@@ -235,7 +235,7 @@ class _Chain:
         below = self.parent.identity if self.parent is not None else ""
         name = job.layers[-1].names[0]
         return guids.derive(
-            "content", self.digests[-1], job.shape.format, repr(sorted(writer.traits.items())), below, name
+            "content", self.digests[-1], job.shape.format, repr(sorted(writer.properties.items())), below, name
         )
 
     def add(self, identity: str, name: str) -> None:
@@ -371,7 +371,7 @@ def _verify(port: Port, view: ComposedView, job: TransferJob, shared: Optional[S
 
 
 @dataclass(frozen=True)
-class Foretold:
+class Prediction:
     """What a transfer would do: bytes read and written, and how long each file would get, by its path."""
 
     bytes_read: int
@@ -379,7 +379,7 @@ class Foretold:
     lengths: Dict[str, int]
 
 
-def foretell(port: Port, job: TransferJob) -> Foretold:
+def predict_transfer(port: Port, job: TransferJob) -> Prediction:
     """Foretell a transfer exactly, by doing all of it but the writing."""
     from ..._io.counting import CountingFile
 
@@ -398,4 +398,4 @@ def foretell(port: Port, job: TransferJob) -> Foretold:
             lengths.update((file.path, file.size()) for file in files)
     finally:
         view.close()
-    return Foretold(flow.read, flow.written, lengths)
+    return Prediction(flow.read, flow.written, lengths)

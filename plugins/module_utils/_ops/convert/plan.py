@@ -47,7 +47,7 @@ ALWAYS = "always"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ConvertRequest:
     """The output that is asked for. Sizes are bytes; None leaves the choice; ``align`` rounds the guest size up.
 
     ``kind``, ``split_size`` and ``name`` are for bundles, ``subformat``, the compression and ``adapter_type`` for
@@ -78,7 +78,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Existing:
+class Destination:
     """What lies at the destination: its entry, and the disk when it is one of the wanted format.
 
     Behind a link lies somebody else's file.
@@ -90,7 +90,7 @@ class Existing:
     is_link: bool = False
 
 
-def plan_convert(port: Port, source: Source, wanted: Wanted, *, token: str, predict: bool = False) -> Plan:
+def plan_convert(port: Port, source: Source, wanted: ConvertRequest, *, token: str, predict: bool = False) -> Plan:
     """Make ``wanted`` from ``source``, or an empty plan whose ``reason`` says why it is good as it is.
 
     ``predict`` also reads the source to tell the exact size of the output, as check mode wants it.
@@ -112,7 +112,7 @@ def plan_convert(port: Port, source: Source, wanted: Wanted, *, token: str, pred
     return predicted(port, plan) if predict else plan
 
 
-def layer_depths(source: Source, wanted: Wanted) -> Tuple[int, ...]:
+def layer_depths(source: Source, wanted: ConvertRequest) -> Tuple[int, ...]:
     """Which layers of the source become layers of the output, counted from its top, the lowest first."""
     if not wanted.keeps_layers or wanted.format == RAW:
         return (0,)
@@ -123,7 +123,7 @@ def layer_depths(source: Source, wanted: Wanted) -> Tuple[int, ...]:
     return tuple(reversed(range(count)))
 
 
-def _shape(wanted: Wanted, size: int, layers: int) -> AnyShape:
+def _shape(wanted: ConvertRequest, size: int, layers: int) -> AnyShape:
     if wanted.format == RAW:
         return Shape(size, PLAIN, preallocate=wanted.preallocate)
     if wanted.format == HDD:
@@ -150,7 +150,7 @@ def _shape(wanted: Wanted, size: int, layers: int) -> AnyShape:
     return foreign_shape(shape, layers=layers)
 
 
-def _warnings(port: Port, source: Source, shape: AnyShape, wanted: Wanted) -> List[str]:
+def _warnings(port: Port, source: Source, shape: AnyShape, wanted: ConvertRequest) -> List[str]:
     found = list(source.chain.warnings) if source.chain is not None else []
     found += _odd_size(port, source)
     if shape.size != source.size:
@@ -190,7 +190,7 @@ def _stranded(port: Port, source: Source) -> str:
     return f"the backup GPT header stays at byte {source.size - SECTOR} instead of the end (mend it in the guest with sgdisk -e)"
 
 
-def _refuse_source(port: Port, source: Source, wanted: Wanted) -> None:
+def _refuse_source(port: Port, source: Source, wanted: ConvertRequest) -> None:
     if source.state is not None:
         refuse_encrypted(source.state)
     for path, _seen in source.fingerprint:
@@ -211,7 +211,7 @@ def _refuse_source(port: Port, source: Source, wanted: Wanted) -> None:
         )
 
 
-def _refuse_needed(source: Source, existing: Existing) -> None:
+def _refuse_needed(source: Source, existing: Destination) -> None:
     """The source must not be a part of what is replaced."""
     if existing.chain is None:
         return
@@ -221,14 +221,14 @@ def _refuse_needed(source: Source, existing: Existing) -> None:
             raise BadRequest("The destination consists of files of the source", path=path, hint="Choose another dest.")
 
 
-def _existing(port: Port, wanted: Wanted) -> Existing:
+def _existing(port: Port, wanted: ConvertRequest) -> Destination:
     stat = port.stat(wanted.path)
     if stat is None and port.lstat(wanted.path) is not None:
         raise AlreadyExists(
             "The destination is a link that leads nowhere", path=wanted.path, hint="Remove it or choose another dest."
         )
     if stat is None or wanted.format == RAW:
-        return Existing(stat)
+        return Destination(stat)
     if wanted.format != HDD:
         return _existing_image(port, wanted, stat)
     if stat.kind != DIRECTORY:
@@ -236,7 +236,7 @@ def _existing(port: Port, wanted: Wanted) -> Existing:
             "A file lies where the bundle should go", path=wanted.path, hint="Remove it or choose another dest."
         )
     try:
-        return Existing(stat, observe(port, locate(port, wanted.path)))
+        return Destination(stat, observe(port, locate(port, wanted.path)))
     except NotABundle as error:
         raise AlreadyExists(
             "A directory that is no bundle lies where the bundle should go",
@@ -247,15 +247,15 @@ def _existing(port: Port, wanted: Wanted) -> Existing:
         return _unreadable(wanted, stat, error)
 
 
-def _existing_image(port: Port, wanted: Wanted, stat: Stat) -> Existing:
+def _existing_image(port: Port, wanted: ConvertRequest, stat: Stat) -> Destination:
     if stat.kind != FILE:
         # What is no file is refused where replacing is judged.
-        return Existing(stat)
+        return Destination(stat)
     from ..._guest.backing import find_chain
 
     try:
-        chain = find_chain(port, wanted.path, format=wanted.format, backing=True, with_traits=True)
-        return Existing(stat, chain=chain, is_link=_is_link(port, wanted.path))
+        chain = find_chain(port, wanted.path, format=wanted.format, backing=True, with_properties=True)
+        return Destination(stat, chain=chain, is_link=_is_link(port, wanted.path))
     except DiskError as error:
         return _unreadable(wanted, stat, error)
 
@@ -265,7 +265,7 @@ def _is_link(port: Port, path: str) -> bool:
     return entry is not None and entry.kind == SYMLINK
 
 
-def _unreadable(wanted: Wanted, stat: Stat, error: DiskError) -> Existing:
+def _unreadable(wanted: ConvertRequest, stat: Stat, error: DiskError) -> Destination:
     """What is damaged, or only not understood, may still be all that somebody has.
 
     A call that the operating system refused says nothing of the image; replaced unseen, it would leave its pieces
@@ -273,7 +273,7 @@ def _unreadable(wanted: Wanted, stat: Stat, error: DiskError) -> Existing:
     """
     is_refused = isinstance(error, (IoFailure, NoSpace))
     if wanted.update == MISSING or (wanted.force and not is_refused):
-        return Existing(stat)
+        return Destination(stat)
     if is_refused:
         raise error
     error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
@@ -281,7 +281,7 @@ def _unreadable(wanted: Wanted, stat: Stat, error: DiskError) -> Existing:
 
 
 def _reason(
-    port: Port, source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int]
+    port: Port, source: Source, shape: AnyShape, wanted: ConvertRequest, existing: Destination, depths: Sequence[int]
 ) -> str:
     if existing.stat is None:
         return "written: there was no destination"
@@ -296,9 +296,11 @@ def _reason(
     return "kept: shape and content are the same" if found is None else f"written: the content differs {found}"
 
 
-def _shape_difference(port: Port, shape: AnyShape, wanted: Wanted, existing: Existing, layers: int) -> Optional[str]:
+def _shape_difference(
+    port: Port, shape: AnyShape, wanted: ConvertRequest, existing: Destination, layers: int
+) -> Optional[str]:
     if isinstance(shape, ForeignShape):
-        from .traits import image_difference
+        from .properties import image_difference
 
         return image_difference(port, shape, wanted.path, existing.chain, layers)
     if wanted.format == RAW:
@@ -340,7 +342,9 @@ def shape_difference(state: BundleState, shape: Shape) -> Optional[str]:
     return None
 
 
-def _content_difference(port: Port, source: Source, wanted: Wanted, size: int, depths: Sequence[int]) -> Optional[str]:
+def _content_difference(
+    port: Port, source: Source, wanted: ConvertRequest, size: int, depths: Sequence[int]
+) -> Optional[str]:
     """Where the first of the layers that differ does so."""
     from ..._guest.compare import chain_difference
 
@@ -358,7 +362,7 @@ def _content_difference(port: Port, source: Source, wanted: Wanted, size: int, d
     return f"at byte {found[1]}" + (f", {found[0]} layers below the top" if found[0] else "")
 
 
-def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
+def _refuse_replacing(port: Port, wanted: ConvertRequest, existing: Destination) -> None:
     if existing.state is not None:
         if len(existing.state.tree.shots) > 1 and not wanted.force:
             raise HasSnapshots(
@@ -403,7 +407,7 @@ def _refuse_replacing(port: Port, wanted: Wanted, existing: Existing) -> None:
         )
 
 
-def _refuse_foreign(wanted: Wanted, names: Sequence[str]) -> None:
+def _refuse_foreign(wanted: ConvertRequest, names: Sequence[str]) -> None:
     """A bundle is replaced as a whole, so it must not hold what belongs to no disk."""
     foreign = [name for name in names if classify(name) == "foreign"]
     if foreign:
@@ -415,7 +419,9 @@ def _refuse_foreign(wanted: Wanted, names: Sequence[str]) -> None:
         )
 
 
-def destination_fingerprint(wanted: Wanted, existing: Existing) -> Tuple[Tuple[str, Optional[Tuple[int, ...]]], ...]:
+def destination_fingerprint(
+    wanted: ConvertRequest, existing: Destination
+) -> Tuple[Tuple[str, Optional[Tuple[int, ...]]], ...]:
     """The files that the output replaces, as they were looked at."""
     if existing.state is not None:
         return existing.state.fingerprint

@@ -15,7 +15,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
 from ..._bundle.naming import image_name, marker_name, temporary_name, without_suffix
 from ..._bundle.shape import Shape, descriptor_of
-from ..._change.publish import publishing_steps
+from ..._change.publish import publish_steps
 from ..._core import guid as guids
 from ..._core.errors import BadRequest
 from ..._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
@@ -23,21 +23,27 @@ from ..._core.records import replace
 from ..._guest.source import RAW, Source
 from ..._io.port import Port
 from ..recovery.recover import displaced_name
-from .job import LayerJob, TransferJob, foretell
+from .job import LayerJob, TransferJob, predict_transfer
 from .options import NONE, AnyShape, ForeignShape, file_names, layer_files
-from .plan import Existing, Wanted, destination_fingerprint
-from .traits import wanted_traits
+from .plan import ConvertRequest, Destination, destination_fingerprint
+from .properties import wanted_properties
 
 
 def convert_steps(
-    port: Port, source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str
+    port: Port,
+    source: Source,
+    shape: AnyShape,
+    wanted: ConvertRequest,
+    existing: Destination,
+    depths: Sequence[int],
+    token: str,
 ) -> Plan:
     """The plan that writes ``shape`` to the destination, one layer for each of ``depths``, lowest first."""
     if isinstance(shape, Shape) and wanted.format != RAW:
         return _bundle_plan(port, source, shape, wanted, existing, depths, token)
     if isinstance(shape, ForeignShape):
         # A disk that the format cannot hold is refused before anything is there.
-        wanted_traits(shape, wanted.path, is_overlay=False)
+        wanted_properties(shape, wanted.path, is_overlay=False)
         replaced = _own_pieces(wanted, existing)
         if len(depths) > 1 or len(file_names(shape, "x")) > 1 or replaced:
             return _set_plan(port, source, shape, wanted, existing, depths, token, replaced)
@@ -47,24 +53,30 @@ def convert_steps(
 def predicted(port: Port, plan: Plan) -> Plan:
     """``plan`` with the exact lengths of its files and the bytes that go through."""
     job = next(step.job for step in plan.steps if isinstance(step, Transfer))
-    foretold = foretell(port, job)
-    lengths = tuple(foretold.lengths[plan.facts["made"][path]] for path in plan.facts["files"])
-    return replace(plan, bytes_read=foretold.bytes_read, bytes_written=foretold.bytes_written).with_facts(
+    predicted = predict_transfer(port, job)
+    lengths = tuple(predicted.lengths[plan.facts["made"][path]] for path in plan.facts["files"])
+    return replace(plan, bytes_read=predicted.bytes_read, bytes_written=predicted.bytes_written).with_facts(
         lengths=lengths
     )
 
 
-def _job(source: Source, shape: AnyShape, wanted: Wanted, layers: Sequence[LayerJob]) -> TransferJob:
+def _job(source: Source, shape: AnyShape, wanted: ConvertRequest, layers: Sequence[LayerJob]) -> TransferJob:
     return TransferJob(source, shape, tuple(layers), wanted.sparse, wanted.verify, wanted.checksum, wanted.reproducible)
 
 
-def _space(shape: AnyShape, wanted: Wanted) -> int:
+def _space(shape: AnyShape, wanted: ConvertRequest) -> int:
     is_packed = isinstance(shape, ForeignShape) and shape.compression != NONE
     return shape.size if wanted.preallocate or (not wanted.sparse and not is_packed) else 0
 
 
 def _file_plan(
-    port: Port, source: Source, shape: AnyShape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str
+    port: Port,
+    source: Source,
+    shape: AnyShape,
+    wanted: ConvertRequest,
+    existing: Destination,
+    depths: Sequence[int],
+    token: str,
 ) -> Plan:
     directory, base = wanted.path.rsplit("/", 1)
     temporary = f"{directory}/{temporary_name(base, token)}"
@@ -86,7 +98,7 @@ def _file_plan(
     )
 
 
-def _own_pieces(wanted: Wanted, existing: Existing) -> Tuple[str, ...]:
+def _own_pieces(wanted: ConvertRequest, existing: Destination) -> Tuple[str, ...]:
     """The names of files beside the destination that belong to it alone: pieces, and layers that a conversion has made.
 
     Whatever else it lies on may have been made by somebody else, and have other images on it.
@@ -104,8 +116,8 @@ def _set_plan(
     port: Port,
     source: Source,
     shape: ForeignShape,
-    wanted: Wanted,
-    existing: Existing,
+    wanted: ConvertRequest,
+    existing: Destination,
     depths: Sequence[int],
     token: str,
     replaced: Tuple[str, ...],
@@ -122,7 +134,7 @@ def _set_plan(
     like = wanted.path if existing.stat is not None else None
     steps += [CreateFile(path, 0, like=like) for layer in layers for path in layer.paths]
     steps += [Transfer(_job(source, shape, wanted, layers)), Sync(directories=(staging,))]
-    steps += publishing_steps(directory, staging, names, replaced, is_new=existing.stat is None)
+    steps += publish_steps(directory, staging, names, replaced, is_new=existing.stat is None)
     final = tuple(f"{directory}/{name}" for name in names)
     return Plan(
         "convert",
@@ -149,7 +161,13 @@ def _unused_files(
 
 
 def _bundle_plan(
-    port: Port, source: Source, shape: Shape, wanted: Wanted, existing: Existing, depths: Sequence[int], token: str
+    port: Port,
+    source: Source,
+    shape: Shape,
+    wanted: ConvertRequest,
+    existing: Destination,
+    depths: Sequence[int],
+    token: str,
 ) -> Plan:
     directory, base = wanted.path.rsplit("/", 1)
     if not base.endswith(".hdd"):
@@ -193,7 +211,7 @@ def _bundle_plan(
 
 
 def bundle_descriptor(
-    source: Source, shape: Shape, wanted: Wanted, depths: Sequence[int], *, uid: Optional[str]
+    source: Source, shape: Shape, wanted: ConvertRequest, depths: Sequence[int], *, uid: Optional[str]
 ) -> Descriptor:
     """The descriptor of the output: one layer, or a chain of snapshots that keep the GUIDs they have in a Parallels
     disk.
@@ -223,7 +241,7 @@ def _guids(source: Source, name: str, depths: Sequence[int]) -> Tuple[str, ...]:
     return (guids.TOP,) + tuple(guid if guid != guids.TOP else guids.derive("layer", name, "root") for guid in below)
 
 
-def _locks(existing: Existing) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+def _locks(existing: Destination) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     if existing.state is None:
         return (), ()
     images = tuple(image.path for image in existing.state.images.values() if not image.outside)

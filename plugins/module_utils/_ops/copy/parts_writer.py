@@ -22,7 +22,7 @@ OwnWriter = Union[HdsWriter, ReservedHdsWriter, RawWriter]
 class PartsWriter:
     """A raw image, or one layer of a Parallels disk: one ascending stream, spread over the parts of a split disk."""
 
-    traits: Mapping[str, object] = {}
+    properties: Mapping[str, object] = {}
 
     def __init__(self, parts: Sequence[Tuple[int, int]], writers: Sequence[OwnWriter], *, grain: int) -> None:
         self._parts = list(zip(parts, writers))

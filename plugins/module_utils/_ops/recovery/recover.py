@@ -19,7 +19,7 @@ from ..._bundle.bundle import BundleState, ImageState, observe
 from ..._bundle.naming import JOURNAL, classify, is_temporary_of, temporary_name
 from ..._bundle.paths import Location, locate
 from ..._change.executor import execute, remove_tree
-from ..._change.image import rewrites_header, rewrites_table
+from ..._change.image import header_rewrite_step, table_rewrite_steps
 from ..._core.errors import Damaged, Interrupted, InUse, NotFound
 from ..._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
 from ..._core.records import replace
@@ -131,12 +131,12 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
     clears: Tuple[Step, ...] = (
         (Remove(tuple(f"{directory}/{name}" for name in half_made), directory),) if half_made else ()
     )
-    return replace(plan, steps=(_settles(directory),) + clears + plan.steps, fingerprint=state.fingerprint).with_facts(
-        what="merge"
-    )
+    return replace(
+        plan, steps=(_settle_step(directory),) + clears + plan.steps, fingerprint=state.fingerprint
+    ).with_facts(what="merge")
 
 
-def _settles(directory: str) -> Step:
+def _settle_step(directory: str) -> Step:
     """Names that a killed run has left may be in the cache alone: what is built on them must not reach the medium
     before them.
     """
@@ -146,10 +146,10 @@ def _settles(directory: str) -> Step:
 def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterator[Step]:
     directory = state.location.directory
     if journal is not None:
-        yield _settles(directory)
+        yield _settle_step(directory)
     removed = [f"{directory}/{name}" for name in _temporaries(state)]
     if journal is not None:
-        yield from _ends_images(port, state, journal)
+        yield from _image_end_steps(port, state, journal)
         removed += [
             f"{directory}/{name}"
             for name in journal.created + journal.discarded
@@ -161,30 +161,30 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
         yield Remove((state.journal_path,), directory)
 
 
-def _ends_images(port: Port, state: BundleState, journal: Journal) -> Iterator[Step]:
+def _image_end_steps(port: Port, state: BundleState, journal: Journal) -> Iterator[Step]:
     """The images that were being changed are closed, in the shape that fits the descriptor."""
     if journal.operation in ("grow", "shrink"):
-        from .resize import ends_resize
+        from .resize import resize_end_steps
 
-        yield from ends_resize(state, journal)
+        yield from resize_end_steps(state, journal)
         return
     by_name = {image.path.rsplit("/", 1)[-1]: image for image in state.images.values() if not image.outside}
     restored = [(by_name[before.name], before) for before in journal.images if before.name in by_name]
     for image, before in restored:
-        yield from _restores(port, image, before, cut=journal.phase != APPLY)
+        yield from _restore_steps(port, image, before, cut=journal.phase != APPLY)
     if restored:
         yield Sync(files=tuple(image.path for image, _before in restored))
 
 
-def _restores(port: Port, image: ImageState, before: ImageBefore, *, cut: bool) -> Iterator[Step]:
+def _restore_steps(port: Port, image: ImageState, before: ImageBefore, *, cut: bool) -> Iterator[Step]:
     """Unmark an image; in the first phase also cut off what was added, but never a cluster that its table names."""
     if image.header is None:
         return
     if cut and image.table is not None and image.table.data_end <= before.size < image.stat.size:
         yield Resize(image.path, before.size)
     if not cut:
-        yield from rewrites_table(port, image)
-    yield rewrites_header(image)
+        yield from table_rewrite_steps(port, image)
+    yield header_rewrite_step(image)
     if image.is_dirty:
         yield WriteBytes(
             image.path, IN_USE_OFFSET, struct.pack("<I", before.in_use if cut and before.in_use in _U32 else CLOSED)

@@ -28,7 +28,7 @@ _POSSIBLE_ENTRIES = range(1 << 29)
 """The longest table that QEMU opens."""
 
 
-def ends_resize(state: BundleState, journal: Journal) -> Iterator[Step]:
+def resize_end_steps(state: BundleState, journal: Journal) -> Iterator[Step]:
     """The steps that bring the images to order. Raises Damaged for a journal that does not fit the disk."""
     request = journal.request or {}
     sectors, headers, entries = request.get("sectors"), request.get("headers", {}), request.get("entries", 0)
@@ -41,9 +41,9 @@ def ends_resize(state: BundleState, journal: Journal) -> Iterator[Step]:
         if image is None:
             continue
         if journal.operation == "grow" and not is_done:
-            yield from _takes_back(state, image, before, headers)
+            yield from _take_back_steps(state, image, before, headers)
         elif journal.operation == "shrink" and is_done:
-            yield from _goes_forward(state, image, entries)
+            yield from _go_forward_steps(state, image, entries)
         elif image.is_dirty:
             yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED))
             yield Sync(files=(image.path,))
@@ -57,7 +57,7 @@ def _misfit(state: BundleState) -> Damaged:
     )
 
 
-def _takes_back(
+def _take_back_steps(
     state: BundleState, image: ImageState, before: ImageBefore, headers: Mapping[str, object]
 ) -> Iterator[Step]:
     """The header as it was, then the length, as far as no entry leads behind it."""
@@ -110,7 +110,7 @@ def _header_before(state: BundleState, image: ImageState, text: object) -> Optio
     return header if max(ends, default=0) <= header.used_entries else None
 
 
-def _goes_forward(state: BundleState, image: ImageState, entries: int) -> Iterator[Step]:
+def _go_forward_steps(state: BundleState, image: ImageState, entries: int) -> Iterator[Step]:
     from ..reshape.shrink_image import cut_image, cut_steps
 
     storage = state.descriptor.storages[image.storage]

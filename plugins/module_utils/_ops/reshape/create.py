@@ -45,8 +45,8 @@ def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> 
     files = list(_empty_images(temporary, shape, descriptor))
     steps: List[Step] = [MakeDirectory(temporary)]
     steps += files
-    steps += finishes_bundle(temporary, base, descriptor)
-    steps += [_syncs(temporary, steps), Rename(temporary, path)]
+    steps += bundle_end_steps(temporary, base, descriptor)
+    steps += [_sync_step(temporary, steps), Rename(temporary, path)]
     lengths = {
         step.path.rsplit("/", 1)[-1]: (step.size, step.reserve) for step in files if isinstance(step, CreateFile)
     }
@@ -74,10 +74,10 @@ def header_of_part(shape: Shape, length: int) -> HdsHeader:
 
 def _empty_images(directory: str, shape: Shape, descriptor: Descriptor) -> Iterator[Step]:
     for (_start, length), storage in zip(shape.parts, descriptor.storages):
-        yield from empty_image(f"{directory}/{storage.images[0].file}", shape, length)
+        yield from empty_image_steps(f"{directory}/{storage.images[0].file}", shape, length)
 
 
-def empty_image(path: str, shape: Shape, length: int, *, like: Optional[str] = None) -> Iterator[Step]:
+def empty_image_steps(path: str, shape: Shape, length: int, *, like: Optional[str] = None) -> Iterator[Step]:
     """A new image that holds ``length`` bytes of zeros of a disk of this shape; ``like`` names the file whose mode
     and owner it takes.
     """
@@ -88,25 +88,25 @@ def empty_image(path: str, shape: Shape, length: int, *, like: Optional[str] = N
     whole = header.data_start + (round_up(length, shape.cluster_bytes) if shape.preallocate else 0)
     yield CreateFile(path, whole, reserve=shape.preallocate, like=like)
     if shape.preallocate:
-        yield from reserved_table(path, header)
+        yield from reserved_table_steps(path, header)
     yield WriteBytes(path, 0, pack_header(header))
 
 
-def reserved_table(path: str, header: HdsHeader) -> Iterator[Step]:
+def reserved_table_steps(path: str, header: HdsHeader) -> Iterator[Step]:
     """The table of an image that has all its clusters, in order."""
     for first in range(0, header.used_entries, _TABLE_PIECE):
         count = min(_TABLE_PIECE, header.used_entries - first)
         yield WriteBytes(path, _TABLE_OFFSET + 4 * first, sequential_entries(header, first, count))
 
 
-def finishes_bundle(directory: str, base: str, descriptor: Descriptor) -> Tuple[Step, ...]:
+def bundle_end_steps(directory: str, base: str, descriptor: Descriptor) -> Tuple[Step, ...]:
     """The descriptor and the empty file that lets people choose the bundle in a file dialog."""
     content = new_descriptor(descriptor)
     path = f"{directory}/DiskDescriptor.xml"
     return (CreateFile(path, 0), WriteBytes(path, 0, content), CreateFile(f"{directory}/{marker_name(base)}", 0))
 
 
-def _syncs(directory: str, steps: List[Step]) -> Sync:
+def _sync_step(directory: str, steps: List[Step]) -> Sync:
     return Sync(files=tuple(step.path for step in steps if isinstance(step, CreateFile)), directories=(directory,))
 
 

@@ -23,8 +23,8 @@ from ..._bundle.descriptor import Descriptor, ImageEntry, StorageEntry
 from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
 from ..._bundle.shape import PLAIN, Shape
-from ..._change.image import clears, closes_images, marks_in_use, writes_entries
-from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.image import clear_steps, close_steps, entry_steps, mark_steps
+from ..._change.journal import descriptor_step, journal_end_steps, journal_step
 from ..._change.new_layer import nothing_at, unused_names
 from ..._core import guid as guids
 from ..._core.errors import Dirty, HasSnapshots, Unsupported
@@ -35,7 +35,7 @@ from ..._formats.hds.bat import RunTable, TableBuilder, sequential_entries
 from ..._formats.hds.extension import may_keep
 from ..._formats.hds.header import ENTRY_BYTES, EXTENSION_OFFSET, HEADER_BYTES, IN_USE, HdsHeader, pack_header
 from ..._io.journal import PREPARE, ImageBefore, Journal
-from .create import empty_image, header_of_part
+from .create import empty_image_steps, header_of_part
 from .grow_image import GrownImage, grow_image
 
 Parts = Tuple[Tuple[int, int], ...]
@@ -325,9 +325,9 @@ def _steps(
     target: Descriptor,
 ) -> Iterator[Step]:
     directory = state.location.directory
-    yield writes_journal(state, _journal(size, grown, added))
+    yield journal_step(state, _journal(size, grown, added))
     for part in added:
-        yield from empty_image(part.state.path, part.shape, part.state.size, like=part.like)
+        yield from empty_image_steps(part.state.path, part.shape, part.state.size, like=part.like)
     if added:
         yield Sync(files=tuple(part.state.path for part in added), directories=(directory,))
     if isinstance(grown, GrownPlain):
@@ -338,8 +338,8 @@ def _steps(
     elif grown is not None:
         yield from _image_steps(grown)
     if state.is_bundle:
-        yield replaces_descriptor(state, target)
-    yield from ends_journal(state)
+        yield descriptor_step(state, target)
+    yield from journal_end_steps(state)
 
 
 def _journal(size: int, grown: Union[GrownImage, GrownPlain, None], added: Sequence[NewPart]) -> Journal:
@@ -360,7 +360,7 @@ def _image_steps(grown: GrownImage) -> Iterator[Step]:
     if old is None:
         return
     barrier = Sync(files=(path,))
-    yield from marks_in_use([image])
+    yield from mark_steps([image])
     if old.ext_off:
         # From here on nobody may look for an extension in places that are about to be used.
         yield WriteBytes(path, EXTENSION_OFFSET, struct.pack("<Q", 0))
@@ -371,14 +371,14 @@ def _image_steps(grown: GrownImage) -> Iterator[Step]:
         yield CopyRanges(path, grown.moves + grown.zeroed)
     if grown.relocated:
         yield barrier
-        yield from writes_entries(path, old, grown.relocated)
+        yield from entry_steps(path, old, grown.relocated)
         # The room of the table is free only when no durable entry leads there.
         yield barrier
     yield from _new_entries(grown)
     yield barrier
     yield WriteBytes(path, 0, pack_header(replace(grown.header, in_use=IN_USE)))
     yield barrier
-    yield from closes_images([image], keep_extension=False)
+    yield from close_steps([image], keep_extension=False)
 
 
 def _new_entries(grown: GrownImage) -> Iterator[Step]:
@@ -396,7 +396,9 @@ def _new_entries(grown: GrownImage) -> Iterator[Step]:
             yield WriteBytes(path, HEADER_BYTES + ENTRY_BYTES * start, content)
         first = end
     has_moved = grown.image.header is not None and header.data_start > grown.image.header.data_start
-    yield from clears(path, HEADER_BYTES + ENTRY_BYTES * first, header.data_start if has_moved else header.table_end)
+    yield from clear_steps(
+        path, HEADER_BYTES + ENTRY_BYTES * first, header.data_start if has_moved else header.table_end
+    )
 
 
 def _after(

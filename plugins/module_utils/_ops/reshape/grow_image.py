@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Iterator, List, Optional, Tuple
 
 from ..._bundle.bundle import ImageState
-from ..._change.table import clipped, closed_flags, place_of, with_entries
+from ..._change.table import clipped, closed_flags, offset_of_cluster, with_entries
 from ..._core.errors import BadRequest
 from ..._core.plan import Move
 from ..._core.records import dataclass, replace
@@ -95,13 +95,13 @@ def grow_image(image: ImageState, header: HdsHeader, table: RunTable, size: int,
         image.stat.size, data_start, end if any(offset >= image.stat.size for offset in moved.values()) else 0
     )
     moves = [
-        Move(image.path, place_of(kept, cluster) or 0, offset, _length(image, cluster, step))
+        Move(image.path, offset_of_cluster(kept, cluster) or 0, offset, _length(image, cluster, step))
         for cluster, offset in relocated
     ]
     moves = [move._replace(length=min(move.length, image.stat.size - move.source_offset)) for move in moves]
     table_after = with_entries(kept, grown, relocated)
     zeroed: List[Move] = []
-    last = place_of(table_after, first_new - 1) if image.size % step else None
+    last = offset_of_cluster(table_after, first_new - 1) if image.size % step else None
     if last is not None:
         size_after = max(size_after, last + step)
         stale = min(last + step, image.stat.size) - (last + image.size % step)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
-from ..._change.image import closes_images, marks_in_use, writes_entries
-from ..._change.table import closed_flags, place_of, with_entries
+from ..._change.image import close_steps, entry_steps, mark_steps
+from ..._change.table import closed_flags, offset_of_cluster, with_entries
 from ..._core.errors import Unsupported
 from ..._core.extents import DATA
 from ..._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
@@ -83,7 +83,7 @@ class GuestWriter:
 
     def _place(self, image: ImageState, cluster: int) -> Optional[int]:
         known = self._places.get((image.storage, cluster))
-        return known if known is not None or image.table is None else place_of(image.table, cluster)
+        return known if known is not None or image.table is None else offset_of_cluster(image.table, cluster)
 
     def _allocate(self, image: ImageState, header: HdsHeader, cluster: int, within: int, piece: bytes) -> None:
         step = header.cluster_bytes
@@ -99,7 +99,7 @@ class GuestWriter:
             self.bytes_written += sum(move.length for move in moves)
         barrier = Sync(files=(image.path,))
         self.steps += [WriteBytes(image.path, place + within, piece), barrier]
-        self.steps += [*writes_entries(image.path, header, [(cluster, place)]), barrier]
+        self.steps += [*entry_steps(image.path, header, [(cluster, place)]), barrier]
         self._places[(image.storage, cluster)] = place
 
     def _new_place(self, image: ImageState, header: HdsHeader) -> Tuple[int, bool]:
@@ -138,7 +138,7 @@ class GuestWriter:
     def all_steps(self) -> List[Step]:
         """Everything planned, between the in-use marks of the images and their end."""
         marked = [image for image in self.touched.values() if image.header is not None]
-        return [*marks_in_use(marked), *self.steps, *closes_images(marked, keep_extension=False)]
+        return [*mark_steps(marked), *self.steps, *close_steps(marked, keep_extension=False)]
 
     def after(self) -> BundleState:
         """The disk as it will be, for predictions."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Optional
 
 from ..._bundle.bundle import BundleState, refuse_converting, refuse_dirty, refuse_encrypted
-from ..._change.journal import ends_journal, writes_journal
+from ..._change.journal import journal_end_steps, journal_step
 from ..._core.errors import BadRequest
 from ..._core.plan import Cleanup, Plan
 from ..._core.units import SECTOR
@@ -46,7 +46,7 @@ def find_gpt(port: Port, state: BundleState) -> Optional[Gpt]:
 def plan_partition_fix(port: Port, state: BundleState, size: int, *, actual: BundleState, force: bool = False) -> Plan:
     """Let the table fit a disk of ``size`` bytes; an empty plan where it does, or where there is none.
 
-    ``actual`` is the disk as its files are, from which ``state`` may be foretold. Raises BadRequest when partitions
+    ``actual`` is the disk as its files are, from which ``state`` may be predicted. Raises BadRequest when partitions
     leave no room for the backup.
     """
     refuse_encrypted(state)
@@ -80,7 +80,7 @@ def plan_partition_fix(port: Port, state: BundleState, size: int, *, actual: Bun
     directory = state.location.directory
     return Plan(
         OPERATION,
-        (writes_journal(state, journal), *writer.all_steps(), *ends_journal(state)),
+        (journal_step(state, journal), *writer.all_steps(), *journal_end_steps(state)),
         state.fingerprint,
         lock_directories=(directory,) if state.is_bundle else (),
         lock_files=tuple(image.path for image in state.images.values() if not image.outside),

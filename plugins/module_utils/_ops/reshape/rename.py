@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Optional
 
 from ..._bundle.bundle import BundleState, refuse_dirty
-from ..._change.journal import replaces_descriptor
+from ..._change.journal import descriptor_step
 from ..._core.errors import Unsupported
 from ..._core.plan import Plan
 from ..._core.records import replace
@@ -30,7 +30,7 @@ def plan_rename(state: BundleState, name: Optional[str], *, force: bool = False)
     own = tuple(image.path for image in state.images.values() if not image.outside)
     return Plan(
         "rename",
-        (replaces_descriptor(state, target),),
+        (descriptor_step(state, target),),
         state.fingerprint,
         lock_directories=(state.location.directory,),
         lock_files=own,

@@ -23,7 +23,7 @@ from ..._bundle.predicted import unwritten
 from ..._bundle.shape import PLAIN, Shape
 from ..._bundle.tree import build_tree
 from ..._change.executor import Progress, refuse_without_room
-from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.journal import descriptor_step, journal_end_steps, journal_step
 from ..._change.new_layer import nothing_at, unused_names
 from ..._core import guid as guids
 from ..._core.errors import BadRequest, NoSpace, Unsupported, VerifyFailed
@@ -113,7 +113,7 @@ class RetypeReport:
 
 
 @dataclass(frozen=True)
-class Foretold:
+class Prediction:
     """What a retype would do: the flow, and how long each file gets and where its clusters lie (None for a plain
     one).
     """
@@ -141,7 +141,7 @@ def _output(port: Port, shape: Shape, paths: Sequence[str]) -> ComposedView:
     return ComposedView(shape.size, parts)
 
 
-def foretell(port: Port, state: BundleState, shape: Shape) -> Foretold:
+def predict_retype(port: Port, state: BundleState, shape: Shape) -> Prediction:
     """Foretell a retype exactly, by doing all of it but the writing."""
     view = _whole_view(port, state, shape.size)
     files = [CountingFile(f"part {number}") for number in range(len(shape.parts))]
@@ -151,7 +151,7 @@ def foretell(port: Port, state: BundleState, shape: Shape) -> Foretold:
         writer.finish("")
     finally:
         view.close()
-    return Foretold(flow, tuple(file.size() for file in files), _tables(writer))
+    return Prediction(flow, tuple(file.size() for file in files), _tables(writer))
 
 
 def _tables(writer: PartsWriter) -> Tuple[Optional[RunTable], ...]:
@@ -174,15 +174,15 @@ def plan_retype(port: Port, state: BundleState, shape: Shape, *, force: bool = F
     old = [image for image in state.images.values() if not image.outside]
     discarded = tuple(image.path.rsplit("/", 1)[-1] for image in old)
     models = [state.images[(min(number, len(state.descriptor.storages) - 1), top)].path for number in range(len(paths))]
-    steps: List[Step] = [writes_journal(state, Journal("retype", PREPARE, created=names, discarded=discarded))]
+    steps: List[Step] = [journal_step(state, Journal("retype", PREPARE, created=names, discarded=discarded))]
     steps += [CreateFile(path, 0, like=model) for path, model in zip(paths, models)]
     steps += [
         Transfer(RetypeJob(state, shape, paths)),
         Sync(directories=(directory,)),
-        replaces_descriptor(state, target),
+        descriptor_step(state, target),
     ]
-    steps += ends_journal(state, [image.path for image in old])
-    foretold = foretell(port, state, shape) if predict else None
+    steps += journal_end_steps(state, [image.path for image in old])
+    predicted = predict_retype(port, state, shape) if predict else None
     plan = Plan(
         "retype",
         tuple(steps),
@@ -190,11 +190,11 @@ def plan_retype(port: Port, state: BundleState, shape: Shape, *, force: bool = F
         lock_directories=(directory,),
         lock_files=tuple(image.path for image in old),
         space=((directory, _most_needed(port, state, shape)),),
-        bytes_read=foretold.flow.read if foretold is not None else 0,
-        bytes_written=foretold.flow.written if foretold is not None else 0,
+        bytes_read=predicted.flow.read if predicted is not None else 0,
+        bytes_written=predicted.flow.written if predicted is not None else 0,
         cleanup=Cleanup(disk=directory),
         warnings=tuple(dropped_extensions(list(state.images.values()))),
-        facts={"after": _after(state, target, steps, shape, names, foretold)},
+        facts={"after": _after(state, target, steps, shape, names, predicted)},
     )
     return _with_exact_need(port, plan, state, shape)
 
@@ -275,13 +275,13 @@ def _with_exact_need(port: Port, plan: Plan, state: BundleState, shape: Shape) -
         refuse_without_room(port, plan)
         return plan
     except NoSpace:
-        foretold = foretell(port, state, shape)
+        predicted = predict_retype(port, state, shape)
     if shape.preallocate:
         return plan
     tables = (
         0 if shape.kind == PLAIN else sum(header_of_part(shape, length).table_end for _start, length in shape.parts)
     )
-    needed = round_up(foretold.flow.written, SECTOR) + tables + 2 * len(state.xml) + (1 << 16)
+    needed = round_up(predicted.flow.written, SECTOR) + tables + 2 * len(state.xml) + (1 << 16)
     return replace(plan, space=((state.location.directory, needed),))
 
 
@@ -291,15 +291,15 @@ def _after(
     steps: Sequence[Step],
     shape: Shape,
     names: Sequence[str],
-    foretold: Optional[Foretold],
+    predicted: Optional[Prediction],
 ) -> BundleState:
     """The disk as it will be; without a foretelling its files have no length."""
     top, directory = state.tree.top, state.location.directory
     images: Dict[Tuple[int, str], ImageState] = {}
     for number, (name, (_start, length)) in enumerate(zip(names, shape.parts)):
         header = None if shape.kind == PLAIN else header_of_part(shape, length)
-        size = foretold.lengths[number] if foretold is not None else 0
-        table = foretold.tables[number] if foretold is not None else None
+        size = predicted.lengths[number] if predicted is not None else 0
+        table = predicted.tables[number] if predicted is not None else None
         used = table.clusters_used if table is not None else 0
         path = f"{directory}/{name}"
         images[(number, top)] = ImageState(

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
-from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.journal import descriptor_step, journal_end_steps, journal_step
 from ..._change.table import clipped
 from ..._core.errors import BadRequest, Unsupported
 from ..._core.extents import DATA
@@ -88,12 +88,12 @@ def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan:
             "entries": max([cut.image.header.bat_entries for cut in cuts if cut.image.header is not None], default=0),
         },
     )
-    steps: List[Step] = [writes_journal(state, journal)]
+    steps: List[Step] = [journal_step(state, journal)]
     if state.is_bundle:
-        steps.append(replaces_descriptor(state, target))
+        steps.append(descriptor_step(state, target))
     for cut in cuts:
         steps += cut_steps(cut)
-    steps += ends_journal(state, [image.path for image in gone])
+    steps += journal_end_steps(state, [image.path for image in gone])
     kept = {key: image for key, image in state.images.items() if key[0] < len(wanted)}
     for cut in cuts:
         kept[(cut.image.storage, cut.image.guid)] = _cut_state(cut)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Iterator, Optional
 
 from ..._bundle.bundle import ImageState
-from ..._change.image import clears, closes_images, marks_in_use
+from ..._change.image import clear_steps, close_steps, mark_steps
 from ..._change.table import clipped, closed_flags
 from ..._core.plan import Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
@@ -67,11 +67,11 @@ def cut_steps(cut: CutImage) -> Iterator[Step]:
         yield Resize(path, cut.size_after)
         yield Sync(files=(path,))
         return
-    yield from marks_in_use([cut.image])
+    yield from mark_steps([cut.image])
     yield WriteBytes(path, 0, pack_header(replace(cut.header, in_use=IN_USE)))
     # Places are given back only when no durable header counts the entries that lead there.
     yield Sync(files=(path,))
-    yield from clears(path, cut.header.table_end, cut.table_end)
+    yield from clear_steps(path, cut.header.table_end, cut.table_end)
     yield Resize(path, cut.size_after)
     yield Sync(files=(path,))
-    yield from closes_images([cut.image], keep_extension=False)
+    yield from close_steps([cut.image], keep_extension=False)

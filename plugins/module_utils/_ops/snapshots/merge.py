@@ -28,8 +28,15 @@ from ..._bundle.bundle import (
 )
 from ..._bundle.descriptor import Descriptor, ImageEntry
 from ..._bundle.tree import build_tree
-from ..._change.image import closes_images, grows_table, marks_in_use, rewrites_header, rewrites_table, writes_entries
-from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
+from ..._change.image import (
+    close_steps,
+    entry_steps,
+    header_rewrite_step,
+    mark_steps,
+    table_growth_steps,
+    table_rewrite_steps,
+)
+from ..._change.journal import descriptor_step, journal_end_steps, journal_step
 from ..._change.new_layer import nothing_at, unused_names
 from ..._core.errors import Damaged, Unsupported
 from ..._core.extents import Extent
@@ -54,7 +61,7 @@ from .placement import (
     place_in_expanding,
     place_in_plain,
     refuse_ragged,
-    winners,
+    visible_extents,
 )
 from .removals import groups_of
 
@@ -167,7 +174,7 @@ def _plan_group(
     stack = open_stack(port, chain, (part.end_sector - part.start_sector) * SECTOR)
     try:
         group = Group(storage, survivor, chain[: len(layers)], stack)
-        extents = winners(group)
+        extents = visible_extents(group)
         shared = [guid for guid in layers if sum(guid in other for other in groups) > 1]
         forced = (receivers or {}).get(f"{storage}/{survivor}")
         index = _choose_receiver(state, group, extents, shared, strategy, forced)
@@ -229,7 +236,7 @@ def _choose_receiver(
 
 
 def _into_new_file(state: BundleState, group: Group, extents: Sequence[Extent]) -> MergedImage:
-    """A fresh image with all winners; it gets a name that is known before the run."""
+    """A fresh image with all visible_extents; it gets a name that is known before the run."""
     survivor = group.images[0]
     if any(image.kind == PLAIN for image in group.images):
         raise Unsupported(
@@ -342,21 +349,21 @@ def _steps(
     )
     # A repetition must not fall back to a phase in which recovery takes back.
     if not repeats:
-        yield writes_journal(state, journal)
-    yield from marks_in_use(structured)
+        yield journal_step(state, journal)
+    yield from mark_steps(structured)
     for image in structured if repeats else ():
-        yield from rewrites_table(port, image)
-        yield rewrites_header(image)
-    yield from _fills_fresh_places(state, changed)
+        yield from table_rewrite_steps(port, image)
+        yield header_rewrite_step(image)
+    yield from _fresh_steps(state, changed)
     if in_place:
         if not repeats:
-            yield writes_journal(state, replace(journal, phase=APPLY))
-        yield from _changes_in_place(in_place)
-    yield replaces_descriptor(state, target)
-    yield from ends_journal(state, [image.path for image in discarded])
+            yield journal_step(state, replace(journal, phase=APPLY))
+        yield from _in_place_steps(in_place)
+    yield descriptor_step(state, target)
+    yield from journal_end_steps(state, [image.path for image in discarded])
 
 
-def _fills_fresh_places(state: BundleState, changed: Sequence[MergedImage]) -> Iterator[Step]:
+def _fresh_steps(state: BundleState, changed: Sequence[MergedImage]) -> Iterator[Step]:
     """Everything that no reader can see yet, and one barrier behind it."""
     for one in changed:
         path, placement = one.receiver.path, one.placement
@@ -367,14 +374,14 @@ def _fills_fresh_places(state: BundleState, changed: Sequence[MergedImage]) -> I
         if placement.fresh:
             yield CopyRanges(path, placement.fresh)
         if one.is_new and one.receiver.header is not None:
-            yield from writes_entries(path, one.receiver.header, placement.entries)
+            yield from entry_steps(path, one.receiver.header, placement.entries)
             yield WriteBytes(path, 0, pack_header(one.receiver.header))
     files = tuple(one.receiver.path for one in changed if one.is_new or one.placement.fresh or one.growth)
     if files:
         yield Sync(files=files, directories=(state.location.directory,))
 
 
-def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
+def _in_place_steps(in_place: Sequence[MergedImage]) -> Iterator[Step]:
     """Clusters and entries that the surviving views do not see, then the end of the in-use mark, each behind a
     barrier.
     """
@@ -386,13 +393,13 @@ def _changes_in_place(in_place: Sequence[MergedImage]) -> Iterator[Step]:
         if one.placement.overwrites:
             yield CopyRanges(one.receiver.path, one.placement.overwrites)
         if one.receiver.header is not None and one.grown is not None:
-            yield from grows_table(one.receiver.path, one.receiver.header, one.grown, one.placement.entries)
+            yield from table_growth_steps(one.receiver.path, one.receiver.header, one.grown, one.placement.entries)
         elif one.receiver.header is not None:
-            yield from writes_entries(one.receiver.path, one.receiver.header, one.placement.entries)
+            yield from entry_steps(one.receiver.path, one.receiver.header, one.placement.entries)
     files = tuple(one.receiver.path for one in in_place)
     yield Sync(files=files)
     structured = [one.receiver for one in in_place if one.receiver.header is not None]
-    yield from closes_images(structured, keep_extension=False)
+    yield from close_steps(structured, keep_extension=False)
 
 
 def _warnings(merged: Sequence[MergedImage]) -> Iterator[str]:
@@ -432,7 +439,7 @@ def _receiver_after(one: MergedImage) -> ImageState:
     image = replace(image, size=min(header.size_bytes, one.group.stack.size))
     if not one.changes_file:
         return image
-    # What is foretold of a table is looked at only when a further change follows.
+    # What is predicted of a table is looked at only when a further change follows.
     from ..._change.table import with_entries
 
     clusters = (0 if one.is_new else image.used_clusters) + len(one.placement.entries)

@@ -9,7 +9,7 @@
     survivor   A A . . .          the layers of a group, topmost first; the lower ones are to vanish
     removed    . B B . .          each cluster has one winner: the topmost layer that holds it
     removed    C C C C .
-               A A B C .          the receiver is the file that already holds most winners; only the others move
+               A A B C .          the receiver is the file that already holds most visible_extents; only the others move
 
 Clusters that the receiver lacks go to places that no table refers to ("fresh"). Clusters that it holds but has lost
 are overwritten; in every view that survives they are hidden by the winner until the commit.
@@ -23,7 +23,7 @@ from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 
 from ..._bundle.bundle import ImageState
 from ..._core.errors import Unsupported
-from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, fold
+from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, overlay_all
 from ..._core.plan import Move
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, ceil_div
@@ -71,12 +71,12 @@ class Slots(NamedTuple):
     append_at: int
 
 
-def winners(group: Group) -> List[Extent]:
+def visible_extents(group: Group) -> List[Extent]:
     """Who answers for each part of the group's range: DATA and ZERO must be kept, CLEAR and ABSENT are left to the
     layers below.
     """
     stack, count = group.stack, len(group.images)
-    merged = fold([layer_extents(stack.layers[i], group.images[i].size, 0, stack.size, i) for i in range(count)])
+    merged = overlay_all([layer_extents(stack.layers[i], group.images[i].size, 0, stack.size, i) for i in range(count)])
     below: Iterable[Extent] = ()
     if len(stack.layers) > count:
         lower = LayerStack(stack.layers[count:], stack.sizes[count:], stack.size)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from ..._bundle.bundle import BundleState, refuse_converting, refuse_dirty
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
-from ..._change.new_layer import creates_images, new_images, nothing_at, with_new_top
+from ..._change.journal import descriptor_step, journal_end_steps, journal_step
+from ..._change.new_layer import new_image_steps, new_images, nothing_at, with_new_top
 from ..._core.errors import BadRequest, Interrupted, Unsupported
 from ..._core.plan import Cleanup, Plan
 from ..._core.records import replace
@@ -40,13 +40,13 @@ def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan:
     old = tuple(image for image in state.layer(top) if not image.outside)
     target = _with_new_top(state, guid, names)
     steps = (
-        writes_journal(
+        journal_step(
             state,
             Journal("revert", PREPARE, created=names, discarded=tuple(image.path.rsplit("/", 1)[-1] for image in old)),
         ),
-        *creates_images(state, created, like=top),
-        replaces_descriptor(state, target),
-        *ends_journal(state, [image.path for image in old]),
+        *new_image_steps(state, created, like=top),
+        descriptor_step(state, target),
+        *journal_end_steps(state, [image.path for image in old]),
     )
     given_up = sum(image.used for image in state.layer(top))
     kept = {key: image for key, image in state.images.items() if key[1] != top}

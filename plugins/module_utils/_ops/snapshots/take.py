@@ -16,8 +16,8 @@ from typing import List, Tuple
 
 from ..._bundle.bundle import BundleState, refuse_converting, refuse_dirty
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
-from ..._change.journal import ends_journal, replaces_descriptor, writes_journal
-from ..._change.new_layer import creates_images, new_images, nothing_at, with_new_top
+from ..._change.journal import descriptor_step, journal_end_steps, journal_step
+from ..._change.new_layer import new_image_steps, new_images, nothing_at, with_new_top
 from ..._core import guid as guids
 from ..._core.errors import BadRequest, Unsupported
 from ..._core.plan import Cleanup, Plan
@@ -41,10 +41,10 @@ def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) ->
     names = tuple(name for name, _header in created)
     target = _with_snapshot(state, guid, names)
     steps = (
-        writes_journal(state, Journal("snapshot", PREPARE, created=names)),
-        *creates_images(state, created, like=top),
-        replaces_descriptor(state, target),
-        *ends_journal(state),
+        journal_step(state, Journal("snapshot", PREPARE, created=names)),
+        *new_image_steps(state, created, like=top),
+        descriptor_step(state, target),
+        *journal_end_steps(state),
     )
     frozen = {(number, guid if layer == top else layer): image for (number, layer), image in state.images.items()}
     kept = {(number, layer): replace(image, guid=layer) for (number, layer), image in frozen.items()}

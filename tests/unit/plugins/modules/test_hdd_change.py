@@ -80,14 +80,14 @@ def test_a_disk_grows_and_what_it_gains_is_zero(root, path, shape, preallocate):
 @pytest.mark.parametrize(("old", "new"), list(itertools.permutations(SHAPES, 2)))
 def test_every_shape_becomes_every_other(root, path, old, new):
     before = new_disk(path, **SHAPES[old])
-    wish = {"type": "expanding", "split_size": "2G", **SHAPES[new]}
-    if wish["type"] == "expanding":
-        wish.setdefault("format_version", "1")
-    ended = three_runs("hdd", root, path=path, **wish)
+    request = {"type": "expanding", "split_size": "2G", **SHAPES[new]}
+    if request["type"] == "expanding":
+        request.setdefault("format_version", "1")
+    ended = three_runs("hdd", root, path=path, **request)
     facts = ended.done["disk"]
     assert ended.done["changed"] and seen(path) == before
-    assert facts["type"] == wish["type"] and facts["split"] == ("split" in new) and facts["depth"] == 1
-    assert facts["format_version"] == (int(wish["format_version"]) if wish["type"] == "expanding" else None)
+    assert facts["type"] == request["type"] and facts["split"] == ("split" in new) and facts["depth"] == 1
+    assert facts["format_version"] == (int(request["format_version"]) if request["type"] == "expanding" else None)
     assert facts["uid"] == succeed("hdd_info", path=path)["disks"][0]["uid"] and not facts["orphan_files"]
     assert succeed("hdd_check", path=path)["healthy"]
 
@@ -132,15 +132,15 @@ def test_a_smaller_size_needs_shrink_and_zeros(root, path):
 def test_snapshots_stand_in_the_way_of_every_change(root, path):
     new_disk(path)
     has_snapshot(path)
-    for wish in (
+    for request in (
         {"size": "9M"},
         {"size": "7M", "shrink": True},
         {"type": "plain"},
         {"format_version": "2"},
         {"split_size": "103M"},
     ):
-        message = refused("hdd", root, code="has_snapshots", path=path, **wish)["msg"]
-        assert "snapshots: merge" in message and ("top_only" in message) == (wish == {"size": "9M"})
+        message = refused("hdd", root, code="has_snapshots", path=path, **request)["msg"]
+        assert "snapshots: merge" in message and ("top_only" in message) == (request == {"size": "9M"})
     refused("hdd", root, code="has_snapshots", path=path, size="7M", shrink=True, snapshots="top_only")
     assert "top_only" in refused("hdd", root, code="bad_request", path=path, type="plain", snapshots="top_only")["msg"]
 
@@ -162,7 +162,7 @@ def test_the_current_state_alone_grows(root, path, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "wish",
+    "request",
     [
         {"size": "21M"},
         {"size": "5M", "shrink": True, "force": True},
@@ -170,7 +170,7 @@ def test_the_current_state_alone_grows(root, path, shape):
         {"format_version": "2", "size": "9M"},
     ],
 )
-def test_snapshots_are_merged_first(root, path, shape, wish):
+def test_snapshots_are_merged_first(root, path, shape, request):
     new_disk(path, **SHAPES[shape])
     has_snapshot(path, 1)
     disks.write(OsPort(), path, 5 * MIB, bytes(100000))
@@ -178,7 +178,7 @@ def test_snapshots_are_merged_first(root, path, shape, wish):
     has_snapshot(path, 2)
     disks.write(OsPort(), path, 4 * MIB, fill(4, 100000))
     now = disks.read_naively(OsPort(), path)
-    ended = three_runs("hdd", root, path=path, snapshots="merge", **wish)
+    ended = three_runs("hdd", root, path=path, snapshots="merge", **request)
     size = ended.done["disk"]["virtual_size"]
     assert ended.done["disk"]["depth"] == 1 and seen(path) == now[:size].ljust(size, b"\0")
     assert succeed("hdd_check", path=path)["healthy"]
@@ -187,10 +187,10 @@ def test_snapshots_are_merged_first(root, path, shape, wish):
 def test_branches_are_not_merged_away(root, path):
     layers = [Layer(guid_of(1), clusters={0: fill(0, MIB)}), Layer(guid_of(2), guid_of(1)), Layer(TOP, guid_of(1))]
     build_bundle(path, size_sectors=2048 * 3, layers=layers)
-    for wish in ({"size": "5M"}, {"type": "plain"}):
+    for request in ({"size": "5M"}, {"type": "plain"}):
         assert (
             guid_of(2)
-            in refused("hdd", root, code="has_snapshots", path=path, snapshots="merge", **wish)["error_context"][
+            in refused("hdd", root, code="has_snapshots", path=path, snapshots="merge", **request)["error_context"][
                 "found"
             ]
         )
@@ -257,8 +257,13 @@ def test_a_single_file_changes_its_size_and_nothing_else(root):
     assert three_runs("hdd", root, path=image, size="5M").done["disk"]["virtual_size"] == 5 * MIB
     assert disks.read(OsPort(), image) == before.ljust(5 * MIB, b"\0")
     three_runs("hdd", root, path=image, size="3M", shrink=True)
-    for wish in ({"type": "plain"}, {"format_version": "2"}, {"split_size": "102M"}, {"size": "9M", "type": "plain"}):
-        assert "hdd_convert" in refused("hdd", root, code="unsupported", path=image, **wish)["msg"]
+    for request in (
+        {"type": "plain"},
+        {"format_version": "2"},
+        {"split_size": "102M"},
+        {"size": "9M", "type": "plain"},
+    ):
+        assert "hdd_convert" in refused("hdd", root, code="unsupported", path=image, **request)["msg"]
     three_runs("hdd", root, path=image, state="absent")
 
 
@@ -336,9 +341,10 @@ def test_a_disk_shrinks_down_to_its_partitions(root, path):
     assert "partition_table" not in refused("hdd", root, code="bad_request", path=path, size="7M", shrink=True)["msg"]
     three_runs("hdd", root, path=path, size="6M", shrink=True, partition_table="fix")
     assert gpt.judge(seen(path)) == [(2048, 10239)]
-    for wish in ({}, {"partition_table": "fix"}):
+    for request in ({}, {"partition_table": "fix"}):
         assert (
-            "partition 1" in refused("hdd", root, code="bad_request", path=path, size="4M", shrink=True, **wish)["msg"]
+            "partition 1"
+            in refused("hdd", root, code="bad_request", path=path, size="4M", shrink=True, **request)["msg"]
         )
     message = refused(
         "hdd", root, code="bad_request", path=path, size="5M", shrink=True, partition_table="fix", force=True
@@ -357,10 +363,10 @@ def test_the_partition_table_of_a_snapshot_stays_as_it_is(root, path, how):
         assert seen(path, guid_of(1)) == before + bytes(MIB)
 
 
-@pytest.mark.parametrize("wish", [{"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}])
-def test_shape_size_and_partition_table_change_in_one_task(root, path, wish):
+@pytest.mark.parametrize("request", [{"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}])
+def test_shape_size_and_partition_table_change_in_one_task(root, path, request):
     partitioned(path)
-    three_runs("hdd", root, path=path, size="9M", partition_table="fix", name="other", **wish)
+    three_runs("hdd", root, path=path, size="9M", partition_table="fix", name="other", **request)
     assert gpt.judge(seen(path)) == [(2048, 10239)]
 
 
@@ -391,8 +397,8 @@ def test_everything_is_refused_before_anything_is_done(root, path):
 def test_a_dirty_disk_is_changed_only_with_force(root, path):
     before = new_disk(path)
     disks.marked_in_use(OsPort(), path)
-    for wish in ({"size": "9M"}, {"type": "plain"}, {"size": "7M", "shrink": True}):
-        assert run("hdd", path=path, **wish).result["error_code"] in ("dirty", "bad_request")
+    for request in ({"size": "9M"}, {"type": "plain"}, {"size": "7M", "shrink": True}):
+        assert run("hdd", path=path, **request).result["error_code"] in ("dirty", "bad_request")
     three_runs("hdd", root, path=path, size="9M", force=True)
     assert seen(path) == before + bytes(MIB)
 

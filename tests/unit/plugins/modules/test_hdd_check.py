@@ -86,7 +86,7 @@ def test_a_fault_is_found_and_a_check_changes_nothing(root, path, fault):
 def test_a_repair_is_foretold_and_leaves_a_clean_disk(root, path, fault):
     built = fault.build(path)
     if fault.code == "interrupted":
-        pytest.skip("what a recovery warns of is not foretold")
+        pytest.skip("what a recovery warns of is not predicted")
     ended = three_runs("hdd_check", root, path=path, repair=REPAIR[fault.level], force=True, fail_on="never")
     assert ended.done["changed"]
     (one,) = found_in(ended.done, fault.code)

@@ -21,7 +21,7 @@ from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
-    foretold,
+    predictable,
     refused,
     run,
     succeed,
@@ -78,7 +78,7 @@ def content(path):
 
 
 def as_predicted(root, **options):
-    """Three runs; checksums of a file that is not written yet cannot be foretold, so they are compared here and not
+    """Three runs; checksums of a file that is not written yet cannot be predicted, so they are compared here and not
     by the helper.
     """
     before = tree(root)
@@ -93,7 +93,7 @@ def as_predicted(root, **options):
 
 
 def without_checksums(result):
-    kept = {key: value for key, value in foretold(result).items() if key != "checksum"}
+    kept = {key: value for key, value in predictable(result).items() if key != "checksum"}
     return {**kept, "files": [{**file, "checksum": None} for file in kept["files"]]}
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
-    foretold,
+    predictable,
     refused,
     run,
     succeed,
@@ -106,7 +106,7 @@ def as_predicted(root, options):
 
 
 def without_checksums(result):
-    kept = {key: value for key, value in foretold(result).items() if key != "checksum"}
+    kept = {key: value for key, value in predictable(result).items() if key != "checksum"}
     return {**kept, "files": [(one["path"], one["size"]) for one in kept["files"]]}
 
 
@@ -122,7 +122,7 @@ def test_a_disk_goes_to_every_format_and_back(root, built, kind):
     predicted, done, again = as_predicted(root, options)
     assert predicted["changed"] and done["changed"] and not again["changed"]
     assert again["reason"] == "kept: shape and content are the same"
-    assert foretold(predicted)["virtual_size"] == done["virtual_size"] == 8 * MIB
+    assert predictable(predicted)["virtual_size"] == done["virtual_size"] == 8 * MIB
     assert [(one["path"], one["size"]) for one in predicted["files"]] == [
         (one["path"], one["size"]) for one in done["files"]
     ]

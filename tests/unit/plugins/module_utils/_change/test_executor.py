@@ -13,7 +13,11 @@ from typing import Any, Callable, List, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import identity
-from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute, foresee, remove_tree
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import (
+    check_preconditions,
+    execute,
+    remove_tree,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     AlreadyExists,
     Damaged,
@@ -229,7 +233,7 @@ def test_room_is_checked_before_the_first_step(port: MemoryPort) -> None:
 def test_what_somebody_holds_is_refused_by_name(port: MemoryPort) -> None:
     port.plant_file("/d/a", b"content")
     port.plant_holder("/d/a", Holder("write", "qemu-system-x86 (77)"))
-    for run in (execute, foresee):
+    for run in (execute, check_preconditions):
         with pytest.raises(InUse, match="qemu-system-x86"):
             run(port, plan(WriteBytes("/d/a", 0, b"x"), lock_files=("/d/a",)))
     assert port.content("/d/a") == b"content"
@@ -239,11 +243,11 @@ def test_foreseeing_takes_no_lock_and_changes_nothing(port: MemoryPort) -> None:
     port.plant_file("/d/a", b"content")
     port.set_free_space(1000)
     before = len(port.effects)
-    foresee(
+    check_preconditions(
         port, plan(WriteBytes("/d/a", 0, b"x"), lock_files=("/d/a",), lock_directories=("/d",), space=(("/d", 1000),))
     )
     with pytest.raises(NoSpace):
-        foresee(port, plan(WriteBytes("/d/a", 0, b"x"), space=(("/d", 1001),)))
+        check_preconditions(port, plan(WriteBytes("/d/a", 0, b"x"), space=(("/d", 1001),)))
     assert len(port.effects) == before and not port.held
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.image import (
-    closes_images,
-    grows_table,
-    marks_in_use,
-    writes_entries,
+    close_steps,
+    entry_steps,
+    mark_steps,
+    table_growth_steps,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan, Sync, WriteBytes
@@ -40,7 +40,7 @@ def _port() -> MemoryPort:
 
 def test_the_mark_reaches_the_medium_behind_a_barrier(port: MemoryPort) -> None:
     images = disks.state_of(port, PATH).layer(TOP)
-    steps = list(marks_in_use(images))
+    steps = list(mark_steps(images))
     assert isinstance(steps[-1], Sync) and steps[-1].files == tuple(image.path for image in images)
     execute(port, Plan("test", tuple(steps)))
     assert all(image.is_dirty for image in disks.state_of(port, PATH).images.values())
@@ -53,16 +53,16 @@ def test_closing_clears_the_mark_and_the_flag_of_emptiness(port: MemoryPort, fla
     disks.patch(port, file, 52, struct.pack("<I", flags))
     disks.patch(port, file, 56, struct.pack("<Q", 77))
     images = disks.state_of(port, PATH).layer(TOP)[:1]
-    execute(port, Plan("test", tuple(closes_images(images, keep_extension=True))))
+    execute(port, Plan("test", tuple(close_steps(images, keep_extension=True))))
     assert struct.unpack("<IIIQ", port.content(file)[44:64])[::2] == (0, left)
     assert struct.unpack("<Q", port.content(file)[56:64]) == (0,)
 
 
 def test_nothing_to_do_is_no_step() -> None:
-    assert list(marks_in_use([])) == list(closes_images([], keep_extension=False)) == []
+    assert list(mark_steps([])) == list(close_steps([], keep_extension=False)) == []
     header = new_header(size_bytes=1 << 20, cluster_bytes=32768, version=1)
-    assert list(writes_entries("/x", header, [])) == []
-    assert [type(step) for step in grows_table("/x", header, header, ())] == [Sync, WriteBytes]
+    assert list(entry_steps("/x", header, [])) == []
+    assert [type(step) for step in table_growth_steps("/x", header, header, ())] == [Sync, WriteBytes]
 
 
 ENTRIES = st.dictionaries(st.integers(0, 200), st.integers(0, 50), max_size=60)
@@ -72,7 +72,7 @@ ENTRIES = st.dictionaries(st.integers(0, 200), st.integers(0, 50), max_size=60)
 def test_table_entries_are_written_in_runs_and_arrive_where_they_belong(wanted: Dict[int, int], version: int) -> None:
     header = new_header(size_bytes=201 * 32768, cluster_bytes=32768, version=version)
     entries: List[Tuple[int, int]] = [(cluster, place * 32768) for cluster, place in sorted(wanted.items())]
-    steps = list(writes_entries("/x", header, entries))
+    steps = list(entry_steps("/x", header, entries))
     table = bytearray(b"\xee" * (64 + 4 * 201))
     for step in steps:
         assert isinstance(step, WriteBytes)
@@ -87,7 +87,7 @@ def test_table_entries_are_written_in_runs_and_arrive_where_they_belong(wanted: 
 
 def test_long_runs_are_cut_into_pieces_of_bounded_length() -> None:
     header = new_header(size_bytes=200_000 * 32768, cluster_bytes=32768, version=2)
-    steps = list(writes_entries("/x", header, [(cluster, 0) for cluster in range(200_000)]))
+    steps = list(entry_steps("/x", header, [(cluster, 0) for cluster in range(200_000)]))
     assert max(len(step.content) for step in steps if isinstance(step, WriteBytes)) <= 1 << 18
     assert sum(len(step.content) for step in steps if isinstance(step, WriteBytes)) == 800_000
 
@@ -96,13 +96,13 @@ def test_an_offset_that_no_entry_can_say_is_refused() -> None:
     header = new_header(size_bytes=1 << 20, cluster_bytes=32768, version=1)
     for offset in (100, 512 << 32):
         with pytest.raises(Unsupported):
-            list(writes_entries("/x", header, [(0, offset)]))
+            list(entry_steps("/x", header, [(0, offset)]))
 
 
 def test_a_table_grows_on_the_medium_before_the_header_counts_it() -> None:
     """Behind its end an image hides what lies below it, so nothing of the new range may be seen too early."""
     header, grown = (new_header(size_bytes=count * 32768, cluster_bytes=32768, version=1) for count in (2, 5))
-    steps = list(grows_table("/x", header, grown, [(3, 10 * 32768)]))
+    steps = list(table_growth_steps("/x", header, grown, [(3, 10 * 32768)]))
     headers = [number for number, step in enumerate(steps) if isinstance(step, WriteBytes) and step.offset == 0]
     barriers = [number for number, step in enumerate(steps) if isinstance(step, Sync)]
     assert len(headers) == 1

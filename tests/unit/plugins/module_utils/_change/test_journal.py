@@ -12,9 +12,9 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.naming import classify
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.journal import (
-    ends_journal,
-    replaces_descriptor,
-    writes_journal,
+    descriptor_step,
+    journal_end_steps,
+    journal_step,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import PREPARE, Journal
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -32,7 +32,7 @@ def _port() -> MemoryPort:
 
 
 def test_a_journal_is_written_in_one_step_beside_the_disk(port: MemoryPort) -> None:
-    step = writes_journal(disks.state_of(port, PATH), Journal("merge", PREPARE, created=("x.hds",)))
+    step = journal_step(disks.state_of(port, PATH), Journal("merge", PREPARE, created=("x.hds",)))
     assert step.path == f"{PATH}/.vdisk-journal"
     assert classify(step.temporary.rsplit("/", 1)[-1]) == "ours"
     assert json.loads(step.content)["created"] == ["x.hds"]
@@ -40,15 +40,15 @@ def test_a_journal_is_written_in_one_step_beside_the_disk(port: MemoryPort) -> N
 
 def test_a_descriptor_that_says_the_same_keeps_its_bytes(port: MemoryPort) -> None:
     state = disks.state_of(port, PATH)
-    step = replaces_descriptor(state, state.descriptor)
+    step = descriptor_step(state, state.descriptor)
     assert (step.path, step.content) == (f"{PATH}/DiskDescriptor.xml", state.xml)
     assert classify(step.temporary.rsplit("/", 1)[-1]) == "ours"
 
 
 def test_the_journal_goes_behind_what_it_speaks_of(port: MemoryPort) -> None:
     state = disks.state_of(port, PATH)
-    assert [step.paths for step in ends_journal(state, ["/vm/a.hdd/x.hds"])] == [
+    assert [step.paths for step in journal_end_steps(state, ["/vm/a.hdd/x.hds"])] == [
         ("/vm/a.hdd/x.hds",),
         (f"{PATH}/.vdisk-journal",),
     ]
-    assert [step.paths for step in ends_journal(state)] == [(f"{PATH}/.vdisk-journal",)]
+    assert [step.paths for step in journal_end_steps(state)] == [(f"{PATH}/.vdisk-journal",)]

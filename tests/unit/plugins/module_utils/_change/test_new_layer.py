@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.new_layer import (
-    creates_images,
+    new_image_steps,
     new_images,
     nothing_at,
     unused_names,
@@ -181,7 +181,7 @@ def test_new_files_are_whole_and_on_the_medium_before_anybody_names_them(tmp_pat
     state = built(tmp_path, [Layer(TOP)], split=[4, 4])
     created = new_images(state, ONE, base=TOP)
     paths = [f"{state.location.directory}/{name}" for name, _header in created]
-    *steps, barrier = creates_images(state, created, like=TOP)
+    *steps, barrier = new_image_steps(state, created, like=TOP)
     assert barrier == Sync(files=tuple(paths), directories=(state.location.directory,))
     for number, (path, (_name, header)) in enumerate(zip(paths, created)):
         assert steps[2 * number] == CreateFile(path, header.data_start, like=state.layer(TOP)[number].path)

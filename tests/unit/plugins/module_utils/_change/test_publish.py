@@ -11,7 +11,7 @@ from typing import Dict, List
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._change.publish import publishing_steps, settle
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.publish import publish_steps, settle
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import (
     CreateFile,
@@ -50,8 +50,7 @@ def publish(port: MemoryPort) -> None:
         port,
         Plan(
             "convert",
-            tuple(steps)
-            + publishing_steps("/vm", STAGING, ("d.vmdk", "d.2-flat.vmdk"), ("d-flat.vmdk",), is_new=False),
+            tuple(steps) + publish_steps("/vm", STAGING, ("d.vmdk", "d.2-flat.vmdk"), ("d-flat.vmdk",), is_new=False),
         ),
     )
 

@@ -12,7 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._change.table import clipped, place_of, with_entries
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.table import (
+    clipped,
+    offset_of_cluster,
+    with_entries,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import RunTable, TableBuilder
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import HdsHeader, new_header
 
@@ -41,6 +45,6 @@ def test_entries_replace_and_add(version: int, old: Dict[int, int], new: Dict[in
     assert changed.clusters_used == len({**old, **new})
     short = clipped(table, header, count)
     assert places_in(short) == {cluster: place for cluster, place in old.items() if cluster < count}
-    assert [place_of(table, cluster) for cluster in range(31)] == [
+    assert [offset_of_cluster(table, cluster) for cluster in range(31)] == [
         old[cluster] * STEP if cluster in old else None for cluster in range(31)
     ]

@@ -17,10 +17,10 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents impo
     ZERO,
     Extent,
     coalesce,
-    fold,
-    ground,
     overlay,
+    overlay_all,
     shifted,
+    zero_absent,
 )
 
 KINDS = st.sampled_from([DATA, ZERO, ABSENT])
@@ -101,24 +101,24 @@ def test_a_balanced_fold_is_the_fold_from_the_left(chain: List[List[Extent]]) ->
     expected = list(coalesce(chain[0]))
     for layer in chain[1:]:
         expected = list(overlay(expected, layer))
-    result = list(fold(chain))
+    result = list(overlay_all(chain))
     check_form(result)
     assert bytewise(result) == bytewise(expected)
 
 
 @given(chains())
 def test_folding_takes_iterators_that_run_only_once(chain: List[List[Extent]]) -> None:
-    assert list(fold([iter(layer) for layer in chain])) == list(fold(chain))
+    assert list(overlay_all([iter(layer) for layer in chain])) == list(overlay_all(chain))
 
 
 @given(chains())
 def test_grounded_extents_are_never_absent_and_otherwise_the_same(chain: List[List[Extent]]) -> None:
-    folded = list(fold(chain))
-    result = list(ground(folded))
+    folded = list(overlay_all(chain))
+    result = list(zero_absent(folded))
     check_form(result)
     assert all(extent.kind != ABSENT for extent in result)
     assert bytewise(result) == [byte if byte is not None else (ZERO, 0) for byte in bytewise(folded)]
-    assert list(ground(result)) == result
+    assert list(zero_absent(result)) == result
 
 
 @given(layers(), st.integers(-100, 1 << 60))
@@ -138,4 +138,4 @@ def test_a_deep_chain_is_folded_without_deep_recursion() -> None:
         [Extent(0, index, ABSENT, index), Extent(index, 1, DATA, index), Extent(index + 1, 4999 - index, ABSENT, index)]
         for index in range(5000)
     ]
-    assert [extent.layer for extent in fold(chain)] == list(range(5000))
+    assert [extent.layer for extent in overlay_all(chain)] == list(range(5000))

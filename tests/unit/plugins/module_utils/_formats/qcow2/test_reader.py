@@ -171,7 +171,7 @@ def test_a_file_is_read_as_it_was_built(tmp_path: Path, version: int) -> None:
         None,
         (),
     )
-    assert image.traits == {"format_version": str(version), "cluster_size": CLUSTER, "compression": "zlib"}
+    assert image.properties == {"format_version": str(version), "cluster_size": CLUSTER, "compression": "zlib"}
     image.close()
     image.close()
 
@@ -724,7 +724,7 @@ def test_subclusters_are_read(tmp_path: Path) -> None:
         + bytes(16 * step + (2 << 14))
         + content
     )
-    assert image.traits["compression"] == "zlib"
+    assert image.properties["compression"] == "zlib"
     image.close()
 
 
@@ -761,5 +761,5 @@ def test_a_table_that_is_a_hole_of_the_file_leads_nowhere(tmp_path: Path) -> Non
     buffer = bytearray(b"\xaa" * 65536)
     image.pread_into(65536, buffer)
     assert not any(buffer)
-    assert image.traits["compression"] == "none"
+    assert image.properties["compression"] == "none"
     image.close()

@@ -194,12 +194,12 @@ def test_what_is_written_is_read_and_the_rest_is_zero(tmp_path_factory: pytest.T
     image = open_qcow2(PORT, path)
     content = bytearray(plan.size)
     image.pread_into(0, content)
-    traits = image.traits
+    properties = image.properties
     assert image.size == plan.size and image.parent is None
     assert {extent.kind for extent in image.extents(0, image.size)} <= {DATA, ZERO}
     image.close()
     assert content == model_of(plan, bytes(plan.size))
-    assert traits == writer.traits
+    assert properties == writer.properties
     assert refcount_errors(path) == []
     # The same in other portions gives the same file, and so does a dry run its length.
     for number, portion in enumerate((plan.cluster, 700)):
@@ -257,12 +257,12 @@ def test_compression_makes_it_small_and_noise_stays_as_it_is(tmp_path: Path) -> 
     for compression in COMPRESSIONS:
         path = tmp_path / f"{compression}.qcow2"
         writer = write_file(str(path), [Step(0, TEXT[:MIB], MIB)], size=2 * MIB, compression=compression)
-        assert writer.traits["compression"] == compression
+        assert writer.properties["compression"] == compression
         sizes[compression] = path.stat().st_size
     assert sizes["none"] > MIB and all(sizes[name] < MIB // 2 for name in COMPRESSIONS[1:])
     path = tmp_path / "noise.qcow2"
     writer = write_file(str(path), [Step(0, NOISE, MIB)], size=2 * MIB, compression="zlib")
-    assert writer.traits["compression"] == "none"
+    assert writer.properties["compression"] == "none"
     assert path.stat().st_size == sizes["none"]
 
 

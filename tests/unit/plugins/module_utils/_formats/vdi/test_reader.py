@@ -105,7 +105,7 @@ def test_the_facts_of_an_image(tmp_path: Path) -> None:
     image = open_vdi(PORT, str(link))
     assert (image.path, image.files, image.parent) == (str(link), (str(path.resolve()),), None)
     assert image.identity == "{11223344-5566-7788-99aa-bbccddeeff00}"
-    assert (image.traits, image.warnings) == ({"subformat": "dynamic", "cluster_size": MIB}, ())
+    assert (image.properties, image.warnings) == ({"subformat": "dynamic", "cluster_size": MIB}, ())
     assert [tuple(part)[:3] for part in image.extents(0, image.size)] == [
         (0, MIB, ZERO),
         (MIB, MIB, DATA),
@@ -120,7 +120,7 @@ def test_a_fixed_image_whose_file_has_holes(tmp_path: Path) -> None:
     contents = {0: b"", 1: b"y" * MIB, 2: b""}
     data = build_vdi(path, size=3 * MIB, contents=contents, type=2, header_bytes=400)
     image = open_vdi(PORT, path)
-    assert image.traits["subformat"] == "fixed"
+    assert image.properties["subformat"] == "fixed"
     assert list(image.mapped(0, image.size)) == [(0, 3 * MIB, data)]
     assert whole(image) == bytes(MIB) + b"y" * MIB + bytes(MIB)
     zeros = sum(part.length for part in image.extents(0, image.size) if part.kind == ZERO)

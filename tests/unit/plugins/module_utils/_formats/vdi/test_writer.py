@@ -62,7 +62,7 @@ def test_what_is_written_is_read_and_the_rest_is_zero(
     content = bytearray(image.size)
     image.pread_into(0, content)
     assert content == model
-    assert (image.traits, image.warnings) == (writer.traits, ())
+    assert (image.properties, image.warnings) == (writer.properties, ())
     blocks = -(-size // block)
     number = blocks if subformat == "fixed" else len(touched)
     assert vdi_images.field(path, "allocated") == number
@@ -213,4 +213,4 @@ def test_only_a_fixed_image_can_be_reserved() -> None:
 
 def test_what_the_writer_promises_of_the_image() -> None:
     writer = new_writer(Recorder(), block_bytes=64 * KIB)
-    assert (writer.grain, writer.traits) == (64 * KIB, {"subformat": "dynamic", "cluster_size": 64 * KIB})
+    assert (writer.grain, writer.properties) == (64 * KIB, {"subformat": "dynamic", "cluster_size": 64 * KIB})

@@ -210,7 +210,7 @@ def test_a_fixed_image_is_its_data(tmp_path: Path) -> None:
     assert read(image) == content and read(image, 777, 1000) == content[777:1777]
     assert list(image.extents(0, image.size)) == [Extent(0, len(content), DATA)]
     assert (image.path, image.files) == (str(tmp_path / "disk.vhd"), (os.path.realpath(tmp_path / "disk.vhd"),))
-    assert image.traits == {"subformat": "fixed"}
+    assert image.properties == {"subformat": "fixed"}
     assert image.identity == "{00010203-0405-0607-0809-0a0b0c0d0e0f}"
     assert image.parent is None and image.warnings == ()
     image.close()
@@ -262,7 +262,7 @@ def test_a_dynamic_image_is_its_blocks(tmp_path: Path) -> None:
     assert list(image.extents(0, SIZE)) == [Extent(*part) for part in expected]
     assert list(image.extents(BLOCK + 1, 5)) == [Extent(BLOCK + 1, 5, DATA)]
     assert list(image.extents(7, 0)) == []
-    assert image.traits == {"subformat": "dynamic", "cluster_size": BLOCK}
+    assert image.properties == {"subformat": "dynamic", "cluster_size": BLOCK}
     assert image.parent is None and image.warnings == ()
     image.close()
 
@@ -362,7 +362,7 @@ def test_an_overlay_names_its_parent_best_first(tmp_path: Path) -> None:
     assert image.parent.names == ("bäse.vhd", "C:/vm/base.vhd", "base.vhd", "D:/old/base.vhd")
     assert image.parent.format == "vhd"
     assert image.parent.identity == "{10111213-1415-1617-1819-1a1b1c1d1e1f}"
-    assert image.traits == {"subformat": "differencing", "cluster_size": BLOCK}
+    assert image.properties == {"subformat": "differencing", "cluster_size": BLOCK}
     assert image.warnings == ()
     image.close()
 

@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, DiskError, MissingImage
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO, Extent, fold
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import (
+    ABSENT,
+    DATA,
+    ZERO,
+    Extent,
+    overlay_all,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import GIB, MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd.reader import VhdImage, open_vhd
@@ -270,7 +276,7 @@ def test_a_chain_shows_what_was_written_last(tmp_path: Path) -> None:
     for number, image in enumerate(layers[:2]):
         assert image.parent is not None and image.parent.identity == layers[number + 1].identity
     seen = bytearray(size)
-    for extent in fold(
+    for extent in overlay_all(
         [[part._replace(layer=number) for part in image.extents(0, size)] for number, image in enumerate(layers)]
     ):
         assert extent.kind != ABSENT
@@ -467,7 +473,7 @@ def test_traits_are_those_that_the_reader_finds(tmp_path: Path, subformat: str, 
     writer.finish(ONE)
     writer.file.close()
     image = open_vhd(PORT, str(path), nobody)
-    assert image.traits == writer.traits
+    assert image.properties == writer.properties
     image.close()
 
 

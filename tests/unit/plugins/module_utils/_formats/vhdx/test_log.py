@@ -18,8 +18,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.layout import Region
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats import test_vhdx
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.test_vhdx import (
+from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx import test_reader as test_vhdx
+from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx.test_reader import (
     BAT,
     BAT_AT,
     KIB,

@@ -214,7 +214,7 @@ def test_blocks_are_read_where_the_table_says(tmp_path: Path) -> None:
     assert content_of(image) == images.fill(1, MIB) + bytes(3 * MIB)
     assert kinds(image) == [(0, MIB, "data"), (MIB, 3 * MIB, "zero")]
     assert (image.size, image.parent, image.identity) == (4 * MIB, None, "{" + DATA_ID + "}")
-    assert (dict(image.traits), image.warnings) == ({"subformat": "dynamic", "cluster_size": MIB}, ())
+    assert (dict(image.properties), image.warnings) == ({"subformat": "dynamic", "cluster_size": MIB}, ())
     assert image.files == (os.path.realpath(tmp_path / "disk.vhdx"),)
     image.close()
     image.close()
@@ -236,7 +236,7 @@ def test_a_fixed_image_says_so_and_its_holes_are_zeros(tmp_path: Path) -> None:
     for block in range(3):
         built.put(block, DATA_AT + block * MIB, b"x" * 65536 if block == 1 else b"")
     image = opened(built.write(tmp_path / "disk.vhdx"))
-    assert image.traits["subformat"] == "fixed"
+    assert image.properties["subformat"] == "fixed"
     assert content_of(image) == bytes(MIB) + b"x" * 65536 + bytes(2 * MIB - 65536)
     assert sum(length for _start, length, _kind in kinds(image)) == 3 * MIB
     image.close()
@@ -269,7 +269,7 @@ def test_sector_bits_choose_between_this_file_and_the_parent(tmp_path: Path, sec
     assert expected[:sectors] == b"\1" * sectors
     assert [number for number in range(sectors, 2 * sectors) if expected[number]] == sorted(here)
     assert expected[2 * sectors :] == b"\2" * sectors + bytes(sectors)
-    assert image.traits["subformat"] == "differencing"
+    assert image.properties["subformat"] == "differencing"
     for start, length in ((MIB + 9 * sector - 1, sector + 2), (2 * MIB - 1, 2), (MIB + 100, 5000)):
         assert content_of(image, start, length) == model[start : start + length]
         assert sum(extent.length for extent in image.extents(start, length)) == length

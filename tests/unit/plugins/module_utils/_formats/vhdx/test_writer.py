@@ -23,7 +23,10 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.writ
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.test_vhdx import content_of, crc32c
+from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx.test_reader import (
+    content_of,
+    crc32c,
+)
 
 PORT = OsPort()
 KIB, MIB, TIB = 1 << 10, 1 << 20, 1 << 40
@@ -92,7 +95,7 @@ def test_what_is_written_is_read_and_the_rest_is_zero(
     path = finished(writer)
     image = open_vhdx(PORT, path)
     assert content_of(image) == model
-    assert image.traits == writer.traits == {"subformat": subformat, "cluster_size": block * MIB}
+    assert image.properties == writer.properties == {"subformat": subformat, "cluster_size": block * MIB}
     assert image.parent is None
     written = {
         number
@@ -344,7 +347,7 @@ def test_block_sizes_follow_the_size_of_the_disk() -> None:
     assert {size: default_block_bytes(size) // MIB for size in sizes} == sizes
     for size, block in sizes.items():
         _file, writer = recorded(subformat="dynamic", size_bytes=size)
-        assert writer.traits["cluster_size"] == block * MIB
+        assert writer.properties["cluster_size"] == block * MIB
 
 
 def test_going_back_or_beyond_the_disk_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_bytes_go_where_they_are_on_the_disk_and_the_text_comes_last() -> None:
     ]
     assert len(calls) == 4 and calls[3][:3] == ("d.vmdk", "write", 0)
     assert b'\nRW 2049 FLAT "d-flat.vmdk" 0\n' in calls[3][3] and b"\0" not in calls[3][3]
-    assert writer.traits == {"subformat": "monolithicFlat", "compression": "none", "adapter_type": "ide"}
+    assert writer.properties == {"subformat": "monolithicFlat", "compression": "none", "adapter_type": "ide"}
 
 
 def test_a_write_across_pieces_is_divided() -> None:

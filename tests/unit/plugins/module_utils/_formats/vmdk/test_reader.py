@@ -95,7 +95,7 @@ def test_a_monolithic_sparse_disk() -> None:
         "1a2b3c4d",
         None,
     )
-    assert image.traits == {
+    assert image.properties == {
         "subformat": "monolithicSparse",
         "cluster_size": GRAIN,
         "compression": "none",
@@ -110,7 +110,7 @@ def test_a_stream() -> None:
     descriptor = vmdk_files.text("streamOptimized", ['RDONLY 77 SPARSE "renamed.vmdk"'])
     raw = vmdk_files.stream(capacity=80, grains={3: images.fill(3, GRAIN)}, descriptor=descriptor).raw
     image = opened({"d.vmdk": raw})
-    assert image.traits == {
+    assert image.properties == {
         "subformat": "streamOptimized",
         "cluster_size": GRAIN,
         "compression": "zlib",
@@ -144,14 +144,14 @@ def test_an_esx_delta() -> None:
     image = opened({"d.vmdk": text, "d-delta.vmdk": vmdk_files.cowd(capacity=5000, grains={4500: b"x" * 512}).raw})
     assert kinds(image) == [(0, 4500 * 512, ABSENT), (4500 * 512, 512, DATA), (4501 * 512, 499 * 512, ABSENT)]
     assert image.files == (PATH, "/vm/d-delta.vmdk")
-    assert (image.traits["subformat"], image.traits["cluster_size"]) == ("vmfsSparse", 512)
+    assert (image.properties["subformat"], image.properties["cluster_size"]) == ("vmfsSparse", 512)
 
 
 @pytest.mark.parametrize("kind", ["vmfs", "vmfsThin", "monolithicFlat"])
 def test_a_flat_disk_of_esx(kind: str) -> None:
     image = opened({"d.vmdk": vmdk_files.text(kind, ['RW 3 VMFS "d-flat.vmdk"']), "d-flat.vmdk": b"abc" * 512})
     assert (image.size, content_of(image)) == (1536, b"abc" * 512)
-    assert image.traits == {"subformat": kind, "compression": "none", "adapter_type": "ide"}
+    assert image.properties == {"subformat": kind, "compression": "none", "adapter_type": "ide"}
 
 
 def test_a_disk_of_all_kinds_of_pieces() -> None:

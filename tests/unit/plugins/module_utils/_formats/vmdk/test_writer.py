@@ -105,7 +105,7 @@ def test_what_is_written_is_read_and_the_rest_is_zero(
     for extent in image.extents(0, image.size):
         assert extent.kind == DATA or not any(model[extent.start : extent.end])
     assert (image.size, image.identity, image.parent, image.warnings) == (size, cid_of(IDENTITY), None, ())
-    assert image.traits == writer.traits
+    assert image.properties == writer.properties
     assert image.files == tuple(file.path[: -len(".new")] for file in files)
     image.close()
     assert content == model

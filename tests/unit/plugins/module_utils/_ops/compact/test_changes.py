@@ -91,14 +91,14 @@ def files_of(path: str) -> List[str]:
 
 
 def check(path: str, strategy: str, *, freed: Optional[int] = None, scan: str = ZEROS, threshold: int = 1) -> Plan:
-    """Compact, and compare what was foretold, what happened and what the guest sees."""
+    """Compact, and compare what was predicted, what happened and what the guest sees."""
     guids, files = disks.guids_of(PORT, path), files_of(path)
     views = {guid: disks.read_naively(PORT, path, guid) for guid in guids}
     before = [os.stat(file) for file in files]
     plan = plan_compact(PORT, disks.state_of(PORT, path), scan=scan, strategy=strategy, threshold=threshold)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     outcome = disks.apply(PORT, plan)
-    assert disks.facts_of(PORT, disks.state_of(PORT, path)) == foretold
+    assert disks.facts_of(PORT, disks.state_of(PORT, path)) == predicted
     assert {guid: disks.read_naively(PORT, path, guid) for guid in guids} == views
     assert {guid: disks.read(PORT, path, guid) for guid in guids} == views
     assert files_of(path) == files and not needs_recovery(disks.state_of(PORT, path))

@@ -73,14 +73,14 @@ def size_of(path: str, guid: str = TOP) -> int:
 
 
 def check(path: str, *, freed: int, scan: str = ZEROS) -> Any:
-    """Compact, and compare what was foretold, what happened and what the guest sees."""
+    """Compact, and compare what was predicted, what happened and what the guest sees."""
     guids = disks.guids_of(PORT, path)
     views = {guid: disks.read_naively(PORT, path, guid) for guid in guids}
     sizes = sum(size_of(path, guid) for guid in guids)
     plan = plan_compact(PORT, disks.state_of(PORT, path), scan=scan)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     disks.apply(PORT, plan)
-    assert disks.facts_of(PORT, disks.state_of(PORT, path)) == foretold
+    assert disks.facts_of(PORT, disks.state_of(PORT, path)) == predicted
     assert {guid: disks.read_naively(PORT, path, guid) for guid in guids} == views
     assert {guid: disks.read(PORT, path, guid) for guid in guids} == views
     assert sizes - sum(size_of(path, guid) for guid in guids) == plan.facts["reclaimable"] == freed

@@ -124,7 +124,7 @@ def test_what_check_mode_foretells_comes_true(tmp_path: Path, options: Dict[str,
     plan = disks.plan_of_convert(port, raw, dest, predict=True, **options)
     shape, lengths = plan.facts["shape"], plan.facts["lengths"]
     descriptor = next(step.job.descriptor for step in plan.steps if type(step).__name__ == "Transfer")
-    foretold = disks.facts_of(
+    predicted = disks.facts_of(
         port,
         predicted_bundle(
             dest, shape, descriptor, dict(zip([path.rsplit("/", 1)[-1] for path in plan.facts["files"]], lengths))
@@ -134,9 +134,9 @@ def test_what_check_mode_foretells_comes_true(tmp_path: Path, options: Dict[str,
     outcome = disks.apply(port, disks.plan_of_convert(port, raw, dest, **options))
     found = disks.facts_of(port, disks.state_of(port, dest))
     assert (outcome.bytes_read, outcome.bytes_written) == (plan.bytes_read, plan.bytes_written)
-    for facts in (found, foretold):
+    for facts in (found, predicted):
         facts.pop("uid")
-    assert found == foretold
+    assert found == predicted
 
 
 def test_a_raw_image_of_odd_length_is_filled_up_to_a_sector_with_a_warning(port: MemoryPort) -> None:

@@ -143,10 +143,10 @@ def test_what_is_foretold_is_what_happens(target: str, shares: bool, seed: int) 
     port.kernel_shares = shares
     layers(port, seed)
     path, options = TARGETS[target]
-    foretold = disks.plan_of_convert(port, DISK, path, predict=True, **options)
+    predicted = disks.plan_of_convert(port, DISK, path, predict=True, **options)
     outcome = execute(port, disks.plan_of_convert(port, DISK, path, **options))
-    assert (foretold.bytes_read, foretold.bytes_written) == (outcome.bytes_read, outcome.bytes_written)
-    assert foretold.facts["lengths"] == tuple(port.stat(file).size for file in foretold.facts["files"])  # type: ignore[union-attr]
+    assert (predicted.bytes_read, predicted.bytes_written) == (outcome.bytes_read, outcome.bytes_written)
+    assert predicted.facts["lengths"] == tuple(port.stat(file).size for file in predicted.facts["files"])  # type: ignore[union-attr]
 
 
 def test_a_host_that_changes_its_mind_gets_copies() -> None:
@@ -424,16 +424,16 @@ def data_of(port: MemoryPort, path: str) -> List[Tuple[int, int]]:
 def test_files_that_are_whole_files_of_the_source_are_clones(case: str) -> None:
     source, dest, wanted = CLONED[case]
     port = cloning()
-    foretold = disks.plan_of_convert(port, source, dest, predict=True, **wanted)
+    predicted = disks.plan_of_convert(port, source, dest, predict=True, **wanted)
     told: List[Tuple[int, int]] = []
     plan = disks.plan_of_convert(port, source, dest, **wanted)
     port.bytes_read = 0
     outcome = execute(port, plan, on_progress=lambda now, whole: told.append((now, whole)))
     assert port.bytes_read < 100_000, "verification knows clones for the same"
-    assert (outcome.bytes_read, outcome.bytes_written) == (foretold.bytes_read, foretold.bytes_written)
+    assert (outcome.bytes_read, outcome.bytes_written) == (predicted.bytes_read, predicted.bytes_written)
     assert outcome.bytes_read == 0
     assert told == [(24 * CLUSTER, 24 * CLUSTER)]
-    assert foretold.facts["lengths"] == tuple(port.stat(file).size for file in foretold.facts["files"])  # type: ignore[union-attr]
+    assert predicted.facts["lengths"] == tuple(port.stat(file).size for file in predicted.facts["files"])  # type: ignore[union-attr]
     assert seen(port, dest) == seen(port, source if source.endswith(".hdd") else "/vm/plain.hdd")
     if dest.endswith(".hdd"):
         assert examine(port, locate_hurt(port, dest)).findings == ()

@@ -18,7 +18,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import Wanted, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 PORT = OsPort()
@@ -41,7 +41,7 @@ def replace_with(folder: Path, name: str, **wanted: Any) -> Set[str]:
     plan = plan_convert(
         PORT,
         find_source(PORT, str(folder / "new.raw")),
-        Wanted(path=str(folder / name), force=True, **wanted),
+        ConvertRequest(path=str(folder / name), force=True, **wanted),
         token="t",
     )
     execute(PORT, plan)
@@ -83,7 +83,9 @@ def test_an_image_that_the_host_cannot_read_now_is_not_taken_for_a_broken_one(er
     """Its pieces would stay behind."""
     port = MemoryPort()
     port.plant_file("/vm/a.raw", b"old".ljust(SIZE, b"\0"))
-    execute(port, plan_convert(port, find_source(port, "/vm/a.raw"), Wanted(path="/vm/d.vmdk", **FLAT), token="t"))
+    execute(
+        port, plan_convert(port, find_source(port, "/vm/a.raw"), ConvertRequest(path="/vm/d.vmdk", **FLAT), token="t")
+    )
     port.plant_file("/vm/a.raw", b"new".ljust(SIZE, b"\0"))
     refused = set()
     for number in range(1, 200):
@@ -91,7 +93,7 @@ def test_an_image_that_the_host_cannot_read_now_is_not_taken_for_a_broken_one(er
         before = len(port.calls)
         port.fail_call(number, errno_name)
         try:
-            plan_convert(port, source, Wanted(path="/vm/d.vmdk", force=True, **FLAT), token="t")
+            plan_convert(port, source, ConvertRequest(path="/vm/d.vmdk", force=True, **FLAT), token="t")
         except kind:
             refused.add(port.calls[before + number - 1])
         if len(port.calls) - before < number:
@@ -106,6 +108,9 @@ def test_grains_that_no_writer_makes_are_refused_by_the_name_of_the_option(clust
     port.plant_file("/vm/a.raw", bytes(SIZE))
     with pytest.raises(BadRequest) as caught:
         plan_convert(
-            port, find_source(port, "/vm/a.raw"), Wanted("vmdk", "/vm/d.vmdk", cluster_bytes=cluster_bytes), token="t"
+            port,
+            find_source(port, "/vm/a.raw"),
+            ConvertRequest("vmdk", "/vm/d.vmdk", cluster_bytes=cluster_bytes),
+            token="t",
         )
     assert "cluster_size" in str(caught.value) and "8192" in str(caught.value.expected)

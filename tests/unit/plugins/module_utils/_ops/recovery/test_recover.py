@@ -427,7 +427,7 @@ def test_taking_back_leaves_a_merge_that_is_under_way_to_a_further_run(port: Mem
     assert port.listing() == before
 
 
-# Beside a disk
+# SiblingFiles a disk
 
 
 def test_what_a_run_left_beside_a_disk_is_cleared(port: MemoryPort) -> None:

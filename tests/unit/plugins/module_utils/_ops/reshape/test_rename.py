@@ -37,10 +37,10 @@ def _port() -> MemoryPort:
 def test_a_name_is_changed_in_the_descriptor_alone(port: MemoryPort, name: str) -> None:
     before = port.listing()
     plan = plan_rename(disks.state_of(port, PATH), name)
-    foretold = disks.facts_of(port, plan.facts["after"])
+    predicted = disks.facts_of(port, plan.facts["after"])
     disks.apply(port, plan)
-    assert disks.facts_of(port, disks.state_of(port, PATH)) == foretold
-    assert foretold["name"] == name
+    assert disks.facts_of(port, disks.state_of(port, PATH)) == predicted
+    assert predicted["name"] == name
     after = port.listing()
     assert [path for path in after if after[path] != before.get(path)] == [f"{PATH}/DiskDescriptor.xml"]
     assert plan_rename(disks.state_of(port, PATH), name).is_empty

@@ -264,9 +264,9 @@ def test_a_plain_root_takes_in_what_lies_above(tmp_path: Path, removed: List[str
     bundle = build(tmp_path, layers)
     left = {layer.guid for layer in layers} - set(removed)
     plan = disks.plan_of_merge(PORT, bundle.directory, snapshots=removed)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     disks.apply(PORT, plan)
-    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == foretold
+    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
     assert all(naive(bundle, guid) == disks.read(PORT, bundle.directory, guid) == bundle.guest(guid) for guid in left)
 
 
@@ -300,11 +300,11 @@ def test_layers_that_end_early_read_zeros_beyond_their_end(
     views = {guid: naive(bundle, guid) for guid in guids if guid not in removed}
     assert all(disks.read(PORT, bundle.directory, guid) == view for guid, view in views.items())
     plan = disks.plan_of_merge(PORT, bundle.directory, snapshots=removed, strategy=strategy)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     disks.apply(PORT, plan)
     assert {guid: naive(bundle, guid) for guid in views} == views
     assert {guid: disks.read(PORT, bundle.directory, guid) for guid in views} == views
-    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == foretold
+    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
 
 
 @pytest.mark.parametrize(
@@ -349,10 +349,10 @@ def test_a_short_receiver_that_grows_goes_on_hiding_what_lies_below_its_old_end(
     expected = {guid: naive(bundle, guid) for guid in (ONE, TOP)}
     assert expected[TOP][6 * CLUSTER :] == bytes(2 * CLUSTER)
     plan = disks.plan_of_merge(PORT, bundle.directory, snapshots=[TWO], strategy=strategy)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     disks.apply(PORT, plan)
     assert {guid: naive(bundle, guid) for guid in expected} == expected
-    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == foretold
+    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
 
 
 def test_a_plain_root_grows_when_it_takes_in_a_longer_layer(tmp_path: Path) -> None:
@@ -363,10 +363,10 @@ def test_a_plain_root_grows_when_it_takes_in_a_longer_layer(tmp_path: Path) -> N
     bundle = build(tmp_path, layers)
     expected = naive(bundle)
     plan = disks.plan_of_merge(PORT, bundle.directory)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     disks.apply(PORT, plan)
     assert naive(bundle) == disks.read(PORT, bundle.directory) == expected
-    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == foretold
+    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
 
 
 # Images outside
@@ -461,10 +461,10 @@ def test_a_dirty_receiver_is_closed_even_when_nothing_moves(tmp_path: Path) -> N
     bundle = build(tmp_path, line_of_layers(filled(0, 1), {}))
     disks.marked_in_use(PORT, bundle.directory, ONE)
     plan = plan_merge(PORT, disks.state_of(PORT, bundle.directory), [ONE], force=True)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     disks.apply(PORT, plan)
-    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == foretold
-    assert foretold["state"] == "clean"
+    assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
+    assert predicted["state"] == "clean"
 
 
 def planted(bundle: BuiltBundle) -> MemoryPort:

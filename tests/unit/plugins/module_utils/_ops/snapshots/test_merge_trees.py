@@ -91,14 +91,14 @@ def views(bundle: BuiltBundle) -> Dict[str, bytes]:
 
 
 def merged(bundle: BuiltBundle, *removals: str, **options: Any) -> Plan:
-    """Merge; every view that stays must be the same, read in two ways, and everything must be as foretold."""
+    """Merge; every view that stays must be the same, read in two ways, and everything must be as predicted."""
     before = views(bundle)
     plan = planned(bundle, *removals, **options)
-    foretold = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts["after"])
     outcome = disks.apply(PORT, plan)
     state = disks.state_of(PORT, bundle.directory, allow_outside=True)
     assert (outcome.bytes_read, outcome.bytes_written) == (plan.bytes_read, plan.bytes_written)
-    assert disks.facts_of(PORT, state) == foretold
+    assert disks.facts_of(PORT, state) == predicted
     assert views(bundle) == {guid: view for guid, view in before.items() if guid not in removals}
     for guid in state.tree.shots:
         assert disks.read(PORT, bundle.directory, guid, allow_outside=True) == before[guid]

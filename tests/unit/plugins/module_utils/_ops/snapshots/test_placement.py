@@ -29,7 +29,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.pla
     grown_header,
     may_receive,
     place_in_expanding,
-    winners,
+    visible_extents,
 )
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, line_of_layers
@@ -58,7 +58,8 @@ def group_of(*held: Dict[int, bytes], below: int = 0, layers: Sequence[Layer] = 
 def shown(group: Group) -> List[Tuple[int, int, str, int]]:
     """Extents in clusters; the layer of what is absent does not matter."""
     return [
-        (e.start // CLUSTER, e.length // CLUSTER, e.kind, -1 if e.kind == ABSENT else e.layer) for e in winners(group)
+        (e.start // CLUSTER, e.length // CLUSTER, e.kind, -1 if e.kind == ABSENT else e.layer)
+        for e in visible_extents(group)
     ]
 
 
@@ -93,16 +94,16 @@ def test_zeros_must_be_kept_only_where_they_hide_something() -> None:
 
 def test_what_a_receiver_holds_already_costs_nothing() -> None:
     with group_of(filled(0, 1, 2, 3), filled(1, 2), filled(2, 5)) as group:
-        assert [cost(group, winners(group), receiver) // CLUSTER for receiver in (0, 1, 2)] == [3, 4, 3]
+        assert [cost(group, visible_extents(group), receiver) // CLUSTER for receiver in (0, 1, 2)] == [3, 4, 3]
 
 
 def test_zeros_over_data_cost_what_must_be_cleared() -> None:
     with group_of(filled(0, 1), {0: b"", 4: b""}) as group:
-        assert [cost(group, winners(group), receiver) // CLUSTER for receiver in (0, 1)] == [1, 1]
+        assert [cost(group, visible_extents(group), receiver) // CLUSTER for receiver in (0, 1)] == [1, 1]
         assert [
             move.length
             for move in place_in_expanding(
-                group, winners(group), 1, cluster_bytes=CLUSTER, slots=Slots((), 1 << 20), version=1
+                group, visible_extents(group), 1, cluster_bytes=CLUSTER, slots=Slots((), 1 << 20), version=1
             ).overwrites
         ] == [CLUSTER]
 
@@ -122,7 +123,12 @@ def test_places_are_disjoint_and_reusable_ones_are_taken_first(
             slots.append((position, position + count * CLUSTER))
             position += (count + 2) * CLUSTER
         placed = place_in_expanding(
-            group, winners(group), receiver, cluster_bytes=CLUSTER, slots=Slots(tuple(slots), position), version=2
+            group,
+            visible_extents(group),
+            receiver,
+            cluster_bytes=CLUSTER,
+            slots=Slots(tuple(slots), position),
+            version=2,
         )
         own = set(held[len(held) - 1 - receiver])
         needed = sorted({index for indexes in held for index in indexes} - own)
@@ -140,8 +146,10 @@ def test_a_file_of_version_one_does_not_grow_beyond_its_entries() -> None:
     with group_of({}, filled(0)) as group:
         room = Slots((), (1 << 32) * 512)
         with pytest.raises(Unsupported):
-            place_in_expanding(group, winners(group), 1, cluster_bytes=CLUSTER, slots=room, version=1)
-        assert place_in_expanding(group, winners(group), 1, cluster_bytes=CLUSTER, slots=room, version=2).entries
+            place_in_expanding(group, visible_extents(group), 1, cluster_bytes=CLUSTER, slots=room, version=1)
+        assert place_in_expanding(
+            group, visible_extents(group), 1, cluster_bytes=CLUSTER, slots=room, version=2
+        ).entries
 
 
 def test_only_whole_unused_clusters_are_room() -> None:

@@ -95,10 +95,10 @@ def test_the_disk_shows_the_snapshot_and_all_snapshots_stay(shape: str, guid: st
         os.path.basename(disks.file_of(port, PATH, storage=number)) for number in range(len(disks.parts_of(port, PATH)))
     }
     plan = planned(port, guid)
-    foretold = disks.facts_of(port, plan.facts["after"])
+    predicted = disks.facts_of(port, plan.facts["after"])
     disks.apply(port, plan)
     assert views(port) == {**before, TOP: before[guid]}
-    assert disks.facts_of(port, disks.state_of(port, PATH)) == foretold
+    assert disks.facts_of(port, disks.state_of(port, PATH)) == predicted
     kept = images(port)
     assert not old & set(kept)
     assert {name: facts for name, facts in kept.items() if name in files} == {

@@ -282,7 +282,7 @@ def test_the_foretold_facts_hold_for_an_image_that_is_shorter_than_the_disk(tmp_
     )
     port: Any = OsPort()
     plan = plan_snapshot_take(disks.state_of(port, built.directory), ONE)
-    foretold = disks.facts_of(port, plan.facts["after"])
+    predicted = disks.facts_of(port, plan.facts["after"])
     assert disks.facts_of(port, disks.state_of(port, built.directory))["warnings"]
     disks.apply(port, plan)
-    assert disks.facts_of(port, disks.state_of(port, built.directory)) == foretold
+    assert disks.facts_of(port, disks.state_of(port, built.directory)) == predicted

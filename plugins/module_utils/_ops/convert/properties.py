@@ -25,18 +25,18 @@ from .writers import new_writer
 _TRIED_CLUSTERS = 64
 
 
-def wanted_traits(shape: ForeignShape, path: str, *, is_overlay: bool) -> Mapping[str, object]:
+def wanted_properties(shape: ForeignShape, path: str, *, is_overlay: bool) -> Mapping[str, object]:
     """What a reader will say of such an image. Raises BadRequest when the format cannot hold such a disk."""
     names = file_names(shape, posixpath.basename(path))
     files = [CountingFile(posixpath.join(posixpath.dirname(path), name)) for name in names]
     parent = ParentImage("parent", guids.NONE) if is_overlay else None
-    traits = dict(
-        new_writer(shape, files, names, parent=parent, is_overlay=is_overlay, disk_identity=guids.NONE).traits
+    properties = dict(
+        new_writer(shape, files, names, parent=parent, is_overlay=is_overlay, disk_identity=guids.NONE).properties
     )
-    if "compression" in traits:
+    if "compression" in properties:
         # The writer tells what the clusters are like that it has written, and it has written none.
-        traits["compression"] = shape.compression
-    return traits
+        properties["compression"] = shape.compression
+    return properties
 
 
 def image_difference(
@@ -52,8 +52,8 @@ def image_difference(
     if len(chain.layers) != layers:
         return f"the destination consists of {len(chain.layers)} layers instead of {layers}"
     for number, layer in enumerate(reversed(chain.layers)):
-        for trait, asked in wanted_traits(shape, path, is_overlay=number > 0).items():
-            there = layer.traits.get(trait)
+        for trait, asked in wanted_properties(shape, path, is_overlay=number > 0).items():
+            there = layer.properties.get(trait)
             if there != asked and not (
                 trait == "compression" and there == NONE and not _would_shrink(port, shape, chain, layers - 1 - number)
             ):
