@@ -13,17 +13,18 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe, refuse_changed
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.aside import clear_siblings
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.fingerprint import refuse_changed
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import (
-    clear_siblings,
     needs_recovery,
     recover,
     take_back,

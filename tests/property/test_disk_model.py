@@ -28,7 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import leftovers, orphans
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.leftovers import leftovers, orphans
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact

@@ -31,7 +31,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, leftovers, orphans
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.leftovers import leftovers, orphans
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     DiskError,
     HasSnapshots,

@@ -17,6 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.naming import temporary_name
 from .._bundle.paths import is_inside
+from .._change.aside import clear_siblings
 from .._core.errors import AlreadyExists, BadRequest, NotFound
 from .._io.clock import source_date_epoch
 from .._io.port import DIRECTORY, FILE, Port
@@ -33,7 +34,6 @@ from .._ops.box.archive import (
     small_file,
     write_box,
 )
-from .._ops.recovery.recover import clear_siblings
 from .run import Result, absolute, apply_file_options
 
 _PROVIDER = "parallels"

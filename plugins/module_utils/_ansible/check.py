@@ -12,11 +12,11 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.bundle import refuse_changed
 from .._bundle.paths import refuse_layer
 from .._core.errors import DiskError
 from .._core.findings import ERROR, WARNING, Finding, counts, marked_repaired, remaining
 from .._core.records import dataclass
+from .._io.fingerprint import refuse_changed
 from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.check.examine import Examination, examine, locate_hurt

@@ -20,6 +20,7 @@ from .._bundle.bundle import observe
 from .._bundle.paths import is_inside, locate
 from .._bundle.shape import EXPANDING, PLAIN
 from .._bundle.tree import resolve
+from .._change.aside import clear_siblings
 from .._core.errors import AlreadyExists, BadRequest, DiskError, NotFound
 from .._core.plan import Plan
 from .._core.records import replace
@@ -30,7 +31,6 @@ from .._io.durable import read_file, replace_file
 from .._io.port import DIRECTORY, FILE, Port
 from .._io.real import OsPort
 from .._ops.convert.plan import CONTENT, ConvertRequest, plan_convert
-from .._ops.recovery.recover import clear_siblings
 from .._ops.report.facts import absent_facts, disk_facts
 from .disk import Disk, diff_of, refuse_layer, run_plan
 from .run import Result, absolute, apply_file_options, apply_owner

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.bundle import BundleState, observe, refuse_changed
+from .._bundle.bundle import BundleState, observe
 from .._bundle.paths import locate, refuse_layer
 from .._change.executor import Outcome, check_preconditions, execute
 from .._core.errors import DiskError, HasSnapshots
 from .._core.plan import Plan
 from .._core.records import dataclass
+from .._io.fingerprint import refuse_changed
 from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.recovery.recover import needs_recovery, recover, take_back

@@ -18,13 +18,13 @@ from .._bundle.naming import without_suffix
 from .._bundle.paths import locate, refuse_layer
 from .._bundle.predicted import predicted_bundle
 from .._bundle.shape import DEFAULT_CLUSTER, EXPANDING, shape_of
+from .._change.aside import clear_siblings
 from .._core import guid as guids
 from .._core.errors import BadRequest, NotFound
 from .._core.records import replace
 from .._core.units import MIB, format_size, round_up
 from .._io.port import DIRECTORY, Port
 from .._io.real import OsPort
-from .._ops.recovery.recover import clear_siblings
 from .._ops.report.facts import absent_facts, disk_facts
 from .._ops.reshape.create import plan_create, plan_remove
 from .disk import diff_of, run_plan

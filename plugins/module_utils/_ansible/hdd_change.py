@@ -14,13 +14,14 @@ from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.bundle import BundleState, observe, refuse_changed
+from .._bundle.bundle import BundleState, observe
 from .._bundle.shape import EXPANDING, PLAIN, Shape, part_size_of, refuse_many_parts, refuse_odd_cluster
 from .._core.errors import BadRequest, DiskError, HasSnapshots, Unsupported
 from .._core.plan import Plan
 from .._core.records import dataclass
 from .._core.units import MIB, SECTOR, format_size
 from .._formats.hds.header import max_size_bytes
+from .._io.fingerprint import refuse_changed
 from .._io.port import Port
 from .._ops.recovery.recover import needs_recovery
 from .._ops.reshape.rename import plan_rename
@@ -223,7 +224,7 @@ def _all_snapshots(disk: Disk, request: ReshapeRequest, state: BundleState) -> T
 def _retype(
     disk: Disk, request: ReshapeRequest, state: BundleState, shape: Shape, *, actual: BundleState, predict: bool
 ) -> Plan:
-    from .._ops.reshape.grow import refuse_snapshots
+    from .._bundle.guards import refuse_snapshots
     from .._ops.reshape.retype import plan_retype
 
     if len(state.tree.shots) > 1:
@@ -250,7 +251,7 @@ def _other_size(state: BundleState, request: ReshapeRequest) -> Optional[int]:
 
 
 def _parts(state: BundleState, request: ReshapeRequest, size: int) -> Tuple[Tuple[int, int], ...]:
-    from .._ops.reshape.grow import wanted_parts
+    from .._bundle.shape import wanted_parts
 
     cluster = _cluster(state, request)
     part = None if request.split is None else part_size_of(request.split, cluster)
@@ -274,7 +275,7 @@ def _cluster(state: BundleState, request: ReshapeRequest) -> int:
 
 def _other_shape(state: BundleState, request: ReshapeRequest, size: Optional[int]) -> Optional[Shape]:
     """The shape that the disk must be written anew in, None when what it has will do."""
-    from .._ops.reshape.grow import parts_of
+    from .._bundle.shape import parts_of
 
     headers = [image.header for image in state.images.values() if image.header is not None]
     kind = request.kind or _root_kind(state)
@@ -373,7 +374,7 @@ def _refuse_bad_sizes(disk: Disk, request: ReshapeRequest) -> Any:
             hint="Set shrink: true to make the disk smaller, or leave size out.",
         )
     if len(state.tree.shots) > 1 and request.snapshots != MERGE:
-        from .._ops.reshape.grow import refuse_snapshots
+        from .._bundle.guards import refuse_snapshots
 
         refuse_snapshots(state, "shrink")
     if not request.force:
@@ -382,7 +383,7 @@ def _refuse_bad_sizes(disk: Disk, request: ReshapeRequest) -> Any:
 
 
 def _refuse_loss(disk: Disk, request: ReshapeRequest, size: int, *, has_gpt: bool) -> None:
-    from .._bundle.bundle import refuse_encrypted
+    from .._bundle.guards import refuse_encrypted
     from .._guest.gpt import backup_ranges
     from .._guest.partitions import read_partitions
     from .._guest.view import open_view

@@ -12,9 +12,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.bundle import BundleState, describe_failure, observe
+from .._bundle.bundle import BundleState, observe
+from .._bundle.find import bundles_in
 from .._bundle.paths import locate
-from .._bundle.pvm import bundles_in, find_vm
+from .._bundle.pvm import find_vm
 from .._core.errors import DiskError
 from .._guest.view import open_view
 from .._io.port import Port
@@ -78,7 +79,7 @@ def _describe(module: AnsibleModule, port: Port, path: str) -> Dict[str, Any]:
 
 def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optional[int]]:
     # Only a scan of the data needs what compaction needs.
-    from .._bundle.bundle import refuse_encrypted
+    from .._bundle.guards import refuse_encrypted
     from .._ops.compact.plan import estimate, reclaimable_by_reason
 
     refuse_encrypted(state)
@@ -112,3 +113,8 @@ def _checksum(port: Port, state: BundleState, algorithm: str) -> str:
         return guest_checksum(view, algorithm)
     finally:
         view.close()
+
+
+def describe_failure(error: DiskError) -> Dict[str, object]:
+    """An error as an entry of ``failed``."""
+    return {"error_code": error.code, "msg": str(error), "error_context": error.context}

@@ -17,13 +17,8 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple
 from .._core import guid as guids
 from .._core.errors import (
     Damaged,
-    Dirty,
     DiskError,
-    Encrypted,
-    Interrupted,
-    InUse,
     MissingImage,
-    StalePlan,
     Unsupported,
 )
 from .._core.records import dataclass
@@ -33,15 +28,16 @@ from .._formats.hds.bat import RunTable, unused_ranges
 from .._formats.hds.header import HdsHeader, is_hds
 from .._formats.hds.reader import open_hds
 from .._io.durable import read_file
+from .._io.fingerprint import identity, refuse_changed
 from .._io.port import FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
 from .descriptor_xml import parse_descriptor
-from .naming import JOURNAL, UNFINISHED_COPY, classify, temporary_name
-from .paths import Location, resolve_image
+from .naming import UNFINISHED_COPY, temporary_name
+from .paths import Location, journal_path, resolve_image
 from .tree import SnapshotTree, build_tree
 
 if TYPE_CHECKING:
-    from .._core.plan import Fingerprint, Identity
+    from .._core.plan import Fingerprint
     from .._formats.hds.extension import Extension
     from .._io.journal import Journal
 
@@ -139,12 +135,6 @@ class BundleState:
         return tuple(self.images[(storage, layer)] for layer in self.tree.chain(guid))
 
 
-def journal_path(location: Location) -> str:
-    """Where the journal of the disk at ``location`` lies: in the bundle, or beside a single-file image."""
-    name = JOURNAL if location.kind == "bundle" else f"{JOURNAL}-{location.base}"
-    return f"{location.directory}/{name}"
-
-
 def observe(port: Port, location: Location, *, allow_outside: bool = False) -> BundleState:
     """Read the descriptor, every header and every table of a disk.
 
@@ -210,20 +200,6 @@ def _unfinished_files(port: Port, location: Location) -> Tuple[str, ...]:
         temporary_name(location.base, UNFINISHED_COPY),
     )
     return tuple(name for name in names if port.lstat(posixpath.join(location.directory, name)) is not None)
-
-
-def identity(stat: Optional[Stat]) -> Identity:
-    """What of a file must stay the same for a plan to hold."""
-    return None if stat is None else (stat.device, stat.inode, stat.size, stat.mtime_ns)
-
-
-def refuse_changed(port: Port, fingerprint: Fingerprint) -> None:
-    """Raise StalePlan when a file is no longer what it was."""
-    for path, seen in fingerprint:
-        if identity(port.stat(path)) != seen:
-            raise StalePlan(
-                "The disk was changed by somebody else while this run was looking at it", path=path, hint="Run again."
-            )
 
 
 def _descriptor_of_single_file(port: Port, location: Location) -> Descriptor:
@@ -403,76 +379,3 @@ def size_warnings(
         if whole != length:
             notes.append(f"{top.path}: the image holds {whole} bytes of guest disk, the descriptor says {length}.")
     return notes
-
-
-def refuse_encrypted(state: BundleState) -> None:
-    """Raise Encrypted when the payload is cipher text."""
-    if state.descriptor.encrypted:
-        raise Encrypted(
-            "The disk is encrypted; its data cannot be looked at or moved",
-            path=state.location.directory,
-            hint="Only hdd_info and hdd_snapshot work on it; decrypt it in Parallels Desktop first.",
-        )
-
-
-def refuse_dirty(state: BundleState, *, force: bool, ours: Tuple[str, ...] = ()) -> None:
-    """Raise Dirty when an image carries the in-use mark, unless forced or when this very engine set it on the files in
-    ``ours``.
-
-    Raises InUse instead when the one who set it is seen to hold the image.
-    """
-    if force:
-        return
-    dirty = [
-        image for image in state.images.values() if image.is_dirty and not image.outside and image.path not in ours
-    ]
-    # A mark whose owner is alive says more than one that was left behind.
-    for image in sorted(dirty, key=lambda image: not image.held_by):
-        for holder in image.held_by:
-            raise InUse(
-                f"{image.path} is held by {holder.owner}",
-                path=image.path,
-                found=f"{holder.kind}: {holder.owner}",
-                hint=f"Stop {holder.owner} or wait, then run again.",
-            )
-        raise Dirty(
-            "An image is marked as in use, but no process is seen to hold it: a virtual machine runs elsewhere, or its program died",
-            path=image.path,
-            offset=44,
-            found="Ynot",
-            hint="Stop the virtual machine and close the disk cleanly, or set force: true when you are sure that nobody uses it.",
-        )
-
-
-def refuse_converting(state: BundleState) -> None:
-    """Raise Interrupted when ploop was changing the format version of an image."""
-    for image in state.images.values():
-        if image.header is not None and image.header.is_converting:
-            raise Interrupted(
-                "A change of the format version by ploop was cut off",
-                path=image.path,
-                offset=52,
-                hint="Finish it with ploop before changing the disk.",
-            )
-
-
-def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:
-    """Who is seen to hold the bundle or one of its images."""
-    places = [state.location.directory] if state.is_bundle else []
-    places += [image.path for image in state.images.values()]
-    return tuple((place, holder) for place in places for holder in port.holders(place))
-
-
-def orphans(state: BundleState) -> Tuple[str, ...]:
-    """Image files in the bundle that the descriptor does not name."""
-    return tuple(name for name in state.others if classify(name) == "image")
-
-
-def leftovers(state: BundleState) -> Tuple[str, ...]:
-    """Files that an interrupted operation left, ours or ploop's."""
-    return tuple(name for name in state.others if classify(name) in ("ours", "ploop_leftover"))
-
-
-def describe_failure(error: DiskError) -> Dict[str, object]:
-    """An error as an entry of ``failed``."""
-    return {"error_code": error.code, "msg": str(error), "error_context": error.context}

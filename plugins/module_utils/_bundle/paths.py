@@ -21,7 +21,7 @@ from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
 from .._io.port import DIRECTORY, FILE, Port, Stat
-from .naming import DESCRIPTOR, SUFFIX, without_suffix
+from .naming import DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
 
 BUNDLE = "bundle"
 SINGLE_FILE = "single_file"
@@ -209,3 +209,9 @@ def refuse_layer(port: Port, location: Location) -> None:
             path=location.image,
             hint=f"Name the bundle: {location.directory}",
         )
+
+
+def journal_path(location: Location) -> str:
+    """Where the journal of the disk at ``location`` lies: in the bundle, or beside a single-file image."""
+    name = JOURNAL if location.kind == "bundle" else f"{JOURNAL}-{location.base}"
+    return f"{location.directory}/{name}"

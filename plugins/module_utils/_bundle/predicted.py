@@ -12,12 +12,11 @@ from typing import Dict, Mapping, Tuple
 
 from .._core.units import SECTOR
 from .._io.port import FILE, Stat
-from .._ops.reshape.create import header_of_part
 from .bundle import BundleState, ImageState
 from .descriptor import Descriptor
 from .naming import DESCRIPTOR, marker_name, without_suffix
 from .paths import Location
-from .shape import EXPANDING, PLAIN, Shape
+from .shape import EXPANDING, PLAIN, Shape, header_of_part
 from .tree import build_tree
 
 

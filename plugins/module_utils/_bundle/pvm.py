@@ -17,21 +17,18 @@ import posixpath
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._core import guid as guids
-from .._core.errors import Damaged, DiskError, NotFound
+from .._core.errors import Damaged, DiskError
 from .._core.records import dataclass
 from .._io.durable import read_file
-from .._io.port import DIRECTORY, FILE, Port
-from .naming import DESCRIPTOR
+from .._io.port import FILE, Port
 from .paths import Location
 from .xml_input import MAX_DOCUMENT_BYTES, etree, leaf_text, parse_xml
 
 CONFIG = "config.pvs"
 SNAPSHOTS = "Snapshots.xml"
 
-_MACHINE = ".pvm"
 _SNAPSHOT_ROOTS = ("ParallelsSavedStates", "VirtuozzoSavedStates")
 _INTERFACES = {"0": "ide", "1": "scsi", "2": "sata", "3": "nvme"}
-_MAX_FOLDER_DEPTH = 32
 _MAX_NUMBER = 1 << 53
 
 
@@ -198,52 +195,3 @@ def parse_vm_snapshots(xml: bytes, *, path: str) -> Mapping[str, VmSnapshot]:
 def _line(item: etree._Element, tag: str, path: str) -> str:
     child = item.find(tag)
     return "" if child is None else leaf_text(child, path=path).strip()
-
-
-def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
-    """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that
-    directory.
-
-    Machines (``.pvm``) in the directory are looked into; other directories only with ``recurse``. Links are not
-    followed, and nothing is searched within a bundle. A directory that cannot be listed is in the result, so that
-    looking at it tells why. Raises NotFound.
-    """
-    stat = port.stat(path)
-    if stat is None:
-        raise NotFound("There is nothing", path=path)
-    if stat.kind != DIRECTORY or _is_bundle(port, path):
-        return [path]
-    found: List[str] = []
-    pending = [(path, 0)]
-    while pending:
-        folder, depth = pending.pop()
-        try:
-            inner = [posixpath.join(folder, name) for name in port.list_directory(folder)]
-            folders = [entry for entry in inner if _is_directory(port, entry)]
-        except DiskError:
-            if folder == path:
-                raise
-            found.append(folder)
-            continue
-        for entry in folders:
-            if _is_bundle(port, entry):
-                found.append(entry)
-            elif depth < _MAX_FOLDER_DEPTH and (recurse or (depth == 0 and entry.lower().endswith(_MACHINE))):
-                pending.append((entry, depth + 1))
-    return sorted(found)
-
-
-def _is_directory(port: Port, path: str) -> bool:
-    stat = port.lstat(path)
-    return stat is not None and stat.kind == DIRECTORY
-
-
-def _is_bundle(port: Port, path: str) -> bool:
-    """Whether the directory has a descriptor, of whatever kind.
-
-    One that may not be entered counts, so that looking at it tells why.
-    """
-    try:
-        return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None
-    except DiskError:
-        return True

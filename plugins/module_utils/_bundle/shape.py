@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from .._core import guid as guids
 from .._core.errors import BadRequest
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._core.units import KIB, MIB, SECTOR, TIB, format_size
-from .._formats.hds.header import max_size_bytes
+from .._formats.hds.header import HdsHeader, max_size_bytes, new_header
+from .bundle import BundleState
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry
 from .naming import image_name
 
@@ -156,3 +157,54 @@ def descriptor_of(shape: Shape, *, name: str, base: str, uid: Optional[str]) -> 
         shots=(Shot(guids.TOP, guids.NONE),),
         declared_top=None,
     )
+
+
+Parts = Tuple[Tuple[int, int], ...]
+
+
+def parts_of(state: BundleState) -> Parts:
+    """Start and length of each part in bytes."""
+    return tuple(
+        (storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR)
+        for storage in state.descriptor.storages
+    )
+
+
+def wanted_parts(state: BundleState, size: int, part_size: Optional[int] = None) -> Parts:
+    """The parts of the disk at another size: of ``part_size`` bytes, or by the rule that the parts follow now, the
+    last one taking the rest.
+    """
+    if part_size is not None:
+        return Shape(size, part_size=part_size).parts
+    parts = parts_of(state)
+    if len(parts) == 1:
+        return ((0, size),)
+    length = parts[0][1]
+    kept = [part for part in parts if part[0] < size]
+    start = kept[-1][0]
+    last = min(size - start, max(kept[-1][1], length))
+    starts = range(start + last, size, length)
+    return (*kept[:-1], (start, last), *((position, min(length, size - position)) for position in starts))
+
+
+def is_same_start(parts: Parts, wanted: Parts) -> bool:
+    """Whether the disk comes from one to the other when its end moves: all parts but the last are the same."""
+    shared = min(len(parts), len(wanted))
+    return parts[: shared - 1] == wanted[: shared - 1] and parts[shared - 1][0] == wanted[shared - 1][0]
+
+
+def resized(descriptor: Descriptor, size: int, storages: Sequence[StorageEntry]) -> Descriptor:
+    """The descriptor of the disk at another size: its geometry as far as it has one."""
+    sectors = size // SECTOR
+    target = replace(descriptor, size_sectors=sectors, storages=tuple(storages))
+    heads, per_track = descriptor.heads, descriptor.sectors
+    if descriptor.cylinders is None or heads is None or per_track is None:
+        return target
+    if not heads * per_track or sectors % (heads * per_track):
+        heads, per_track = 16, 32
+    return replace(target, heads=heads, sectors=per_track, cylinders=sectors // (heads * per_track))
+
+
+def header_of_part(shape: Shape, length: int) -> HdsHeader:
+    """The header of an expanding image that holds ``length`` bytes of a disk of this shape."""
+    return new_header(size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from typing import Callable, Dict, List, Optional, Tuple
 
-from .._bundle.bundle import refuse_changed
 from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound, Unsupported
 from .._core.plan import (
     CopyRanges,
@@ -37,6 +36,7 @@ from .._core.units import format_size
 from .._io.buffers import new_buffer
 from .._io.copy import SLICE, WINDOW, Writeback, copy_bytes
 from .._io.durable import replace_file
+from .._io.fingerprint import refuse_changed
 from .._io.port import DIRECTORY, File, Lock, Port
 
 Progress = Callable[[int, int], None]

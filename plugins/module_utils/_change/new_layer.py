@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, Iterator, Mapping, Tuple
+from typing import Dict, Iterator, Mapping, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, size_warnings
 from .._bundle.descriptor import Descriptor
-from .._bundle.naming import image_name
 from .._bundle.tree import build_tree
-from .._core import guid as guids
-from .._core.plan import CreateFile, Fingerprint, Step, Sync, WriteBytes
+from .._core.plan import CreateFile, Step, Sync, WriteBytes
 from .._core.records import replace
 from .._core.units import SECTOR
 from .._formats.hds.header import HdsHeader, max_size_bytes, new_header, pack_header
+from .new_files import unused_names
 
 NewImages = Tuple[Tuple[str, HdsHeader], ...]
 """File name and header of the image in each storage."""
@@ -30,32 +29,6 @@ def new_images(state: BundleState, parent: str, *, base: str) -> NewImages:
     """
     names = unused_names(state, range(len(state.descriptor.storages)), "layer on", parent)
     return tuple((name, _header(state, number, base)) for number, name in enumerate(names))
-
-
-def unused_names(state: BundleState, storages: Iterable[int], *purpose: str) -> Tuple[str, ...]:
-    """Names for new images in ``storages``.
-
-    They follow from what is known before the run, so that check mode can tell them.
-
-    A name that is taken is passed over: the layer that got it for the same purpose may have another role by now.
-    """
-    files = (path.rsplit("/", 1)[-1] for image in state.images.values() for path in (image.file, image.path))
-    taken = {*state.others, *files}
-    storages = tuple(storages)
-    attempt = 0
-    while True:
-        own = guids.derive(
-            purpose[0], state.descriptor.uid or guids.NONE, *purpose[1:], *([str(attempt)] if attempt else [])
-        )
-        names = tuple(image_name(state.location.base, number, own) for number in storages)
-        if taken.isdisjoint(names):
-            return names
-        attempt += 1
-
-
-def nothing_at(state: BundleState, names: Iterable[str]) -> Fingerprint:
-    """The part of a fingerprint that makes a plan stale when somebody else puts a file where a new one should go."""
-    return tuple((f"{state.location.directory}/{name}", None) for name in names)
 
 
 def _header(state: BundleState, storage: int, base: str) -> HdsHeader:

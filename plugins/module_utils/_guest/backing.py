@@ -16,13 +16,13 @@ import posixpath
 import re
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
-from .._bundle.bundle import identity
 from .._bundle.paths import is_inside
 from .._core.errors import BadRequest, Damaged, DiskError, Escape, MissingImage, NotFound, Unsupported
 from .._core.plan import Fingerprint
 from .._core.records import dataclass
 from .._core.units import SECTOR, round_up
 from .._formats.image import ForeignImage, ImageReader, ParentLink
+from .._io.fingerprint import identity
 from .._io.port import FILE, File, Port
 from .view import ComposedView, LayerStack
 

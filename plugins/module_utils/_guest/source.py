@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional, Tuple
 
-from .._bundle.bundle import BundleState, identity, observe
+from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import locate
 from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
@@ -19,6 +19,7 @@ from .._core.records import dataclass
 from .._core.units import SECTOR, round_up
 from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
+from .._io.fingerprint import identity
 from .._io.port import DIRECTORY, FILE, Port
 from .view import ComposedView, LayerStack, open_view
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any, Generic, Iterator, List, Sequence, Tuple, TypeVar, Union
 
-from .._bundle.bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
+from .._bundle.bundle import EXPANDING, BundleState, ImageState
+from .._bundle.guards import refuse_encrypted
 from .._core.errors import BadRequest
 from .._core.extents import DATA, ZERO, Extent, coalesce, overlay_all, shifted, zero_absent
 from .._core.units import SECTOR

@@ -15,10 +15,10 @@ from __future__ import annotations
 import posixpath
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..._bundle.bundle import EXPANDING, identity, journal_path
+from ..._bundle.bundle import EXPANDING
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.naming import BACKUP, DESCRIPTOR, classify, temporary_name, without_suffix
-from ..._bundle.paths import BUNDLE, SINGLE_FILE, Location, locate, resolve_image
+from ..._bundle.paths import BUNDLE, SINGLE_FILE, Location, journal_path, locate, resolve_image
 from ..._bundle.pvm import find_vm
 from ..._bundle.tree import SnapshotTree, build_tree
 from ..._core import guid as guids
@@ -28,6 +28,7 @@ from ..._core.plan import Fingerprint
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
 from ..._formats.hds.header import HEADER_BYTES, is_hds
+from ..._io.fingerprint import identity
 from ..._io.journal import Journal, read_journal
 from ..._io.port import DIRECTORY, Holder, Port
 from .choose_descriptor import Chosen, choose_descriptor

@@ -20,10 +20,9 @@ import json
 import posixpath
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ..._bundle.bundle import journal_path
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.naming import temporary_name
-from ..._bundle.paths import BUNDLE, is_inside
+from ..._bundle.paths import BUNDLE, is_inside, journal_path
 from ..._core.errors import AlreadyExists, BadRequest, Dirty, DiskError, NotFound
 from ..._core.findings import ERROR, Finding, is_allowed
 from ..._core.plan import Cleanup, MakeDirectory, Plan, Remove, ReplaceFile, Step, Sync

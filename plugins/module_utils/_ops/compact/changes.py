@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Iterator, List, Sequence, Set, Tuple, Union
 
-from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.bundle import ImageState
 from ..._bundle.naming import UNFINISHED_COPY, temporary_name
 from ..._change.image import close_steps, entry_steps, mark_steps
 from ..._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
@@ -314,10 +314,3 @@ def _closed(image: ImageState, header: HdsHeader, size: int, dropped: int) -> Im
     stat = replace(image.stat, size=size, allocated=-1)
     closed = replace(header, in_use=0, flags=0 if header.flags > 0xFFFF else header.flags & ~1)
     return replace(image, stat=stat, header=closed, table=None, used_clusters=image.used_clusters - dropped)
-
-
-def minds_holes(state: BundleState) -> bool:
-    """Whether the disk belongs to ploop or Virtuozzo, some versions of which refuse files with holes (format
-    reference, section 1.4).
-    """
-    return state.is_bundle and (state.descriptor.version is None or state.descriptor.root_name.startswith("Virtuozzo"))

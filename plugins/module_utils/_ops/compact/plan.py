@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
+from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.guards import minds_holes, refuse_converting, refuse_dirty, refuse_encrypted
 from ..._change.journal import journal_end_steps, journal_step
 from ..._core.errors import Unsupported
 from ..._core.plan import Cleanup, CopyRanges, Plan, Step
@@ -24,7 +25,7 @@ from ..._formats.hds.extension import may_keep
 from ..._formats.hds.header import HdsHeader
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
-from .changes import Change, FreshCopy, Holes, Relocation, dropped_places, kept_runs, minds_holes, stored_bytes
+from .changes import Change, FreshCopy, Holes, Relocation, dropped_places, kept_runs, stored_bytes
 from .droppable import EQUAL, METADATA, SOURCES, ZERO, ZEROS, find_droppable
 from .stored_zeros import SMALLEST, ZeroScan, data_within, joined
 

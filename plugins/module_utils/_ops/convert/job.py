@@ -11,7 +11,6 @@ from __future__ import annotations
 import posixpath
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
-from ..._bundle.bundle import identity as identity_of_file
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.descriptor_edit import new_descriptor
 from ..._bundle.shape import Shape
@@ -23,6 +22,7 @@ from ..._guest.compare import chain_difference
 from ..._guest.digests import ContentDigest, LayerDigest, checksum_of
 from ..._guest.source import HDD, RAW, Source, find_source, open_source
 from ..._guest.view import ComposedView
+from ..._io.fingerprint import identity as identity_of_file
 from ..._io.port import File, Port
 from ..copy.sharing import BlockSharing, SharedRanges
 from ..copy.stream import Flow, stream_disk, stream_layer

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
-from ..._bundle.bundle import BundleState, identity, observe, refuse_dirty, refuse_encrypted
+from ..._bundle.bundle import BundleState, observe
+from ..._bundle.guards import refuse_dirty, refuse_encrypted
 from ..._bundle.naming import classify
 from ..._bundle.paths import is_inside, locate
 from ..._bundle.shape import DEFAULT_CLUSTER, EXPANDING, PLAIN, Shape, shape_of
@@ -35,6 +36,7 @@ from ..._core.plan import Plan
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, round_up
 from ..._guest.source import HDD, RAW, Source, find_source, open_source
+from ..._io.fingerprint import identity
 from ..._io.port import DIRECTORY, FILE, SYMLINK, Port, Stat
 from .options import NONE, AnyShape, ForeignShape, foreign_shape
 

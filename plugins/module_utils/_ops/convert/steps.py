@@ -15,6 +15,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
 from ..._bundle.naming import image_name, marker_name, temporary_name, without_suffix
 from ..._bundle.shape import Shape, descriptor_of
+from ..._change.aside import displaced_name
 from ..._change.publish import publish_steps
 from ..._core import guid as guids
 from ..._core.errors import BadRequest
@@ -22,7 +23,6 @@ from ..._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rena
 from ..._core.records import replace
 from ..._guest.source import RAW, Source
 from ..._io.port import Port
-from ..recovery.recover import displaced_name
 from .job import LayerJob, TransferJob, predict_transfer
 from .options import NONE, AnyShape, ForeignShape, file_names, layer_files
 from .plan import ConvertRequest, Destination, destination_fingerprint

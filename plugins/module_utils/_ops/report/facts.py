@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..._bundle.bundle import BundleState, ImageState, holders, leftovers, orphans
+from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.leftovers import holders, leftovers, orphans
 from ..._bundle.naming import BACKUP
 from ..._core import guid as guids
 from ..._core.errors import DiskError

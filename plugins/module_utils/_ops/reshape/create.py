@@ -12,22 +12,18 @@ A removal commits by giving the bundle a temporary name; then its files go.
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Tuple
 
-from ..._bundle.bundle import BundleState, refuse_dirty
+from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.descriptor_edit import new_descriptor
+from ..._bundle.guards import refuse_dirty
 from ..._bundle.naming import classify, marker_name, temporary_name
 from ..._bundle.paths import Location
-from ..._bundle.shape import PLAIN, Shape, descriptor_of
+from ..._bundle.shape import Shape, descriptor_of
+from ..._change.new_image import empty_image_steps
 from ..._core.errors import BadRequest, Unsupported
 from ..._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, WriteBytes
-from ..._core.units import round_up
-from ..._formats.hds.bat import sequential_entries
-from ..._formats.hds.header import HdsHeader, new_header, pack_header
-
-_TABLE_PIECE = 1 << 18
-_TABLE_OFFSET = 64
 
 
 def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> Plan:
@@ -67,36 +63,9 @@ def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> 
     )
 
 
-def header_of_part(shape: Shape, length: int) -> HdsHeader:
-    """The header of an expanding image that holds ``length`` bytes of a disk of this shape."""
-    return new_header(size_bytes=length, cluster_bytes=shape.cluster_bytes, version=shape.version)
-
-
 def _empty_images(directory: str, shape: Shape, descriptor: Descriptor) -> Iterator[Step]:
     for (_start, length), storage in zip(shape.parts, descriptor.storages):
         yield from empty_image_steps(f"{directory}/{storage.images[0].file}", shape, length)
-
-
-def empty_image_steps(path: str, shape: Shape, length: int, *, like: Optional[str] = None) -> Iterator[Step]:
-    """A new image that holds ``length`` bytes of zeros of a disk of this shape; ``like`` names the file whose mode
-    and owner it takes.
-    """
-    if shape.kind == PLAIN:
-        yield CreateFile(path, length, reserve=shape.preallocate, like=like)
-        return
-    header = header_of_part(shape, length)
-    whole = header.data_start + (round_up(length, shape.cluster_bytes) if shape.preallocate else 0)
-    yield CreateFile(path, whole, reserve=shape.preallocate, like=like)
-    if shape.preallocate:
-        yield from reserved_table_steps(path, header)
-    yield WriteBytes(path, 0, pack_header(header))
-
-
-def reserved_table_steps(path: str, header: HdsHeader) -> Iterator[Step]:
-    """The table of an image that has all its clusters, in order."""
-    for first in range(0, header.used_entries, _TABLE_PIECE):
-        count = min(_TABLE_PIECE, header.used_entries - first)
-        yield WriteBytes(path, _TABLE_OFFSET + 4 * first, sequential_entries(header, first, count))
 
 
 def bundle_end_steps(directory: str, base: str, descriptor: Descriptor) -> Tuple[Step, ...]:

@@ -16,29 +16,35 @@ journal has the headers as they were.
 from __future__ import annotations
 
 import struct
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, Optional, Sequence, Tuple, Union
 
-from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted, size_warnings
-from ..._bundle.descriptor import Descriptor, ImageEntry, StorageEntry
+from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.descriptor import Descriptor, ImageEntry
+from ..._bundle.guards import (
+    refuse_converting,
+    refuse_dirty,
+    refuse_encrypted,
+    refuse_misfits,
+    refuse_snapshots,
+    refuse_suspended,
+)
 from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
-from ..._bundle.shape import PLAIN, Shape
+from ..._bundle.shape import PLAIN, Parts, Shape, header_of_part, parts_of, resized, wanted_parts
+from ..._change.after import as_described, dropped_extensions
 from ..._change.image import clear_steps, close_steps, entry_steps, mark_steps
 from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_layer import nothing_at, unused_names
+from ..._change.new_files import nothing_at, unused_names
+from ..._change.new_image import empty_image_steps
 from ..._core import guid as guids
-from ..._core.errors import Dirty, HasSnapshots, Unsupported
-from ..._core.plan import Cleanup, CopyRanges, CreateFile, Plan, ReplaceFile, Resize, Step, Sync, WriteBytes
+from ..._core.errors import Unsupported
+from ..._core.plan import Cleanup, CopyRanges, Plan, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, round_up
 from ..._formats.hds.bat import RunTable, TableBuilder, sequential_entries
-from ..._formats.hds.extension import may_keep
 from ..._formats.hds.header import ENTRY_BYTES, EXTENSION_OFFSET, HEADER_BYTES, IN_USE, HdsHeader, pack_header
 from ..._io.journal import PREPARE, ImageBefore, Journal
-from .create import empty_image_steps, header_of_part
 from .grow_image import GrownImage, grow_image
-
-Parts = Tuple[Tuple[int, int], ...]
 
 _PIECE_ENTRIES = 1 << 16
 _SMALL_CHANGES = 1 << 16
@@ -66,37 +72,6 @@ class NewPart:
     entry: ImageEntry
     shape: Shape
     like: str
-
-
-def parts_of(state: BundleState) -> Parts:
-    """Start and length of each part in bytes."""
-    return tuple(
-        (storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR)
-        for storage in state.descriptor.storages
-    )
-
-
-def wanted_parts(state: BundleState, size: int, part_size: Optional[int] = None) -> Parts:
-    """The parts of the disk at another size: of ``part_size`` bytes, or by the rule that the parts follow now, the
-    last one taking the rest.
-    """
-    if part_size is not None:
-        return Shape(size, part_size=part_size).parts
-    parts = parts_of(state)
-    if len(parts) == 1:
-        return ((0, size),)
-    length = parts[0][1]
-    kept = [part for part in parts if part[0] < size]
-    start = kept[-1][0]
-    last = min(size - start, max(kept[-1][1], length))
-    starts = range(start + last, size, length)
-    return (*kept[:-1], (start, last), *((position, min(length, size - position)) for position in starts))
-
-
-def is_same_start(parts: Parts, wanted: Parts) -> bool:
-    """Whether the disk comes from one to the other when its end moves: all parts but the last are the same."""
-    shared = min(len(parts), len(wanted))
-    return parts[: shared - 1] == wanted[: shared - 1] and parts[shared - 1][0] == wanted[shared - 1][0]
 
 
 def plan_grow(
@@ -177,66 +152,12 @@ def _refuse(state: BundleState, *, top_only: bool, is_merged: bool, force: bool)
             )
 
 
-def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
-    """Raise Unsupported unless each image of the current layer is as long as its part of the disk.
-
-    What such an image holds behind the end of the disk may be all that is left of a change by another program, and
-    nobody sees it here.
-    """
-    for number, (_start, length) in enumerate(parts_of(state)):
-        image = state.images[(number, state.tree.top)]
-        whole = image.header.size_bytes if image.header is not None else image.stat.size // SECTOR * SECTOR
-        if image.outside or whole == length or (whole < length and may_be_shorter):
-            continue
-        raise Unsupported(
-            "The image of the current layer is not as long as the descriptor says",
-            path=image.path,
-            expected=length,
-            found=whole,
-            hint="Look at the disk with hdd_check, or make a new one with hdd_convert; another program may have been cut off while it changed the size.",
-        )
-
-
-def refuse_suspended(state: BundleState, *, force: bool) -> None:
-    """Raise Dirty for the disk of a suspended machine, whose saved memory goes by what the disk is like now; unless
-    forced.
-    """
-    if state.descriptor.suspended and not force:
-        raise Dirty(
-            "The virtual machine is suspended; its saved memory would no longer fit the disk",
-            path=state.location.descriptor,
-            hint="Resume it and shut it down, or set force: true to give the saved memory up.",
-        )
-
-
-def refuse_snapshots(state: BundleState, what: str) -> None:
-    """Raise HasSnapshots with the ways out."""
-    others = [guid for guid in state.tree.shots if guid != state.tree.top]
-    ways = "Set snapshots: merge to give the snapshots up"
-    ways += ", or snapshots: top_only to let the current state alone become larger." if what == "grow" else "."
-    raise HasSnapshots(
-        f"The disk has {len(others)} snapshot(s)", path=state.location.directory, found=others[:20], hint=ways
-    )
-
-
 def _grown(state: BundleState, image: ImageState, length: int, reserve: bool) -> Union[GrownImage, GrownPlain]:
     if image.header is None:
         return GrownPlain(image, length, reserve)
     table = TableBuilder(image.header).build() if image.table is None else image.table
     preallocated = state.descriptor.storages[image.storage].preallocated
     return grow_image(image, image.header, table, length, reserve=reserve or preallocated)
-
-
-def dropped_extensions(images: Sequence[ImageState]) -> Iterator[str]:
-    """A sentence for each image whose format extension cannot be kept."""
-    for image in images:
-        if image.extension is not None:
-            what = (
-                "the dirty bitmaps of backup software"
-                if may_keep(image.extension)
-                else "the contents of a format extension"
-            )
-            yield f"{image.path}: {what} do not fit the changed disk and are dropped; the next backup will be a full one."
 
 
 def _new_parts(state: BundleState, wanted: Parts, reserve: bool) -> Iterator[NewPart]:
@@ -291,18 +212,6 @@ def _shape_like(state: BundleState, model: ImageState, length: int, reserve: boo
     return Shape(
         length, cluster_bytes=model.header.cluster_bytes, version=model.header.version, preallocate=reserve and is_root
     )
-
-
-def resized(descriptor: Descriptor, size: int, storages: Sequence[StorageEntry]) -> Descriptor:
-    """The descriptor of the disk at another size: its geometry as far as it has one."""
-    sectors = size // SECTOR
-    target = replace(descriptor, size_sectors=sectors, storages=tuple(storages))
-    heads, per_track = descriptor.heads, descriptor.sectors
-    if descriptor.cylinders is None or heads is None or per_track is None:
-        return target
-    if not heads * per_track or sectors % (heads * per_track):
-        heads, per_track = 16, 32
-    return replace(target, heads=heads, sectors=per_track, cylinders=sectors // (heads * per_track))
 
 
 def _target(state: BundleState, size: int, wanted: Parts, added: Sequence[NewPart]) -> Descriptor:
@@ -421,23 +330,3 @@ def _after(
     for part in added:
         images[(part.state.storage, part.state.guid)] = part.state
     return as_described(state, target, steps, images)
-
-
-def as_described(
-    state: BundleState, target: Descriptor, steps: Sequence[Step], images: Dict[Tuple[int, str], ImageState]
-) -> BundleState:
-    """``state`` with another descriptor and other images, as an observation after the steps would find it."""
-    written: List[bytes] = [
-        step.content for step in steps if isinstance(step, ReplaceFile) and step.path == state.location.descriptor
-    ]
-    created = {step.path.rsplit("/", 1)[-1] for step in steps if isinstance(step, CreateFile)}
-    others = tuple(name for name in state.others if name not in created)
-    warnings = tuple(size_warnings(target, state.tree, images))
-    return replace(
-        state,
-        descriptor=target,
-        xml=written[-1] if written else state.xml,
-        images=images,
-        others=others,
-        warnings=warnings,
-    )

@@ -16,6 +16,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._change.image import close_steps, entry_steps, mark_steps
+from ..._change.slots import free_slots
 from ..._change.table import closed_flags, offset_of_cluster, with_entries
 from ..._core.errors import Unsupported
 from ..._core.extents import DATA
@@ -26,7 +27,6 @@ from ..._formats.hds.bat import TableBuilder
 from ..._formats.hds.header import CLOSED, HdsHeader
 from ..._guest.view import open_stack
 from ..._io.port import Port
-from ..snapshots.placement import free_slots
 
 Write = Tuple[int, bytes]
 

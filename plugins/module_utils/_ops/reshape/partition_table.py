@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..._bundle.bundle import BundleState, refuse_converting, refuse_dirty, refuse_encrypted
+from ..._bundle.bundle import BundleState
+from ..._bundle.guards import refuse_converting, refuse_dirty, refuse_encrypted, refuse_misfits, refuse_suspended
+from ..._change.after import dropped_extensions
 from ..._change.journal import journal_end_steps, journal_step
 from ..._core.errors import BadRequest
 from ..._core.plan import Cleanup, Plan
@@ -24,7 +26,6 @@ from ..._guest.gpt import Gpt, is_in_place, move_backup, read_gpt
 from ..._guest.view import open_view
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
-from .grow import dropped_extensions, refuse_misfits, refuse_suspended
 from .guest_write import GuestWriter
 
 OPERATION = "partition table"

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..._bundle.bundle import BundleState, refuse_dirty
+from ..._bundle.bundle import BundleState
+from ..._bundle.guards import refuse_dirty
 from ..._change.journal import descriptor_step
 from ..._core.errors import Unsupported
 from ..._core.plan import Plan

@@ -16,15 +16,24 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ..._bundle.bundle import BundleState, ImageState, refuse_changed, refuse_converting, refuse_dirty, refuse_encrypted
+from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry
+from ..._bundle.guards import (
+    minds_holes,
+    refuse_converting,
+    refuse_dirty,
+    refuse_encrypted,
+    refuse_misfits,
+    refuse_suspended,
+)
 from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
-from ..._bundle.shape import PLAIN, Shape
+from ..._bundle.shape import PLAIN, Shape, header_of_part, resized
 from ..._bundle.tree import build_tree
+from ..._change.after import as_described, dropped_extensions
 from ..._change.executor import Progress, refuse_without_room
 from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_layer import nothing_at, unused_names
+from ..._change.new_files import nothing_at, unused_names
 from ..._core import guid as guids
 from ..._core.errors import BadRequest, NoSpace, Unsupported, VerifyFailed
 from ..._core.extents import DATA
@@ -38,13 +47,11 @@ from ..._formats.raw.reader import open_raw
 from ..._guest.compare import first_difference
 from ..._guest.view import ComposedView, LayerStack, open_view
 from ..._io.counting import CountingFile
+from ..._io.fingerprint import refuse_changed
 from ..._io.journal import PREPARE, Journal
 from ..._io.port import File, Port
-from ..compact.changes import minds_holes
 from ..copy.parts_writer import PartsWriter, parts_writer
 from ..copy.stream import Flow, stream_disk
-from .create import header_of_part
-from .grow import as_described, dropped_extensions, refuse_misfits, refuse_suspended, resized
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,17 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence, Tuple
 
-from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse_dirty, refuse_encrypted
+from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.guards import (
+    refuse_converting,
+    refuse_dirty,
+    refuse_encrypted,
+    refuse_misfits,
+    refuse_snapshots,
+    refuse_suspended,
+)
+from ..._bundle.shape import parts_of, resized, wanted_parts
+from ..._change.after import as_described, dropped_extensions
 from ..._change.journal import descriptor_step, journal_end_steps, journal_step
 from ..._change.table import clipped
 from ..._core.errors import BadRequest, Unsupported
@@ -33,16 +43,6 @@ from ..._io.copy import SLICE
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
 from ..._io.sparse import GRAIN, data_parts
-from .grow import (
-    as_described,
-    dropped_extensions,
-    parts_of,
-    refuse_misfits,
-    refuse_snapshots,
-    refuse_suspended,
-    resized,
-    wanted_parts,
-)
 from .shrink_image import CutImage, cut_image, cut_steps
 
 Ranges = Sequence[Tuple[int, int]]

@@ -16,17 +16,9 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ..._bundle.bundle import (
-    EXPANDING,
-    PLAIN,
-    BundleState,
-    ImageState,
-    refuse_converting,
-    refuse_dirty,
-    refuse_encrypted,
-    size_warnings,
-)
+from ..._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, size_warnings
 from ..._bundle.descriptor import Descriptor, ImageEntry
+from ..._bundle.guards import refuse_converting, refuse_dirty, refuse_encrypted
 from ..._bundle.tree import build_tree
 from ..._change.image import (
     close_steps,
@@ -37,7 +29,8 @@ from ..._change.image import (
     table_rewrite_steps,
 )
 from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_layer import nothing_at, unused_names
+from ..._change.new_files import nothing_at, unused_names
+from ..._change.slots import Slots, free_slots
 from ..._core.errors import Damaged, Unsupported
 from ..._core.extents import Extent
 from ..._core.plan import Cleanup, CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
@@ -52,10 +45,8 @@ from ..._io.port import Port
 from .placement import (
     Group,
     Placement,
-    Slots,
     common_cluster_bytes,
     cost,
-    free_slots,
     grown_header,
     may_receive,
     place_in_expanding,

@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import ImageState
+from ..._change.slots import Slots
 from ..._core.errors import Unsupported
 from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, overlay_all
 from ..._core.plan import Move
@@ -62,13 +63,6 @@ class Placement(NamedTuple):
     entries: Tuple[Tuple[int, int], ...]
     size_after: int
     filled: int = 0
-
-
-class Slots(NamedTuple):
-    """Where a receiver has room: reusable byte ranges on its cluster grid, then everything from ``append_at``."""
-
-    reusable: Tuple[Tuple[int, int], ...]
-    append_at: int
 
 
 def visible_extents(group: Group) -> List[Extent]:
@@ -172,14 +166,6 @@ def refuse_ragged(group: Group, extents: Sequence[Extent], receiver: Optional[in
                 found=end,
                 hint="Merge it together with all layers below it, or export the disk with hdd_convert.",
             )
-
-
-def free_slots(image: ImageState, header: HdsHeader) -> Slots:
-    """The room in an existing image: whole unused clusters first, then the end of the file on the cluster grid."""
-    step = header.cluster_bytes
-    whole = [(start, end - (end - start) % step) for start, end in image.unused]
-    grid_end = header.data_start + ceil_div(max(0, image.stat.size - header.data_start), step) * step
-    return Slots(tuple((start, end) for start, end in whole if end > start), grid_end)
 
 
 def place_in_plain(group: Group, extents: Sequence[Extent], receiver: int) -> Placement:

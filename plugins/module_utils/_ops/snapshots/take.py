@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from ..._bundle.bundle import BundleState, refuse_converting, refuse_dirty
+from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
+from ..._bundle.guards import refuse_converting, refuse_dirty
 from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_layer import new_image_steps, new_images, nothing_at, with_new_top
+from ..._change.new_files import nothing_at
+from ..._change.new_layer import new_image_steps, new_images, with_new_top
 from ..._core import guid as guids
 from ..._core.errors import BadRequest, Unsupported
 from ..._core.plan import Cleanup, Plan

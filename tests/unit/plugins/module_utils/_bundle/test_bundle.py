@@ -17,15 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import (
-    holders,
-    identity,
-    leftovers,
-    orphans,
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.guards import (
     refuse_converting,
     refuse_dirty,
     refuse_encrypted,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.leftovers import holders, leftovers, orphans
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     Damaged,
     Dirty,
@@ -39,6 +36,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     NotABundle,
     Unsupported,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.fingerprint import identity
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks

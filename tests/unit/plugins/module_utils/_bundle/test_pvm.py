@@ -12,12 +12,12 @@ from typing import Dict, List
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.find import bundles_in
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.pvm import (
     VmFacts,
     VmReport,
     VmSnapshot,
-    bundles_in,
     find_vm,
     parse_vm_snapshots,
 )

@@ -12,7 +12,6 @@ from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import identity
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import (
     check_preconditions,
     execute,
@@ -44,6 +43,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     Sync,
     WriteBytes,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.fingerprint import identity
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort

@@ -13,12 +13,8 @@ from typing import Any, List, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
-from ansible_collections.vdisk.parallels.plugins.module_utils._change.new_layer import (
-    new_image_steps,
-    new_images,
-    nothing_at,
-    unused_names,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.new_files import nothing_at, unused_names
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.new_layer import new_image_steps, new_images
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import CreateFile, Sync, WriteBytes
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import pack_header
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort

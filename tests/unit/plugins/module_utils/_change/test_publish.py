@@ -10,6 +10,7 @@ from typing import Dict, List
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.aside import clear_siblings
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.publish import publish_steps, settle
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import AlreadyExists
@@ -22,7 +23,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     WriteBytes,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import PREPARE, Journal, pack_journal
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import clear_siblings
 from ansible_collections.vdisk.parallels.tests.support.crash import crash_states
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.aside import clear_siblings, displaced_name
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import (
     APPLY,
@@ -26,8 +27,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import (
-    clear_siblings,
-    displaced_name,
     needs_recovery,
     plan_recovery,
     recover,

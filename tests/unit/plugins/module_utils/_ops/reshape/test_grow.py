@@ -10,16 +10,12 @@ import json
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import is_same_start, resized, wanted_parts
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, HasSnapshots
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import WriteBytes
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import recover
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import (
-    is_same_start,
-    plan_grow,
-    resized,
-    wanted_parts,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.slots import Slots, free_slots
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import new_header
@@ -23,9 +24,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import Os
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.placement import (
     CLEAR,
     Group,
-    Slots,
     cost,
-    free_slots,
     grown_header,
     may_receive,
     place_in_expanding,

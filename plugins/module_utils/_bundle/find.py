@@ -1,0 +1,70 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The disks in a folder."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import posixpath
+from typing import List
+
+from .._core.errors import DiskError, NotFound
+from .._io.port import DIRECTORY, Port
+from .naming import DESCRIPTOR
+
+_MACHINE = ".pvm"
+
+
+_MAX_FOLDER_DEPTH = 32
+
+
+def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
+    """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that
+    directory.
+
+    Machines (``.pvm``) in the directory are looked into; other directories only with ``recurse``. Links are not
+    followed, and nothing is searched within a bundle. A directory that cannot be listed is in the result, so that
+    looking at it tells why. Raises NotFound.
+    """
+    stat = port.stat(path)
+    if stat is None:
+        raise NotFound("There is nothing", path=path)
+    if stat.kind != DIRECTORY or _is_bundle(port, path):
+        return [path]
+    found: List[str] = []
+    pending = [(path, 0)]
+    while pending:
+        folder, depth = pending.pop()
+        try:
+            inner = [posixpath.join(folder, name) for name in port.list_directory(folder)]
+            folders = [entry for entry in inner if _is_directory(port, entry)]
+        except DiskError:
+            if folder == path:
+                raise
+            found.append(folder)
+            continue
+        for entry in folders:
+            if _is_bundle(port, entry):
+                found.append(entry)
+            elif depth < _MAX_FOLDER_DEPTH and (recurse or (depth == 0 and entry.lower().endswith(_MACHINE))):
+                pending.append((entry, depth + 1))
+    return sorted(found)
+
+
+def _is_directory(port: Port, path: str) -> bool:
+    stat = port.lstat(path)
+    return stat is not None and stat.kind == DIRECTORY
+
+
+def _is_bundle(port: Port, path: str) -> bool:
+    """Whether the directory has a descriptor, of whatever kind.
+
+    One that may not be entered counts, so that looking at it tells why.
+    """
+    try:
+        return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None
+    except DiskError:
+        return True

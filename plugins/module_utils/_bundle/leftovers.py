@@ -1,0 +1,32 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What else is in a bundle: who holds it, images that nobody names, files that an interrupted run left."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from .._io.port import Holder, Port
+from .bundle import BundleState
+from .naming import classify
+
+
+def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:
+    """Who is seen to hold the bundle or one of its images."""
+    places = [state.location.directory] if state.is_bundle else []
+    places += [image.path for image in state.images.values()]
+    return tuple((place, holder) for place in places for holder in port.holders(place))
+
+
+def orphans(state: BundleState) -> Tuple[str, ...]:
+    """Image files in the bundle that the descriptor does not name."""
+    return tuple(name for name in state.others if classify(name) == "image")
+
+
+def leftovers(state: BundleState) -> Tuple[str, ...]:
+    """Files that an interrupted operation left, ours or ploop's."""
+    return tuple(name for name in state.others if classify(name) in ("ours", "ploop_leftover"))

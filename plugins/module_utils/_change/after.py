@@ -1,0 +1,49 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is said of a disk after a change: predictions of its state, and what it loses on the way."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+from .._bundle.bundle import BundleState, ImageState, size_warnings
+from .._bundle.descriptor import Descriptor
+from .._core.plan import CreateFile, ReplaceFile, Step
+from .._core.records import replace
+from .._formats.hds.extension import may_keep
+
+
+def dropped_extensions(images: Sequence[ImageState]) -> Iterator[str]:
+    """A sentence for each image whose format extension cannot be kept."""
+    for image in images:
+        if image.extension is not None:
+            what = (
+                "the dirty bitmaps of backup software"
+                if may_keep(image.extension)
+                else "the contents of a format extension"
+            )
+            yield f"{image.path}: {what} do not fit the changed disk and are dropped; the next backup will be a full one."
+
+
+def as_described(
+    state: BundleState, target: Descriptor, steps: Sequence[Step], images: Dict[Tuple[int, str], ImageState]
+) -> BundleState:
+    """``state`` with another descriptor and other images, as an observation after the steps would find it."""
+    written: List[bytes] = [
+        step.content for step in steps if isinstance(step, ReplaceFile) and step.path == state.location.descriptor
+    ]
+    created = {step.path.rsplit("/", 1)[-1] for step in steps if isinstance(step, CreateFile)}
+    others = tuple(name for name in state.others if name not in created)
+    warnings = tuple(size_warnings(target, state.tree, images))
+    return replace(
+        state,
+        descriptor=target,
+        xml=written[-1] if written else state.xml,
+        images=images,
+        others=others,
+        warnings=warnings,
+    )

@@ -1,0 +1,29 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The identity of files: what must not have changed between looking at a disk and changing it."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Optional
+
+from .._core.errors import StalePlan
+from .._core.plan import Fingerprint, Identity
+from .port import Port, Stat
+
+
+def identity(stat: Optional[Stat]) -> Identity:
+    """What of a file must stay the same for a plan to hold."""
+    return None if stat is None else (stat.device, stat.inode, stat.size, stat.mtime_ns)
+
+
+def refuse_changed(port: Port, fingerprint: Fingerprint) -> None:
+    """Raise StalePlan when a file is no longer what it was."""
+    for path, seen in fingerprint:
+        if identity(port.stat(path)) != seen:
+            raise StalePlan(
+                "The disk was changed by somebody else while this run was looking at it", path=path, hint="Run again."
+            )
