@@ -155,6 +155,15 @@ bytes_written:
   returned: success
   type: int
   sample: 0
+commits:
+  description:
+    - The step of each change that makes it true, in words and in order. Until that step every reader sees the disk as it
+      was; after it only what is no longer needed is removed.
+    - Empty when nothing changes, and for a change of which every part leaves the same disk.
+  returned: success
+  type: list
+  elements: str
+  sample: [replace /vms/mac.pvm/mac.hdd/DiskDescriptor.xml]
 elapsed:
   description: Seconds that the change took.
   returned: success

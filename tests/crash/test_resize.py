@@ -19,7 +19,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.partition_table import plan_partition_fix
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.retype import plan_retype
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
@@ -54,7 +53,9 @@ def _unless(state: BundleState, size: int, plan: Callable[[], Plan]) -> Plan:
 def grows(name: str, prepare: Prepare, size: int, **options: Any) -> Operation:
     """The disk gets ``size`` bytes, more than it has."""
     return _operation(
-        f"grow-{name}", prepare, lambda port, state: _unless(state, size, lambda: plan_grow(state, size, **options))
+        f"grow-{name}",
+        prepare,
+        lambda port, state: _unless(state, size, lambda: disks.plan_of_grow(state, size, **options)),
     )
 
 

@@ -93,8 +93,7 @@ def test_a_compacted_disk_is_read_as_before_by_others(name: str, strategy: str, 
     assert {guid: before.guest(guid) for guid in disk.views} == disk.views
     plan = plan_compact(PORT, disk.state, strategy=strategy)
     given = {
-        reason: sum(one.reasons.get(reason, 0) for one in plan.facts["savings"])
-        for reason in ("leaked", "zero", "equal")
+        reason: sum(one.reasons.get(reason, 0) for one in plan.facts.savings) for reason in ("leaked", "zero", "equal")
     }
     assert all(given.values()), given
     apply_plan(plan)

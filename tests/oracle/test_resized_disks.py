@@ -18,7 +18,6 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.retype import plan_retype
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, create
@@ -47,7 +46,7 @@ def changed(disk: TrialDisk, plan: Plan) -> TrialDisk:
 
 def grown(folder: str, size: int = LARGE, **shape: Any) -> TrialDisk:
     disk = filled(folder, **shape)
-    return changed(disk, plan_grow(disk.state, size))
+    return changed(disk, disks.plan_of_grow(disk.state, size))
 
 
 def shrunk(folder: str, **shape: Any) -> TrialDisk:
@@ -70,9 +69,11 @@ DISKS: Dict[str, Callable[[str], TrialDisk]] = {
     "grown, the table moves clusters": grown,
     "grown, version 2": lambda folder: grown(folder, version=2),
     "grown and written": lambda folder: written_again(grown(folder), 5, 1000, 19199),
-    "grown twice": lambda folder: changed(disk := grown(folder), plan_grow(disk.state, 2 * LARGE)),
+    "grown twice": lambda folder: changed(disk := grown(folder), disks.plan_of_grow(disk.state, 2 * LARGE)),
     "shrunk": shrunk,
-    "shrunk and grown": lambda folder: changed(disk := shrunk(folder, version=2), plan_grow(disk.state, 40 * MIB)),
+    "shrunk and grown": lambda folder: changed(
+        disk := shrunk(folder, version=2), disks.plan_of_grow(disk.state, 40 * MIB)
+    ),
     "version 1 to 2": lambda folder: retyped(folder, {"version": 2}),
     "version 2 to 1": lambda folder: retyped(folder, {"version": 1}, version=2),
     "plain to expanding": lambda folder: retyped(folder, {}, kind="plain"),
@@ -99,7 +100,7 @@ def test_what_was_changed_is_read_by_everybody(make: Callable[[str], TrialDisk],
 @pytest.mark.parametrize("kind", ["expanding", "plain"])
 def test_parts_are_read_by_dissect(kind: str, part_bytes: int, tmp_path: Path) -> None:
     disk = retyped(str(tmp_path), {"kind": kind, "part_size": part_bytes})
-    changed(disk, plan_grow(disk.state, 20 * MIB))
+    changed(disk, disks.plan_of_grow(disk.state, 20 * MIB))
     assert len(disk.layout.images[disk.layout.top]) == -(-20 * MIB // part_bytes)
     assert oracles.read_with_dissect(disk.bundle) == bytes(disk.now)
     changed(disk, plan_shrink(disk.state, 9 * MIB))
@@ -114,7 +115,7 @@ def test_a_larger_top_over_short_snapshots_is_seen_by_qemu_layer_by_layer(
     disk = filled(str(tmp_path), **shape)
     guid = disk.take("one")
     disk.write(5, 319)
-    changed(disk, plan_grow(disk.state, 20 * MIB, top_only=True))
+    changed(disk, disks.plan_of_grow(disk.state, 20 * MIB, top_only=True))
     disk.write(400, 320)
     oracle = oracles.ChainOracle(disk.bundle)
     assert oracle.guest(disk.layout.top) == bytes(disk.now)
@@ -131,7 +132,7 @@ def test_ploop_grows_the_same(version: int, tmp_path: Path) -> None:
     oracles.make_dense([theirs])
     ended = oracles.ploop("grow", "-s", f"{LARGE // MIB}m", theirs, directory=str(tmp_path), fake_module=version == 2)
     oracles.succeeded(ended)
-    changed(disk, plan_grow(disk.state, LARGE))
+    changed(disk, disks.plan_of_grow(disk.state, LARGE))
     oracles.qemu_img("compare", "-f", "parallels", "-F", "parallels", image.path, theirs)
     assert os.path.getsize(image.path) == os.path.getsize(theirs)
     with open(image.path, "rb") as ours, open(theirs, "rb") as other:

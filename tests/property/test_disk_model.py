@@ -178,7 +178,7 @@ class DiskMachine(RuleBasedStateMachine):
                 self.port, state, choose_removals(state, max_layers=max_layers, snapshots=snapshots), strategy=strategy
             )
 
-        for guid in self.run(planned).facts["merged"]:
+        for guid in self.run(planned).facts.merged:
             del self.views[guid]
             gone_parent = self.parents.pop(guid)
             self.parents = {child: gone_parent if parent == guid else parent for child, parent in self.parents.items()}
@@ -223,7 +223,7 @@ class DiskMachine(RuleBasedStateMachine):
             assert (outcome.bytes_read, outcome.bytes_written) == (predicted.bytes_read, predicted.bytes_written)
             assert (
                 tuple(report.lengths[predicted.facts["made"][path]] for path in predicted.facts["files"])
-                == predicted.facts["lengths"]
+                == predicted.facts.lengths
             )
         assert disks.plan_of_convert(self.port, source, dest, **options).is_empty
 
@@ -233,7 +233,7 @@ class DiskMachine(RuleBasedStateMachine):
         """Plan twice (planning changes nothing), apply, compare with what was predicted, plan again."""
         before = self.snapshot_of_folder()
         plan: Plan = planned()
-        predicted = disks.facts_of(self.port, plan.facts["after"])
+        predicted = disks.facts_of(self.port, plan.facts.after)
         assert self.snapshot_of_folder() == before
         if not plan.is_empty:
             outcome = disks.apply(self.port, plan)

@@ -421,7 +421,7 @@ class TreeMachine(RuleBasedStateMachine):
 
         plan = self.run(planned, refusal=HasSnapshots if refused else None, may_be=self.excuse(removals))
         if plan is not None:
-            assert set(plan.facts["merged"]) == removals
+            assert set(plan.facts.merged) == removals
             self.forget(removals)
 
     @precondition(lambda self: len(self.views) > 1)
@@ -454,7 +454,7 @@ class TreeMachine(RuleBasedStateMachine):
             planned, refusal=HasSnapshots if refused else None, may_be=self.excuse(removals, strategy=strategy)
         )
         if plan is not None:
-            assert set(plan.facts["merged"]) == removals
+            assert set(plan.facts.merged) == removals
             self.forget(removals)
 
     # The model.
@@ -529,7 +529,7 @@ class TreeMachine(RuleBasedStateMachine):
         assert refusal is None
         assert planned().steps == plan.steps
         assert self.listing() == before
-        predicted = disks.facts_of(self.port, plan.facts["after"])
+        predicted = disks.facts_of(self.port, plan.facts.after)
         if not plan.is_empty:
             outcome = disks.apply(self.port, plan)
             assert (outcome.bytes_read, outcome.bytes_written) == (plan.bytes_read, plan.bytes_written)

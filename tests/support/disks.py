@@ -21,7 +21,8 @@ from xml.etree import ElementTree
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape, wanted_parts
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.bundle_plan import ChangeFacts
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import Outcome, execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
@@ -33,6 +34,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import Growth, plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
@@ -124,6 +126,11 @@ def convert(
     plan = plan_of_convert(port, source, dest, snapshot=snapshot, format=format, **wanted)
     apply(port, plan)
     return plan
+
+
+def plan_of_grow(state: BundleState, size: int, *, force: bool = False, **options: Any) -> Plan[ChangeFacts]:
+    """A grow to ``size`` bytes in the parts that follow from those of now."""
+    return plan_grow(state, Growth(size, wanted_parts(state, size), **options), force=force)
 
 
 def plan_of_convert(

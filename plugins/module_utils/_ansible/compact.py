@@ -11,7 +11,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.plan import Plan
-from .._ops.compact.plan import plan_compact, summary
+from .._ops.compact.plan import CompactFacts, plan_compact, summary
 from .disk import Disk, change_disk
 from .run import Result
 from .spec import size_option
@@ -22,7 +22,7 @@ def compact_disk(module: AnsibleModule) -> Result:
     params = module.params
     threshold = size_option(params["threshold"], "threshold")
 
-    def planner(disk: Disk) -> Plan:
+    def planner(disk: Disk) -> Plan[CompactFacts]:
         return plan_compact(
             disk.port,
             disk.state,
@@ -33,5 +33,5 @@ def compact_disk(module: AnsibleModule) -> Result:
         )
 
     result, plan, _disk = change_disk(module, planner)
-    result.update(summary(plan.facts["savings"], reclaimed=not plan.is_empty, scan=params["scan"]))
+    result.update(summary(plan.facts.savings, reclaimed=not plan.is_empty, scan=params["scan"]))
     return result

@@ -112,11 +112,10 @@ def _source(module: AnsibleModule, port: Port) -> Source:
     from .._bundle.pvm import find_vm
     from .._ops.snapshots.names import wanted_guid
 
-    vm, _warnings = find_vm(port, source.state.location)
-    disk = Disk(port, source.state, vm, (), ())
-    guid = wanted_guid(source.state, params["snapshot"], disk.snapshot_names)
+    disk = Disk(port, source.state, find_vm(port, source.state.location), (), ())
+    guid = wanted_guid(source.state, params["snapshot"], disk.machine.snapshot_names)
     if guid not in source.state.tree.shots:
-        resolve(source.state.tree, params["snapshot"], names=disk.snapshot_names, path=source.path)
+        resolve(source.state.tree, params["snapshot"], names=disk.machine.snapshot_names, path=source.path)
     return replace(source, guid=guid)
 
 

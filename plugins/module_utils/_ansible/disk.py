@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.paths import locate, refuse_layer
+from .._change.bundle_plan import Facts
 from .._change.executor import Outcome, check_preconditions, execute
-from .._core.errors import DiskError, HasSnapshots
+from .._core.errors import DiskError
 from .._core.plan import Plan
 from .._core.records import dataclass
 from .._io.fingerprint import refuse_changed
@@ -26,7 +27,7 @@ from .._ops.report.facts import disk_facts
 from .run import Result, absolute
 
 if TYPE_CHECKING:
-    from .._bundle.pvm import VmFacts
+    from .._bundle.pvm import VmReport
 
 _SHOWN_IN_DIFF = (
     "virtual_size",
@@ -47,23 +48,13 @@ class Disk:
 
     port: Port
     state: BundleState
-    vm: Optional[VmFacts]
+    machine: VmReport
     warnings: Tuple[str, ...]
     recovered: Tuple[str, ...]
-    is_doubtful: bool = False
 
     def facts(self, state: Optional[BundleState] = None) -> Dict[str, Any]:
         """The facts of the disk, or of it in another state."""
-        return disk_facts(self.port, state or self.state, vm=self.vm, warnings=self.warnings)
-
-    @property
-    def snapshot_names(self) -> Mapping[str, str]:
-        """Names that the virtual machine gives to snapshots, by GUID."""
-        return (
-            {guid: snapshot.name for guid, snapshot in self.vm.snapshots.items() if snapshot.name}
-            if self.vm is not None
-            else {}
-        )
+        return disk_facts(self.port, state or self.state, vm=self.machine.facts, warnings=self.warnings)
 
 
 def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
@@ -79,28 +70,18 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     if needs_recovery(state) and not module.check_mode:
         recovered = recover(port, location, allow_outside=allow_outside)
         state = observe(port, location, allow_outside=allow_outside)
-    report = find_vm(port, location)
-    vm, warnings = report
+    machine = find_vm(port, location)
+    warnings = machine.warnings
     if needs_recovery(state):
         warnings = (
             *warnings,
             f"{location.directory}: an interrupted run will be finished first; the prediction is made for the disk as it is now.",
         )
-    return Disk(port, state, vm, tuple(warnings), recovered, report.is_doubtful)
-
-
-def refuse_doubtful(disk: Disk, removals: Sequence[str], *, force: bool) -> None:
-    """Raise HasSnapshots when snapshots are to go and the virtual machine's own list of snapshots cannot be read."""
-    if removals and disk.is_doubtful and not force:
-        raise HasSnapshots(
-            f"Nobody can tell which snapshots the virtual machine needs: {' '.join(disk.warnings)}",
-            path=disk.state.location.directory,
-            hint="Restore the files of the virtual machine, or set force: true when none of its snapshots is needed any more.",
-        )
+    return Disk(port, state, machine, tuple(warnings), recovered)
 
 
 def run_plan(
-    module: AnsibleModule, port: Port, plan: Plan, recovered: Tuple[str, ...] = ()
+    module: AnsibleModule, port: Port, plan: Plan[Any], recovered: Tuple[str, ...] = ()
 ) -> Tuple[Result, Optional[Outcome]]:
     """Apply ``plan`` unless in check mode; the result has what every changing module returns."""
     outcome = None
@@ -113,15 +94,16 @@ def run_plan(
         outcome = execute(port, plan, on_progress=progress, recover=lambda path: take_back(port, path))
     result: Result = {
         "changed": not plan.is_empty or bool(recovered),
-        "bytes_read": outcome.bytes_read + plan.facts.get("scanned", 0) if outcome is not None else plan.bytes_read,
+        "bytes_read": outcome.bytes_read + plan.bytes_scanned if outcome is not None else plan.bytes_read,
         "bytes_written": outcome.bytes_written if outcome is not None else plan.bytes_written,
         "elapsed": round(outcome.elapsed, 3) if outcome is not None else 0.0,
+        "commits": [plan.commit_text] if plan.commit_text is not None else [],
         "warnings": [*recovered, *plan.warnings, *(outcome.warnings if outcome is not None else ())],
     }
     return result, outcome
 
 
-def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan]) -> Tuple[Result, Plan, Disk]:
+def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Result, Plan[Facts], Disk]:
     """Open the disk, plan, apply and report. ``result`` has ``changed``, ``diff``, ``disk`` and the amounts of data."""
     disk = open_disk(module)
     before = disk.facts()
@@ -138,7 +120,7 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan]) -> Tuple
         state = observe(disk.port, disk.state.location, allow_outside=bool(module.params.get("allow_outside")))
         after = disk.facts(state)
     else:
-        after = disk.facts(plan.facts.get("after") or disk.state)
+        after = disk.facts(plan.facts.after)
     result["disk"] = after
     if module.check_mode and not disk.recovered and needs_recovery(disk.state):
         result["changed"] = True

@@ -75,8 +75,8 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
     result, _outcome = run_plan(module, port, plan)
     before = absent_facts(path)
     if module.check_mode:
-        descriptor = replace(plan.facts["descriptor"], uid=None)
-        state = predicted_bundle(path, shape, descriptor, plan.facts["lengths"])
+        descriptor = replace(plan.facts.descriptor, uid=None)
+        state = predicted_bundle(path, shape, descriptor, plan.facts.lengths)
     else:
         state = observe(port, locate(port, path))
         _give_file_options(port, module, state)
@@ -138,6 +138,7 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
             "bytes_read": 0,
             "bytes_written": 0,
             "elapsed": 0.0,
+            "commits": [],
             "warnings": [],
         }
     before = disk_facts(port, state)

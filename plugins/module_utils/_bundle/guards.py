@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every reason not to touch a disk, each once."""
+"""Guards: every reason not to touch a disk, each once, and the one order in which every change has to pass them.
+
+Each guard is a function that raises, named ``refuse_*``. An operation does not choose among them: it says what it does
+to the disk (``Touches``), and gets a ``Clearance`` to plan with.
+"""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -11,9 +15,60 @@ from __future__ import annotations
 from typing import Tuple
 
 from .._core.errors import Dirty, Encrypted, HasSnapshots, Interrupted, InUse, Unsupported
+from .._core.records import dataclass
 from .._core.units import SECTOR
 from .bundle import BundleState
 from .shape import parts_of
+
+ANY = "any"
+SHORTER = "shorter"
+EXACT = "exact"
+
+
+@dataclass(frozen=True)
+class Touches:
+    """What an operation does to a disk. The guards that it has to pass follow from this alone, in one order for all.
+
+    ``data``: it looks at guest data or moves clusters. ``images``: it changes images or freezes them as they are.
+    ``memory``: the current state becomes another than the saved memory of a suspended machine goes by. ``lengths``: how
+    the images of the current layer must fit their parts of the disk: EXACT, SHORTER (they may be) or ANY. ``ours``:
+    images that this very engine has marked as in use.
+    """
+
+    data: bool = False
+    images: bool = True
+    memory: bool = False
+    lengths: str = ANY
+    ours: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clearance:
+    """A disk that has passed every guard of a change. Plans are built on it, so that none can be built without."""
+
+    state: BundleState
+
+
+def check_guards(state: BundleState, touches: Touches, *, force: bool = False) -> Clearance:
+    """Pass every guard that a change has to pass, in one order.
+
+    Raises Encrypted, Interrupted, InUse, Dirty, Unsupported. ``force`` overrides Dirty, never Encrypted.
+    """
+    if touches.data:
+        refuse_encrypted(state)
+    if touches.images:
+        refuse_converting(state)
+    refuse_dirty(state, force=force, ours=touches.ours)
+    if touches.memory:
+        refuse_suspended(state, force=force)
+    if touches.lengths != ANY:
+        refuse_misfits(state, may_be_shorter=touches.lengths == SHORTER)
+    return Clearance(state)
+
+
+def recovery_clearance(state: BundleState) -> Clearance:
+    """The clearance to end an interrupted run: its change passed the guards when it began."""
+    return Clearance(state)
 
 
 def refuse_encrypted(state: BundleState) -> None:

@@ -2,8 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The virtual machine around a disk: ``config.pvs`` and ``Snapshots.xml`` of its ``.pvm``, and the disks in a
-directory.
+"""The virtual machine around a disk: ``config.pvs`` and ``Snapshots.xml`` of its ``.pvm``.
 
 All of it is read only, and only to report: a machine that cannot be understood is a warning, never a reason not to open
 the disk. Format reference, section 2.5.
@@ -66,13 +65,27 @@ class VmFacts:
 class VmReport(NamedTuple):
     """The machine, if there is one that can be understood, and what is odd about it."""
 
-    facts: Optional[VmFacts]
+    facts: Optional[VmFacts] = None
     warnings: Tuple[str, ...] = ()
 
     @property
     def is_doubtful(self) -> bool:
         """Whether there is a machine whose snapshots are not known, so that nobody can tell what it needs."""
         return bool(self.warnings) if self.facts is None else not self.facts.snapshots_known
+
+    @property
+    def needed(self) -> Tuple[str, ...]:
+        """The GUIDs of the snapshots that the machine lists."""
+        return () if self.facts is None else tuple(self.facts.snapshots)
+
+    @property
+    def snapshot_names(self) -> Mapping[str, str]:
+        """The names that the machine gives to snapshots, by GUID."""
+        return (
+            {guid: snapshot.name for guid, snapshot in self.facts.snapshots.items() if snapshot.name}
+            if self.facts
+            else {}
+        )
 
 
 def find_vm(port: Port, location: Location) -> VmReport:

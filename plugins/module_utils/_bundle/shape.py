@@ -187,12 +187,6 @@ def wanted_parts(state: BundleState, size: int, part_size: Optional[int] = None)
     return (*kept[:-1], (start, last), *((position, min(length, size - position)) for position in starts))
 
 
-def is_same_start(parts: Parts, wanted: Parts) -> bool:
-    """Whether the disk comes from one to the other when its end moves: all parts but the last are the same."""
-    shared = min(len(parts), len(wanted))
-    return parts[: shared - 1] == wanted[: shared - 1] and parts[shared - 1][0] == wanted[shared - 1][0]
-
-
 def resized(descriptor: Descriptor, size: int, storages: Sequence[StorageEntry]) -> Descriptor:
     """The descriptor of the disk at another size: its geometry as far as it has one."""
     sectors = size // SECTOR

@@ -13,7 +13,7 @@ fails before the commit takes back what it did. It decides nothing about disks.
 from __future__ import annotations
 
 import time
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound, Unsupported
 from .._core.plan import (
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def execute(
-    port: Port, plan: Plan, *, on_progress: Optional[Progress] = None, recover: Optional[Recover] = None
+    port: Port, plan: Plan[Any], *, on_progress: Optional[Progress] = None, recover: Optional[Recover] = None
 ) -> Outcome:
     """Apply ``plan``.
 
@@ -88,7 +88,7 @@ def execute(
     return Outcome(run.bytes_read, run.bytes_written, time.monotonic() - started, warnings, run.reports)
 
 
-def _locked(port: Port, plan: Plan) -> Lock:
+def _locked(port: Port, plan: Plan[Any]) -> Lock:
     try:
         return port.lock(plan.lock_directories, plan.lock_files)
     except NotFound:
@@ -96,7 +96,7 @@ def _locked(port: Port, plan: Plan) -> Lock:
         raise
 
 
-def check_preconditions(port: Port, plan: Plan) -> None:
+def check_preconditions(port: Port, plan: Plan[Any]) -> None:
     """Raise what ``execute`` would raise before its first step, as far as it can be told without taking a lock:
     InUse or NoSpace.
     """
@@ -111,12 +111,12 @@ def check_preconditions(port: Port, plan: Plan) -> None:
     refuse_without_room(port, plan)
 
 
-def refuse_stale(port: Port, plan: Plan) -> None:
+def refuse_stale(port: Port, plan: Plan[Any]) -> None:
     """Raise StalePlan when a file is no longer what the plan was made for."""
     refuse_changed(port, plan.fingerprint)
 
 
-def refuse_without_room(port: Port, plan: Plan) -> None:
+def refuse_without_room(port: Port, plan: Plan[Any]) -> None:
     """Raise NoSpace when a file system has too little room for what the plan says it needs."""
     for directory, needed in plan.space:
         free = port.free_space(directory) if needed > 0 else 0
@@ -130,7 +130,7 @@ def refuse_without_room(port: Port, plan: Plan) -> None:
             )
 
 
-def _clean_up(port: Port, plan: Plan, recover: Optional[Recover]) -> Optional[str]:
+def _clean_up(port: Port, plan: Plan[Any], recover: Optional[Recover]) -> Optional[str]:
     """Take back what a failed plan did; returns advice for the user.
 
     A failure in here must not hide the first one: a further run will clean up.
@@ -180,7 +180,7 @@ def remove_tree(port: Port, path: str) -> None:
 class _Run:
     """One application of a plan: the files it has open and what it counted."""
 
-    def __init__(self, port: Port, plan: Plan, on_progress: Optional[Progress]) -> None:
+    def __init__(self, port: Port, plan: Plan[Any], on_progress: Optional[Progress]) -> None:
         self._port = port
         self._plan = plan
         self._on_progress = on_progress

@@ -13,11 +13,12 @@ it. Paths are absolute, offsets and lengths are bytes.
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Generic, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from .records import dataclass, replace
 
+Facts = TypeVar("Facts")
+Other = TypeVar("Other")
 Identity = Optional[Tuple[int, ...]]
 Fingerprint = Tuple[Tuple[str, Identity], ...]
 """Paths with their device, inode, length and time of change, or None where nothing was."""
@@ -162,11 +163,16 @@ class Cleanup:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[Facts]):
     """The steps of one operation and all that is known of them beforehand.
 
-    ``bytes_freed`` is what the file system gets back; ``space`` lists how many bytes must be free in which directory.
-    ``facts`` are the operation's own predictions, returned to the user as they are.
+    ``commit`` is the index of the step that makes the change true, None where every prefix of the steps is the same disk
+    to its readers. Before the commit only new files are written, and the files in ``hidden``, where no reader looks;
+    after it only removals, and changes of the files in ``settled``, of what nobody counts on any more.
+
+    ``bytes_freed`` is what the file system gets back; ``space`` lists how many bytes must be free in which directory;
+    ``bytes_scanned`` are the bytes of ``bytes_read`` that planning has read. ``facts`` are the operation's own
+    predictions.
     """
 
     operation: str
@@ -180,15 +186,35 @@ class Plan:
     bytes_freed: int = 0
     cleanup: Cleanup = Cleanup()
     warnings: Tuple[str, ...] = ()
-    facts: Mapping[str, Any] = MappingProxyType({})
+    commit: Optional[int] = None
+    hidden: Tuple[str, ...] = ()
+    settled: Tuple[str, ...] = ()
+    bytes_scanned: int = 0
+    facts: Facts = None  # type: ignore[assignment]
 
     @property
     def is_empty(self) -> bool:
         """Whether the disk already is as requested."""
         return not self.steps
 
-    def with_facts(self, **facts: Any) -> Plan:
-        """The same plan with more predictions."""
-        merged: Dict[str, Any] = dict(self.facts)
-        merged.update(facts)
-        return replace(self, facts=merged)
+    def with_facts(self, facts: Other) -> Plan[Other]:
+        """The same plan with other predictions."""
+        return replace(self, facts=facts)  # type: ignore[arg-type,return-value]
+
+    @property
+    def commit_text(self) -> Optional[str]:
+        """The commit in words, the same in check mode and in the run; None for a plan without one."""
+        if self.commit is None:
+            return None
+        step = self.steps[self.commit]
+        if isinstance(step, Rename):
+            return f"rename {step.old} away" if step.new.endswith(".tmp") else f"rename to {step.new}"
+        return _COMMITS[type(step)].format(step)
+
+
+_COMMITS: Dict[type, str] = {
+    ReplaceFile: "replace {0.path}",
+    Remove: "remove {0.paths[0]}",
+    WriteBytes: "write {0.path} at byte {0.offset}",
+    Resize: "give {0.path} a length of {0.size} bytes",
+}

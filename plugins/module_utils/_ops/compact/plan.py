@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
-from ..._bundle.guards import minds_holes, refuse_converting, refuse_dirty, refuse_encrypted
-from ..._change.journal import journal_end_steps, journal_step
+from ..._bundle.guards import Touches, check_guards, minds_holes
+from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._core.errors import Unsupported
-from ..._core.plan import Cleanup, CopyRanges, Plan, Step
+from ..._core.plan import CopyRanges, Plan
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
 from ..._formats.hds.extension import may_keep
@@ -148,6 +148,18 @@ def _total(parts: Sequence[Tuple[int, int]]) -> int:
     return sum(end - start for start, end in parts)
 
 
+@dataclass(frozen=True)
+class CompactFacts(ChangeFacts):
+    """What each image gives back, and the disk after the change."""
+
+    savings: Tuple[ImageSavings, ...]
+
+    @property
+    def reclaimable(self) -> int:
+        """Bytes that the host gets back."""
+        return sum(one.reclaimable for one in self.savings)
+
+
 def plan_compact(
     port: Port,
     state: BundleState,
@@ -156,14 +168,12 @@ def plan_compact(
     strategy: str = IN_PLACE,
     threshold: int = 0,
     force: bool = False,
-) -> Plan:
+) -> Plan[CompactFacts]:
     """Give back what ``estimate`` finds, when it is at least ``threshold`` bytes (0: one cluster); else an empty plan.
 
     Raises Encrypted when data would have to be looked at or moved, Dirty, or Unsupported for holes in a disk whose
     owner refuses them and for a format extension that the strategy cannot keep.
     """
-    if scan != METADATA:
-        refuse_encrypted(state)
     if strategy == PUNCH and minds_holes(state):
         raise Unsupported(
             "ploop and some versions of Virtuozzo refuse images with holes",
@@ -171,20 +181,21 @@ def plan_compact(
             found=f"a descriptor of {state.descriptor.root_name} without the habits of Parallels Desktop",
             hint="Use strategy: in_place or copy.",
         )
-    refuse_converting(state)
-    refuse_dirty(state, force=force)
-    savings = estimate(port, state, scan=scan, strategy=strategy)
-    total, read = sum(one.reclaimable for one in savings), sum(one.read for one in savings)
-    facts = {"savings": tuple(savings), "reclaimable": total, "scanned": read}
-    if total < (threshold or min((_smallest(state, one.image) for one in savings), default=1)):
-        return Plan("compact", bytes_read=read, facts={**facts, "after": state})
-    worthwhile = [one for one in savings if one.reclaimable]
+    clearance = check_guards(state, Touches(data=scan != METADATA), force=force)
+    facts = CompactFacts(state, tuple(estimate(port, state, scan=scan, strategy=strategy)))
+    read = sum(one.read for one in facts.savings)
+    least = threshold or min((_smallest(state, one.image) for one in facts.savings), default=1)
+    if facts.reclaimable < least:
+        return replace(unchanged("compact", facts), bytes_read=read, bytes_scanned=read)
+    worthwhile = [one for one in facts.savings if one.reclaimable]
     if any(one.change.moves_data for one in worthwhile):
         # Nobody has published what the cipher goes by, and it may be the place in the file.
-        refuse_encrypted(state)
+        clearance = check_guards(state, Touches(data=True), force=force)
     for one in worthwhile:
         _refuse_extension(one)
-    return _plan(port, state, worthwhile, facts)
+    after = {(one.image.storage, one.image.guid): one.change.after() for one in worthwhile}
+    facts = replace(facts, after=replace(state, images={**state.images, **after}))
+    return bundle_plan(clearance, _change(port, state, worthwhile, read), facts)
 
 
 def _smallest(state: BundleState, image: ImageState) -> int:
@@ -214,31 +225,35 @@ def _refuse_extension(one: ImageSavings) -> None:
         )
 
 
-def _plan(port: Port, state: BundleState, savings: Sequence[ImageSavings], facts: Dict[str, Any]) -> Plan:
-    directory = state.location.directory
-    steps = tuple(_steps(port, state, savings))
-    moves = [move for step in steps if isinstance(step, CopyRanges) for move in step.moves]
+def _change(port: Port, state: BundleState, savings: Sequence[ImageSavings], scanned: int) -> BundleChange:
+    """Images that are marked meanwhile come first, in the shelter of a journal; a copy shows by its name whose it is,
+    and a plain image has no mark.
+    """
+    marked = [one for one in savings if one.image.header is not None and not isinstance(one.change, FreshCopy)]
+    sheltered = tuple(step for one in marked for step in one.change.steps(port))
+    apart = tuple(step for one in savings if one not in marked for step in one.change.steps(port))
+    moves = [move for step in sheltered + apart if isinstance(step, CopyRanges) for move in step.moves]
     copies = [one.change for one in savings if isinstance(one.change, FreshCopy)]
-    total = sum(one.reclaimable for one in savings)
-    after = replace(
-        state, images={**state.images, **{(one.image.storage, one.image.guid): one.change.after() for one in savings}}
-    )
-    return Plan(
+    return BundleChange(
         "compact",
-        steps,
-        state.fingerprint + tuple((copy.temporary, None) for copy in copies),
-        lock_directories=(directory,) if state.is_bundle else (),
-        lock_files=tuple(image.path for image in state.images.values() if not image.outside),
-        space=((directory, (1 << 16) + sum(_room(port, copy) for copy in copies)),),
-        bytes_read=facts["scanned"] + sum(move.length for move in moves if move.source is not None),
+        Journal("compact", APPLY, images=tuple(_before(marked))) if marked else None,
+        ends_journal=bool(marked),
+        before=sheltered,
+        apart=apart,
+        temporaries=tuple(copy.temporary for copy in copies),
+        hidden=tuple(one.image.path for one in savings),
+        needed=SMALL_CHANGES + sum(_room(port, copy) for copy in copies),
+        bytes_read=scanned + sum(move.length for move in moves if move.source is not None),
         bytes_written=sum(move.length for move in moves),
-        bytes_freed=total,
-        cleanup=Cleanup(
-            remove=tuple(copy.temporary for copy in copies),
-            disk=directory if state.is_bundle else state.location.descriptor,
-        ),
-        facts={**facts, "after": after},
+        bytes_freed=sum(one.reclaimable for one in savings),
+        bytes_scanned=scanned,
     )
+
+
+def _before(marked: Sequence[ImageSavings]) -> Iterator[ImageBefore]:
+    for one in marked:
+        if one.image.header is not None:
+            yield ImageBefore(one.image.path.rsplit("/", 1)[-1], one.image.stat.size, one.image.header.in_use)
 
 
 def _room(port: Port, copy: FreshCopy) -> int:
@@ -255,27 +270,6 @@ def _room(port: Port, copy: FreshCopy) -> int:
         return copy.fresh.data_start + stored_bytes(file, parts)
     finally:
         file.close()
-
-
-def _steps(port: Port, state: BundleState, savings: Sequence[ImageSavings]) -> Iterator[Step]:
-    """Images that are marked meanwhile come first, in the shelter of a journal; a copy shows by its name whose it
-    is, and a plain image has no mark.
-    """
-    marked = [one for one in savings if one.image.header is not None and not isinstance(one.change, FreshCopy)]
-    if marked:
-        images = [(one.image, one.image.header) for one in marked]
-        before = tuple(
-            ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, header.in_use)
-            for image, header in images
-            if header is not None
-        )
-        yield journal_step(state, Journal("compact", APPLY, images=before))
-        for one in marked:
-            yield from one.change.steps(port)
-        yield from journal_end_steps(state)
-    for one in savings:
-        if one not in marked:
-            yield from one.change.steps(port)
 
 
 def reclaimable_by_reason(savings: Sequence[ImageSavings], *, scan: str) -> Dict[str, Optional[int]]:

@@ -16,13 +16,15 @@ import struct
 from typing import Iterator, List, Optional, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState, observe
+from ..._bundle.guards import recovery_clearance
 from ..._bundle.naming import classify
 from ..._bundle.paths import Location, locate
+from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._change.executor import execute
 from ..._change.image import header_rewrite_step, table_rewrite_steps
 from ..._core.errors import Damaged, Interrupted
-from ..._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
-from ..._core.records import replace
+from ..._core.plan import Cleanup, Plan, Remove, Resize, Step, Sync, WriteBytes
+from ..._core.records import dataclass, replace
 from ..._formats.hds.header import CLOSED, IN_USE_OFFSET
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
@@ -35,11 +37,18 @@ def needs_recovery(state: BundleState) -> bool:
     return state.journal is not None or bool(_temporaries(state))
 
 
-def plan_recovery(port: Port, state: BundleState) -> Plan:
+@dataclass(frozen=True)
+class RecoveryFacts(ChangeFacts):
+    """What was interrupted, in words for the user."""
+
+    what: str
+
+
+def plan_recovery(port: Port, state: BundleState) -> Plan[RecoveryFacts]:
     """The steps that end an interrupted run; empty when there is nothing to end."""
-    if not needs_recovery(state):
-        return Plan("recover")
     journal = state.journal
+    if not needs_recovery(state):
+        return unchanged("recover", RecoveryFacts(state, ""))
     if (
         journal is not None
         and journal.phase == APPLY
@@ -47,15 +56,11 @@ def plan_recovery(port: Port, state: BundleState) -> Plan:
         and not _is_merged(state, journal)
     ):
         return _repeat_merge(port, state, journal)
-    own = tuple(image.path for image in state.images.values() if not image.outside)
-    return Plan(
-        "recover",
-        tuple(_steps(port, state, journal)),
-        state.fingerprint,
-        lock_directories=(state.location.directory,) if state.is_bundle else (),
-        lock_files=own,
-        facts={"what": journal.operation if journal is not None else "temporary files"},
-    )
+    change = BundleChange("recover", ends_journal=False, apart=tuple(_steps(port, state, journal)))
+    what = journal.operation if journal is not None else "temporary files"
+    plan = bundle_plan(recovery_clearance(state), change, RecoveryFacts(state, what))
+    # It only removes, and must not trigger itself.
+    return replace(plan, space=(), cleanup=Cleanup())
 
 
 def recover(port: Port, location: Location, *, allow_outside: bool = False) -> Tuple[str, ...]:
@@ -72,9 +77,7 @@ def recover(port: Port, location: Location, *, allow_outside: bool = False) -> T
             )
         execute(port, plan)
         ending = "finished" if plan.operation == "merge" else "cleared up"
-        done.append(
-            f"{location.directory}: an interrupted run ({plan.facts.get('what', plan.operation)}) was found and {ending}."
-        )
+        done.append(f"{location.directory}: an interrupted run ({plan.facts.what}) was found and {ending}.")
 
 
 def take_back(port: Port, directory: str) -> Optional[str]:
@@ -113,9 +116,9 @@ def _misfit(state: BundleState) -> Damaged:
     )
 
 
-def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
+def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan[RecoveryFacts]:
     # Loaded only when there is a merge to end.
-    from ..snapshots.merge import plan_merge
+    from ..snapshots.merge import Repetition, plan_merge
 
     removals, receivers = _removals(state, journal), (journal.request or {}).get("receivers", {})
     if not isinstance(receivers, dict) or not all(guid in state.tree.shots for guid in removals):
@@ -126,13 +129,22 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan:
     half_made = tuple(name for name in journal.created if name in state.others and _may_remove(name))
     # New images get the names that the journal knows once more, so that a further run finds them.
     cleared = replace(state, others=tuple(name for name in state.others if name not in half_made))
-    plan = plan_merge(port, cleared, removals, receivers=receivers, ours=ours)
-    clears: Tuple[Step, ...] = (
-        (Remove(tuple(f"{directory}/{name}" for name in half_made), directory),) if half_made else ()
+    plan = plan_merge(port, cleared, removals, repeats=Repetition(receivers, ours))
+    begin: Tuple[Step, ...] = (_settle_step(directory),)
+    if half_made:
+        begin += (Remove(tuple(f"{directory}/{name}" for name in half_made), directory),)
+    return Plan(
+        plan.operation,
+        begin + plan.steps,
+        state.fingerprint,
+        plan.lock_directories,
+        plan.lock_files,
+        plan.space,
+        cleanup=plan.cleanup,
+        commit=None if plan.commit is None else len(begin) + plan.commit,
+        hidden=plan.hidden,
+        facts=RecoveryFacts(plan.facts.after, "merge"),
     )
-    return replace(
-        plan, steps=(_settle_step(directory),) + clears + plan.steps, fingerprint=state.fingerprint
-    ).with_facts(what="merge")
 
 
 def _settle_step(directory: str) -> Step:

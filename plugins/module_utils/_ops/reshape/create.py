@@ -12,21 +12,32 @@ A removal commits by giving the bundle a temporary name; then its files go.
 
 from __future__ import annotations
 
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Mapping, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.descriptor_edit import new_descriptor
-from ..._bundle.guards import refuse_dirty
+from ..._bundle.guards import Touches, check_guards
 from ..._bundle.naming import classify, marker_name, temporary_name
 from ..._bundle.paths import Location
 from ..._bundle.shape import Shape, descriptor_of
+from ..._change.bundle_plan import own_images
 from ..._change.new_image import empty_image_steps
 from ..._core.errors import BadRequest, Unsupported
 from ..._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, WriteBytes
+from ..._core.records import dataclass
 
 
-def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> Plan:
+@dataclass(frozen=True)
+class CreateFacts:
+    """The disk that will be: its descriptor, its shape, and the lengths of its image files by name."""
+
+    descriptor: Descriptor
+    shape: Shape
+    lengths: Mapping[str, int]
+
+
+def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> Plan[CreateFacts]:
     """A new, empty bundle at ``path``, an absolute path where nothing lies.
 
     ``token`` makes the temporary name unique.
@@ -55,11 +66,8 @@ def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> 
         fingerprint=((path, None),),
         space=((directory or "/", needed),),
         cleanup=Cleanup(remove=(temporary,)),
-        facts={
-            "descriptor": descriptor,
-            "lengths": {file: size for file, (size, _reserve) in lengths.items()},
-            "shape": shape,
-        },
+        commit=len(steps) - 1,
+        facts=CreateFacts(descriptor, shape, {file: size for file, (size, _reserve) in lengths.items()}),
     )
 
 
@@ -79,37 +87,27 @@ def _sync_step(directory: str, steps: List[Step]) -> Sync:
     return Sync(files=tuple(step.path for step in steps if isinstance(step, CreateFile)), directories=(directory,))
 
 
-def plan_remove(state: BundleState, *, token: str, force: bool = False) -> Plan:
+def plan_remove(state: BundleState, *, token: str, force: bool = False) -> Plan[None]:
     """The disk and its own files are gone.
 
     Refuses a bundle that holds files which belong to no disk, and a dirty one.
     """
-    refuse_dirty(state, force=force)
-    own = tuple(image.path for image in state.images.values() if not image.outside)
+    check_guards(state, Touches(images=False), force=force)
+    own = own_images(state)
+    location, freed = state.location, _allocated(state)
     if not state.is_bundle:
-        return Plan(
-            "remove",
-            (Remove(own, state.location.directory),),
-            state.fingerprint,
-            lock_files=own,
-            bytes_freed=_allocated(state),
-        )
+        steps: Tuple[Step, ...] = (Remove(own, location.directory),)
+        return Plan("remove", steps, state.fingerprint, lock_files=own, bytes_freed=freed, commit=0)
     foreign = [name for name in state.others if classify(name) == "foreign"]
     if foreign:
         raise Unsupported(
             f"The bundle holds files that are no part of a disk: {', '.join(foreign[:5])}",
-            path=state.location.directory,
+            path=location.directory,
             found=foreign[:20],
             hint="Move them away, then run again; nothing was removed.",
         )
-    return Plan(
-        "remove",
-        tuple(_removal(state.location, token)),
-        state.fingerprint,
-        (state.location.directory,),
-        own,
-        bytes_freed=_allocated(state),
-    )
+    steps = tuple(_removal(location, token))
+    return Plan("remove", steps, state.fingerprint, (location.directory,), own, bytes_freed=freed, commit=0)
 
 
 def _removal(location: Location, token: str) -> Iterator[Step]:

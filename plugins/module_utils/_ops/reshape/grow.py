@@ -16,29 +16,23 @@ journal has the headers as they were.
 from __future__ import annotations
 
 import struct
-from typing import Dict, Iterator, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, Sequence, Tuple, Union
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.guards import (
-    refuse_converting,
-    refuse_dirty,
-    refuse_encrypted,
-    refuse_misfits,
-    refuse_snapshots,
-    refuse_suspended,
-)
+from ..._bundle.guards import ANY, EXACT, Touches, check_guards, refuse_snapshots
 from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
-from ..._bundle.shape import PLAIN, Parts, Shape, header_of_part, parts_of, resized, wanted_parts
+from ..._bundle.shape import PLAIN, Parts, Shape, header_of_part, parts_of, resized
 from ..._change.after import as_described, dropped_extensions
+from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.image import clear_steps, close_steps, entry_steps, mark_steps
-from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_files import nothing_at, unused_names
+from ..._change.journal import descriptor_step
+from ..._change.new_files import unused_names
 from ..._change.new_image import empty_image_steps
 from ..._core import guid as guids
 from ..._core.errors import Unsupported
-from ..._core.plan import Cleanup, CopyRanges, Plan, Resize, Step, Sync, WriteBytes
+from ..._core.plan import CopyRanges, Plan, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, round_up
 from ..._formats.hds.bat import RunTable, TableBuilder, sequential_entries
@@ -47,7 +41,6 @@ from ..._io.journal import PREPARE, ImageBefore, Journal
 from .grow_image import GrownImage, grow_image
 
 _PIECE_ENTRIES = 1 << 16
-_SMALL_CHANGES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -74,61 +67,68 @@ class NewPart:
     like: str
 
 
-def plan_grow(
-    state: BundleState,
-    size: int,
-    *,
-    parts: Optional[Parts] = None,
-    reserve: bool = False,
-    top_only: bool = False,
-    is_merged: bool = False,
-    force: bool = False,
-) -> Plan:
-    """Make the disk hold ``size`` bytes, which is more than now, in ``parts``.
+@dataclass(frozen=True)
+class Growth:
+    """How a disk becomes longer: to ``size`` bytes in ``parts``. ``reserve`` takes the host's blocks for what it gains.
 
-    ``reserve`` takes the host's blocks for what it gains.
-
-    A layer that was merged a moment ago (``is_merged``) may be longer than the disk: what it hides there was a
-    snapshot's, and goes.
-
-    With ``top_only`` snapshots stay as short as they are and show zeros behind their end. Raises HasSnapshots without
-    it, Dirty, Encrypted, BadRequest for a size that the format cannot hold, Unsupported for images that are not the
-    disk's own or longer than the disk.
+    With ``top_only`` snapshots stay as short as they are and show zeros past their end. A layer that was merged a moment
+    ago (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes.
     """
-    wanted = wanted_parts(state, size) if parts is None else parts
-    _refuse(state, top_only=top_only, is_merged=is_merged, force=force)
+
+    size: int
+    parts: Parts
+    reserve: bool = False
+    top_only: bool = False
+    is_merged: bool = False
+
+
+def plan_grow(state: BundleState, growth: Growth, *, force: bool = False) -> Plan[ChangeFacts]:
+    """Make the disk longer.
+
+    Raises HasSnapshots without ``top_only``, Dirty, Encrypted, BadRequest for a size that the format cannot hold,
+    Unsupported for images that are not the disk's own or longer than the disk.
+    """
+    lengths = ANY if growth.is_merged else EXACT
+    clearance = check_guards(state, Touches(data=True, memory=True, lengths=lengths), force=force)
+    _refuse(state, top_only=growth.top_only)
     number = len(state.descriptor.storages) - 1
-    image = state.images[(number, state.tree.top)]
-    grown = _grown(state, image, wanted[number][1], reserve) if wanted[number][1] > parts_of(state)[number][1] else None
-    added = tuple(_new_parts(state, wanted, reserve))
-    target = _target(state, size, wanted, added)
-    steps = tuple(_steps(state, size, grown, added, target))
-    directory = state.location.directory
-    needed = (grown.needed if grown is not None else 0) + sum(
-        part.state.stat.size for part in added if part.shape.preallocate
-    )
-    return Plan(
+    image, length = state.images[(number, state.tree.top)], growth.parts[number][1]
+    grown = _grown(state, image, length, growth.reserve) if length > parts_of(state)[number][1] else None
+    added = tuple(_new_parts(state, growth.parts, growth.reserve))
+    target = _target(state, growth.size, growth.parts, added)
+    steps = list(_steps(state, grown, added))
+    at = len(steps) if state.is_bundle else _commit_of_single_file(steps)
+    change = BundleChange(
         "grow",
-        steps,
-        state.fingerprint + nothing_at(state, [part.state.file for part in added]),
-        lock_directories=(directory,) if state.is_bundle else (),
-        lock_files=tuple(image.path for image in state.images.values() if not image.outside),
-        space=((directory, needed + 2 * len(state.xml) + _SMALL_CHANGES),),
+        _journal(growth.size, grown, added),
+        before=tuple(steps[:at]),
+        commit=descriptor_step(state, target) if state.is_bundle else steps[at],
+        after=tuple(steps[at + 1 :]),
+        created=tuple(part.state.file for part in added),
+        hidden=(image.path,) if grown is not None else (),
+        settled=(image.path,) if grown is not None and not state.is_bundle else (),
+        needed=SMALL_CHANGES
+        + (grown.needed if grown is not None else 0)
+        + sum(part.state.stat.size for part in added if part.shape.preallocate),
         bytes_read=grown.read if isinstance(grown, GrownImage) else 0,
         bytes_written=grown.written if isinstance(grown, GrownImage) else 0,
-        cleanup=Cleanup(disk=directory if state.is_bundle else state.location.descriptor),
         warnings=tuple(dropped_extensions([image] if isinstance(grown, GrownImage) else [])),
-        facts={"after": _after(state, target, steps, grown, added)},
     )
+    plan = bundle_plan(clearance, change, ChangeFacts(state))
+    return plan.with_facts(ChangeFacts(_after(state, target, plan.steps, grown, added)))
 
 
-def _refuse(state: BundleState, *, top_only: bool, is_merged: bool, force: bool) -> None:
-    refuse_encrypted(state)
-    refuse_converting(state)
-    refuse_dirty(state, force=force)
-    refuse_suspended(state, force=force)
-    if not is_merged:
-        refuse_misfits(state)
+def _commit_of_single_file(steps: Sequence[Step]) -> int:
+    """Which step lets a disk that is one file hold more: its whole header, for a plain one its length."""
+    headers = [
+        at
+        for at, step in enumerate(steps)
+        if isinstance(step, WriteBytes) and not step.offset and len(step.content) == HEADER_BYTES
+    ]
+    return headers[0] if headers else max(at for at, step in enumerate(steps) if isinstance(step, Resize))
+
+
+def _refuse(state: BundleState, *, top_only: bool) -> None:
     if len(state.tree.shots) > 1 and not top_only:
         refuse_snapshots(state, "grow")
     number = len(state.descriptor.storages) - 1
@@ -226,29 +226,19 @@ def _target(state: BundleState, size: int, wanted: Parts, added: Sequence[NewPar
     return resized(state.descriptor, size, storages)
 
 
-def _steps(
-    state: BundleState,
-    size: int,
-    grown: Union[GrownImage, GrownPlain, None],
-    added: Sequence[NewPart],
-    target: Descriptor,
-) -> Iterator[Step]:
-    directory = state.location.directory
-    yield journal_step(state, _journal(size, grown, added))
+def _steps(state: BundleState, grown: Union[GrownImage, GrownPlain, None], added: Sequence[NewPart]) -> Iterator[Step]:
+    """The images come to hold more than the descriptor counts."""
     for part in added:
         yield from empty_image_steps(part.state.path, part.shape, part.state.size, like=part.like)
     if added:
-        yield Sync(files=tuple(part.state.path for part in added), directories=(directory,))
+        yield Sync(files=tuple(part.state.path for part in added), directories=(state.location.directory,))
     if isinstance(grown, GrownPlain):
-        # Bytes behind the end of the disk belong to nobody and must not become a part of it.
+        # Bytes past the end of the disk belong to nobody and must not become a part of it.
         yield Resize(grown.image.path, grown.image.size)
         yield Resize(grown.image.path, grown.size_after, reserve=grown.reserve)
         yield Sync(files=(grown.image.path,))
     elif grown is not None:
         yield from _image_steps(grown)
-    if state.is_bundle:
-        yield descriptor_step(state, target)
-    yield from journal_end_steps(state)
 
 
 def _journal(size: int, grown: Union[GrownImage, GrownPlain, None], added: Sequence[NewPart]) -> Journal:

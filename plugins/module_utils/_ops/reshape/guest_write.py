@@ -135,10 +135,14 @@ class GuestWriter:
         finally:
             stack.close()
 
-    def all_steps(self) -> List[Step]:
-        """Everything planned, between the in-use marks of the images and their end."""
+    def steps_around_last_write(self) -> Tuple[Tuple[Step, ...], Step, Tuple[Step, ...]]:
+        """All that was planned, parted at the step by which the last write is seen: its bytes, or the entry of their
+        cluster. The images are marked as in use first and closed last.
+        """
         marked = [image for image in self.touched.values() if image.header is not None]
-        return [*mark_steps(marked), *self.steps, *close_steps(marked, keep_extension=False)]
+        at = max(number for number, step in enumerate(self.steps) if isinstance(step, WriteBytes))
+        before = (*mark_steps(marked), *self.steps[:at])
+        return before, self.steps[at], (*self.steps[at + 1 :], *close_steps(marked, keep_extension=False))
 
     def after(self) -> BundleState:
         """The disk as it will be, for predictions."""

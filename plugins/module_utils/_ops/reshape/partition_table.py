@@ -16,13 +16,13 @@ from __future__ import annotations
 from typing import Optional
 
 from ..._bundle.bundle import BundleState
-from ..._bundle.guards import refuse_converting, refuse_dirty, refuse_encrypted, refuse_misfits, refuse_suspended
+from ..._bundle.guards import EXACT, Touches, check_guards, refuse_encrypted
 from ..._change.after import dropped_extensions
-from ..._change.journal import journal_end_steps, journal_step
+from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._core.errors import BadRequest
-from ..._core.plan import Cleanup, Plan
+from ..._core.plan import Plan
 from ..._core.units import SECTOR
-from ..._guest.gpt import Gpt, is_in_place, move_backup, read_gpt
+from ..._guest.gpt import Gpt, GptMove, is_in_place, move_backup, read_gpt
 from ..._guest.view import open_view
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
@@ -44,7 +44,9 @@ def find_gpt(port: Port, state: BundleState) -> Optional[Gpt]:
         view.close()
 
 
-def plan_partition_fix(port: Port, state: BundleState, size: int, *, actual: BundleState, force: bool = False) -> Plan:
+def plan_partition_fix(
+    port: Port, state: BundleState, size: int, *, actual: BundleState, force: bool = False
+) -> Plan[ChangeFacts]:
     """Let the table fit a disk of ``size`` bytes; an empty plan where it does, or where there is none.
 
     ``actual`` is the disk as its files are, from which ``state`` may be predicted. Raises BadRequest when partitions
@@ -53,42 +55,50 @@ def plan_partition_fix(port: Port, state: BundleState, size: int, *, actual: Bun
     refuse_encrypted(state)
     gpt = find_gpt(port, actual)
     if gpt is None or is_in_place(gpt, size):
-        return Plan(OPERATION, facts={"after": state})
-    move = move_backup(gpt, size)
-    if move is None:
-        raise BadRequest(
-            "partition_table: a partition reaches into the end of the disk, where the backup of the partition table belongs",
-            path=state.location.directory,
-            expected=f"no partition behind byte {size - (gpt.entry_sectors + 1) * SECTOR}",
-            found=(gpt.last_used + 1) * SECTOR,
-            hint="Make the last partition smaller in the guest first.",
-        )
-    refuse_converting(state)
-    refuse_dirty(state, force=force)
-    refuse_suspended(state, force=force)
-    refuse_misfits(state)
+        return unchanged(OPERATION, ChangeFacts(state))
+    move = _move(state, gpt, size)
+    clearance = check_guards(state, Touches(data=True, memory=True, lengths=EXACT), force=force)
     writer = GuestWriter(port, state, actual)
     writer.write(*move.backup)
     if move.boot_record is not None:
         writer.write(*move.boot_record)
     writer.write(*move.primary)
-    touched = [image for image in writer.touched.values() if image.header is not None]
+    touched = list(writer.touched.values())
     journal = Journal(
         OPERATION,
         APPLY,
-        images=tuple(ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, 0) for image in touched),
+        images=tuple(
+            ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, 0)
+            for image in touched
+            if image.header is not None
+        ),
     )
-    directory = state.location.directory
-    return Plan(
+    before, commit, after = writer.steps_around_last_write()
+    change = BundleChange(
         OPERATION,
-        (journal_step(state, journal), *writer.all_steps(), *journal_end_steps(state)),
-        state.fingerprint,
-        lock_directories=(directory,) if state.is_bundle else (),
-        lock_files=tuple(image.path for image in state.images.values() if not image.outside),
-        space=((directory, writer.growth + (1 << 16)),),
+        journal,
+        before=before,
+        commit=commit,
+        after=after,
+        hidden=tuple(image.path for image in touched),
+        settled=tuple(image.path for image in touched),
+        needed=SMALL_CHANGES + writer.growth,
         bytes_read=writer.bytes_read,
         bytes_written=writer.bytes_written,
-        cleanup=Cleanup(disk=directory if state.is_bundle else state.location.descriptor),
-        warnings=tuple(dropped_extensions(list(writer.touched.values()))),
-        facts={"after": writer.after()},
+        warnings=tuple(dropped_extensions(touched)),
     )
+    return bundle_plan(clearance, change, ChangeFacts(writer.after()))
+
+
+def _move(state: BundleState, gpt: Gpt, size: int) -> GptMove:
+    move = move_backup(gpt, size)
+    if move is None:
+        raise BadRequest(
+            "partition_table: a partition reaches into the end of the disk, where the backup of the partition table"
+            " belongs",
+            path=state.location.directory,
+            expected=f"no partition past byte {size - (gpt.entry_sectors + 1) * SECTOR}",
+            found=(gpt.last_used + 1) * SECTOR,
+            hint="Make the last partition smaller in the guest first.",
+        )
+    return move

@@ -11,29 +11,24 @@ from __future__ import annotations
 from typing import Optional
 
 from ..._bundle.bundle import BundleState
-from ..._bundle.guards import refuse_dirty
+from ..._bundle.guards import Touches, check_guards
+from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._change.journal import descriptor_step
 from ..._core.errors import Unsupported
 from ..._core.plan import Plan
 from ..._core.records import replace
 
 
-def plan_rename(state: BundleState, name: Optional[str], *, force: bool = False) -> Plan:
+def plan_rename(state: BundleState, name: Optional[str], *, force: bool = False) -> Plan[ChangeFacts]:
     """Give the disk another name in its descriptor; an empty plan when it has that name or none is asked for."""
     if name is None or name == state.descriptor.name:
-        return Plan("rename", facts={"after": state})
+        return unchanged("rename", ChangeFacts(state))
     if not state.is_bundle:
         raise Unsupported(
             "A single-file image has no name of its own", path=state.location.image, hint="Leave the option name out."
         )
-    refuse_dirty(state, force=force)
+    clearance = check_guards(state, Touches(images=False), force=force)
     target = replace(state.descriptor, name=name)
-    own = tuple(image.path for image in state.images.values() if not image.outside)
-    return Plan(
-        "rename",
-        (descriptor_step(state, target),),
-        state.fingerprint,
-        lock_directories=(state.location.directory,),
-        lock_files=own,
-        facts={"after": replace(state, descriptor=target)},
-    )
+    # One atomic step needs no journal.
+    change = BundleChange("rename", ends_journal=False, commit=descriptor_step(state, target))
+    return bundle_plan(clearance, change, ChangeFacts(replace(state, descriptor=target)))

@@ -14,30 +14,24 @@ leaves new files that the next run removes.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry
-from ..._bundle.guards import (
-    minds_holes,
-    refuse_converting,
-    refuse_dirty,
-    refuse_encrypted,
-    refuse_misfits,
-    refuse_suspended,
-)
+from ..._bundle.guards import SHORTER, Touches, check_guards, minds_holes
 from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
 from ..._bundle.shape import PLAIN, Shape, header_of_part, resized
 from ..._bundle.tree import build_tree
 from ..._change.after import as_described, dropped_extensions
+from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.executor import Progress, refuse_without_room
-from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_files import nothing_at, unused_names
+from ..._change.journal import descriptor_step
+from ..._change.new_files import unused_names
 from ..._core import guid as guids
 from ..._core.errors import BadRequest, NoSpace, Unsupported, VerifyFailed
 from ..._core.extents import DATA
-from ..._core.plan import Cleanup, CreateFile, Plan, Step, Sync, Transfer
+from ..._core.plan import CreateFile, Plan, Step, Sync, Transfer
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, round_up
 from ..._formats.hds.bat import RunTable
@@ -165,54 +159,48 @@ def _tables(writer: PartsWriter) -> Tuple[Optional[RunTable], ...]:
     return tuple(part.table() if isinstance(part, (HdsWriter, ReservedHdsWriter)) else None for part in writer.writers)
 
 
-def plan_retype(port: Port, state: BundleState, shape: Shape, *, force: bool = False, predict: bool = False) -> Plan:
+def plan_retype(
+    port: Port, state: BundleState, shape: Shape, *, force: bool = False, predict: bool = False
+) -> Plan[ChangeFacts]:
     """Write the current state of the disk anew in ``shape``, which is not smaller than the disk; snapshots are given
     up.
 
     With ``predict`` amounts and lengths are exact, which takes reading all data. Raises NoSpace, Dirty, Encrypted,
     Unsupported for a disk that is a single file, BadRequest for a smaller size.
     """
-    _refuse(state, shape, force=force)
-    directory = state.location.directory
-    top = state.tree.top
+    touches = Touches(data=True, memory=shape.size != state.descriptor.size_bytes, lengths=SHORTER)
+    clearance = check_guards(state, touches, force=force)
+    _refuse(state, shape)
     names = _names(state, shape)
-    paths = tuple(f"{directory}/{name}" for name in names)
     target = _target(state, shape, names)
     old = [image for image in state.images.values() if not image.outside]
-    discarded = tuple(image.path.rsplit("/", 1)[-1] for image in old)
-    models = [state.images[(min(number, len(state.descriptor.storages) - 1), top)].path for number in range(len(paths))]
-    steps: List[Step] = [journal_step(state, Journal("retype", PREPARE, created=names, discarded=discarded))]
-    steps += [CreateFile(path, 0, like=model) for path, model in zip(paths, models)]
-    steps += [
-        Transfer(RetypeJob(state, shape, paths)),
-        Sync(directories=(directory,)),
-        descriptor_step(state, target),
-    ]
-    steps += journal_end_steps(state, [image.path for image in old])
     predicted = predict_retype(port, state, shape) if predict else None
-    plan = Plan(
+    change = BundleChange(
         "retype",
-        tuple(steps),
-        state.fingerprint + nothing_at(state, names),
-        lock_directories=(directory,),
-        lock_files=tuple(image.path for image in old),
-        space=((directory, _most_needed(port, state, shape)),),
+        Journal("retype", PREPARE, created=names, discarded=tuple(image.path.rsplit("/", 1)[-1] for image in old)),
+        before=tuple(_new_files(state, shape, names)),
+        commit=descriptor_step(state, target),
+        created=names,
+        discarded=tuple(image.path for image in old),
+        needed=SMALL_CHANGES + _most_needed(port, state, shape),
         bytes_read=predicted.flow.read if predicted is not None else 0,
         bytes_written=predicted.flow.written if predicted is not None else 0,
-        cleanup=Cleanup(disk=directory),
         warnings=tuple(dropped_extensions(list(state.images.values()))),
-        facts={"after": _after(state, target, steps, shape, names, predicted)},
     )
-    return _with_exact_need(port, plan, state, shape)
+    plan = _with_exact_need(port, bundle_plan(clearance, change, ChangeFacts(state)), state, shape)
+    return plan.with_facts(ChangeFacts(_after(state, target, plan.steps, shape, names, predicted)))
 
 
-def _refuse(state: BundleState, shape: Shape, *, force: bool) -> None:
-    refuse_encrypted(state)
-    refuse_converting(state)
-    refuse_dirty(state, force=force)
-    refuse_misfits(state, may_be_shorter=True)
-    if shape.size != state.descriptor.size_bytes:
-        refuse_suspended(state, force=force)
+def _new_files(state: BundleState, shape: Shape, names: Sequence[str]) -> Iterator[Step]:
+    directory, last = state.location.directory, len(state.descriptor.storages) - 1
+    paths = tuple(f"{directory}/{name}" for name in names)
+    for number, path in enumerate(paths):
+        yield CreateFile(path, 0, like=state.images[(min(number, last), state.tree.top)].path)
+    yield Transfer(RetypeJob(state, shape, paths))
+    yield Sync(directories=(directory,))
+
+
+def _refuse(state: BundleState, shape: Shape) -> None:
     if not state.is_bundle:
         raise Unsupported(
             "A single-file image cannot get another shape where it lies",
@@ -254,7 +242,7 @@ def _most_needed(port: Port, state: BundleState, shape: Shape) -> int:
             header_of_part(shape, length).data_start + length if shape.kind != PLAIN else length
             for _start, length in shape.parts
         )
-    needed = 2 * len(state.xml) + (1 << 16)
+    needed = 0
     view = open_view(port, state, state.tree.top)
     try:
         last = -1
@@ -276,7 +264,7 @@ def _most_needed(port: Port, state: BundleState, shape: Shape) -> int:
     )
 
 
-def _with_exact_need(port: Port, plan: Plan, state: BundleState, shape: Shape) -> Plan:
+def _with_exact_need(port: Port, plan: Plan[ChangeFacts], state: BundleState, shape: Shape) -> Plan[ChangeFacts]:
     """Where the upper bound does not fit, what is really needed decides; that takes reading everything once."""
     try:
         refuse_without_room(port, plan)

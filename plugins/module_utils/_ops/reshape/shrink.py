@@ -18,21 +18,16 @@ from __future__ import annotations
 from typing import List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
-from ..._bundle.guards import (
-    refuse_converting,
-    refuse_dirty,
-    refuse_encrypted,
-    refuse_misfits,
-    refuse_snapshots,
-    refuse_suspended,
-)
+from ..._bundle.descriptor import Descriptor
+from ..._bundle.guards import EXACT, Touches, check_guards, refuse_snapshots
 from ..._bundle.shape import parts_of, resized, wanted_parts
 from ..._change.after import as_described, dropped_extensions
-from ..._change.journal import descriptor_step, journal_end_steps, journal_step
+from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
+from ..._change.journal import descriptor_step
 from ..._change.table import clipped
 from ..._core.errors import BadRequest, Unsupported
 from ..._core.extents import DATA
-from ..._core.plan import Cleanup, Plan, Step
+from ..._core.plan import Plan
 from ..._core.records import replace
 from ..._core.units import SECTOR, format_size
 from ..._formats.hds.bat import TableBuilder
@@ -43,26 +38,51 @@ from ..._io.copy import SLICE
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
 from ..._io.sparse import GRAIN, data_parts
-from .shrink_image import CutImage, cut_image, cut_steps
+from .shrink_image import CutImage, commit_of_cut, cut_image, cut_steps
 
 Ranges = Sequence[Tuple[int, int]]
 
 
-def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan:
+def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[ChangeFacts]:
     """Make the disk hold ``size`` bytes, which is less than now.
 
-    What lies behind the end is not looked at here: see ``refuse_loss``.
+    What lies beyond the new end is not looked at here: see ``refuse_loss``.
 
     Raises HasSnapshots, Dirty, Encrypted, Unsupported for an image that is not the disk's own.
     """
-    refuse_encrypted(state)
-    refuse_converting(state)
-    refuse_dirty(state, force=force)
-    refuse_suspended(state, force=force)
-    refuse_misfits(state)
+    clearance = check_guards(state, Touches(data=True, memory=True, lengths=EXACT), force=force)
+    images = _own_images(state)
+    wanted = wanted_parts(state, size)
+    number = len(wanted) - 1
+    cuts = [cut_image(images[number], wanted[number][1])] if wanted[number][1] < parts_of(state)[number][1] else []
+    gone = images[len(wanted) :]
+    target = _target(state, size, len(wanted))
+    kept = {key: image for key, image in state.images.items() if key[0] < len(wanted)}
+    for cut in cuts:
+        kept[(cut.image.storage, cut.image.guid)] = _cut_state(cut)
+    steps = [step for cut in cuts for step in cut_steps(cut)]
+    at = None if state.is_bundle else commit_of_cut(steps)
+    change = BundleChange(
+        "shrink",
+        _journal(size, cuts, gone),
+        before=tuple(steps[:at]) if at is not None else (),
+        commit=descriptor_step(state, target) if at is None else steps[at],
+        after=tuple(steps if at is None else steps[at + 1 :]),
+        discarded=tuple(image.path for image in gone),
+        hidden=() if state.is_bundle else tuple(cut.image.path for cut in cuts),
+        settled=tuple(cut.image.path for cut in cuts),
+        needed=SMALL_CHANGES,
+        bytes_freed=sum(image.stat.size for image in images) - sum(image.stat.size for image in kept.values()),
+        warnings=tuple(dropped_extensions([cut.image for cut in cuts])),
+    )
+    plan = bundle_plan(clearance, change, ChangeFacts(state))
+    return plan.with_facts(ChangeFacts(as_described(state, target, plan.steps, kept)))
+
+
+def _own_images(state: BundleState) -> List[ImageState]:
+    """The images of the one layer. Raises HasSnapshots for more layers, Unsupported for an image outside."""
     if len(state.tree.shots) > 1:
         refuse_snapshots(state, "shrink")
-    wanted = wanted_parts(state, size)
     images = [state.images[(number, state.tree.top)] for number in range(len(state.descriptor.storages))]
     for image in images:
         if image.outside:
@@ -71,43 +91,25 @@ def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan:
                 path=image.path,
                 hint="Make a new disk with hdd_convert.",
             )
-    number = len(wanted) - 1
-    cuts = [cut_image(images[number], wanted[number][1])] if wanted[number][1] < parts_of(state)[number][1] else []
-    gone = images[len(wanted) :]
-    storages = list(state.descriptor.storages[: len(wanted)])
+    return images
+
+
+def _target(state: BundleState, size: int, parts: int) -> Descriptor:
+    storages = list(state.descriptor.storages[:parts])
     storages[-1] = replace(storages[-1], end_sector=size // SECTOR)
-    target = resized(state.descriptor, size, storages)
-    names = tuple(image.path.rsplit("/", 1)[-1] for image in gone)
-    journal = Journal(
+    return resized(state.descriptor, size, storages)
+
+
+def _journal(size: int, cuts: Sequence[CutImage], gone: Sequence[ImageState]) -> Journal:
+    return Journal(
         "shrink",
         APPLY,
-        discarded=names,
+        discarded=tuple(image.path.rsplit("/", 1)[-1] for image in gone),
         images=tuple(ImageBefore(cut.image.path.rsplit("/", 1)[-1], cut.image.stat.size, 0) for cut in cuts),
         request={
             "sectors": size // SECTOR,
             "entries": max([cut.image.header.bat_entries for cut in cuts if cut.image.header is not None], default=0),
         },
-    )
-    steps: List[Step] = [journal_step(state, journal)]
-    if state.is_bundle:
-        steps.append(descriptor_step(state, target))
-    for cut in cuts:
-        steps += cut_steps(cut)
-    steps += journal_end_steps(state, [image.path for image in gone])
-    kept = {key: image for key, image in state.images.items() if key[0] < len(wanted)}
-    for cut in cuts:
-        kept[(cut.image.storage, cut.image.guid)] = _cut_state(cut)
-    return Plan(
-        "shrink",
-        tuple(steps),
-        state.fingerprint,
-        lock_directories=(state.location.directory,) if state.is_bundle else (),
-        lock_files=tuple(image.path for image in images),
-        space=((state.location.directory, 2 * len(state.xml) + (1 << 16)),),
-        bytes_freed=sum(image.stat.size for image in images) - sum(image.stat.size for image in kept.values()),
-        cleanup=Cleanup(disk=state.location.directory if state.is_bundle else state.location.descriptor),
-        warnings=tuple(dropped_extensions([cut.image for cut in cuts])),
-        facts={"after": as_described(state, target, steps, kept)},
     )
 
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from ..._bundle.bundle import ImageState
 from ..._change.image import clear_steps, close_steps, mark_steps
@@ -75,3 +75,9 @@ def cut_steps(cut: CutImage) -> Iterator[Step]:
     yield Resize(path, cut.size_after)
     yield Sync(files=(path,))
     yield from close_steps([cut.image], keep_extension=False)
+
+
+def commit_of_cut(steps: Sequence[Step]) -> int:
+    """Which of ``cut_steps`` makes the image hold less to its readers: its header, for a plain one its length."""
+    headers = [at for at, step in enumerate(steps) if isinstance(step, WriteBytes) and step.offset == 0]
+    return headers[0] if headers else 0

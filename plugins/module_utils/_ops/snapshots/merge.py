@@ -18,8 +18,9 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..._bundle.bundle import EXPANDING, PLAIN, BundleState, ImageState, size_warnings
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.guards import refuse_converting, refuse_dirty, refuse_encrypted
+from ..._bundle.guards import Touches, check_guards
 from ..._bundle.tree import build_tree
+from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._change.image import (
     close_steps,
     entry_steps,
@@ -28,12 +29,12 @@ from ..._change.image import (
     table_growth_steps,
     table_rewrite_steps,
 )
-from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_files import nothing_at, unused_names
+from ..._change.journal import descriptor_step, journal_step
+from ..._change.new_files import unused_names
 from ..._change.slots import Slots, free_slots
 from ..._core.errors import Damaged, Unsupported
 from ..._core.extents import Extent
-from ..._core.plan import Cleanup, CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
+from ..._core.plan import CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
 from ..._formats.hds.bat import TableBuilder
@@ -99,6 +100,26 @@ class MergedImage:
         )
 
 
+@dataclass(frozen=True)
+class MergeFacts(ChangeFacts):
+    """The GUIDs of the snapshots that go, names asked for that the disk does not have, and the disk after the change."""
+
+    merged: Tuple[str, ...] = ()
+    unknown: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A merge that was cut off and is done once more.
+
+    ``receivers`` are file names by "storage/survivor"; ``ours`` are the paths of the images that it has marked. Its
+    journal stays in force, and what it has written is made durable.
+    """
+
+    receivers: Mapping[str, str]
+    ours: Tuple[str, ...]
+
+
 def plan_merge(
     port: Port,
     state: BundleState,
@@ -106,22 +127,18 @@ def plan_merge(
     *,
     strategy: str = AUTO,
     force: bool = False,
-    receivers: Optional[Mapping[str, str]] = None,
-    ours: Tuple[str, ...] = (),
-) -> Plan:
+    repeats: Optional[Repetition] = None,
+) -> Plan[MergeFacts]:
     """Merge the layers of ``removals`` into their children; an empty plan when there are none.
 
-    ``receivers`` (file names by "storage/survivor") and ``ours`` (images that this engine marked) serve the repetition
-    of a merge that was cut off: its journal stays, and what it has written so far is made durable. Reads where files
-    have holes, never guest data. Raises Encrypted, Dirty, Unsupported.
+    Reads where files have holes, never guest data. Raises Encrypted, Dirty, Unsupported.
     """
     if not removals:
-        return Plan("merge", facts={"merged": (), "after": state})
+        return unchanged("merge", MergeFacts(state))
     groups = groups_of(state.tree, removals)
-    if groups:
-        refuse_encrypted(state)
-    refuse_converting(state)
-    refuse_dirty(state, force=force, ours=ours)
+    ours = repeats.ours if repeats is not None else ()
+    clearance = check_guards(state, Touches(data=bool(groups), ours=ours), force=force)
+    receivers = repeats.receivers if repeats is not None else {}
     merged = [
         _plan_group(port, state, storage, groups, group, strategy, receivers)
         for group in groups
@@ -129,25 +146,25 @@ def plan_merge(
     ]
     target = _target(state, removals, merged)
     discarded = _discarded(state, removals, merged)
-    steps = _steps(port, state, removals, merged, target, discarded, repeats=receivers is not None, ours=ours)
+    journal = _journal(removals, merged, discarded, ours)
     growth = sum(image.growth for image in merged)
     needed = growth + sum(image.placement.filled for image in merged)
-    directory = state.location.directory
-    own = tuple(image.path for image in state.images.values() if not image.outside)
-    return Plan(
+    change = BundleChange(
         "merge",
-        tuple(steps),
-        state.fingerprint + nothing_at(state, [one.receiver.file for one in merged if one.is_new]),
-        lock_directories=(directory,),
-        lock_files=own,
-        space=((directory, needed + 2 * len(state.xml)),),
+        # A repetition must not fall back to a phase in which recovery takes back.
+        journal if repeats is None else None,
+        before=tuple(_steps(port, state, merged, journal, repeats)),
+        commit=descriptor_step(state, target),
+        created=tuple(one.receiver.file for one in merged if one.is_new),
+        discarded=tuple(image.path for image in discarded),
+        hidden=tuple(one.receiver.path for one in merged if not one.is_new),
+        needed=needed,
         bytes_read=sum(image.read for image in merged),
         bytes_written=sum(image.moved for image in merged),
         bytes_freed=sum(image.stat.allocated for image in discarded) - needed,
-        cleanup=Cleanup(disk=directory),
         warnings=tuple(_warnings(merged)),
-        facts={"merged": tuple(removals), "after": _after(state, target, merged)},
     )
+    return bundle_plan(clearance, change, MergeFacts(_after(state, target, merged), tuple(removals)))
 
 
 def _plan_group(
@@ -157,7 +174,7 @@ def _plan_group(
     groups: Sequence[Tuple[str, ...]],
     layers: Tuple[str, ...],
     strategy: str,
-    receivers: Optional[Mapping[str, str]],
+    receivers: Mapping[str, str],
 ) -> MergedImage:
     survivor = layers[0]
     chain = state.chain(survivor, storage)
@@ -167,7 +184,7 @@ def _plan_group(
         group = Group(storage, survivor, chain[: len(layers)], stack)
         extents = visible_extents(group)
         shared = [guid for guid in layers if sum(guid in other for other in groups) > 1]
-        forced = (receivers or {}).get(f"{storage}/{survivor}")
+        forced = receivers.get(f"{storage}/{survivor}")
         index = _choose_receiver(state, group, extents, shared, strategy, forced)
         if index is None:
             return _into_new_file(state, group, extents)
@@ -306,29 +323,18 @@ def _discarded(state: BundleState, removals: Sequence[str], merged: Sequence[Mer
     ]
 
 
-def _steps(
-    port: Port,
-    state: BundleState,
-    removals: Sequence[str],
-    merged: Sequence[MergedImage],
-    target: Descriptor,
-    discarded: Sequence[ImageState],
-    *,
-    repeats: bool,
-    ours: Tuple[str, ...],
-) -> Iterator[Step]:
-    # What the run that was cut off wrote may be seen by now without being on the medium.
-    changed = [one for one in merged if one.changes_file or one.receiver.path in ours]
-    in_place = [one for one in changed if not one.is_new]
-    structured = [one.receiver for one in in_place if one.receiver.header is not None]
-    journal = Journal(
+def _journal(
+    removals: Sequence[str], merged: Sequence[MergedImage], discarded: Sequence[ImageState], ours: Sequence[str]
+) -> Journal:
+    changed = _changed(merged, ours)
+    return Journal(
         "merge",
         PREPARE,
         created=tuple(one.receiver.file for one in changed if one.is_new),
         discarded=tuple(image.path.rsplit("/", 1)[-1] for image in discarded),
         images=tuple(
             ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, image.header.in_use)
-            for image in structured
+            for image in (one.receiver for one in changed if not one.is_new)
             if image.header is not None
         ),
         request={
@@ -338,20 +344,28 @@ def _steps(
             },
         },
     )
-    # A repetition must not fall back to a phase in which recovery takes back.
-    if not repeats:
-        yield journal_step(state, journal)
+
+
+def _changed(merged: Sequence[MergedImage], ours: Sequence[str]) -> List[MergedImage]:
+    """The images that are written. What a run that was cut off wrote may be seen by now without being on the medium."""
+    return [one for one in merged if one.changes_file or one.receiver.path in ours]
+
+
+def _steps(
+    port: Port, state: BundleState, merged: Sequence[MergedImage], journal: Journal, repeats: Optional[Repetition]
+) -> Iterator[Step]:
+    changed = _changed(merged, repeats.ours if repeats is not None else ())
+    in_place = [one for one in changed if not one.is_new]
+    structured = [one.receiver for one in in_place if one.receiver.header is not None]
     yield from mark_steps(structured)
-    for image in structured if repeats else ():
+    for image in structured if repeats is not None else ():
         yield from table_rewrite_steps(port, image)
         yield header_rewrite_step(image)
     yield from _fresh_steps(state, changed)
     if in_place:
-        if not repeats:
+        if repeats is None:
             yield journal_step(state, replace(journal, phase=APPLY))
         yield from _in_place_steps(in_place)
-    yield descriptor_step(state, target)
-    yield from journal_end_steps(state, [image.path for image in discarded])
 
 
 def _fresh_steps(state: BundleState, changed: Sequence[MergedImage]) -> Iterator[Step]:

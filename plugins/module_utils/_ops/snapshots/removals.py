@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Collection, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState
+from ..._bundle.pvm import VmReport
 from ..._bundle.tree import SnapshotTree
 from ..._core.errors import BadRequest, HasSnapshots
 
@@ -118,3 +119,14 @@ def groups_of(tree: SnapshotTree, removals: Sequence[str]) -> List[Tuple[str, ..
             group.append(tree.shots[group[-1]].parent)
         groups.append(tuple(group))
     return groups
+
+
+def refuse_doubtful(state: BundleState, machine: VmReport, removals: Sequence[str], *, force: bool) -> None:
+    """Raise HasSnapshots when snapshots are to go and the virtual machine's own list of snapshots cannot be read."""
+    if removals and machine.is_doubtful and not force:
+        raise HasSnapshots(
+            f"Nobody can tell which snapshots the virtual machine needs: {' '.join(machine.warnings)}",
+            path=state.location.directory,
+            hint="Restore the files of the virtual machine, or set force: true when none of its snapshots is needed any"
+            " more.",
+        )

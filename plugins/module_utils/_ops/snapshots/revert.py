@@ -14,18 +14,19 @@ from __future__ import annotations
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.guards import refuse_converting, refuse_dirty
-from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_files import nothing_at
+from ..._bundle.guards import Touches, check_guards
+from ..._change.bundle_plan import BundleChange, bundle_plan, unchanged
+from ..._change.journal import descriptor_step
 from ..._change.new_layer import new_image_steps, new_images, with_new_top
 from ..._core.errors import BadRequest, Interrupted, Unsupported
-from ..._core.plan import Cleanup, Plan
+from ..._core.plan import Plan
 from ..._core.records import replace
 from ..._core.units import format_size
 from ..._io.journal import PREPARE, Journal
+from .take import SnapshotFacts
 
 
-def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan:
+def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan[SnapshotFacts]:
     """Make the disk go on from snapshot ``guid``; an empty plan when it does and nothing was written since.
 
     Raises BadRequest for the current layer, Unsupported for a single file, Interrupted for a snapshot that ploop was
@@ -34,41 +35,27 @@ def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan:
     top, directory = state.tree.top, state.location.directory
     _refuse(state, guid)
     if state.tree.shots[top].parent == guid and is_empty_layer(state, top):
-        return Plan("revert", facts={"snapshot": guid, "after": state})
-    refuse_converting(state)
-    refuse_dirty(state, force=force)
+        return unchanged("revert", SnapshotFacts(state, guid))
+    clearance = check_guards(state, Touches(), force=force)
     created = new_images(state, guid, base=guid)
     names = tuple(name for name, _header in created)
     old = tuple(image for image in state.layer(top) if not image.outside)
     target = _with_new_top(state, guid, names)
-    steps = (
-        journal_step(
-            state,
-            Journal("revert", PREPARE, created=names, discarded=tuple(image.path.rsplit("/", 1)[-1] for image in old)),
-        ),
-        *new_image_steps(state, created, like=top),
-        descriptor_step(state, target),
-        *journal_end_steps(state, [image.path for image in old]),
-    )
     given_up = sum(image.used for image in state.layer(top))
-    kept = {key: image for key, image in state.images.items() if key[1] != top}
-    needed = sum(header.data_start for _name, header in created)
-    return Plan(
+    warning = f"{directory}: the current state, {format_size(given_up)} of clusters, is given up for snapshot {guid}."
+    change = BundleChange(
         "revert",
-        steps,
-        state.fingerprint + nothing_at(state, names),
-        lock_directories=(directory,),
-        lock_files=tuple(image.path for image in old),
-        space=((directory, needed + len(state.xml) * 2),),
+        Journal("revert", PREPARE, created=names, discarded=tuple(image.path.rsplit("/", 1)[-1] for image in old)),
+        before=tuple(new_image_steps(state, created, like=top)),
+        commit=descriptor_step(state, target),
+        created=names,
+        discarded=tuple(image.path for image in old),
+        needed=sum(header.data_start for _name, header in created),
         bytes_freed=sum(image.stat.allocated for image in old),
-        cleanup=Cleanup(disk=directory),
-        warnings=(
-            f"{directory}: the current state, {format_size(given_up)} of clusters, is given up for snapshot {guid}.",
-        )
-        if given_up
-        else (),
-        facts={"snapshot": guid, "after": with_new_top(state, target, kept, created)},
+        warnings=(warning,) if given_up else (),
     )
+    kept = {key: image for key, image in state.images.items() if key[1] != top}
+    return bundle_plan(clearance, change, SnapshotFacts(with_new_top(state, target, kept, created), guid))
 
 
 def is_empty_layer(state: BundleState, guid: str) -> bool:

@@ -16,53 +16,54 @@ from typing import List, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
-from ..._bundle.guards import refuse_converting, refuse_dirty
-from ..._change.journal import descriptor_step, journal_end_steps, journal_step
-from ..._change.new_files import nothing_at
+from ..._bundle.guards import Touches, check_guards
+from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
+from ..._change.journal import descriptor_step
 from ..._change.new_layer import new_image_steps, new_images, with_new_top
 from ..._core import guid as guids
 from ..._core.errors import BadRequest, Unsupported
-from ..._core.plan import Cleanup, Plan
-from ..._core.records import replace
+from ..._core.plan import Plan
+from ..._core.records import dataclass, replace
 from ..._io.journal import PREPARE, Journal
 
 MOST_LAYERS = 128
 """ploop's limit: 126 snapshots, a base and a top."""
 
 
-def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) -> Plan:
+@dataclass(frozen=True)
+class SnapshotFacts(ChangeFacts):
+    """The snapshot that was asked for, and the disk after the change."""
+
+    snapshot: str
+
+
+def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) -> Plan[SnapshotFacts]:
     """Freeze the current state as snapshot ``guid``; an empty plan when the disk has that snapshot already.
 
     Raises BadRequest for a GUID with a meaning of its own, Unsupported for a single-file image or a full chain, Dirty.
     """
-    top, directory = state.tree.top, state.location.directory
+    top = state.tree.top
     if guid in state.tree.shots and guid != top:
-        return Plan("snapshot", facts={"snapshot": guid, "after": state})
-    _refuse(state, guid, force=force)
+        return unchanged("snapshot", SnapshotFacts(state, guid))
+    _refuse(state, guid)
+    clearance = check_guards(state, Touches(), force=force)
     created = new_images(state, guid, base=top)
     names = tuple(name for name, _header in created)
     target = _with_snapshot(state, guid, names)
-    steps = (
-        journal_step(state, Journal("snapshot", PREPARE, created=names)),
-        *new_image_steps(state, created, like=top),
-        descriptor_step(state, target),
-        *journal_end_steps(state),
+    change = BundleChange(
+        "snapshot",
+        Journal("snapshot", PREPARE, created=names),
+        before=tuple(new_image_steps(state, created, like=top)),
+        commit=descriptor_step(state, target),
+        created=names,
+        needed=sum(header.data_start for _name, header in created),
     )
     frozen = {(number, guid if layer == top else layer): image for (number, layer), image in state.images.items()}
     kept = {(number, layer): replace(image, guid=layer) for (number, layer), image in frozen.items()}
-    return Plan(
-        "snapshot",
-        steps,
-        state.fingerprint + nothing_at(state, names),
-        lock_directories=(directory,),
-        lock_files=tuple(image.path for image in state.layer(top) if not image.outside),
-        space=((directory, sum(header.data_start for _name, header in created) + len(state.xml) * 2),),
-        cleanup=Cleanup(disk=directory),
-        facts={"snapshot": guid, "after": with_new_top(state, target, kept, created)},
-    )
+    return bundle_plan(clearance, change, SnapshotFacts(with_new_top(state, target, kept, created), guid))
 
 
-def _refuse(state: BundleState, guid: str, *, force: bool) -> None:
+def _refuse(state: BundleState, guid: str) -> None:
     if not state.is_bundle:
         raise Unsupported(
             "A single-file image cannot have snapshots",
@@ -81,8 +82,6 @@ def _refuse(state: BundleState, guid: str, *, force: bool) -> None:
             path=state.location.directory,
             hint="Merge snapshots with hdd_merge first.",
         )
-    refuse_converting(state)
-    refuse_dirty(state, force=force)
 
 
 def _with_snapshot(state: BundleState, guid: str, files: Tuple[str, ...]) -> Descriptor:

@@ -14,6 +14,11 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     Move,
     Plan,
     Remove,
+    Rename,
+    ReplaceFile,
+    Resize,
+    Sync,
+    WriteBytes,
 )
 
 
@@ -22,12 +27,29 @@ def test_a_plan_without_steps_is_empty_whatever_else_it_says() -> None:
     assert not Plan("merge", (Remove((), "/"),)).is_empty
 
 
-def test_facts_are_added_to_a_copy() -> None:
-    plan = Plan("merge", facts={"a": 1, "b": 2})
-    more = plan.with_facts(b=3, c=4)
-    assert dict(more.facts) == {"a": 1, "b": 3, "c": 4}
-    assert dict(plan.facts) == {"a": 1, "b": 2}
-    assert more.operation == "merge"
+def test_other_facts_make_another_plan() -> None:
+    plan = Plan("merge", (Remove((), "/"),), commit=0, facts=("a", 1))
+    more = plan.with_facts({"b": 2})
+    assert (plan.facts, more.facts) == (("a", 1), {"b": 2})
+    assert (more.operation, more.steps, more.commit) == ("merge", plan.steps, 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (ReplaceFile("/a/b.xml", b"x", "/a/.t"), "replace /a/b.xml"),
+        (Rename("/a/.b.vdisk-1.tmp", "/a/b"), "rename to /a/b"),
+        (Rename("/a/b", "/a/.b.vdisk-1.tmp"), "rename /a/b away"),
+        (Remove(("/a/b", "/a/c"), "/a"), "remove /a/b"),
+        (WriteBytes("/a", 512, b"x"), "write /a at byte 512"),
+        (Resize("/a", 4096), "give /a a length of 4096 bytes"),
+    ],
+    ids=["replace", "rename", "rename away", "remove", "write", "resize"],
+)
+def test_the_commit_is_told_in_words(step: object, text: str) -> None:
+    plan = Plan("merge", (Sync(), step, Sync()), commit=1)  # type: ignore[arg-type]
+    assert plan.commit_text == text
+    assert Plan("compact", (Sync(),)).commit_text is None
 
 
 def test_plans_and_steps_cannot_be_changed() -> None:
@@ -36,12 +58,6 @@ def test_plans_and_steps_cannot_be_changed() -> None:
         plan.steps = (step,)  # type: ignore[misc]
     with pytest.raises(AttributeError):
         step.size = 2  # type: ignore[misc]
-
-
-def test_plans_do_not_share_their_facts() -> None:
-    with pytest.raises(TypeError):
-        Plan("merge").facts["merged"] = ()  # type: ignore[index]
-    assert Plan("merge").with_facts(merged=()).facts == {"merged": ()} and Plan("merge").facts == {}
 
 
 def test_copied_bytes_are_those_of_all_moves() -> None:

@@ -96,7 +96,7 @@ def check(path: str, strategy: str, *, freed: Optional[int] = None, scan: str = 
     views = {guid: disks.read_naively(PORT, path, guid) for guid in guids}
     before = [os.stat(file) for file in files]
     plan = plan_compact(PORT, disks.state_of(PORT, path), scan=scan, strategy=strategy, threshold=threshold)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     outcome = disks.apply(PORT, plan)
     assert disks.facts_of(PORT, disks.state_of(PORT, path)) == predicted
     assert {guid: disks.read_naively(PORT, path, guid) for guid in guids} == views
@@ -104,23 +104,23 @@ def check(path: str, strategy: str, *, freed: Optional[int] = None, scan: str = 
     assert files_of(path) == files and not needs_recovery(disks.state_of(PORT, path))
     after = [os.stat(file) for file in files]
     assert [stat.st_mode for stat in after] == [stat.st_mode for stat in before]
-    assert outcome.bytes_written == plan.bytes_written and outcome.bytes_read + plan.facts["scanned"] == plan.bytes_read
+    assert outcome.bytes_written == plan.bytes_written and outcome.bytes_read + plan.bytes_scanned == plan.bytes_read
     given = sum(stat.st_size for stat in before) - sum(stat.st_size for stat in after)
     blocks = 512 * (sum(stat.st_blocks for stat in before) - sum(stat.st_blocks for stat in after))
     if strategy == PUNCH:
         assert given == 0
         # The host's own tables may take a block or two.
-        assert plan.facts["reclaimable"] - 4 * 4096 <= blocks <= plan.facts["reclaimable"]
+        assert plan.facts.reclaimable - 4 * 4096 <= blocks <= plan.facts.reclaimable
     elif not any(image.header is None for image in disks.state_of(PORT, path).images.values()):
-        assert given == plan.facts["reclaimable"]
-    assert freed is None or plan.facts["reclaimable"] == freed
+        assert given == plan.facts.reclaimable
+    assert freed is None or plan.facts.reclaimable == freed
     again = plan_compact(PORT, disks.state_of(PORT, path), scan=scan, strategy=strategy, threshold=1)
-    assert again.is_empty and again.facts["reclaimable"] == 0
+    assert again.is_empty and again.facts.reclaimable == 0
     return plan
 
 
 def reasons(plan: Plan) -> Dict[str, Any]:
-    told = summary(plan.facts["savings"], reclaimed=True, scan=ZEROS)["by_reason"]
+    told = summary(plan.facts.savings, reclaimed=True, scan=ZEROS)["by_reason"]
     return {reason: size // 4096 * 4096 // CLUSTER for reason, size in told.items() if size is not None}
 
 
@@ -149,7 +149,7 @@ def test_leaks_alone_go_without_a_look_at_the_data(tmp_path: Path, strategy: str
     plan = check(
         single(tmp_path, {**filled(0, 1, 2), 3: ZERO}, gaps=[0, 2, 6]), strategy, freed=3 * CLUSTER, scan=METADATA
     )
-    assert plan.facts["scanned"] == 0
+    assert plan.bytes_scanned == 0
 
 
 def test_the_leaks_of_an_encrypted_disk_go(tmp_path: Path, strategy: str) -> None:
@@ -162,7 +162,7 @@ def test_the_leaks_of_an_encrypted_disk_go(tmp_path: Path, strategy: str) -> Non
         plan_compact(PORT, disks.state_of(PORT, path), strategy=strategy)
     if strategy == PUNCH:
         plan = disks.compact(PORT, path, scan=METADATA, strategy=strategy)
-        assert plan.facts["reclaimable"] == CLUSTER
+        assert plan.facts.reclaimable == CLUSTER
     else:
         # Ciphertext is not moved: what the cipher goes by is not known.
         with pytest.raises(Encrypted):
@@ -202,7 +202,7 @@ def test_a_single_file_disk_is_compacted_where_it_lies(tmp_path: Path, strategy:
     os.chmod(path, 0o640)
     expected = disks.read(PORT, path)
     plan = disks.compact(PORT, path, strategy=strategy)
-    assert plan.facts["reclaimable"] == 2 * CLUSTER
+    assert plan.facts.reclaimable == 2 * CLUSTER
     assert disks.read(PORT, path) == expected
     assert os.listdir(tmp_path) == ["old.hdd"] and os.stat(path).st_mode & 0o777 == 0o640
     assert plan_compact(PORT, disks.state_of(PORT, path), strategy=strategy).is_empty
@@ -219,7 +219,7 @@ def test_an_outside_image_is_never_touched(tmp_path: Path, strategy: str) -> Non
     assert str(outside) not in plan.lock_files
     disks.apply(PORT, plan)
     assert (outside.read_bytes(), os.stat(outside).st_blocks) == before
-    assert plan.facts["reclaimable"] == 2 * CLUSTER
+    assert plan.facts.reclaimable == 2 * CLUSTER
 
 
 @pytest.mark.parametrize("change", ["content", "temporary"])
@@ -448,7 +448,7 @@ def test_zeros_of_a_plain_disk_become_holes_with_any_strategy(
     bundle = plain(tmp_path, clusters, split=split)
     before = sum(os.stat(file).st_blocks for file in bundle.files.values())
     plan = check(bundle.directory, strategy, freed=3 * CLUSTER + (68 << 10))
-    assert before - sum(os.stat(file).st_blocks for file in bundle.files.values()) == plan.facts["reclaimable"] // 512
+    assert before - sum(os.stat(file).st_blocks for file in bundle.files.values()) == plan.facts.reclaimable // 512
     assert all(os.path.getsize(file) for file in bundle.files.values())
 
 
@@ -467,7 +467,7 @@ def test_a_plain_single_file_gets_holes(tmp_path: Path, strategy: str) -> None:
         stream.write(fill(0, 1 << 20) + bytes(2 << 20) + fill(1, (1 << 20) + 512))
     expected = disks.read(PORT, path)
     plan = disks.compact(PORT, path, strategy=strategy)
-    assert plan.facts["reclaimable"] == 2 << 20
+    assert plan.facts.reclaimable == 2 << 20
     assert disks.read(PORT, path) == expected
     assert plan_compact(PORT, disks.state_of(PORT, path), strategy=strategy, threshold=1).is_empty
 
@@ -476,13 +476,13 @@ def test_a_plain_disk_is_not_read_when_only_tables_are_looked_at(tmp_path: Path,
     plan = plan_compact(
         PORT, disks.state_of(PORT, plain(tmp_path, {0: ZERO}).directory), scan=METADATA, strategy=strategy
     )
-    assert plan.is_empty and not plan.facts["scanned"] and not plan.facts["savings"]
+    assert plan.is_empty and not plan.bytes_scanned and not plan.facts.savings
 
 
 def test_holes_of_a_plain_disk_are_not_read(tmp_path: Path) -> None:
     bundle = build(tmp_path, [Layer(TOP, type="Plain", clusters=filled(5))], size_sectors=1 << 33)
     plan = plan_compact(PORT, disks.state_of(PORT, bundle.directory))
-    assert plan.is_empty and plan.facts["scanned"] == CLUSTER
+    assert plan.is_empty and plan.bytes_scanned == CLUSTER
 
 
 def test_a_reserved_plain_disk_keeps_its_blocks(tmp_path: Path, strategy: str) -> None:

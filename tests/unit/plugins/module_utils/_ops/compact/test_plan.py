@@ -78,12 +78,12 @@ def check(path: str, *, freed: int, scan: str = ZEROS) -> Any:
     views = {guid: disks.read_naively(PORT, path, guid) for guid in guids}
     sizes = sum(size_of(path, guid) for guid in guids)
     plan = plan_compact(PORT, disks.state_of(PORT, path), scan=scan)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     disks.apply(PORT, plan)
     assert disks.facts_of(PORT, disks.state_of(PORT, path)) == predicted
     assert {guid: disks.read_naively(PORT, path, guid) for guid in guids} == views
     assert {guid: disks.read(PORT, path, guid) for guid in guids} == views
-    assert sizes - sum(size_of(path, guid) for guid in guids) == plan.facts["reclaimable"] == freed
+    assert sizes - sum(size_of(path, guid) for guid in guids) == plan.facts.reclaimable == freed
     assert plan_compact(PORT, disks.state_of(PORT, path), scan=scan).is_empty
     return plan
 
@@ -107,7 +107,7 @@ def test_a_disk_of_nothing_but_zeros_comes_down_to_its_header(tmp_path: Path) ->
 def test_metadata_alone_finds_what_no_entry_names(tmp_path: Path) -> None:
     path = single(tmp_path, {**filled(0, 1, 2), 3: ZERO}, gaps=[0, 2, 6])
     plan = check(path, freed=3 * CLUSTER, scan=METADATA)
-    assert plan.facts["scanned"] == 0
+    assert plan.bytes_scanned == 0
     assert disks.state_of(PORT, path).layer(TOP)[0].used_clusters == 4
 
 
@@ -212,7 +212,7 @@ def test_an_outside_image_is_neither_changed_nor_counted(tmp_path: Path) -> None
     plan = plan_compact(PORT, state)
     disks.apply(PORT, plan)
     assert outside.read_bytes() == before
-    assert plan.facts["reclaimable"] == CLUSTER
+    assert plan.facts.reclaimable == CLUSTER
     assert str(outside) not in plan.lock_files
 
 
@@ -223,7 +223,7 @@ def test_less_than_the_threshold_is_left(tmp_path: Path) -> None:
     path = single(tmp_path, {**filled(0), 1: ZERO, 2: ZERO})
     state = disks.state_of(PORT, path)
     plan = plan_compact(PORT, state, threshold=2 * CLUSTER + 1)
-    assert plan.is_empty and plan.facts["reclaimable"] == 2 * CLUSTER and plan.facts["after"] is state
+    assert plan.is_empty and plan.facts.reclaimable == 2 * CLUSTER and plan.facts.after is state
     assert not plan_compact(PORT, state, threshold=2 * CLUSTER).is_empty
 
 
@@ -315,7 +315,7 @@ def test_encrypted_data_are_not_looked_at_but_leaks_at_the_end_go(tmp_path: Path
     with pytest.raises(Encrypted):
         plan_compact(PORT, disks.state_of(PORT, path))
     plan = disks.compact(PORT, path, scan=METADATA)
-    assert plan.facts["reclaimable"] == CLUSTER
+    assert plan.facts.reclaimable == CLUSTER
     assert disks.read_naively(PORT, path)[: 2 * CLUSTER] == fill(0, CLUSTER) + fill(1, CLUSTER)
 
 

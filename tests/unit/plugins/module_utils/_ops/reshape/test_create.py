@@ -77,7 +77,7 @@ def test_a_new_disk_has_the_shape_that_was_asked_for_and_reads_as_zeros(port: Me
 def test_check_mode_foretells_the_facts_of_the_new_disk(tmp_path: Path, shape: Shape) -> None:
     port, path = OsPort(), f"{tmp_path}/a.hdd"
     plan = plan_of(shape, path)
-    predicted = disks.facts_of(port, predicted_bundle(path, shape, plan.facts["descriptor"], plan.facts["lengths"]))
+    predicted = disks.facts_of(port, predicted_bundle(path, shape, plan.facts.descriptor, plan.facts.lengths))
     assert list(tmp_path.iterdir()) == []
     disks.apply(port, plan)
     assert disks.facts_of(port, disks.state_of(port, path)) == predicted

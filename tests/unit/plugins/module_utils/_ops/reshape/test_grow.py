@@ -10,12 +10,11 @@ import json
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import is_same_start, resized, wanted_parts
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import resized, wanted_parts
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, HasSnapshots
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import WriteBytes
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import recover
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
@@ -49,9 +48,8 @@ def test_parts_follow_the_rule_that_the_disk_has(port, part, size, wanted, expec
     state = disks.state_of(port, DISK)
     parts = wanted_parts(state, wanted * STEP)
     assert [length // STEP for _start, length in parts] == expected
-    assert is_same_start(wanted_parts(state, size * STEP), parts)
-    plan = plan_grow(state, wanted * STEP) if wanted > size else plan_shrink(state, wanted * STEP)
-    predicted = disks.facts_of(port, plan.facts["after"])
+    plan = disks.plan_of_grow(state, wanted * STEP) if wanted > size else plan_shrink(state, wanted * STEP)
+    predicted = disks.facts_of(port, plan.facts.after)
     disks.apply(port, plan)
     assert disks.facts_of(port, disks.state_of(port, DISK)) == predicted
     assert predicted["virtual_size"] == wanted * STEP and len(predicted["layers"][0]["files"]) == len(expected)
@@ -69,7 +67,7 @@ def test_the_geometry_stays_exact(port):
 
 def test_a_table_of_millions_of_entries_costs_little_to_plan(port):
     disks.new_disk(port, DISK, size=8 << 20, cluster_bytes=1 << 20, version=2)
-    plan = plan_grow(disks.state_of(port, DISK), 16 << 40)
+    plan = disks.plan_of_grow(disks.state_of(port, DISK), 16 << 40)
     written = [step for step in plan.steps if isinstance(step, WriteBytes) and len(step.content) > 1 << 12]
     assert sum(len(step.content) for step in written) >= 4 * (16 << 20) - (1 << 18)
     assert len({id(step.content) for step in written}) <= 2
@@ -78,7 +76,7 @@ def test_a_table_of_millions_of_entries_costs_little_to_plan(port):
 def test_a_size_that_the_version_cannot_hold_is_refused(port):
     disks.new_disk(port, DISK, size=8 << 20, cluster_bytes=1 << 20)
     with pytest.raises(BadRequest) as caught:
-        plan_grow(disks.state_of(port, DISK), 3 << 40)
+        disks.plan_of_grow(disks.state_of(port, DISK), 3 << 40)
     assert "format_version" in str(caught.value)
 
 
@@ -87,7 +85,7 @@ def test_snapshots_are_refused_with_the_ways_out(port):
     disks.take(port, DISK, guid_of(1))
     state = disks.state_of(port, DISK)
     with pytest.raises(HasSnapshots) as caught:
-        plan_grow(state, 16 * STEP)
+        disks.plan_of_grow(state, 16 * STEP)
     assert "top_only" in str(caught.value)
     with pytest.raises(HasSnapshots) as caught:
         plan_shrink(state, STEP)

@@ -37,7 +37,7 @@ def _port() -> MemoryPort:
 def test_a_name_is_changed_in_the_descriptor_alone(port: MemoryPort, name: str) -> None:
     before = port.listing()
     plan = plan_rename(disks.state_of(port, PATH), name)
-    predicted = disks.facts_of(port, plan.facts["after"])
+    predicted = disks.facts_of(port, plan.facts.after)
     disks.apply(port, plan)
     assert disks.facts_of(port, disks.state_of(port, PATH)) == predicted
     assert predicted["name"] == name

@@ -153,7 +153,7 @@ def test_snapshots_of_the_virtual_machine_are_refused(tmp_path: Path) -> None:
 def test_one_layer_shows_what_four_showed(tmp_path: Path, strategy: str, version: int) -> None:
     bundle = line(tmp_path, version=version)
     plan = disks.merge(PORT, bundle.directory, strategy=strategy)
-    assert plan.facts["merged"] == (ONE, TWO, THREE)
+    assert plan.facts.merged == (ONE, TWO, THREE)
     assert disks.read(PORT, bundle.directory) == naive(bundle) == bundle.guest(TOP)
     assert len(images(bundle)) == 1
     assert disks.plan_of_merge(PORT, bundle.directory).is_empty
@@ -264,7 +264,7 @@ def test_a_plain_root_takes_in_what_lies_above(tmp_path: Path, removed: List[str
     bundle = build(tmp_path, layers)
     left = {layer.guid for layer in layers} - set(removed)
     plan = disks.plan_of_merge(PORT, bundle.directory, snapshots=removed)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     disks.apply(PORT, plan)
     assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
     assert all(naive(bundle, guid) == disks.read(PORT, bundle.directory, guid) == bundle.guest(guid) for guid in left)
@@ -300,7 +300,7 @@ def test_layers_that_end_early_read_zeros_beyond_their_end(
     views = {guid: naive(bundle, guid) for guid in guids if guid not in removed}
     assert all(disks.read(PORT, bundle.directory, guid) == view for guid, view in views.items())
     plan = disks.plan_of_merge(PORT, bundle.directory, snapshots=removed, strategy=strategy)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     disks.apply(PORT, plan)
     assert {guid: naive(bundle, guid) for guid in views} == views
     assert {guid: disks.read(PORT, bundle.directory, guid) for guid in views} == views
@@ -349,7 +349,7 @@ def test_a_short_receiver_that_grows_goes_on_hiding_what_lies_below_its_old_end(
     expected = {guid: naive(bundle, guid) for guid in (ONE, TOP)}
     assert expected[TOP][6 * CLUSTER :] == bytes(2 * CLUSTER)
     plan = disks.plan_of_merge(PORT, bundle.directory, snapshots=[TWO], strategy=strategy)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     disks.apply(PORT, plan)
     assert {guid: naive(bundle, guid) for guid in expected} == expected
     assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
@@ -363,7 +363,7 @@ def test_a_plain_root_grows_when_it_takes_in_a_longer_layer(tmp_path: Path) -> N
     bundle = build(tmp_path, layers)
     expected = naive(bundle)
     plan = disks.plan_of_merge(PORT, bundle.directory)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     disks.apply(PORT, plan)
     assert naive(bundle) == disks.read(PORT, bundle.directory) == expected
     assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
@@ -461,7 +461,7 @@ def test_a_dirty_receiver_is_closed_even_when_nothing_moves(tmp_path: Path) -> N
     bundle = build(tmp_path, line_of_layers(filled(0, 1), {}))
     disks.marked_in_use(PORT, bundle.directory, ONE)
     plan = plan_merge(PORT, disks.state_of(PORT, bundle.directory), [ONE], force=True)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     disks.apply(PORT, plan)
     assert disks.facts_of(PORT, disks.state_of(PORT, bundle.directory)) == predicted
     assert predicted["state"] == "clean"
@@ -505,7 +505,7 @@ def test_holes_of_a_plain_root_that_are_to_be_filled_need_room(tmp_path: Path) -
     disks.take(port, "/vm/a.hdd", ONE)
     disks.write(port, "/vm/a.hdd", 200_000, b"y" * 60_000)
     plan = disks.plan_of_merge(port, "/vm/a.hdd")
-    assert plan.facts["after"].layer(TOP)[0].kind == "plain"
+    assert plan.facts.after.layer(TOP)[0].kind == "plain"
     port.set_free_space(50_000)
     before = len(port.effects)
     with pytest.raises(NoSpace):

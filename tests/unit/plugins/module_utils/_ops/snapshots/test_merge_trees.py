@@ -94,7 +94,7 @@ def merged(bundle: BuiltBundle, *removals: str, **options: Any) -> Plan:
     """Merge; every view that stays must be the same, read in two ways, and everything must be as predicted."""
     before = views(bundle)
     plan = planned(bundle, *removals, **options)
-    predicted = disks.facts_of(PORT, plan.facts["after"])
+    predicted = disks.facts_of(PORT, plan.facts.after)
     outcome = disks.apply(PORT, plan)
     state = disks.state_of(PORT, bundle.directory, allow_outside=True)
     assert (outcome.bytes_read, outcome.bytes_written) == (plan.bytes_read, plan.bytes_written)

@@ -95,7 +95,7 @@ def test_the_disk_shows_the_snapshot_and_all_snapshots_stay(shape: str, guid: st
         os.path.basename(disks.file_of(port, PATH, storage=number)) for number in range(len(disks.parts_of(port, PATH)))
     }
     plan = planned(port, guid)
-    predicted = disks.facts_of(port, plan.facts["after"])
+    predicted = disks.facts_of(port, plan.facts.after)
     disks.apply(port, plan)
     assert views(port) == {**before, TOP: before[guid]}
     assert disks.facts_of(port, disks.state_of(port, PATH)) == predicted
@@ -125,7 +125,7 @@ def test_a_current_layer_in_which_nothing_was_written_is_kept(port: MemoryPort) 
     disks.take(port, PATH, THREE)
     before, effects = port.listing(), len(port.effects)
     plan = reverted(port, THREE)
-    assert plan.is_empty and plan.facts["snapshot"] == THREE
+    assert plan.is_empty and plan.facts.snapshot == THREE
     assert (port.listing(), len(port.effects)) == (before, effects)
 
 
@@ -277,7 +277,7 @@ def test_what_somebody_else_put_there_stays(port: MemoryPort, plant: str) -> Non
 
 
 def views_of_new_files(plan: Plan) -> Any:
-    return [image.path for key, image in plan.facts["after"].images.items() if key[1] == TOP]
+    return [image.path for key, image in plan.facts.after.images.items() if key[1] == TOP]
 
 
 def test_a_name_that_is_taken_after_the_look_fails_without_harm(port: MemoryPort) -> None:
@@ -381,7 +381,7 @@ def test_a_current_layer_that_is_too_short_is_followed_by_one_of_full_length(tmp
     path = build_bundle(str(tmp_path / "a.hdd"), size_sectors=8, layers=layers, cluster_sectors=1).directory
     expected = disks.read_naively(OsPort(), path, ONE)
     plan = planned(OsPort(), ONE, path)
-    assert disks.state_of(OsPort(), path).warnings and plan.facts["after"].warnings == ()
+    assert disks.state_of(OsPort(), path).warnings and plan.facts.after.warnings == ()
     disks.apply(OsPort(), plan)
     assert disks.read_naively(OsPort(), path) == expected and any(expected)
 

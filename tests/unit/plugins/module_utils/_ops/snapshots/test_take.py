@@ -64,7 +64,7 @@ def test_a_snapshot_that_exists_is_nothing_to_do(port: MemoryPort) -> None:
     before = len(port.effects)
     for guid in (ONE, TWO):
         plan = disks.take(port, PATH, guid)
-        assert plan.is_empty and plan.facts["snapshot"] == guid
+        assert plan.is_empty and plan.facts.snapshot == guid
     assert len(port.effects) == before
 
 
@@ -282,7 +282,7 @@ def test_the_foretold_facts_hold_for_an_image_that_is_shorter_than_the_disk(tmp_
     )
     port: Any = OsPort()
     plan = plan_snapshot_take(disks.state_of(port, built.directory), ONE)
-    predicted = disks.facts_of(port, plan.facts["after"])
+    predicted = disks.facts_of(port, plan.facts.after)
     assert disks.facts_of(port, disks.state_of(port, built.directory))["warnings"]
     disks.apply(port, plan)
     assert disks.facts_of(port, disks.state_of(port, built.directory)) == predicted

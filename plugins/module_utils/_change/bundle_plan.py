@@ -1,0 +1,131 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The envelope of every change inside a disk: locks, fingerprint, room, journal, commit, removals, clean-up.
+
+::
+
+    journal    what is about to happen                           taken back by recovery until the commit
+    before     new files; what no reader sees
+    commit     one atomic step: the change is true
+    after      what nobody counts on any more
+    removals   of the images that are no longer named            finished by recovery
+    journal    goes
+    apart      changes of which every prefix is the same disk
+
+A change without a commit has steps of which every prefix is the same disk to its readers; recovery ends it.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterator, Optional, Tuple, TypeVar
+
+from .._bundle.bundle import BundleState
+from .._bundle.guards import Clearance
+from .._core.plan import Cleanup, Plan, ReplaceFile, Step
+from .._core.records import dataclass
+from .._io.journal import Journal
+from .journal import journal_end_steps, journal_step
+from .new_files import nothing_at
+
+SMALL_CHANGES = 1 << 16
+"""Room for the journal and the growth of tables and directories, where nothing else is written."""
+
+
+@dataclass(frozen=True)
+class ChangeFacts:
+    """What every change predicts: the disk ``after`` it."""
+
+    after: BundleState
+
+
+Facts = TypeVar("Facts", bound=ChangeFacts)
+
+
+@dataclass(frozen=True)
+class BundleChange:
+    """What one operation does inside a disk, without what surrounds it.
+
+    ``journal`` is written first; without one, a journal that is there already is ended if ``ends_journal`` says so.
+    ``created`` are names of new files, ``discarded`` paths that go after the commit, ``temporaries`` paths that a failed
+    step must not leave. ``hidden`` and ``settled`` are those of ``Plan``. ``needed`` bytes must be free on the disk's
+    file system, beside what the envelope itself takes.
+    """
+
+    operation: str
+    journal: Optional[Journal] = None
+    ends_journal: bool = True
+    before: Tuple[Step, ...] = ()
+    commit: Optional[Step] = None
+    after: Tuple[Step, ...] = ()
+    apart: Tuple[Step, ...] = ()
+    created: Tuple[str, ...] = ()
+    discarded: Tuple[str, ...] = ()
+    temporaries: Tuple[str, ...] = ()
+    hidden: Tuple[str, ...] = ()
+    settled: Tuple[str, ...] = ()
+    needed: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    bytes_freed: int = 0
+    bytes_scanned: int = 0
+    warnings: Tuple[str, ...] = ()
+
+
+def bundle_plan(clearance: Clearance, change: BundleChange, facts: Facts) -> Plan[Facts]:
+    """The plan of a change. Every image of the disk's own is locked, and nothing may have changed since it was observed."""
+    state = clearance.state
+    directory = state.location.directory
+    opening = tuple(_opening(state, change))
+    temporaries = [path.rsplit("/", 1)[-1] for path in change.temporaries]
+    return Plan(
+        change.operation,
+        opening + tuple(_closing(state, change)),
+        fingerprint=state.fingerprint + nothing_at(state, (*change.created, *temporaries)),
+        lock_directories=(directory,) if state.is_bundle else (),
+        lock_files=own_images(state),
+        space=((directory, change.needed + _room_of_descriptor(state, change)),),
+        bytes_read=change.bytes_read,
+        bytes_written=change.bytes_written,
+        bytes_freed=change.bytes_freed,
+        bytes_scanned=change.bytes_scanned,
+        cleanup=Cleanup(remove=change.temporaries, disk=directory if state.is_bundle else state.location.descriptor),
+        warnings=change.warnings,
+        commit=None if change.commit is None else len(opening),
+        hidden=change.hidden,
+        settled=change.settled,
+        facts=facts,
+    )
+
+
+def unchanged(operation: str, facts: Facts) -> Plan[Facts]:
+    """The empty plan: the disk already is as requested."""
+    return Plan(operation, facts=facts)
+
+
+def own_images(state: BundleState) -> Tuple[str, ...]:
+    """The paths of the images that belong to the disk; those outside of it are never changed or locked."""
+    return tuple(image.path for image in state.images.values() if not image.outside)
+
+
+def _opening(state: BundleState, change: BundleChange) -> Iterator[Step]:
+    if change.journal is not None:
+        yield journal_step(state, change.journal)
+    yield from change.before
+
+
+def _closing(state: BundleState, change: BundleChange) -> Iterator[Step]:
+    if change.commit is not None:
+        yield change.commit
+    yield from change.after
+    if change.ends_journal:
+        yield from journal_end_steps(state, change.discarded)
+    yield from change.apart
+
+
+def _room_of_descriptor(state: BundleState, change: BundleChange) -> int:
+    """A new descriptor stands beside the old one until it takes its name."""
+    return 2 * len(state.xml) if isinstance(change.commit, ReplaceFile) else 0

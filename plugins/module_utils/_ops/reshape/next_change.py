@@ -1,0 +1,354 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The changes that bring a disk to what a task asks for: one after the other, each with its own commit, all of them planned
+before the first.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, FrozenSet, List, NamedTuple, Optional, Tuple
+
+from ..._bundle.bundle import BundleState
+from ..._bundle.pvm import VmReport
+from ..._bundle.shape import (
+    EXPANDING,
+    PLAIN,
+    Shape,
+    part_size_of,
+    parts_of,
+    refuse_many_parts,
+    refuse_odd_cluster,
+    wanted_parts,
+)
+from ..._change.bundle_plan import ChangeFacts, unchanged
+from ..._core.errors import BadRequest, HasSnapshots, Unsupported
+from ..._core.plan import Plan
+from ..._core.records import dataclass
+from ..._core.units import MIB, SECTOR, format_size
+from ..._formats.hds.header import max_size_bytes
+from ..._io.port import Port
+from .rename import plan_rename
+from .request import FIX, MERGE, REFUSE, TOP_ONLY, ReshapeRequest
+
+if TYPE_CHECKING:
+    from ..._guest.gpt import Gpt
+
+
+@dataclass(frozen=True)
+class Reshaping:
+    """One task on one disk. With ``predict`` the plans are exact, which may take reading all data."""
+
+    port: Port
+    machine: VmReport
+    request: ReshapeRequest
+    predict: bool = False
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a task has come: ``state`` is the disk after the changes so far, ``actual`` what its files hold now (the
+    same unless changes are only planned), ``done`` the operations of those changes.
+    """
+
+    state: BundleState
+    actual: BundleState
+    done: FrozenSet[str] = frozenset()
+
+
+class AllChanges(NamedTuple):
+    """Every change of a task, as far as they can be planned before the first, and what to tell the user."""
+
+    plans: Tuple[Plan[ChangeFacts], ...]
+    notes: Tuple[str, ...]
+
+
+def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
+    """All plans, as far as they can be made now; whatever can be refused is refused here."""
+    _refuse_cluster_size(state, task.request)
+    gpt = _refuse_bad_sizes(task, state)
+    position = Position(state, state)
+    plans: List[Plan[ChangeFacts]] = []
+    while True:
+        plan = plan_next_change(task, position)
+        if plan.is_empty:
+            break
+        plans.append(plan)
+        position = Position(plan.facts.after, state, position.done | {plan.operation})
+        if plan.operation == "retype" and not task.predict:
+            # What the new images are like is known when they are there; what follows finds nothing more to refuse.
+            break
+    return AllChanges(tuple(plans), _stranded(task, gpt, state, position.state) if plans else ())
+
+
+def plan_next_change(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
+    """The next change that a disk in this ``position`` needs, an empty plan when it needs none."""
+    state, request = position.state, task.request
+    plan = plan_rename(state, request.name, force=request.force)
+    if not plan.is_empty:
+        return plan
+    size = _other_size(state, request)
+    shape = _other_shape(state, request, size)
+    if shape is not None and "retype" not in position.done:
+        return _retype(task, state, shape)
+    if size is None:
+        return _fix(task, position, state.descriptor.size_bytes)
+    if len(state.tree.shots) > 1 and request.snapshots == MERGE:
+        return _merge(task, state)
+    return _resize(task, position, size)
+
+
+def _resize(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]:
+    from .grow import Growth, plan_grow
+    from .shrink import plan_shrink
+
+    state, request = position.state, task.request
+    if size > state.descriptor.size_bytes:
+        growth = Growth(
+            size,
+            _parts(state, request, size),
+            reserve=request.reserve,
+            top_only=request.snapshots == TOP_ONLY,
+            # Only what the merge of this very task has made may be longer than the disk.
+            is_merged="merge" in position.done,
+        )
+        return plan_grow(state, growth, force=request.force)
+    # While the disk still has its old end, its partition table learns of the new one.
+    plan = _fix(task, position, size)
+    return plan_shrink(state, size, force=request.force) if plan.is_empty else plan
+
+
+def _fix(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]:
+    request, state = task.request, position.state
+    if request.partition_table != FIX or "partition table" in position.done or state.descriptor.encrypted:
+        return unchanged("partition table", ChangeFacts(state))
+    from .partition_table import plan_partition_fix
+
+    return plan_partition_fix(task.port, state, size, actual=position.actual, force=request.force)
+
+
+def _merge(task: Reshaping, state: BundleState) -> Plan[ChangeFacts]:
+    from ..snapshots.merge import plan_merge
+
+    plan = plan_merge(task.port, state, _all_snapshots(task, state), force=task.request.force)
+    return plan.with_facts(ChangeFacts(plan.facts.after))
+
+
+def _all_snapshots(task: Reshaping, state: BundleState) -> Tuple[str, ...]:
+    """Every snapshot, when nothing is lost but the snapshots themselves; else HasSnapshots."""
+    from ..snapshots.removals import choose_removals, refuse_doubtful
+
+    chain = state.tree.current_chain
+    aside = [guid for guid in state.tree.shots if guid not in chain]
+    if aside:
+        raise HasSnapshots(
+            "Snapshots branch off from the current state, and merging would lose them",
+            path=state.location.directory,
+            found=aside[:20],
+            hint="Delete them with hdd_snapshot first, or give them up with hdd_merge and branches: discard.",
+        )
+    force = task.request.force
+    removals = choose_removals(state, max_layers=1, kept_by_vm=() if force else task.machine.needed)
+    refuse_doubtful(state, task.machine, removals, force=force)
+    return removals
+
+
+def _retype(task: Reshaping, state: BundleState, shape: Shape) -> Plan[ChangeFacts]:
+    from ..._bundle.guards import refuse_snapshots
+    from .retype import plan_retype
+
+    if len(state.tree.shots) > 1:
+        if task.request.snapshots == TOP_ONLY:
+            raise BadRequest(
+                "snapshots: top_only is for a larger size only; all layers of a disk have one type and one version",
+                path=state.location.directory,
+                hint="Set snapshots: merge to give the snapshots up.",
+            )
+        if task.request.snapshots == REFUSE:
+            refuse_snapshots(state, "retype")
+        _all_snapshots(task, state)
+    return plan_retype(task.port, state, shape, force=task.request.force, predict=task.predict)
+
+
+# What differs.
+
+
+def _other_size(state: BundleState, request: ReshapeRequest) -> Optional[int]:
+    """The size that the disk must get, None when it is right."""
+    return (
+        None if request.size is None or state.descriptor.size_bytes in (request.size, request.exact) else request.size
+    )
+
+
+def _parts(state: BundleState, request: ReshapeRequest, size: int) -> Tuple[Tuple[int, int], ...]:
+    cluster = _cluster(state, request)
+    part = None if request.split is None else part_size_of(request.split, cluster)
+    parts = wanted_parts(state, size, part)
+    refuse_many_parts(len(parts))
+    return parts
+
+
+def _root_kind(state: BundleState) -> str:
+    return state.images[(0, state.tree.current_chain[-1])].kind
+
+
+def _cluster(state: BundleState, request: ReshapeRequest) -> int:
+    headers = [image.header for image in state.images.values() if image.header is not None]
+    if headers:
+        return headers[0].cluster_bytes
+    if request.cluster is not None:
+        refuse_odd_cluster(request.cluster)
+    return request.cluster or state.descriptor.storages[0].cluster_sectors * SECTOR
+
+
+def _other_shape(state: BundleState, request: ReshapeRequest, size: Optional[int]) -> Optional[Shape]:
+    """The shape that the disk must be written anew in, None when what it has will do."""
+    headers = [image.header for image in state.images.values() if image.header is not None]
+    kind = request.kind or _root_kind(state)
+    # A merge of layers above a plain root may leave an expanding disk, of another version.
+    is_merged = size is not None and request.snapshots == MERGE and len(state.tree.shots) > 1
+    becomes_other = is_merged and _root_kind(state) == PLAIN and (request.kind == PLAIN or request.version is not None)
+    differs = kind != _root_kind(state) or becomes_other
+    if kind == EXPANDING and request.version is not None:
+        differs = differs or any(header.version != request.version for header in headers)
+    new_size = max(state.descriptor.size_bytes, size or 0)
+    parts = parts_of(state)
+    wanted = _parts(state, request, new_size)
+    if request.split is not None:
+        differs = differs or not _reaches(parts, wanted, grows=new_size > state.descriptor.size_bytes)
+    if not differs:
+        return None
+    cluster = _cluster(state, request)
+    part = wanted[0][1] if len(wanted) > 1 else None
+    version = _version(state, request, kind, cluster, max(length for _start, length in wanted))
+    return Shape(new_size, kind, cluster, version, part, request.reserve)
+
+
+def _reaches(parts: Tuple[Tuple[int, int], ...], wanted: Tuple[Tuple[int, int], ...], *, grows: bool) -> bool:
+    """Whether the disk gets these parts without being written anew."""
+    if not grows:
+        return parts == wanted
+    number = len(parts) - 1
+    return (
+        len(wanted) > number
+        and parts[:-1] == wanted[:number]
+        and parts[-1][0] == wanted[number][0]
+        and parts[-1][1] <= wanted[number][1]
+    )
+
+
+def _version(state: BundleState, request: ReshapeRequest, kind: str, cluster: int, longest: int) -> int:
+    """The version of the new images: what is asked for, else what the disk has, else the first one, where the disk
+    fits it.
+    """
+    if kind == PLAIN:
+        return 1
+    versions = [image.header.version for image in state.images.values() if image.header is not None]
+    version = request.version or max(versions, default=1 if longest <= max_size_bytes(1, cluster) else 2)
+    if longest > max_size_bytes(version, cluster):
+        raise BadRequest(
+            f"size: {format_size(longest)} do not fit format version {version} with clusters of {format_size(cluster)}",
+            path=state.location.directory,
+            found=longest,
+            expected=f"at most {max_size_bytes(version, cluster)} bytes",
+            hint='Set format_version: "2".'
+            if version == 1
+            else "Make a new disk with larger clusters with hdd_convert.",
+        )
+    return version
+
+
+# What is refused, and what is told.
+
+
+def _refuse_cluster_size(state: BundleState, request: ReshapeRequest) -> None:
+    headers = [image.header for image in state.images.values() if image.header is not None]
+    if request.cluster is not None and any(header.cluster_bytes != request.cluster for header in headers):
+        raise Unsupported(
+            f"cluster_size: The cluster size of a disk is fixed when it is created; the disk has {headers[0].cluster_bytes}, the task asks for {request.cluster}",
+            path=state.location.directory,
+            expected=request.cluster,
+            found=headers[0].cluster_bytes,
+            hint="Leave the option out, or make a new disk with hdd_convert.",
+        )
+
+
+def _refuse_bad_sizes(task: Reshaping, state: BundleState) -> Optional[Gpt]:
+    """Refuse a smaller size that loses something; returns the partition table of a disk whose size is to change."""
+    request = task.request
+    size = _other_size(state, request)
+    if size is None:
+        return None
+    if size <= 0:
+        raise BadRequest(
+            "size: a disk of 0 bytes is not possible",
+            path=state.location.directory,
+            found=size,
+            hint="Write for example 64G.",
+        )
+    from .partition_table import find_gpt
+
+    gpt = find_gpt(task.port, state)
+    if size > state.descriptor.size_bytes:
+        return gpt
+    if not request.shrink:
+        raise BadRequest(
+            f"size: the disk has {format_size(state.descriptor.size_bytes)}, the task asks for {format_size(size)}, which is less",
+            path=state.location.directory,
+            expected=size,
+            found=state.descriptor.size_bytes,
+            hint="Set shrink: true to make the disk smaller, or leave size out.",
+        )
+    if len(state.tree.shots) > 1 and request.snapshots != MERGE:
+        from ..._bundle.guards import refuse_snapshots
+
+        refuse_snapshots(state, "shrink")
+    if not request.force:
+        _refuse_loss(task, state, size, has_gpt=gpt is not None)
+    return gpt
+
+
+def _refuse_loss(task: Reshaping, state: BundleState, size: int, *, has_gpt: bool) -> None:
+    from ..._bundle.guards import refuse_encrypted
+    from ..._guest.gpt import backup_ranges
+    from ..._guest.partitions import read_partitions
+    from ..._guest.view import open_view
+    from .shrink import refuse_loss
+
+    refuse_encrypted(state)
+    view = open_view(task.port, state, state.tree.top)
+    try:
+        table = read_partitions(view)
+        # A backup that is put in its place again at the new end is no loss where the old one was.
+        spared = backup_ranges(view) if has_gpt and task.request.partition_table == FIX else ()
+    finally:
+        view.close()
+    partitions = [
+        (f"partition {one['number']}", one["start"], one["start"] + one["size"])
+        for one in (table or {}).get("entries", [])
+    ]
+    refuse_loss(task.port, state, size, partitions=partitions, spared=spared)
+
+
+def _stranded(task: Reshaping, gpt: Optional[Gpt], before: BundleState, after: BundleState) -> Tuple[str, ...]:
+    """A warning when the end of the disk moves away from the backup of its partition table."""
+    if gpt is None or task.request.partition_table == FIX:
+        return ()
+    size = after.descriptor.size_bytes
+    if gpt.backup == size // SECTOR - 1 or size == before.descriptor.size_bytes:
+        return ()
+    where = "is not at the end of the disk; set partition_table: fix to put it there, or let the guest do it"
+    return (f"{before.location.directory}: the backup of the GUID partition table {where}.",)
+
+
+def machine_warnings(machine: VmReport, state: BundleState) -> Tuple[str, ...]:
+    """A warning when the virtual machine takes the disk for longer or shorter than it is."""
+    facts = machine.facts
+    found = state.descriptor.size_bytes // MIB
+    if facts is None or facts.config_size_mib is None or facts.config_size_mib == found:
+        return ()
+    sizes = f"{facts.config_size_mib} MiB, it has {found} MiB"
+    return (f"{facts.config}: the virtual machine takes the disk for {sizes}; the file of the machine is not edited.",)

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a task asks of one snapshot: that it exists, that it is gone, or that the disk goes on from it."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+from ..._bundle.bundle import BundleState
+from ..._bundle.pvm import VmReport
+from ..._bundle.tree import resolve
+from ..._core import guid as guids
+from ..._core.errors import BadRequest, NoSuchSnapshot
+from ..._core.plan import Plan
+from ..._core.records import dataclass
+from ..._io.port import Port
+from .names import wanted_guid
+from .removals import KEEP, choose_deletion, refuse_doubtful
+from .take import SnapshotFacts, plan_snapshot_take
+
+PRESENT = "present"
+ABSENT = "absent"
+REVERTED = "reverted"
+
+
+@dataclass(frozen=True)
+class SnapshotRequest:
+    """The snapshot called ``wanted``, a name or, with ``is_guid``, a GUID, is to be PRESENT, ABSENT or REVERTED to.
+
+    ``descendants`` says what happens to the snapshots above one that goes.
+    """
+
+    state: str
+    wanted: str
+    is_guid: bool = False
+    descendants: str = KEEP
+    force: bool = False
+
+
+def plan_snapshot(port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest) -> Plan[SnapshotFacts]:
+    """The change that a request needs; its facts name the snapshot by its GUID.
+
+    Raises BadRequest for a name or GUID that cannot be one, and what the planners of the three states raise.
+    """
+    refuse_odd_name(request)
+    guid = wanted_guid(state, request.wanted, machine.snapshot_names)
+    return _PLANNERS[request.state](port, state, machine, request, guid)
+
+
+def refuse_odd_name(request: SnapshotRequest) -> None:
+    """Raise BadRequest for a GUID that is none, and for an empty name."""
+    if request.is_guid and not guids.is_guid(request.wanted):
+        raise BadRequest(f"guid: {request.wanted[:60]!r} is no GUID", hint="Use the option name for names.")
+    if not request.wanted.strip():
+        raise BadRequest(
+            "name: the name of a snapshot must not be empty", hint="Look at the variable that it comes from."
+        )
+
+
+def _take(
+    port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest, guid: str
+) -> Plan[SnapshotFacts]:
+    del port
+    if not request.is_guid and guid in machine.snapshot_names and guid not in state.tree.shots:
+        raise NoSuchSnapshot(
+            f"The virtual machine has a snapshot {request.wanted[:80]!r}, but this disk does not",
+            path=state.location.directory,
+            found=guid,
+            hint="Choose another name, or give the GUID when this disk is meant to have that very snapshot.",
+        )
+    return plan_snapshot_take(state, guid, force=request.force)
+
+
+def _revert(
+    port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest, guid: str
+) -> Plan[SnapshotFacts]:
+    from .revert import plan_revert
+
+    del port
+    if guid not in state.tree.shots:
+        resolve(state.tree, request.wanted, names=machine.snapshot_names, path=state.location.directory)
+    return plan_revert(state, guid, force=request.force)
+
+
+def _delete(
+    port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest, guid: str
+) -> Plan[SnapshotFacts]:
+    from .merge import plan_merge
+
+    kept = () if request.force else machine.needed
+    removals = choose_deletion(state, guid, descendants=request.descendants, kept_by_vm=kept)
+    refuse_doubtful(state, machine, removals, force=request.force)
+    plan = plan_merge(port, state, removals, force=request.force)
+    return plan.with_facts(SnapshotFacts(plan.facts.after, guid))
+
+
+_PLANNERS: Mapping[str, Callable[[Port, BundleState, VmReport, SnapshotRequest, str], Plan[SnapshotFacts]]] = {
+    PRESENT: _take,
+    REVERTED: _revert,
+    ABSENT: _delete,
+}
