@@ -76,7 +76,7 @@ EXAMPLES = r"""
   vdisk.parallels.hdd_check:
     path: /vms/mac.pvm/mac.hdd
 
-- name: ImageRepair what can be mended without losing anything
+- name: Repair what can be repaired without losing anything
   vdisk.parallels.hdd_check:
     path: /vms/mac.pvm/mac.hdd
     repair: safe

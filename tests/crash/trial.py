@@ -126,7 +126,7 @@ class Trial:
         """
         assert self.before.sight is not None and self.after.sight is not None
         shown = sight_of(port, self.path)
-        faults = [_difference(shown, expected, unreliable) for expected in (self.before.sight, self.after.sight)]
+        faults = [difference(shown, expected, unreliable) for expected in (self.before.sight, self.after.sight)]
         assert None in faults, f"not as before: {faults[0]}; not as after: {faults[1]}"
 
     def _check_closed_images(self, images: Dict[str, bytes]) -> None:
@@ -235,7 +235,7 @@ class Trial:
             assert not port.held and not any(port.opened.values()), "something is still open or locked"
 
 
-def _difference(shown: Sight, expected: Sight, unreliable: Tuple[str, ...]) -> Optional[str]:
+def difference(shown: Sight, expected: Sight, unreliable: Tuple[str, ...]) -> Optional[str]:
     if shown.name != expected.name:
         return f"the name is {shown.name}"
     if set(shown.views) != set(expected.views):

@@ -21,7 +21,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.retype import plan_retype
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, create
-from ansible_collections.vdisk.parallels.tests.support import oracles
+from ansible_collections.vdisk.parallels.tests.support import disks, oracles
 
 CLUSTER = 32 * KIB
 SIZE = 10 * MIB

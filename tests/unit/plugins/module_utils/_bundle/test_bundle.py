@@ -17,27 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.guards import (
-    refuse_converting,
-    refuse_dirty,
-    refuse_encrypted,
-)
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.leftovers import holders, leftovers, orphans
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.leftovers import leftovers, orphans
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     Damaged,
-    Dirty,
     DiskError,
-    Encrypted,
     Escape,
-    Interrupted,
-    InUse,
     IoFailure,
     MissingImage,
     NotABundle,
     Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.fingerprint import identity
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
@@ -184,55 +174,6 @@ def test_a_link_inside_the_bundle_is_followed_and_is_no_orphan(tmp_path: Path) -
     state = disks.state_of(PORT, bundle.directory)
     assert disks.read(PORT, bundle.directory) == bundle.guest(TOP)
     assert orphans(state) == ()
-
-
-# Refusals that operations share
-
-
-def test_a_mark_is_refused_unless_forced_or_our_own(tmp_path: Path) -> None:
-    bundle = line(tmp_path)
-    state = disks.state_of(PORT, bundle.directory)
-    refuse_dirty(state, force=False)
-    marked = disks.marked_in_use(PORT, bundle.directory, TWO)
-    state = disks.state_of(PORT, bundle.directory)
-    with pytest.raises(Dirty) as caught:
-        refuse_dirty(state, force=False)
-    assert (caught.value.path, caught.value.offset) == (marked, 44)
-    refuse_dirty(state, force=True)
-    refuse_dirty(state, force=False, ours=(marked,))
-
-
-def test_a_mark_whose_owner_is_seen_is_use(tmp_path: Path) -> None:
-    bundle = line(tmp_path)
-    marked = disks.marked_in_use(PORT, bundle.directory, TWO)
-    port = _memory(bundle)
-    port.plant_holder(marked, Holder("write", "qemu (7)"))
-    with pytest.raises(InUse, match="qemu"):
-        refuse_dirty(disks.state_of(port, bundle.directory), force=False)
-    assert holders(port, disks.state_of(port, bundle.directory)) == ((marked, Holder("write", "qemu (7)")),)
-
-
-@pytest.mark.parametrize("flags, converting", [(0, False), (1, False), (2, True), (3, True), (0xFFFFFFFF, False)])
-def test_a_change_of_version_under_way_is_refused(tmp_path: Path, flags: int, converting: bool) -> None:
-    bundle = line(tmp_path)
-    disks.patch(PORT, bundle.files[(0, ONE)], 52, struct.pack("<I", flags))
-    state = disks.state_of(PORT, bundle.directory)
-    if not converting:
-        refuse_converting(state)
-        return
-    with pytest.raises(Interrupted) as caught:
-        refuse_converting(state)
-    assert caught.value.path == bundle.files[(0, ONE)]
-
-
-def test_metadata_of_an_encrypted_disk_are_seen_and_its_data_refused(tmp_path: Path) -> None:
-    bundle = line(tmp_path)
-    edit(bundle, "<Engine>{00000000", "<Engine>{00000001")
-    state = disks.state_of(PORT, bundle.directory)
-    assert state.descriptor.encrypted
-    assert disks.facts_of(PORT, state)["encrypted"]
-    with pytest.raises(Encrypted):
-        refuse_encrypted(state)
 
 
 # Hostile bundles

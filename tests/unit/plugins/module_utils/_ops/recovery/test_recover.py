@@ -15,7 +15,6 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
-from ansible_collections.vdisk.parallels.plugins.module_utils._change.aside import clear_siblings, displaced_name
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import (
     APPLY,
@@ -424,74 +423,6 @@ def test_taking_back_leaves_a_merge_that_is_under_way_to_a_further_run(port: Mem
     before = port.listing()
     take_back(port, PATH)
     assert port.listing() == before
-
-
-# SiblingFiles a disk
-
-
-def test_what_a_run_left_beside_a_disk_is_cleared(port: MemoryPort) -> None:
-    before = port.listing()
-    port.plant_file("/vm/.a.hdd.vdisk-1234.tmp/x", b"half made")
-    port.plant_file(f"{displaced_name(PATH, '99')}/x", b"replaced")
-    assert len(clear_siblings(port, PATH)) == 2
-    assert port.listing() == before
-    assert clear_siblings(port, PATH) == ()
-
-
-def test_a_disk_that_was_moved_aside_gets_its_name_back_when_it_has_no_successor(port: MemoryPort) -> None:
-    before = views(port)
-    port.rename(PATH, displaced_name(PATH, "99"))
-    port.plant_file("/vm/.a.hdd.vdisk-1234.tmp/x", b"half made")
-    clear_siblings(port, PATH)
-    assert views(port) == before
-    assert [path for path in port.listing() if ".vdisk-" in path] == []
-
-
-def test_what_another_run_holds_is_left_alone(port: MemoryPort) -> None:
-    port.plant_file("/vm/.a.hdd.vdisk-1234.tmp/x", b"being made")
-    lock = port.lock(("/vm/.a.hdd.vdisk-1234.tmp",), ())
-    assert clear_siblings(port, PATH) == ()
-    assert port.content("/vm/.a.hdd.vdisk-1234.tmp/x") == b"being made"
-    lock.release()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".b.hdd.vdisk-1.tmp",
-        "a.hdd.vdisk-1.tmp",
-        ".a.hdd.vdisk-.tmp",
-        ".a.hdd.vdisk-1.2.tmp",
-        ".a.hdd.tmp",
-        ".a.hdd.vdisk-1",
-    ],
-)
-def test_other_names_are_none_of_our_business(port: MemoryPort, name: str) -> None:
-    port.plant_file(f"/vm/{name}", b"precious")
-    assert clear_siblings(port, PATH) == ()
-    assert port.content(f"/vm/{name}") == b"precious"
-
-
-def test_a_place_without_a_directory_has_no_siblings(port: MemoryPort) -> None:
-    assert clear_siblings(port, "/nowhere/a.hdd") == ()
-    assert clear_siblings(port, "/vm/outside.hds/a.hdd") == ()
-    assert clear_siblings(port, "/a.hdd") == ()
-
-
-@pytest.mark.parametrize("kind", ["fifo", "broken link", "link to a directory"])
-def test_odd_things_with_our_names_are_removed_without_harm(tmp_path: Path, kind: str) -> None:
-    odd = tmp_path / ".a.hdd.vdisk-1.tmp"
-    (tmp_path / "keep").mkdir()
-    (tmp_path / "keep" / "x").write_bytes(b"precious")
-    if kind == "fifo":
-        os.mkfifo(odd)
-    else:
-        odd.symlink_to(tmp_path / ("nothing" if kind == "broken link" else "keep"))
-    try:
-        clear_siblings(OsPort(), str(tmp_path / "a.hdd"))
-    except DiskError as error:
-        assert error.path is not None
-    assert (tmp_path / "keep" / "x").read_bytes() == b"precious"
 
 
 def test_a_packed_journal_is_read_back_as_it_was(port: MemoryPort) -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, Sequence, Tuple
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._change.slots import Slots, free_slots
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.slots import Slots
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import new_header
@@ -32,7 +31,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.pla
 )
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, line_of_layers
-from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
+from ansible_collections.vdisk.parallels.tests.support.images import fill
 
 PORT = OsPort()
 CLUSTER = 64 << 10
@@ -149,29 +148,6 @@ def test_a_file_of_version_one_does_not_grow_beyond_its_entries() -> None:
         assert place_in_expanding(
             group, visible_extents(group), 1, cluster_bytes=CLUSTER, slots=room, version=2
         ).entries
-
-
-def test_only_whole_unused_clusters_are_room() -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = os.path.join(scratch, "old.hdd")
-        build_hds(
-            path,
-            size_sectors=COUNT * SECTORS,
-            clusters=filled(0, 1),
-            cluster_sectors=SECTORS,
-            gaps=[0, 2],
-            tail=b"x" * (CLUSTER + 100),
-        )
-        image = disks.state_of(PORT, path).layer(disks.TOP)[0]
-        assert image.header is not None
-        start = image.header.data_start
-        slots = free_slots(image, image.header)
-        assert slots.reusable == (
-            (start, start + CLUSTER),
-            (start + 2 * CLUSTER, start + 3 * CLUSTER),
-            (start + 4 * CLUSTER, start + 5 * CLUSTER),
-        )
-        assert slots.append_at == start + 6 * CLUSTER
 
 
 def test_images_outside_and_those_that_cannot_grow_receive_nothing() -> None:
