@@ -35,6 +35,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.reco
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import Growth, plan_grow
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.request import ReshapeRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
@@ -126,6 +127,13 @@ def convert(
     plan = plan_of_convert(port, source, dest, snapshot=snapshot, format=format, **wanted)
     apply(port, plan)
     return plan
+
+
+def reshape_request(**fields: Any) -> ReshapeRequest:
+    """What ``hdd`` would be asked: with no more than the defaults of its options besides ``fields``."""
+    defaults: Dict[str, Any] = dict.fromkeys(("size", "exact", "kind", "cluster", "version", "split", "name"))
+    defaults.update(reserve=False, shrink=False, snapshots="refuse", partition_table="keep", force=False)
+    return ReshapeRequest(**{**defaults, "exact": fields.get("size"), **fields})
 
 
 def plan_of_grow(state: BundleState, size: int, *, force: bool = False, **options: Any) -> Plan[ChangeFacts]:
