@@ -63,7 +63,7 @@ EXAMPLES = r"""
   ansible.builtin.copy:
         content: >-
       {{ hosts | vdisk.parallels.audit_report(infos=hosts | map('extract', hostvars, 'facts_of_disks'))
-         | to_nice_json }}
+      | to_nice_json }}
     dest: report.json
     mode: "0644"
   vars:
