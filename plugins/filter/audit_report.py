@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 - name: Write a report of all hosts
   ansible.builtin.copy:
-        content: >-
+    content: >-
       {{ hosts | vdisk.parallels.audit_report(infos=hosts | map('extract', hostvars, 'facts_of_disks'))
       | to_nice_json }}
     dest: report.json

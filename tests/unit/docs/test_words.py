@@ -68,6 +68,14 @@ def test_the_words_are_those_of_the_field(path) -> None:
     assert [match[0] for match in AVOIDED.finditer(prose(path))] == []
 
 
+@pytest.mark.parametrize("path", [path for path in PLUGINS if path.parent.name == "filter"], ids=relative)
+def test_examples_of_filters_are_tasks(path) -> None:
+    yaml = pytest.importorskip("yaml", reason="playbooks need PyYAML")
+    found = re.search(r'^EXAMPLES = r"""\n(.*?)"""', path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    assert all(isinstance(task, dict) and task["name"] for task in yaml.safe_load(found[1]))
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".md"], ids=relative)
 def test_named_files_exist(path) -> None:
     assert missing_files(path.read_text(encoding="utf-8")) == []
