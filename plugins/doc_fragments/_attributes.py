@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module of the collection says of itself: check mode, diff, idempotence, platform."""
+"""The attributes of every module: check mode, diff, idempotence, platform."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # For modules that change disks. Each of them says itself how far check_mode, diff_mode and idempotent go.
+    # For modules that change disks. Each module documents its own support of check_mode, diff_mode and idempotent.
     DOCUMENTATION = r"""
 options: {}
 attributes:
@@ -34,9 +34,9 @@ attributes:
     description: Uses Ansible's strict file operation functions to ensure proper permissions and avoid data corruption.
     support: partial
     details:
-      - Files are replaced by a synchronised copy in the same folder and one rename. Images are changed in place in an
-        order that leaves a readable disk wherever the run is cut off.
-      - The functions of Ansible itself are not used for that.
+      - Files are replaced by a synced copy in the same directory and one rename. Images are changed in place in an
+        order that leaves a readable disk wherever the run is interrupted.
+      - Ansible's own functions are not used for this.
   action_group:
     description: Use C(group/vdisk.parallels.hdd) in C(module_defaults) to set defaults for this module.
     support: full
@@ -44,7 +44,7 @@ attributes:
       - vdisk.parallels.hdd
 """
 
-    # For modules that only read: it replaces the fragment above and says everything.
+    # For modules that only read; complete, used instead of the fragment above.
     INFO_MODULE = r"""
 options: {}
 attributes:

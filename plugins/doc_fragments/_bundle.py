@@ -16,8 +16,8 @@ requirements:
   - python >= 3.8
   - lxml >= 4.6
 notes:
-  - The O(path) is the directory of a bundle, its C(DiskDescriptor.xml), the empty C(.hdd) file inside of it, or an
-    image that is a disk of its own.
+  - The O(path) is the directory of a bundle, its C(DiskDescriptor.xml), the empty C(.hdd) file inside it, or a single
+    image file that is a whole disk.
 options:
   path:
     description:
@@ -28,7 +28,7 @@ options:
       - hdd
   allow_outside:
     description:
-      - Follow images that the descriptor names outside of the bundle, as linked clones do. They are only ever read.
+      - Follow images outside the bundle that the descriptor names, as in linked clones. They are only read.
     type: bool
     default: false
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options that say how far a change may go."""
+"""The options that allow a change which is refused otherwise."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -15,8 +15,7 @@ class ModuleDocFragment:
 options:
   force:
     description:
-      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the
-        same.
+      - Continue although an image is marked as in use. A disk that another process holds is still refused.
     type: bool
     default: false
 """

@@ -8,9 +8,9 @@ DOCUMENTATION = r"""
 name: audit_page
 short_description: Show a report of disks as one HTML page
 description:
-  - Draws the report of P(vdisk.parallels.audit_report#filter) as one HTML document that needs nothing else. It loads
-    nothing, follows the reader's choice of light or dark, can be printed, and works without a script, except for its
-    filter box.
+  - Renders the report of P(vdisk.parallels.audit_report#filter) as one self-contained HTML document. It loads nothing
+    from the network, follows the reader's light or dark setting, can be printed, and works without JavaScript except
+    for its filter box.
   - All text from hosts and disks is escaped.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -26,7 +26,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Show a report again that was written before
+- name: Render a report that was written before
   ansible.builtin.copy:
     content: "{{ lookup('ansible.builtin.file', 'audit.json') | from_json | vdisk.parallels.audit_page }}"
     dest: audit.html
@@ -52,7 +52,8 @@ def audit_page(report):
     """The page of a report, see above."""
     if not isinstance(report, Mapping) or report.get("format") != FORMAT:
         raise AnsibleFilterError(
-            "audit_page: this is no report, or one of another version. Make it with the filter audit_report of this collection."
+            "audit_page: this is no report, or one of another version. "
+            "Make it with the filter audit_report of this collection."
         )
     return render(report)
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: audit_report
-short_description: Put the facts of the disks of many hosts together
+short_description: Combine the facts of the disks of many hosts
 description:
-  - Makes one report of what M(vdisk.parallels.hdd_info), M(vdisk.parallels.hdd_check) and M(vdisk.parallels.hdd_merge)
-    told on many hosts, with totals, and with what each disk would give back. The role P(vdisk.parallels.audit#role)
-    writes it as C(audit.json).
-  - All lists have one entry for each host, in the same order, and an empty dictionary for a host without an answer.
+  - Combines the results of M(vdisk.parallels.hdd_info), M(vdisk.parallels.hdd_check) and M(vdisk.parallels.hdd_merge)
+    on many hosts into one report, with totals and with what each disk can give back. The role
+    P(vdisk.parallels.audit#role) writes it as C(audit.json).
+  - All lists have one entry for each host, in the same order, and an empty dictionary for a host without a result.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 positional: _input
@@ -39,7 +39,7 @@ options:
     type: str
     default: Audit of virtual disks
   stamp:
-    description: When the report was made, as text.
+    description: The time of the report, as text.
     type: str
     default: ""
   scan:
@@ -53,7 +53,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Look at the disks of this host
+- name: Gather facts of the disks of this host
   vdisk.parallels.hdd_info:
     path: /vms
     recurse: true
@@ -61,7 +61,9 @@ EXAMPLES = r"""
 
 - name: Write a report of all hosts
   ansible.builtin.copy:
-    content: "{{ hosts | vdisk.parallels.audit_report(infos=hosts | map('extract', hostvars, 'facts_of_disks')) | to_nice_json }}"
+    content: >-
+      {{ hosts | vdisk.parallels.audit_report(infos=hosts | map('extract', hostvars, 'facts_of_disks'))
+      | to_nice_json }}
     dest: report.json
     mode: "0644"
   vars:
@@ -73,9 +75,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The report. C(totals) has the sums over the fleet, C(hosts) each host with its C(disks), C(failed_disks),
+    - The report. C(totals) has the sums over the fleet, C(hosts) has each host with its C(disks), C(failed_disks),
       C(status) and C(message).
-    - A disk has the facts of RV(vdisk.parallels.hdd_info#module:disks) and besides C(gain), C(check), C(merge) and
+    - A disk has the facts of RV(vdisk.parallels.hdd_info#module:disks) and also C(gain), C(check), C(merge) and
       C(orphan_layers).
   type: dict
 """

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: human_size
-short_description: Bytes for people
+short_description: Format a number of bytes
 description:
-  - Writes a number of bytes in the largest unit that fits, with at most one decimal, as the messages of this collection
-    do.
-  - Other than P(ansible.builtin.human_readable#filter), it says C(GiB) when it means a power of 1024, and takes
-    negative numbers.
+  - Formats a number of bytes in the largest unit that fits, with at most one decimal, as in the messages of this
+    collection.
+  - Unlike P(ansible.builtin.human_readable#filter), it writes C(GiB) for powers of 1024 and accepts negative numbers.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 options:
@@ -26,7 +25,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Say how long the files of a disk are
+- name: Show the size of the files of a disk
   ansible.builtin.debug:
     msg: "{{ facts.disks[0].file_size | vdisk.parallels.human_size }}"
 """

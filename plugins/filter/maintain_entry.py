@@ -6,14 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: maintain_entry
-short_description: Tell in short what was done to a disk
+short_description: Summarise what was done to a disk
 description:
-  - Makes one entry of the report of the role P(vdisk.parallels.maintain#role) of what the modules returned for a disk.
+  - Makes one entry for the report of the role P(vdisk.parallels.maintain#role) from what the modules returned for a
+    disk.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 options:
   _input:
-    description: The facts of the disk before, one of RV(vdisk.parallels.hdd_info#module:disks).
+    description: The facts of the disk before the changes, one of RV(vdisk.parallels.hdd_info#module:disks).
     type: dict
     required: true
   check:
@@ -26,7 +27,7 @@ options:
     description: What M(vdisk.parallels.hdd_compact) returned; an empty dictionary when it did not run.
     type: dict
   over:
-    description: Whether a limit of the run kept something from being started.
+    description: Whether a limit of the run prevented a step from being started.
     type: bool
     default: false
   predicted:
@@ -45,7 +46,7 @@ EXAMPLES = r"""
     path: "{{ disk.path }}"
   register: merged
 
-- name: Say in short what came of it
+- name: Show what was done
   ansible.builtin.debug:
     msg: "{{ disk | vdisk.parallels.maintain_entry(merge=merged) }}"
 """

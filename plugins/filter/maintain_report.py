@@ -6,9 +6,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: maintain_report
-short_description: Put together what was done to the disks of a host
+short_description: Summarise what was done to the disks of a host
 description:
-  - Makes the report of the role P(vdisk.parallels.maintain#role) out of its entries.
+  - Makes the report of the role P(vdisk.parallels.maintain#role) from its entries.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 options:
@@ -22,7 +22,7 @@ options:
     type: list
     elements: dict
   absent:
-    description: Paths at which there is nothing.
+    description: Paths that do not exist.
     type: list
     elements: str
   predicted:

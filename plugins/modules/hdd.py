@@ -9,19 +9,18 @@ DOCUMENTATION = r"""
 module: hdd
 short_description: Create, resize, convert and remove Parallels virtual disks
 description:
-  - Makes sure that a virtual disk exists as described, or is gone.
-  - What is written is what Parallels Desktop writes, so that Desktop, Virtuozzo, ploop, QEMU, libphdi and dissect can
-    all open it.
-  - A new disk is built under a temporary name beside its place and gets its name when it is complete and on the medium.
-    A run that is cut off leaves no half disk; the next run clears what was left.
-  - An existing disk is compared with what the task asks for, and changed where it differs. Only the size of its
-    clusters is fixed.
-  - Growing and shrinking happen in place and move next to no data. For another type, other parts or another format
-    version the disk is written anew, inside its bundle, read back, and only then takes the place of the old images;
-    that needs the room for it.
-  - A change that is cut off leaves the disk as it was or as it shall be; the next run clears up or finishes. When
-    several changes are needed, all of them are planned before the first one begins, so that nothing is half done
-    because a later one is refused.
+  - Makes sure that a virtual disk exists as described, or does not exist.
+  - New disks look as Parallels Desktop writes them, so that Desktop, Virtuozzo, ploop, QEMU, libphdi and dissect can
+    open them.
+  - A new disk is built under a temporary name in the same directory and gets its name when it is complete and on the
+    medium. An interrupted run leaves no half-made disk under the final name; the next run removes what is left.
+  - An existing disk is changed where it differs from what the task asks for. Only its cluster size cannot be changed.
+  - Growing and shrinking work in place and move little data. To change the type, the split or the format version, the
+    module writes new images inside the bundle and reads them back before they replace the old ones. This needs free
+    space for the new images.
+  - An interrupted change leaves the disk as it was before or as it is to be after; the next run cleans up or finishes.
+    When several changes are needed, all of them are planned before the first one starts, so that nothing is changed
+    when one of them is refused.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -39,102 +38,98 @@ attributes:
 options:
   path:
     description:
-      - The disk. A new one is a directory whose name ends in C(.hdd).
+      - The disk. The name of a new one must end in C(.hdd); it is a directory.
   state:
     description:
-      - With V(present), the disk exists as described afterwards.
-      - With V(absent), the disk and its own files are gone. Images outside the bundle stay. A path that is no disk is
-        refused, and so is a bundle that holds files which are no part of a disk.
+      - With V(present), the disk exists as described.
+      - With V(absent), the disk and its files are removed. Images outside the bundle stay. A path that is not a disk is
+        refused, and so is a bundle with files that are not part of a disk.
     type: str
     choices: [present, absent]
     default: present
   size:
     description:
-      - The size that the guest sees, such as V(64G) or V(512MiB). Rounded up to 1 MiB, with a warning.
-      - A larger size than that of an existing disk lets it grow; what it gains reads as zeros. A smaller one needs
-        O(shrink).
-      - Partitions and file systems of the guest keep their size, but see O(partition_table).
-      - When the disk belongs to a virtual machine whose C(config.pvs) says another size, there is a warning; that file
-        is not edited.
-      - Required to create a disk. When left out for an existing one, its size is not looked at.
+      - The size of the guest disk, such as V(64G) or V(512MiB). It is rounded up to 1 MiB, with a warning.
+      - A larger size grows an existing disk; the new space reads as zeros. A smaller size needs O(shrink).
+      - Partitions and file systems of the guest keep their size; see also O(partition_table).
+      - When the C(config.pvs) of the virtual machine gives another size, the module warns; it does not change that
+        file.
+      - Required to create a disk. When left out, an existing disk keeps its size.
     type: str
   type:
     description:
-      - An V(expanding) disk takes room as the guest writes, a V(plain) one is the raw bytes.
-      - An existing disk of another type is written anew.
-      - When left out, a new disk is V(expanding), and the type of an existing one is not looked at.
+      - An V(expanding) disk takes space on the host as the guest writes, a V(plain) one holds the raw bytes of the
+        guest disk.
+      - An existing disk of another type is rewritten.
+      - When left out, a new disk is V(expanding), and an existing one keeps its type.
     type: str
     choices: [expanding, plain]
   split_size:
     description:
-      - Split the disk into files of at most this size. By Parallels' rule a part holds 100 MiB less than the limit, on
-        the grid of clusters.
-      - An existing disk whose parts are others is written anew; with a limit that it does not reach, it becomes one
+      - Split the disk into files of at most this size. By Parallels' rule a part holds 100 MiB less than the limit, in
+        whole clusters.
+      - An existing disk that is split differently is rewritten; when the disk is smaller than the limit, it becomes one
         file.
-      - When left out, a new disk is one file, and an existing one keeps its parts. One that grows gets further parts of
-        the same length.
+      - When left out, a new disk is one file, and an existing one keeps its parts. A split disk that grows gets more
+        parts of the same length.
     type: str
   cluster_size:
     description:
-      - The allocation unit, a power of two from V(32K) to V(64M). It is fixed when a disk is created; another one for
-        an existing disk is refused, and M(vdisk.parallels.hdd_convert) makes a new disk with it.
+      - The allocation unit, a power of two from V(32K) to V(64M). It cannot be changed later; another value for an
+        existing disk is refused. Use M(vdisk.parallels.hdd_convert) to make a new disk with it.
       - When left out, a new disk has clusters of 1 MiB, the only size that every reader accepts.
     type: str
   format_version:
     description:
       - The version of the image format. With V(auto), a new disk of up to 2 TiB gets version 1, which every reader
-        accepts, and a larger one version 2; the version of an existing disk is not looked at.
-      - An existing disk of another version is written anew. A disk of version 1 grows beyond 2 TiB only when version
-        V(2) is asked for.
+        accepts, and a larger one version 2; an existing disk keeps its version.
+      - An existing disk of another version is rewritten. A disk of version 1 grows beyond 2 TiB only with V(2).
     type: str
     choices: [auto, "1", "2"]
     default: auto
   preallocate:
     description:
-      - Reserve the host's blocks when the disk is created, for what it gains when it grows, and when it is written
-        anew.
-      - A disk that needs no change is left as it is.
+      - Reserve blocks on the host when the disk is created, grown (for the new space) or rewritten.
+      - A disk that needs no other change is left as it is.
     type: bool
     default: false
   shrink:
     description:
       - Allow O(size) to be smaller than the disk is.
-      - It is refused when anything but zeros lies behind the new end, or a partition reaches there, unless O(force)
-        gives that up; and when the disk has snapshots, unless O(snapshots) is V(merge).
+      - Without O(force), shrinking is refused when there is anything but zeros after the new end or a partition extends
+        beyond it. It is also refused when the disk has snapshots, unless O(snapshots) is V(merge).
     type: bool
     default: false
   snapshots:
     description:
-      - What happens when a change of the size, the type, the parts or the format version is needed and the disk has
-        snapshots.
+      - What to do when the size, the type, the split or the format version must change and the disk has snapshots.
       - V(refuse) fails.
-      - With V(top_only), the current state alone becomes larger. Snapshots keep their length and show zeros behind it.
-        It is for a larger O(size) only.
-      - V(merge) gives all snapshots up and keeps the current state. Snapshots that the virtual machine lists are only
-        given up with O(force), and branches that do not lead to the current state never.
+      - With V(top_only), only the current state grows. Snapshots keep their size and read as zeros after it. Only for a
+        larger O(size).
+      - V(merge) merges all snapshots into the current state. Snapshots that the virtual machine lists are merged only
+        with O(force). A disk with branches beside the current state is refused.
     type: str
     choices: [refuse, top_only, merge]
     default: refuse
   partition_table:
     description:
-      - The last sectors of a disk hold a copy of its GUID partition table. When the end of the disk moves, the copy is
-        in the wrong place.
-      - With V(fix), it is put at the end of the disk, and the table is made to say so. Partitions stay as they are. A
-        disk without a sound GUID partition table is left alone.
-      - With V(keep), nothing inside of the guest disk is changed; there is a warning when the size changes.
+      - The last sectors of a disk hold the backup of its GUID partition table (GPT). When the end of the disk moves,
+        the backup is in the wrong place.
+      - With V(fix), the backup is written at the end of the disk and the primary table points to it. Partitions stay as
+        they are. A disk without a valid GPT is left alone.
+      - With V(keep), nothing inside the guest disk is changed; when the size changes, the module warns.
     type: str
     choices: [keep, fix]
     default: keep
   force:
     description:
-      - Go on although an image carries the in-use mark. A disk that another process is seen to hold is refused all the
-        same.
-      - Give up what O(shrink) would cut off, and the snapshots of the virtual machine that O(snapshots=merge) would
-        merge.
+      - Continue although an image is marked as in use. A disk that another process holds is still refused.
+      - Discard the data that O(shrink) cuts off, and merge snapshots that the virtual machine lists with
+        O(snapshots=merge).
   name:
     description:
-      - The name that the descriptor gives to the disk. When left out, a new disk is called like its directory without
-        C(.hdd).
+      - The name of the disk in its descriptor. When left out, a new disk gets the name of its directory without
+        C(.hdd), and an existing one keeps its name.
     type: str
   owner:
     description:
@@ -144,7 +139,7 @@ options:
       - Name of the group that should own every file of the bundle and its directory.
   mode:
     description:
-      - The permissions of every file of the bundle; those of its directory are left alone.
+      - The permissions of every file of the bundle; those of its directory do not change.
 seealso:
   - module: vdisk.parallels.hdd_convert
   - module: vdisk.parallels.hdd_info
@@ -157,13 +152,13 @@ EXAMPLES = r"""
     path: /vms/build.hdd
     size: 64G
 
-- name: Create a split disk for people with file systems of old
+- name: Create a split disk for file systems with a file size limit
   vdisk.parallels.hdd:
     path: /vms/old.hdd
     size: 8G
     split_size: 2G
 
-- name: Create a raw disk whose blocks are reserved
+- name: Create a plain disk with reserved blocks
   vdisk.parallels.hdd:
     path: /vms/fast.hdd
     size: 1G
@@ -171,25 +166,25 @@ EXAMPLES = r"""
     preallocate: true
     mode: "0640"
 
-- name: Let a disk have 100 GiB, with the partition table in order
+- name: Grow a disk to 100 GiB and fix its partition table
   vdisk.parallels.hdd:
     path: /vms/build.hdd
     size: 100G
     partition_table: fix
 
-- name: Let the current state of a disk with snapshots become larger
+- name: Grow only the current state of a disk with snapshots
   vdisk.parallels.hdd:
     path: /vms/build.hdd
     size: 128G
     snapshots: top_only
 
-- name: Turn a disk into raw bytes, without its snapshots
+- name: Turn a disk into a plain one, without its snapshots
   vdisk.parallels.hdd:
     path: /vms/old.hdd
     type: plain
     snapshots: merge
 
-- name: Make a disk smaller that has nothing but zeros at its end
+- name: Shrink a disk that has nothing but zeros at its end
   vdisk.parallels.hdd:
     path: /vms/build.hdd
     size: 80G
@@ -205,9 +200,9 @@ EXAMPLES = r"""
 RETURN = r"""
 disk:
   description:
-    - The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them. Of a disk that is
-      gone, only RV(ignore:path) and RV(ignore:exists).
-    - In check mode, the UID and the allocated size of a disk that is not created yet are null.
+    - The facts of the disk after the change, as in RV(vdisk.parallels.hdd_info#module:disks). For a removed disk, only
+      RV(ignore:path) and RV(ignore:exists).
+    - In check mode, the UID and the allocated size of a disk that does not exist yet are null.
   returned: success
   type: dict
 bytes_read:

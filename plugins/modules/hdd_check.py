@@ -9,12 +9,13 @@ DOCUMENTATION = r"""
 module: hdd_check
 short_description: Check and repair Parallels virtual disks
 description:
-  - Finds what is wrong with a disk, from its descriptor over the tree of snapshots and the tables of its images to the
-    virtual machine around it, and goes on after the first thing. Every finding has a stable code; C(docs/findings.md)
-    lists them.
-  - A check never changes anything. With O(repair), what can be mended is mended, in an order in which a run may be cut
-    off anywhere.
-  - A disk that another process holds can be checked; what is found may be of the moment then. It is not repaired.
+  - Checks the descriptor of a disk, its snapshot tree, the headers and tables of its images, and the virtual machine
+    around it. It reports everything it finds, not only the first problem. Every finding has a stable code;
+    C(docs/findings.md) lists them.
+  - Without O(repair), nothing is changed. With it, the module repairs what it can, in an order that is safe to
+    interrupt at any point.
+  - A disk that another process holds can be checked, but the findings may only be a momentary state. It is not
+    repaired.
   - Images outside the bundle are never changed.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -32,38 +33,39 @@ attributes:
 options:
   repair:
     description:
-      - With V(none), the disk is only looked at.
-      - With V(safe), only what cannot lose data is changed. Marks, flags and fields of a header are set right where all
-        others leave one value, unused ends are cut off, format extensions that do not count any more are dropped, what
-        earlier runs left is ended or removed, and a descriptor is restored from its backup or made from the images when
-        that is certain.
-      - With V(all), what is lost already is given up as well. Entries that lead nowhere are forgotten, clusters that
-        share a place are parted, and a backup of the descriptor is taken although it may not be the newest tree.
-      - An image that carries the in-use mark is repaired only with O(force=true), and the mark is cleared when nothing
-        else is wrong with the image.
+      - With V(none), the disk is only checked.
+      - With V(safe), only repairs that cannot lose data are made. Marks, flags and header fields are corrected where
+        the other fields leave one possible value; unused ends of files are cut off; format extensions that are no
+        longer valid are dropped; interrupted runs are finished or cleared; and the descriptor is restored from its
+        backup or rebuilt from the images when the result is certain.
+      - With V(all), repairs that give up what is already lost are made as well. Entries that point nowhere are cleared,
+        two entries that point to the same cluster get a copy each, and a backup of the descriptor is restored even if
+        its snapshot tree may be out of date.
+      - An image that is marked as in use is repaired only with O(force=true), and the mark is cleared when nothing else
+        is wrong with the image.
     type: str
     choices: [none, safe, all]
     default: none
   data:
     description:
-      - Also read every allocated cluster, to find those that the medium does not give back. Without it, metadata alone
-        are read.
+      - Also read every allocated cluster, to find those that the medium cannot read. Otherwise, only metadata are read.
     type: bool
     default: false
   fail_on:
     description:
-      - Let the task fail when findings of this severity or worse remain. The result has all the same keys then, and
-        C(error_code) is C(unhealthy).
-      - With V(never), the task fails only when the disk cannot be looked at at all, or cannot be repaired.
+      - Fail when findings of this severity or worse remain. The failed result has all the usual keys, and C(error_code)
+        is C(unhealthy).
+      - With V(never), the task fails only when the disk cannot be checked at all, or when a repair fails.
     type: str
     choices: [error, warning, never]
     default: error
   backup_dir:
     description:
-      - Where a repair records the old bytes of all metadata that it changes, before the first change, as one JSON file.
-      - When left out, O(repair=all) records them in a directory beside the disk that is called like it with C(.repair)
-        behind, and O(repair=safe) nowhere.
-      - The directory is created when it is missing, the one above it is not.
+      - The directory for a JSON file with the old bytes of all metadata that a repair changes. It is written before the
+        first change.
+      - When left out, O(repair=all) uses a directory beside the disk, with the name of the disk followed by C(.repair),
+        and O(repair=safe) writes no such file.
+      - The directory is created when it is missing; its parent directory must exist.
     type: path
 seealso:
   - module: vdisk.parallels.hdd_compact
@@ -72,16 +74,20 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Check a disk, and fail when something is wrong with it
+- name: Check a disk, and fail when it has errors
   vdisk.parallels.hdd_check:
     path: /vms/mac.pvm/mac.hdd
 
+<<<<<<< HEAD
 - name: Repair what can be repaired without losing anything
+=======
+- name: Repair what can be repaired without losing data
+>>>>>>> docs
   vdisk.parallels.hdd_check:
     path: /vms/mac.pvm/mac.hdd
     repair: safe
 
-- name: See what a repair would do, and what would remain
+- name: Show what a repair would do, and what would remain
   vdisk.parallels.hdd_check:
     path: /vms/mac.pvm/mac.hdd
     repair: all
@@ -97,18 +103,18 @@ healthy:
   type: bool
   sample: true
 findings:
-  description: What was found, worst things of the descriptor first. In check mode, with what would be repaired.
+  description: What was found, those of the descriptor first. In check mode, with what would be repaired.
   returned: success
   type: list
   elements: dict
   contains:
     code:
-      description: What it is. Codes are stable.
+      description: The stable code of the finding.
       type: str
       returned: success
     severity:
-      description: V(error) for what endangers data or keeps others from opening the disk, V(warning) for what should be
-        looked at, V(info) for the rest.
+      description: V(error) for what endangers data or prevents other software from opening the disk, V(warning) for
+        what should be looked at, V(info) for the rest.
       type: str
       returned: success
     where:
@@ -120,26 +126,26 @@ findings:
       type: str
       returned: success
     repairable:
-      description: V(safe) and V(lossy) tell which O(repair) mends it in this case, V(lossy) being for O(repair=all);
-        V(no) is for what is not mended.
+      description: V(safe) when O(repair=safe) and O(repair=all) repair it in this case, V(lossy) when only
+        O(repair=all) does, V(no) when it cannot be repaired.
       type: str
       returned: success
     repaired:
-      description: Whether it was mended; in check mode, whether it would be.
+      description: Whether it was repaired; in check mode, whether it would be.
       type: bool
       returned: success
 counts:
-  description: How many findings remain of each severity, and how many were repaired.
+  description: How many findings of each severity remain, and how many were repaired.
   returned: success
   type: dict
   sample: {error: 0, warning: 1, info: 0, repaired: 2}
 backup:
-  description: The file with the old bytes; null when none was written.
+  description: The JSON file with the old bytes; null when none was written.
   returned: success
   type: str
   sample: /vms/mac.pvm/mac.hdd.repair/mac.hdd-0f5d3c2b1a09.json
 bytes_read:
-  description: Bytes of guest data that were read or copied.
+  description: Bytes of guest data read or copied.
   returned: success
   type: int
   sample: 0
@@ -158,7 +164,7 @@ commits:
   elements: str
   sample: [replace /vms/mac.pvm/mac.hdd/DiskDescriptor.xml]
 elapsed:
-  description: Seconds that the repair took, without the time for looking.
+  description: Seconds that the repair took, without the check itself.
   returned: when O(repair) is not V(none)
   type: float
   sample: 0.1

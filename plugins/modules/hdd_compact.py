@@ -7,20 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hdd_compact
-short_description: Give unused room of Parallels virtual disks back to the host
+short_description: Give unused space of Parallels virtual disks back to the host
 description:
-  - Gives back what the guest does not use. Leaked clusters, which no table names, always go. With O(scan=zeros), so do
-    clusters that hold nothing but zeros, and clusters that hold what the layers below hold anyway.
-  - In a chain of layers, a zero cluster goes only where every layer below reads as zeros, too. One that hides data of a
-    parent stays.
-  - The guest disk is the same at every instant, that of each snapshot included, so a run may be cut off anywhere; the
-    next change of the disk clears up.
-  - Plain images keep their length, whatever the O(strategy). With O(scan=zeros), the zeros in them become holes of the
-    host file.
-  - Stop the linked clones of a disk first. A clone that runs knows where the clusters of the layers below it lie, and
-    does not look again. With O(strategy=copy), layers are replaced as whole files, which such a clone survives.
-  - Images outside the bundle are left as they are. In a preallocated disk only leaked clusters go. Disks of ploop and
-    Virtuozzo get no holes, because some of their versions refuse such files.
+  - Gives back space that the guest does not use. Leaked clusters, which no table entry points to, are always dropped.
+    With O(scan=zeros), clusters that hold nothing but zeros are dropped as well, and clusters that hold the same data
+    as the layers below.
+  - In a chain of layers, a zero cluster is dropped only where the layers below also read as zeros. A zero cluster that
+    hides data of a parent stays.
+  - The guest disk and every snapshot read the same at every moment, so a run may be interrupted at any point; the next
+    change of the disk cleans up.
+  - Plain images keep their length, whatever the O(strategy). With O(scan=zeros), zeros in them become holes in the host
+    file.
+  - Stop linked clones of the disk first. A running clone has read where the clusters of the layers below it are, and
+    does not look again. With O(strategy=copy), layers are replaced as whole files, which a running clone survives.
+  - Images outside the bundle are not changed. In a preallocated disk only leaked clusters are dropped. Disks of ploop
+    and Virtuozzo get no holes, because some of their versions refuse such files.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -37,8 +38,8 @@ attributes:
 options:
   scan:
     description:
-      - With V(metadata), only the tables are looked at; with V(zeros), every allocated cluster is read as well, as far
-        as needed. Holes of the host files are never read.
+      - With V(metadata), only the tables are read. With V(zeros), allocated clusters are read as well, as far as
+        needed. Holes in the host files are never read.
       - An encrypted disk can only be compacted with V(metadata), and only where no cluster has to move.
     type: str
     choices: [metadata, zeros]
@@ -46,20 +47,20 @@ options:
   threshold:
     description:
       - Do nothing when less than this would be given back, for example V(1G). When left out, one cluster is enough.
-        What counts is what the O(strategy) gives back.
+        Space is counted as the O(strategy) gives it back.
     type: str
   strategy:
     description:
-      - With V(in_place), the last clusters move into the gaps and the file is cut. Needs no extra room.
-      - With V(copy), a new file with what is needed, in the order of the guest disk, takes the place and the name of
-        the old one. Needs room for the data, except where the host can share blocks of files. Links to the old file by
-        a hard link keep the old file. An image with a format extension is refused.
-      - With V(punch), the host's blocks are given back and the file keeps its length. Zeros that are stored within a
-        cluster go as well, when there are 64 KiB of them, and so do those that hide data of a parent. Moves nothing,
-        but leaves the file fragmented, and other tools may report the gaps as leaked clusters. Refused where the host's
-        file system has no holes.
-      - What is given back is counted in bytes of file length with V(in_place) and V(copy), and in bytes of host blocks
-        with V(punch) and in plain images.
+      - With V(in_place), the last clusters move into the gaps and the file is cut. This needs no extra space.
+      - With V(copy), a new file with only the clusters that are needed, in the order of the guest disk, replaces the
+        old one. This needs space for the data, except where the host can share blocks between files. Hard links to the
+        old file keep the old file. An image with a format extension is refused.
+      - With V(punch), host blocks are given back as holes and the file keeps its length. Zeros inside a cluster become
+        holes as well, from 64 KiB on, and so do zeros that hide data of a parent. No data moves, but the file gets
+        fragmented, and other tools may report the gaps as leaked clusters. Refused where the file system of the host
+        has no holes.
+      - Space is counted as file length with V(in_place) and V(copy), and as host blocks with V(punch) and in plain
+        images.
     type: str
     choices: [in_place, copy, punch]
     default: in_place
@@ -80,7 +81,7 @@ EXAMPLES = r"""
     path: /vms/mac.pvm/mac.hdd
     strategy: copy
 
-- name: See what there is to gain
+- name: Show what would be given back
   vdisk.parallels.hdd_compact:
     path: /vms/mac.pvm/mac.hdd
   check_mode: true
@@ -117,36 +118,36 @@ layers:
       type: int
       returned: success
     reclaimed:
-      description: Bytes that were given back.
+      description: Bytes that were given back; in check mode, that would be.
       type: int
       returned: success
 by_reason:
-  description: Why clusters can go, in bytes.
+  description: Bytes that could be given back, by reason.
   returned: success
   type: dict
   contains:
     leaked:
-      description: No table names them.
+      description: No table entry points to them.
       type: int
       returned: success
     zero:
-      description: They hold zeros and hide nothing, or can become holes; null when they were not looked at.
+      description: They hold zeros and hide nothing, or can become holes; null when data were not read.
       type: int
       returned: success
     equal:
-      description: They hold what the layers below hold, too; null when they were not looked at.
+      description: They hold the same as the layers below; null when data were not read.
       type: int
       returned: success
     free_in_filesystem:
-      description: Always null; the file systems of the guest are not looked at.
+      description: Always null; file systems of the guest are not examined.
       type: int
       returned: success
 disk:
-  description: The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them.
+  description: The facts of the disk after the change, as in RV(vdisk.parallels.hdd_info#module:disks).
   returned: success
   type: dict
 bytes_read:
-  description: Bytes of guest data that were looked at or moved.
+  description: Bytes of guest data read or moved.
   returned: success
   type: int
   sample: 1073741824
@@ -165,7 +166,7 @@ commits:
   elements: str
   sample: []
 elapsed:
-  description: Seconds that the change took, without the time for looking.
+  description: Seconds that the change took, without the time for the scan.
   returned: success
   type: float
   sample: 0.8

@@ -9,12 +9,12 @@ DOCUMENTATION = r"""
 module: hdd_convert
 short_description: Convert virtual disks between Parallels and raw, qcow2, VMDK, VHD, VHDX and VDI
 description:
-  - Writes the guest disk of a source, as it is now or was at a snapshot, into a new image of any of these formats. All
-    layers are flattened into one, or each becomes a layer of the output.
-  - Holes and zeros of the source are skipped, so the cost follows the data and not the size of the disk.
-  - The output is built under a temporary name beside its place, synced, read back and compared, and only then gets its
-    name. What lay there before is replaced in the same step. A run that is cut off leaves nothing under the final name;
-    the next run clears up.
+  - Writes the guest disk of a source, in its current state or at a snapshot, to a new image in any of these formats.
+    All layers are flattened into one, or each becomes a layer of the output.
+  - Holes and zeros of the source are skipped, so the time depends on the data and not on the size of the disk.
+  - The output is built under a temporary name in the same directory, synced, read back and compared, and only then gets
+    its name. An existing output is replaced in the same step. An interrupted run leaves no half-made output under the
+    final name; the next run cleans up.
   - The source is never changed.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -32,7 +32,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - With O(update=always) the output is written anew each time.
+      - With O(update=always) the output is written each time.
 options:
   src:
     description:
@@ -42,28 +42,28 @@ options:
     required: true
   dest:
     description:
-      - The image to write. A bundle is a directory whose name ends in C(.hdd). Other files that the output consists of
-        lie beside it.
+      - The image to write. A bundle is a directory whose name ends in C(.hdd). When the output consists of several
+        files, the others are in the same directory.
     type: path
     required: true
   src_format:
     description:
-      - What the source is. With V(auto), a file is taken for raw only when it looks like no other format.
+      - The format of the source. With V(auto), a file is read as raw only when it does not look like any other format.
     type: str
     choices: [auto, hdd, raw, qcow2, vmdk, vhd, vhdx, vdi]
     default: auto
   dest_format:
     description:
-      - What to write. When left out, the end of O(dest) tells, C(.hdd) for a bundle, C(.raw), C(.img), C(.dd) or
-        C(.bin) for a raw image, and C(.qcow2), C(.vmdk), C(.vhd), C(.vhdx) or C(.vdi).
+      - The format of the output. When left out, it follows from the suffix of O(dest), C(.hdd) for a bundle, C(.raw),
+        C(.img), C(.dd) or C(.bin) for a raw image, and C(.qcow2), C(.vmdk), C(.vhd), C(.vhdx) or C(.vdi).
     type: str
     choices: [hdd, raw, qcow2, vmdk, vhd, vhdx, vdi]
   subformat:
     description:
       - The kind of image. A bundle is V(expanding) or V(plain), VHD and VHDX are V(dynamic), V(fixed) or
-        V(differencing), VDI is V(dynamic) or V(fixed), and the others are kinds of VMDK. The first one named for a
-        format is what it is when this is left out, and V(monolithicSparse) for VMDK.
-      - V(differencing) needs O(chain=preserve); the lowest layer is then dynamic.
+        V(differencing), VDI is V(dynamic) or V(fixed), and the others are kinds of VMDK. When left out, it is the first
+        one named here for the format, and V(monolithicSparse) for VMDK.
+      - V(differencing) needs O(chain=preserve); the lowest layer is dynamic.
     type: str
     choices:
       - expanding
@@ -78,19 +78,19 @@ options:
       - twoGbMaxExtentFlat
   chain:
     description:
-      - With V(flatten) the output holds the whole disk. With V(preserve) each layer of the source, down from
-        O(snapshot) or the current state, becomes one of the output with exactly its own data, as qcow2 overlays,
-        differencing VHD or VHDX disks, VMDK deltas, or snapshots of a bundle.
-      - The layers below O(dest) lie beside it and are called after it, C(disk.layer0.qcow2) the lowest below
-        C(disk.qcow2).
+      - With V(flatten), the output is one image with the whole disk. With V(preserve), each layer of the source, from
+        O(snapshot) or the current state down, becomes a layer of the output with exactly its own data. These are qcow2
+        overlays, differencing VHD or VHDX disks, VMDK deltas, or snapshots of a bundle.
+      - The layers below O(dest) are files in the same directory, named after it; for C(disk.qcow2) the lowest is
+        C(disk.layer0.qcow2).
     type: str
     choices: [flatten, preserve]
     default: flatten
   backing:
     description:
-      - Read an image of another product that lies on other images together with them. Only files in the directory of
-        O(src) and below are opened, only those whose format is recorded, and never in a circle. Otherwise such a source
-        is refused.
+      - Read an image of another product together with its backing chain. Only files in the directory of O(src) or below
+        it are opened, only when the overlay records their format, and never in a circle. When V(false), an image with a
+        backing file is refused.
     type: bool
     default: false
   snapshot:
@@ -105,68 +105,69 @@ options:
     type: str
   format_version:
     description:
-      - The format version. For an expanding bundle, V(auto) is 1 up to 2 TiB, else 2; for qcow2 it is 3, and V(2) suits
+      - The format version. For an expanding bundle, V(auto) is 1 up to 2 TiB, else 2. For qcow2 it is 3; V(2) is for
         old readers.
     type: str
     choices: [auto, "1", "2", "3"]
     default: auto
   compression:
     description:
-      - Compress the data of a qcow2 image. What does not get smaller is stored as it is. Streams of VMDK are always
-        compressed by zlib.
+      - Compress the data of a qcow2 image. Data that does not get smaller is stored uncompressed. VMDK with
+        O(subformat=streamOptimized) is always compressed with zlib.
       - V(zstd) needs Python 3.14 or the Python package zstandard on the node.
     type: str
     choices: [none, zlib, zstd]
     default: none
   compression_level:
     description:
-      - How hard to try, V(1) to V(9) for zlib and to V(19) for zstd. What suits most data when left out.
+      - The compression level, V(1) to V(9) for zlib and V(1) to V(19) for zstd. When left out, a default that suits
+        most data.
     type: int
   adapter_type:
     description:
-      - The disk controller that a VMDK image is made for, V(lsilogic) when left out.
+      - The disk controller in a VMDK descriptor. V(lsilogic) when left out.
     type: str
     choices: [ide, buslogic, lsilogic, legacyESX]
   azure:
     description:
-      - Write a VHD that Azure takes, fixed and a whole number of mebibytes long. Sets O(subformat=fixed) and
+      - Write a VHD that Azure accepts, fixed and a whole number of mebibytes long. Sets O(subformat=fixed) and
         O(align=1M).
     type: bool
     default: false
   split_size:
     description:
-      - Split the bundle into files of at most this size, by the rule of M(vdisk.parallels.hdd). One file when left out.
+      - Split the bundle into files of at most this size, as with M(vdisk.parallels.hdd). One file when left out.
     type: str
   align:
     description:
-      - Round the size of the guest disk up to a multiple of this, a multiple of 512, with a warning. The size is kept
-        when left out.
+      - Round the size of the guest disk up to a multiple of this, with a warning. Must be a multiple of 512 bytes. When
+        left out, the size is kept.
     type: str
   sparse:
     description:
-      - Leave zeros out, as holes of the file or as clusters that are not allocated. When V(false), zeros are written
-        like data, which streams of VMDK and O(chain=preserve) never do.
-      - On file systems that share blocks (XFS, Btrfs) a raw output, and a Parallels disk with O(reproducible=false),
-        get the blocks of the source without anything being read, with O(chain=preserve) layer by layer, unless
-        O(checksum) asks for the content. Zeros that the source stores as data are shared with it, too, and what is
-        shared is the same and need not be read for O(verify).
-      - On macOS (APFS), which clones whole files only, that holds where each file of the output is, byte for byte, one
-        of the source, as when raw images and plain disks become raw ones.
+      - Do not store zeros; they become holes in the file or clusters that are not allocated. When V(false), zeros are
+        written like data, except in VMDK streams and with O(chain=preserve).
+      - On file systems that share blocks (XFS, Btrfs), a raw output and a Parallels disk with O(reproducible=false)
+        share the blocks of the source, and no data are read, unless O(checksum) needs the content. With
+        O(chain=preserve) this works layer by layer. Zeros that the source stores as data stay stored. Shared blocks are
+        the same blocks, so O(verify) does not read them.
+      - On macOS (APFS), only whole files are cloned. There, this works when each file of the output is byte for byte a
+        file of the source, for example from a raw image or a plain disk to a raw image.
     type: bool
     default: true
   preallocate:
     description:
-      - Reserve the host's blocks of the whole output. An existing output that is good otherwise is kept as it is.
+      - Reserve blocks on the host for the whole output. An existing output that needs no other change is kept as it is.
     type: bool
     default: false
   name:
     description:
-      - The name in the descriptor of a new bundle. Like its directory without C(.hdd) when left out.
+      - The name in the descriptor of a new bundle. When left out, the name of its directory without C(.hdd).
     type: str
   update:
     description:
-      - When an existing output is good. With V(content), it must have the same guest content and the same shape; with
-        V(missing), it must only exist; with V(always), it is never good.
+      - When to keep an existing output. With V(content), when it has the same guest content and the same properties
+        (format, kind, size, cluster size and so on). With V(missing), when it exists. With V(always), never.
     type: str
     choices: [content, missing, always]
     default: content
@@ -183,27 +184,27 @@ options:
     default: none
   checksum_file:
     description:
-      - Write the checksums into this file, in the form that C(sha256sum -c) reads, with file names relative to it where
-        they lie beside it. A file that holds anything else than checksums is never replaced.
+      - Write the checksums to this file, in the form that C(sha256sum -c) reads. Files in the same directory are listed
+        by name alone. An existing file that holds anything other than checksums is never replaced.
       - Requires O(checksum).
     type: path
   reproducible:
     description:
-      - The same guest content, options and name give the same bytes, all identifiers included, and times in the output
-        are 1970 or what the environment variable E(SOURCE_DATE_EPOCH) says. When V(false), identifiers are drawn and
-        the time is now.
+      - The same guest content, options and name give the same bytes, identifiers included; times in the output are 1970
+        or the value of the environment variable E(SOURCE_DATE_EPOCH). When V(false), identifiers are random and times
+        are the current time.
     type: bool
     default: true
   allow_outside:
     description:
-      - Follow images that the source's descriptor names outside of the bundle, as linked clones do. They are only ever
+      - Follow images outside the bundle that the descriptor of the source names, as in linked clones. They are only
         read.
     type: bool
     default: false
   force:
     description:
-      - Replace an output that has snapshots or lies on other images, is damaged or carries the in-use mark. One that
-        another process is seen to hold is refused all the same.
+      - Replace an output that has snapshots or a backing chain, is damaged, or is marked as in use. An output that
+        another process holds is still refused.
     type: bool
     default: false
 seealso:
@@ -232,7 +233,7 @@ EXAMPLES = r"""
     dest: /export/mac-chain.qcow2
     chain: preserve
 
-- name: Make a small qcow2 image for download
+- name: Make a compressed qcow2 image for download
   vdisk.parallels.hdd_convert:
     src: /vms/mac.pvm/mac.hdd
     dest: /export/mac.qcow2
@@ -244,13 +245,13 @@ EXAMPLES = r"""
     dest: /export/mac.vmdk
     subformat: streamOptimized
 
-- name: Make an image that Azure takes
+- name: Make an image for Azure
   vdisk.parallels.hdd_convert:
     src: /vms/mac.pvm/mac.hdd
     dest: /export/mac.vhd
     azure: true
 
-- name: Make a Parallels disk of a cloud image
+- name: Make a Parallels disk from a cloud image
   vdisk.parallels.hdd_convert:
     src: /images/almalinux.raw
     dest: /vms/almalinux.hdd
@@ -277,7 +278,7 @@ files:
       type: int
       returned: success
     checksum:
-      description: Its checksum; null when none was asked for, and in check mode when it would be written.
+      description: Its checksum; null without O(checksum), and in check mode when the file would be written.
       type: str
       returned: success
 reason:
@@ -297,21 +298,21 @@ dest_size:
   sample: 68719476736
 checksum:
   description: The checksum of the output when it is one file.
-  returned: when O(checksum) asks for it, the output is one file, and it is known
+  returned: when O(checksum) is set, the output is one file, and the checksum is known
   type: str
 verified:
-  description: Whether the output was compared with the source in this run, by reading it back or to see that it is
-    good.
+  description: Whether the output was compared with the source in this run, after writing it or to decide whether to
+    keep it.
   returned: success
   type: bool
   sample: true
 rate:
-  description: Bytes of guest data written in a second.
+  description: Bytes of guest data written per second.
   returned: when something was written
   type: int
   sample: 1073741824
 bytes_read:
-  description: Bytes of guest data read for writing.
+  description: Bytes of guest data read to write the output.
   returned: success
   type: int
   sample: 1073741824
@@ -326,7 +327,7 @@ elapsed:
   type: float
   sample: 1.2
 disk:
-  description: The facts of the output when it is a bundle, as RV(vdisk.parallels.hdd_info#module:disks) describes them.
+  description: The facts of the output when it is a bundle, as in RV(vdisk.parallels.hdd_info#module:disks).
   returned: when the output is a bundle
   type: dict
 """

@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 module: hdd_info
 short_description: Gather facts of Parallels virtual disks
 description:
-  - Tells what is in a bundle, a single-file image, or all bundles of a directory or virtual machine, from metadata and,
-    when asked, from data.
-  - Nothing is changed, not even a time of change, and no lock is taken. What another process holds, and what earlier
-    runs left, is told.
-  - One bad disk never keeps the others from being described; it comes back in RV(failed_disks).
+  - Reports facts about a bundle, a single-file image, or all bundles of a directory or virtual machine, from metadata
+    and, on request, from data.
+  - Nothing is changed, not even a modification time, and no lock is taken. Locks of other processes and leftovers of
+    interrupted runs are reported.
+  - A bad disk does not stop the others; it is listed in RV(failed_disks).
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -25,45 +25,45 @@ options:
   path:
     description:
       - A bundle, its C(DiskDescriptor.xml), its inner C(.hdd) file, a single-file image, a C(.pvm) directory, or a
-        directory of those.
+        directory with any of these.
       - Mutually exclusive with O(paths).
     type: path
     aliases: [hdd]
   paths:
     description:
-      - Several of those in one task, which is much faster than many tasks.
+      - Several such paths in one task, which is much faster than many tasks.
       - Mutually exclusive with O(path).
     type: list
     elements: path
   recurse:
     description:
-      - Look for bundles in all directories below the given ones, too. Links are not followed.
+      - Also look for bundles in all subdirectories. Links are not followed.
     type: bool
     default: false
   scan:
     description:
-      - With V(metadata), what could be reclaimed is told from the tables alone. With V(zeros), every allocated cluster
-        is read as well, and zeros in plain images are looked for.
+      - With V(metadata), what can be given back is computed from the tables alone. With V(zeros), every allocated
+        cluster is read as well, and plain images are searched for zeros.
     type: str
     choices: [metadata, zeros]
     default: metadata
   checksum:
     description:
-      - Compute the checksum of the guest disk as it is now, zeros included, as of a raw image of it. Reads all of its
-        data.
+      - Compute the checksum of the guest disk in its current state, zeros included, as for a raw image of it. This
+        reads all data of the disk.
     type: str
     choices: [none, md5, sha1, sha256, sha512]
     default: none
   map:
     description:
-      - Into how many stretches of equal length to divide the guest disk, to tell for each layer how much it holds of
-        each of them, as a picture of the disk needs it.
-      - This is told from the tables alone. With V(0), or when left out, there is no map; at most 4096 make sense.
+      - Divide the guest disk into this many ranges of equal length and report for each layer how many clusters it holds
+        in each range, for drawing a map of the disk.
+      - The map is made from the tables alone. With V(0), or when left out, there is no map. The maximum is 4096.
     type: int
     default: 0
   allow_outside:
     description:
-      - Follow images that the descriptor names outside of the bundle, as linked clones do. They are only ever read.
+      - Follow images outside the bundle that the descriptor names, as in linked clones. They are only read.
     type: bool
     default: false
 seealso:
@@ -81,12 +81,12 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ mac.disks[0].name }} has {{ mac.disks[0].depth }} layers"
 
-- name: See which parts of the guest disk each layer holds
+- name: Show which parts of the guest disk each layer holds
   vdisk.parallels.hdd_info:
     path: /vms/mac.pvm/mac.hdd
     map: 100
 
-- name: Find every disk of a build farm and what could be given back
+- name: Find every disk of a build farm and what can be given back
   vdisk.parallels.hdd_info:
     path: /Users/build/Parallels
     recurse: true
@@ -95,7 +95,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 disks:
-  description: Facts of each disk. Sizes are bytes; what is not known is null.
+  description: Facts of each disk. Sizes are in bytes; unknown values are null.
   returned: success
   type: list
   elements: dict
@@ -105,15 +105,15 @@ disks:
       type: str
       returned: always
     exists:
-      description: Whether there is anything at the path; when not, only RV(disks[].path) is told besides.
+      description: Whether there is a disk at the path. When not, RV(disks[].path) is the only other key.
       type: bool
       returned: always
     name:
-      description: The name in the descriptor, else that of the directory.
+      description: The name in the descriptor, or the name of the directory when there is none.
       type: str
       returned: when it exists
     uid:
-      description: The identity of the disk, null when the descriptor has none.
+      description: The UID of the disk; null when the descriptor has none.
       type: str
       returned: when it exists
     format:
@@ -129,23 +129,23 @@ disks:
       type: bool
       returned: when it exists
     format_version:
-      description: The version of the image format, null for plain images.
+      description: The version of the image format; null for plain images.
       type: int
       returned: when it exists
     virtual_size:
-      description: The size that the guest sees.
+      description: The size of the guest disk.
       type: int
       returned: when it exists
     file_size:
-      description: The length of all image files of the bundle.
+      description: The total length of all image files of the bundle.
       type: int
       returned: when it exists
     allocated_size:
-      description: The host's blocks of those files; null in predictions.
+      description: The space that these files take on the host; null in predictions.
       type: int
       returned: when it exists
     used_size:
-      description: The clusters in use in all layers.
+      description: The clusters in use in all layers, in bytes.
       type: int
       returned: when it exists
     cluster_size:
@@ -153,31 +153,30 @@ disks:
       type: int
       returned: when it exists
     geometry:
-      description: Cylinders, heads and sectors as the descriptor gives them.
+      description: Cylinders, heads and sectors from the descriptor.
       type: dict
       returned: when it exists
     encrypted:
-      description: Whether the payload is cipher text.
+      description: Whether the disk is encrypted.
       type: bool
       returned: when it exists
     state:
-      description: V(clean), V(dirty) when an image carries the in-use mark, V(in_use) when a process is seen to hold
-        it.
+      description: V(clean), V(dirty) when an image is marked as in use, V(in_use) when a process holds the disk.
       type: str
       returned: when it exists
     locks:
-      description: Who holds the bundle or its images, with kind and owner.
+      description: Processes that hold the bundle or its images, with kind and owner of the lock.
       type: list
       elements: dict
       returned: when it exists
     snapshots:
-      description: The frozen states, as RV(vdisk.parallels.hdd_snapshot#module:snapshot) describes them.
+      description: The snapshots, as in RV(vdisk.parallels.hdd_snapshot#module:snapshot).
       type: list
       elements: dict
       returned: when it exists
     layers:
       description: The layers of the current state from the top to the root, each with its GUID, its files and whether
-        one lies outside.
+        one is outside the bundle.
       type: list
       elements: dict
       returned: when it exists
@@ -191,22 +190,22 @@ disks:
       elements: str
       returned: when it exists
     leftovers:
-      description: Files that an interrupted change left, of this collection or of ploop.
+      description: Files that an interrupted change by this collection or ploop has left.
       type: list
       elements: str
       returned: when it exists
     backup_differs:
-      description: Whether the descriptor's backup is another generation; null when there is none.
+      description: Whether the backup of the descriptor differs from it; null when there is no backup.
       type: bool
       returned: when it exists
     reclaimable:
       description:
-        - Bytes that M(vdisk.parallels.hdd_compact) could give back, by reason, which are leaked, zero, equal and
-          free_in_filesystem. Null for what was not looked at.
+        - Bytes that M(vdisk.parallels.hdd_compact) can give back, by reason, which are leaked, zero, equal and
+          free_in_filesystem. Null for what was not examined.
       type: dict
       returned: when it exists
     vm:
-      description: The virtual machine that the disk lies in, with name, uuid, config, disk_index and size_mismatch;
+      description: The virtual machine that the disk belongs to, with name, uuid, config, disk_index and size_mismatch;
         null when there is none.
       type: dict
       returned: when it exists
@@ -214,21 +213,21 @@ disks:
       description:
         - The partition table of the guest disk with scheme and a list of entries (number, type, name, start and size in
           bytes).
-        - Null when there is none, when it cannot be understood or when the disk is encrypted. Modules that change disks
-          leave it out.
+        - Null when there is none, when it cannot be read or when the disk is encrypted. Modules that change disks do
+          not return it.
       type: dict
       returned: when it exists
     checksum:
       description: The checksum of the guest disk.
       type: str
-      returned: when O(checksum) asks for it
+      returned: when O(checksum) is not V(none)
     map:
-      description: Which stretches of the guest disk each layer of the whole tree holds.
+      description: Which parts of the guest disk each layer of the whole tree holds.
       type: dict
-      returned: when O(map) asks for it
+      returned: when O(map) is not V(0)
       contains:
         bucket_size:
-          description: Bytes of the guest disk in one stretch, a whole number of clusters; the last one may be shorter.
+          description: Bytes of the guest disk in one range, a whole number of clusters; the last range may be shorter.
           type: int
           returned: success
         layers:
@@ -238,11 +237,11 @@ disks:
           returned: success
           contains:
             guid:
-              description: The layer; that of a snapshot is the snapshot's.
+              description: The GUID of the layer; that of a snapshot's layer is the GUID of the snapshot.
               type: str
               returned: success
             parent:
-              description: The layer that it lies on, null for the root.
+              description: The GUID of the layer below; null for the root.
               type: str
               returned: success
             current:
@@ -250,11 +249,11 @@ disks:
               type: bool
               returned: success
             outside:
-              description: Whether one of its images lies outside the bundle.
+              description: Whether one of its images is outside the bundle.
               type: bool
               returned: success
             file_size:
-              description: The length of its images.
+              description: The total length of its images.
               type: int
               returned: success
             used_size:
@@ -266,12 +265,12 @@ disks:
               type: int
               returned: success
             used_clusters:
-              description: For each stretch, how many clusters that begin there the layer holds.
+              description: For each range, how many clusters that begin in it the layer holds.
               type: list
               elements: int
               returned: success
     warnings:
-      description: What is odd about the disk but no damage.
+      description: What is unusual about the disk but not damage.
       type: list
       elements: str
       returned: when it exists

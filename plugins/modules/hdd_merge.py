@@ -9,15 +9,15 @@ DOCUMENTATION = r"""
 module: hdd_merge
 short_description: Merge the layers of Parallels virtual disks
 description:
-  - Makes a chain of layers shorter. The view of the guest and of every snapshot that stays is the same afterwards, byte
-    for byte.
-  - All layers that go are merged in one pass. Each cluster is moved at most once, whatever the number of layers, into
-    the file that makes the total smallest, be it the lowest, the highest or one in between; empty and fully hidden
+  - Makes a chain of layers shorter. The guest disk and every snapshot that stays read the same afterwards, byte for
+    byte.
+  - All layers are merged in one pass. Each cluster is moved at most once, however many layers there are, into the file
+    for which the fewest bytes have to move, be it the lowest, the highest or one in between. Empty and fully hidden
     layers cost nothing.
-  - The room that is needed is known and checked before the first write. Nothing is removed before the new descriptor is
-    durable.
-  - When a run is cut off, the next change of the disk finishes it. Until then all snapshots are good, except those that
-    were to go.
+  - The space needed is known and checked before the first write. No file is removed before the new descriptor is on the
+    medium.
+  - When a run is interrupted, the next change of the disk finishes it or takes it back. Until then all snapshots are
+    intact, except those that were being merged away.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -34,42 +34,45 @@ attributes:
 options:
   max_layers:
     description:
-      - How many layers the current chain may have afterwards. The oldest snapshots go first, so the newest ones stay.
+      - How many layers the current chain may have afterwards, the current layer included. The oldest snapshots are
+        merged first, so the newest ones stay.
     type: int
     default: 1
   snapshots:
     description:
-      - Names or GUIDs of the only snapshots that may go. Those that the disk does not have are passed over, with a
-        warning.
-      - When left out, every snapshot of the current chain may go.
+      - Names or GUIDs of the snapshots that may be merged; all others stay. Those that the disk does not have are
+        skipped, with a warning.
+      - When left out, every snapshot of the current chain may be merged.
     type: list
     elements: str
   orphans:
     description:
-      - Merge only layers that no snapshot of the virtual machine names, which is what is left when a virtual machine
-        has forgotten its snapshots. On a disk outside of a virtual machine, every snapshot is one.
+      - Merge only orphaned layers, which are those that the snapshot list of the virtual machine does not name. They
+        remain, for example, when a backup program does not clean up.
+      - A disk outside a virtual machine has no such list, so all its snapshots are orphans and are merged.
     type: bool
     default: false
   branches:
     description:
-      - What happens where another branch starts at a snapshot that should go. With V(refuse), nothing is done. With
-        V(discard), the branches that are not current are given up with all their data.
+      - What to do when another branch starts at a snapshot that is to be merged. With V(refuse), the task fails. With
+        V(discard), branches that do not lead to the current state are removed with all their data.
     type: str
     choices: [refuse, discard]
     default: refuse
   strategy:
     description:
-      - V(in_place) changes the file that needs the fewest bytes and little extra room.
-      - V(copy) writes the merged layer into a new file, so that all old files stay as they are until the commit.
-      - V(auto) is V(in_place) wherever a layer may be changed, and V(copy) where every layer is shared with other
-        disks.
+      - V(in_place) writes into the existing file for which the fewest bytes have to move. It needs little extra space.
+      - V(copy) writes the merged layer into a new file, so that all old files stay as they are until the new descriptor
+        is in force.
+      - V(auto) is V(in_place) where a layer may be changed, and V(copy) where no layer may be changed, for example
+        because each one also serves another branch or is outside the bundle.
     type: str
     choices: [auto, in_place, copy]
     default: auto
   force:
     description:
-      - Go on although an image carries the in-use mark, and although the virtual machine names a snapshot that goes. A
-        disk that another process is seen to hold is refused all the same.
+      - Continue although an image is marked as in use, and merge snapshots that the virtual machine lists. A disk that
+        another process holds is still refused.
 seealso:
   - module: vdisk.parallels.hdd_snapshot
   - module: vdisk.parallels.hdd_compact
@@ -77,7 +80,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Make one layer out of all
+- name: Merge all layers into one
   vdisk.parallels.hdd_merge:
     path: /vms/mac.pvm/mac.hdd
 
@@ -86,12 +89,12 @@ EXAMPLES = r"""
     path: /vms/mac.pvm/mac.hdd
     max_layers: 3
 
-- name: Merge what the virtual machine has forgotten
+- name: Merge only what the virtual machine does not list
   vdisk.parallels.hdd_merge:
     path: /vms/mac.pvm/mac.hdd
     orphans: true
 
-- name: Give up one snapshot
+- name: Merge one snapshot away
   vdisk.parallels.hdd_merge:
     path: /vms/mac.pvm/mac.hdd
     snapshots: [before-upgrade]
@@ -99,18 +102,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 merged:
-  description: GUIDs of the snapshots that went, oldest first, then those of discarded branches.
+  description: GUIDs of the snapshots that were merged away, oldest first, then those of discarded branches.
   returned: success
   type: list
   elements: str
   sample: ["{0c4f3a55-0d59-5b4c-8e0e-6c3b6a1f7f21}"]
 layers_before:
-  description: Layers of the current chain before.
+  description: Layers of the current chain before the change.
   returned: success
   type: int
   sample: 13
 layers_after:
-  description: Layers of the current chain afterwards.
+  description: Layers of the current chain after the change.
   returned: success
   type: int
   sample: 1
@@ -120,7 +123,7 @@ freed:
   type: int
   sample: 71940702208
 disk:
-  description: The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them.
+  description: The facts of the disk after the change, as in RV(vdisk.parallels.hdd_info#module:disks).
   returned: success
   type: dict
 bytes_read:

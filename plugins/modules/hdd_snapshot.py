@@ -7,16 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hdd_snapshot
-short_description: Take, delete and go back to snapshots of Parallels virtual disks
+short_description: Take, revert to and delete snapshots of Parallels virtual disks
 description:
-  - Makes sure that a disk has a snapshot, has it no more, or goes on from it. Taking one freezes the current layer
-    where it lies and puts a new, empty layer on top of it; no guest data is copied, and frozen files keep their names
+  - Makes sure that a snapshot exists, does not exist, or that the disk is reverted to it. Taking one freezes the
+    current layer and adds a new, empty layer on top of it. No guest data are copied, and frozen files keep their names
     because linked clones may refer to them.
-  - A name stands for a GUID that depends on the disk's UID and the name alone. That is why the same task may run again
-    and again without any state being kept, and why the name itself is stored nowhere.
-  - Every storage of a split disk is frozen in the same step. The commit is the rename of the descriptor; a run that is
-    cut off before it leaves the disk as it was, and the next run clears what was left.
-  - Snapshots that are taken here belong to the disk, not to the virtual machine; Parallels Desktop does not list them.
+  - The GUID of a snapshot is computed from the UID of the disk and the O(name). The same name on the same disk
+    therefore always means the same snapshot. The name itself is not written to the disk, so M(vdisk.parallels.hdd_info)
+    cannot show it.
+  - All parts of a split disk are frozen in the same step, the rename of the descriptor. A run that is interrupted
+    before it leaves the disk as it was, and the next run removes what is left.
+  - Snapshots taken here belong to the disk, not to the virtual machine; Parallels Desktop does not list them.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -33,17 +34,18 @@ attributes:
 options:
   state:
     description:
-      - With V(present), the snapshot exists afterwards; when it is there already, nothing is done.
-      - With V(absent), it is gone; O(descendants) tells what becomes of its data. The current state and all other
-        snapshots stay as they are.
-      - With V(reverted), the disk goes on from the snapshot, with a new empty layer. What was written since the current
-        layer began is given up; take a snapshot first to keep it. When nothing was written since, nothing is done.
+      - With V(present), the snapshot exists; when it exists already, nothing is done.
+      - With V(absent), the snapshot is deleted; O(descendants) decides what happens to its data. The current state and
+        all other snapshots stay as they are, except those that O(descendants=delete) removes.
+      - With V(reverted), the current state becomes that of the snapshot, with a new empty layer on top of it.
+        Everything in the current layer is discarded; take a snapshot first to keep it. When the disk is based on the
+        snapshot and nothing was written since, nothing is done.
     type: str
     choices: [present, absent, reverted]
     default: present
   name:
     description:
-      - A name for the snapshot. A name that the virtual machine itself gives to one of its snapshots means that one.
+      - The name of the snapshot. When the virtual machine lists a snapshot with this name, that one is meant.
       - Mutually exclusive with O(guid).
     type: str
   guid:
@@ -53,16 +55,17 @@ options:
     type: str
   descendants:
     description:
-      - What O(state=absent) does with the snapshots above the one that goes. With V(keep), its data is merged into each
-        of them, by the cheapest road. With V(refuse), there must be none. With V(delete), they go, too, with all their
-        data; the current state must not go on from one of them.
+      - What O(state=absent) does with the layers above the deleted snapshot. With V(keep), its data are merged into
+        each of its children, moving as few bytes as possible. With V(refuse), the task fails when there are snapshots
+        above it. With V(delete), they are deleted as well, with all their data; this is refused when the current state
+        is based on the snapshot or on one of them.
     type: str
     choices: [refuse, delete, keep]
     default: keep
   force:
     description:
-      - Go on although an image carries the in-use mark, and delete a snapshot although the virtual machine names it. A
-        disk that another process is seen to hold is refused all the same.
+      - Continue although an image is marked as in use, and delete a snapshot that the virtual machine lists. A disk
+        that another process holds is still refused.
 seealso:
   - module: vdisk.parallels.hdd_merge
   - module: vdisk.parallels.hdd_info
@@ -75,19 +78,19 @@ EXAMPLES = r"""
     path: /vms/mac.pvm/mac.hdd
     name: before-upgrade
 
-- name: Go back when the upgrade went wrong
+- name: Revert when the upgrade went wrong
   vdisk.parallels.hdd_snapshot:
     path: /vms/mac.pvm/mac.hdd
     name: before-upgrade
     state: reverted
 
-- name: Give the snapshot up and keep the disk as it is now
+- name: Delete the snapshot and keep the disk as it is now
   vdisk.parallels.hdd_snapshot:
     path: /vms/mac.pvm/mac.hdd
     name: before-upgrade
     state: absent
 
-- name: Use a GUID that somebody else chose
+- name: Use a given GUID
   vdisk.parallels.hdd_snapshot:
     path: /vms/mac.pvm/mac.hdd
     guid: "{a1b2c3d4-0000-4000-8000-000000000001}"
@@ -95,7 +98,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 snapshot:
-  description: The snapshot; one that is gone as it was before.
+  description: The snapshot; a deleted one as it was before.
   returned: success
   type: dict
   contains:
@@ -104,11 +107,11 @@ snapshot:
       type: str
       returned: success
     name:
-      description: The name that was asked for or that the virtual machine gives to it; null when neither is known.
+      description: The O(name), or the name in the virtual machine's list; null when neither is known.
       type: str
       returned: success
     parent:
-      description: GUID of the snapshot below it, null for the lowest.
+      description: GUID of the snapshot below it; null for the lowest.
       type: str
       returned: success
     children:
@@ -117,15 +120,15 @@ snapshot:
       elements: str
       returned: success
     depth:
-      description: Number of layers from the root up to it, null for a snapshot that never was.
+      description: Number of layers from the root up to it; null for a snapshot that did not exist.
       type: int
       returned: success
     current:
-      description: Whether the disk goes on from this snapshot.
+      description: Whether the current state is directly based on this snapshot.
       type: bool
       returned: success
     vm_snapshot:
-      description: Whether the virtual machine has a snapshot with this GUID.
+      description: Whether the virtual machine lists a snapshot with this GUID.
       type: bool
       returned: success
   sample:
@@ -142,7 +145,7 @@ freed:
   type: int
   sample: 1048576
 disk:
-  description: The facts of the disk afterwards, as RV(vdisk.parallels.hdd_info#module:disks) describes them.
+  description: The facts of the disk after the change, as in RV(vdisk.parallels.hdd_info#module:disks).
   returned: success
   type: dict
 bytes_read:

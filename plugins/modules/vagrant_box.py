@@ -9,13 +9,13 @@ DOCUMENTATION = r"""
 module: vagrant_box
 short_description: Pack a Parallels virtual machine as a Vagrant box
 description:
-  - Packs a C(.pvm) directory as C(box.pvm) into the archive that Vagrant's provider for Parallels takes, beside a
-    C(metadata.json).
-  - The same machine and options give the same bytes. Entries are sorted, owner, modes and times are fixed.
-  - The box is built under a temporary name, and what lay there before is replaced in one step. A run that is cut off
-    leaves nothing under the final name; the next run clears up.
-  - Hidden files, locks and logs of the machine are left out. Merge and compact its disks first, to make the box small.
-  - The role P(vdisk.parallels.build_box#role) makes such a machine of an image.
+  - Packs a C(.pvm) directory as C(box.pvm), together with C(metadata.json), into a box for Vagrant's Parallels
+    provider.
+  - The same machine and options give the same bytes. Entries are sorted; owner, modes and times are fixed.
+  - The box is built under a temporary name and replaces an existing one in one step. An interrupted run leaves no
+    half-made box under the final name; the next run cleans up.
+  - Hidden files, locks and logs of the machine are left out. Merge and compact its disks first to make the box small.
+  - The role P(vdisk.parallels.build_box#role) makes such a machine from an image.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -32,7 +32,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - A box with the same content is kept, however it was compressed.
+      - A box with the same content is kept, whatever its compression.
 options:
   src:
     description:
@@ -52,22 +52,22 @@ options:
     required: true
   vagrantfile:
     description:
-      - The content of a Vagrantfile in the box, with settings that every user of it shall start from. There is none
-        when this is left out.
+      - The content of the Vagrantfile in the box, with default settings for everybody who uses it. When left out, there
+        is no Vagrantfile.
     type: str
   metadata:
     description:
-      - More for C(metadata.json), which names provider and architecture in any case.
+      - More keys for C(metadata.json), in addition to provider and architecture.
     type: dict
   compression_level:
     description:
-      - How hard to try, from V(0) for not at all to V(9).
+      - The compression level, from V(0) (none) to V(9).
     type: int
     default: 6
   reproducible:
     description:
-      - Give all entries the time 1970, or what the environment variable E(SOURCE_DATE_EPOCH) says. When V(false), they
-        have the times of their files, and the stream has the current time.
+      - Give all entries the time 1970, or the value of the environment variable E(SOURCE_DATE_EPOCH). When V(false),
+        entries have the times of their files, and the archive has the current time.
     type: bool
     default: true
 seealso:
@@ -82,7 +82,7 @@ EXAMPLES = r"""
     dest: /export/mac.box
     architecture: arm64
 
-- name: Pack it with settings for all who use it
+- name: Pack it with settings for everybody who uses it
   vdisk.parallels.vagrant_box:
     src: /vms/mac.pvm
     dest: /export/mac.box
@@ -102,7 +102,7 @@ dest:
   sample: /export/mac.box
 uuid:
   description: The UUID of the machine, by which Vagrant finds it once it is registered. Boxes with different content
-    should differ in it.
+    should have different UUIDs.
   returned: success
   type: str
   sample: "{9c27ae79-fbe5-4c84-9cdc-e1459f642b91}"
@@ -113,17 +113,17 @@ files:
   elements: str
   sample: [metadata.json, box.pvm/config.pvs]
 content_size:
-  description: The length of all files in the box before compression, in bytes.
+  description: The total length of all files in the box before compression, in bytes.
   returned: success
   type: int
   sample: 4294967296
 size:
-  description: The length of the box in bytes; null in check mode when it would be written.
+  description: The length of the box in bytes; null in check mode when the box would be written.
   returned: success
   type: int
   sample: 1073741824
 checksum:
-  description: The SHA-256 checksum of the box; null in check mode when it would be written.
+  description: The SHA-256 checksum of the box; null in check mode when the box would be written.
   returned: success
   type: str
 elapsed:

@@ -2,35 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The README: its tables name what there is, its links lead somewhere, and its playbooks and commands print what it
-says.
-"""
+"""The README and the pages beside it: tables name what there is, links lead somewhere."""
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
-
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import errors
-from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
-from ansible_collections.vdisk.parallels.tests.support.images import fill
-from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
-from ansible_collections.vdisk.parallels.tests.support.plays import MIB, PLAYBOOK, moved, run_ansible, run_plays
 
 ROOT = Path(__file__).resolve().parents[3]
-HOSTS = {"build_macs": "mac07", "runner": "runner"}
-"""Which host stands for a group of the README."""
-_BLOCK = re.compile(r"^```(yaml|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\| (.+?) \|", re.MULTILINE)
 _CODE = re.compile(r"`(\w+)`")
-# They need a network, write into the checkout, or are about other things.
-NOT_PLAYED = ("ansible-galaxy", "make")
 
 
 def readme() -> str:
@@ -47,19 +32,6 @@ def stems(folder: str) -> list:
     return sorted(path.stem for path in (ROOT / folder).glob("*.py"))
 
 
-def blocks() -> list:
-    """The playbooks, and the commands with what they print, in the order of the page."""
-    found = []
-    for kind, text in _BLOCK.findall(readme()):
-        if kind == "yaml":
-            found.append((kind, text, ""))
-            continue
-        for command in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-            line, _end, printed = command.partition("\n")
-            found.append((kind, line, printed))
-    return found
-
-
 def test_the_tables_name_what_there_is() -> None:
     text = readme()
     assert sorted(table(text, "module")) == stems("plugins/modules")
@@ -71,21 +43,54 @@ def test_the_error_codes_are_those_of_the_code() -> None:
     known = {
         one.code for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.DiskError)
     } - {errors.DiskError.code}
-    told = table((ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), "`error_code`")
-    # Glue adds these two: a check that found something, and a missing lxml.
-    assert sorted(told) == sorted(known | {"unhealthy", "missing_library"})
-    assert [code for code in table(readme(), "`error_code`") if code not in told] == []
+    listed = table((ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), "`error_code`")
+    # The glue adds these two: a check that found something, and a missing lxml.
+    assert sorted(listed) == sorted(known | {"unhealthy", "missing_library"})
 
 
-def test_links_lead_somewhere() -> None:
-    for page in [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        *(ROOT / "docs").glob("*.md"),
-        *ROOT.glob("roles/*/README.md"),
-    ]:
-        links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
-        assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == [], page
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("roles/*/README.md")),
+]
+_LINK = re.compile(r"\]\(([^)]+)\)|(?:srcset|src)=\"([^\"]+)\"")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchors(page: Path) -> set:
+    """What links into a page may name, as GitHub makes it of the headings."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in _HEADING.findall(page.read_text(encoding="utf-8"))
+    }
+
+
+def is_dead(page: Path, link: str) -> bool:
+    name, _hash, anchor = link.partition("#")
+    target = page.parent / name if name else page
+    return not target.exists() or bool(anchor) and anchor not in anchors(target)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page) -> None:
+    links = [one or other for one, other in _LINK.findall(page.read_text(encoding="utf-8"))]
+    assert [link for link in links if "://" not in link and is_dead(page, link)] == []
+
+
+def test_a_dead_link_is_seen() -> None:
+    page = ROOT / "README.md"
+    assert is_dead(page, "docs/none.md") and is_dead(page, "docs/promises.md#none") and is_dead(page, "#none")
+    assert not is_dead(page, "docs/promises.md#limits") and not is_dead(page, "#quick-start")
+
+
+def test_the_readme_leads_to_every_page_of_documentation() -> None:
+    text = readme()
+    assert [page.name for page in sorted(ROOT.glob("docs/*.md")) if f"](docs/{page.name})" not in text] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(readme().splitlines()) <= 140
 
 
 def test_the_version_is_that_of_the_collection() -> None:
@@ -93,94 +98,3 @@ def test_the_version_is_that_of_the_collection() -> None:
     version = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
     assert f"/vdisk-parallels-{version}.tar.gz" in readme()
     assert f"version: {version} " in readme()
-
-
-def clusters(*ranges: tuple) -> dict:
-    """Clusters of 1 MiB in ranges of begin, end and whether they hold data or zeros."""
-    return {
-        number: fill(number, MIB) if full else bytes(MIB) for begin, end, full in ranges for number in range(begin, end)
-    }
-
-
-def furnish(root: str) -> None:
-    """The disks that the README speaks of."""
-    farm = f"{root}/Users/build/Parallels"
-    for folder in (f"{root}/vms", f"{root}/images", f"{root}/export", farm):
-        os.makedirs(folder)
-    layers = line_of_layers(clusters((0, 32, True)), clusters((4, 10, True)), clusters((40, 44, True), (44, 64, False)))
-    make_machine(f"{root}/vms/mac.pvm", size_mib=256)
-    build_bundle(f"{root}/vms/mac.pvm/mac.hdd", size_sectors=2048 * 256, layers=layers)
-    build_bundle(
-        f"{farm}/runner.hdd",
-        size_sectors=2048 * 64,
-        layers=line_of_layers(clusters((0, 8, True)), *(clusters((n, n + 3, True)) for n in range(3, 9))),
-    )
-    build_bundle(
-        f"{farm}/scratch.hdd", size_sectors=2048 * 64, layers=line_of_layers(clusters((0, 4, True), (4, 14, False)))
-    )
-    build_bundle(f"{farm}/stopped.hdd", size_sectors=2048 * 64, layers=line_of_layers(clusters((0, 4, True))))
-    image = next(name for name in os.listdir(f"{farm}/stopped.hdd") if name.endswith(".hds"))
-    with open(f"{farm}/stopped.hdd/{image}", "r+b") as stream:
-        stream.seek(44)
-        stream.write(b"Ynot")
-    with open(f"{root}/images/debian-13-arm64.raw", "wb") as stream:
-        stream.write(fill(1, MIB))
-        stream.truncate(8 * MIB)
-
-
-def command_line(line: str, root: str) -> list:
-    """An ad-hoc command on this machine, its paths below ``root``."""
-    words = shlex.split(line)
-    place = words.index("-a") + 1
-    words[place] = re.sub(r"=(/\S+)", lambda match: f'="{root}{match[1]}"', words[place])
-    return [os.path.join(os.path.dirname(PLAYBOOK), words[0]), *words[1:]]
-
-
-def squeezed(text: str) -> list:
-    """Lines without the stars behind them, and with single spaces."""
-    return [line for line in (" ".join(line.rstrip("* ").split()) for line in text.splitlines()) if line]
-
-
-def missing(expected: str, printed: str) -> list:
-    """Lines of ``expected`` that do not come in this order; "..." stands for what is left out, lines or the end of
-    one.
-    """
-    lines = iter(squeezed(printed))
-    return [line for line in squeezed(expected) if line != "..." and not any(_is(line, one) for one in lines)]
-
-
-def _is(told: str, printed: str) -> bool:
-    return printed.startswith(told[:-3]) if told.endswith("...") else printed == told
-
-
-@pytest.mark.skipif(not os.access(PLAYBOOK, os.X_OK), reason="there is no ansible-playbook beside this Python")
-def test_playbooks_and_commands_print_what_the_readme_says(tmp_path, repository) -> None:
-    yaml = pytest.importorskip("yaml", reason="playbooks need PyYAML")
-    pytest.importorskip("jinja2", reason="playbooks need jinja2")
-    root = str(tmp_path / "host")
-    furnish(root)
-    plays, played = None, 0
-    for kind, text, expected in blocks():
-        if kind == "yaml":
-            loaded = yaml.safe_load(text)
-            plays = (
-                [{**moved(one, root), "hosts": HOSTS[one["hosts"]]} for one in loaded]
-                if isinstance(loaded, list)
-                else None
-            )
-            continue
-        program = shlex.split(text, comments=True)[0]
-        if program in NOT_PLAYED:
-            continue
-        if program == "ansible-playbook":
-            printed = run_plays(
-                str(tmp_path / "plays"), plays, repository, arguments=shlex.split(text)[2:], hosts=[*HOSTS.values()]
-            )
-            assert "failed=0" in printed
-        else:
-            printed = run_ansible(
-                str(tmp_path / "plays"), command_line(text, root), repository, hosts=[*HOSTS.values()]
-            )
-        assert missing(expected, printed.replace(root, "")) == [], printed
-        played += 1
-    assert played >= 8
