@@ -78,11 +78,7 @@ EXAMPLES = r"""
   vdisk.parallels.hdd_check:
     path: /vms/mac.pvm/mac.hdd
 
-<<<<<<< HEAD
-- name: Repair what can be repaired without losing anything
-=======
 - name: Repair what can be repaired without losing data
->>>>>>> docs
   vdisk.parallels.hdd_check:
     path: /vms/mac.pvm/mac.hdd
     repair: safe
