@@ -32,6 +32,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.conversion import convert_facts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
@@ -221,10 +222,8 @@ class DiskMachine(RuleBasedStateMachine):
         if outcome is not None:
             report: Any = outcome.reports["transfer"]
             assert (outcome.bytes_read, outcome.bytes_written) == (predicted.bytes_read, predicted.bytes_written)
-            assert (
-                tuple(report.lengths[predicted.facts["made"][path]] for path in predicted.facts["files"])
-                == predicted.facts["lengths"]
-            )
+            facts = convert_facts(predicted)
+            assert tuple(report.lengths[path] for path in facts.built) == facts.lengths
         assert disks.plan_of_convert(self.port, source, dest, **options).is_empty
 
     # How an operation runs.

@@ -77,6 +77,12 @@ class VmReport(NamedTuple):
         """Whether there is a machine whose snapshots are not known, so that nobody can tell what it needs."""
         return bool(self.warnings) if self.facts is None else not self.facts.snapshots_known
 
+    @property
+    def snapshot_names(self) -> Mapping[str, str]:
+        """Names that the machine gives to snapshots, by GUID."""
+        snapshots = self.facts.snapshots if self.facts is not None else {}
+        return {guid: snapshot.name for guid, snapshot in snapshots.items() if snapshot.name}
+
 
 def find_vm(port: Port, location: Location) -> VmReport:
     """The virtual machine whose folder the disk lies in. Never raises for what that folder holds."""

@@ -13,7 +13,6 @@ from typing import Any, Dict, List
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.predicted import predicted_bundle
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     AlreadyExists,
     BadRequest,
@@ -31,6 +30,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.conversion import convert_facts
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.output import predicted_facts
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.disks import TOP
@@ -60,7 +62,7 @@ def scene(**options: Any) -> MemoryPort:
 
 
 def reason(port: Any, source: str, dest: str, **options: Any) -> str:
-    return disks.plan_of_convert(port, source, dest, **options).facts["reason"]
+    return convert_facts(disks.plan_of_convert(port, source, dest, **options)).reason
 
 
 # What comes out
@@ -122,14 +124,7 @@ def test_what_check_mode_foretells_comes_true(tmp_path: Path, options: Dict[str,
             stream.seek(offset)
             stream.write(b"data")
     plan = disks.plan_of_convert(port, raw, dest, predict=True, **options)
-    shape, lengths = plan.facts["shape"], plan.facts["lengths"]
-    descriptor = next(step.job.descriptor for step in plan.steps if type(step).__name__ == "Transfer")
-    predicted = disks.facts_of(
-        port,
-        predicted_bundle(
-            dest, shape, descriptor, dict(zip([path.rsplit("/", 1)[-1] for path in plan.facts["files"]], lengths))
-        ),
-    )
+    predicted = predicted_facts(port, ConvertRequest("hdd", dest), plan)
     assert os.listdir(tmp_path) == ["a.raw"]
     outcome = disks.apply(port, disks.plan_of_convert(port, raw, dest, **options))
     found = disks.facts_of(port, disks.state_of(port, dest))
@@ -153,7 +148,7 @@ def test_the_output_is_rounded_up_to_the_alignment(port: MemoryPort, align: int,
     plan = disks.convert(port, RAW, dest, align=align)
     size = -(-1536 // align) * align
     expected = b"x" * 1536 + bytes(size - 1536)
-    assert plan.facts["virtual_size"] == size
+    assert convert_facts(plan).shape.size == size
     assert (port.content(dest) if dest.endswith(".raw") else disks.read_naively(port, dest)) == expected
     assert bool(plan.warnings) == (size != 1536)
     assert disks.plan_of_convert(port, RAW, dest, align=align).is_empty
