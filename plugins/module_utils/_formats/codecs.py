@@ -35,11 +35,10 @@ class NewImage:
 
     @property
     def kind(self) -> str:
-        """The kind of an image of a format that tells those on another one apart."""
+        """The kind of the image; one on another image may be of a kind of its own."""
         row = FORMATS[self.shape.format]
-        return (
-            row.overlay_kind if self.parent is not None and row.overlay_kind else self.shape.subformat or row.kinds[0]
-        )
+        own = self.shape.subformat or row.kinds[0]
+        return own if self.parent is None or row.overlay_kind is None else row.overlay_kind
 
 
 def _open_raw(port: Port, path: str, _open_beside: OpenBeside) -> Any:

@@ -15,7 +15,7 @@ UNSTRUCTURED = "unstructured"
 """No known mark: the file may be a plain image."""
 
 TAIL_BYTES = 512
-"""How much of the end of the file the marks may lie in."""
+"""How much of the end of the file the marks may be in."""
 
 _TEXT_BYTES = 1024
 _BOM = b"\xef\xbb\xbf"

@@ -95,7 +95,7 @@ def find_chain(port: Port, path: str, *, format: str, backing: bool, with_proper
         _refuse_backing(real, one.link, backing)
         if len(found) == MOST_LAYERS:
             raise Unsupported(
-                f"More than {MOST_LAYERS} images lie on each other",
+                f"More than {MOST_LAYERS} images are below each other",
                 path=found[0].layer.path,
                 hint="Merge some of them with their own tools.",
             )
@@ -133,7 +133,7 @@ def _chain_of(root: str, found: Sequence[_Examined]) -> ForeignChain:
     warnings = [warning for one in found for warning in one.warnings]
     if any(layer.size > layers[0].size for layer in layers):
         warnings.append(
-            f"{layers[0].path}: an image below is larger than the disk; what lies past the end of the disk is left out."
+            f"{layers[0].path}: an image below is larger than the disk; what it holds past the end is left out."
         )
     files = dict(file for one in found for file in one.files)
     return ForeignChain(root, layers, tuple(files.items()), tuple(warnings))
@@ -154,7 +154,7 @@ def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
 
 
 def open_foreign(port: Port, format: str, path: str, root: str) -> ForeignImage:
-    """Open one image. Files that it names are opened only when they lie below ``root``.
+    """Open one image. Files that it names are opened only when they are below ``root``.
 
     Raises what its reader raises.
     """
@@ -162,7 +162,7 @@ def open_foreign(port: Port, format: str, path: str, root: str) -> ForeignImage:
 
 
 class SiblingFiles:
-    """Opens files that the image at ``path`` names, when they lie below ``root`` with every link resolved."""
+    """Opens files that the image at ``path`` names, when they are below ``root`` with every link resolved."""
 
     def __init__(self, port: Port, path: str, root: str) -> None:
         self._port = port

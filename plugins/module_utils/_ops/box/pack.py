@@ -43,7 +43,7 @@ _PROVIDER = "parallels"
 class BoxRequest:
     """The box that is asked for: of the machine at ``machine``, at ``path``.
 
-    ``epoch`` is the time, in seconds, of what has no time of its own, and of all with ``reproducible``; ``now`` the time
+    ``epoch`` is the time, in seconds, of what has no time of its own, and of all with ``reproducible``; ``now`` is that
     of the archive without.
     """
 

@@ -53,7 +53,7 @@ def _wrong(option: str, found: object, format: str, expected: str) -> BadRequest
 
 
 def _kind(shape: ForeignShape, row: Format, layers: int) -> Optional[str]:
-    """The kind of the lowest layer; those on it are told apart by having a parent."""
+    """The kind of the lowest layer; those on it have a parent."""
     kind = shape.subformat or (row.kinds[0] if row.kinds else None)
     if kind is not None and kind not in row.kinds:
         raise _wrong("subformat", kind, shape.format, ", ".join(row.kinds) or "none")
@@ -64,7 +64,7 @@ def _kind(shape: ForeignShape, row: Format, layers: int) -> Optional[str]:
         )
     if layers > 1 and row.chain_kinds and kind not in row.chain_kinds:
         raise BadRequest(
-            f"chain: only {' and '.join(row.chain_kinds)} images lie on each other",
+            f"chain: only {' and '.join(row.chain_kinds)} images can be below each other",
             found=kind,
             hint="Leave subformat out.",
         )

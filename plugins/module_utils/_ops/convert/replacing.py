@@ -63,7 +63,7 @@ def _refuse_chain(request: ConvertRequest, chain: ForeignChain) -> None:
         )
     if len(chain.layers) > 1 and not request.force:
         raise HasSnapshots(
-            "The destination lies on other images, which would be lost with it",
+            "The destination is an overlay on other images, which would be lost with it",
             path=request.path,
             hint="Set force: true to replace it and its own layers.",
         )
