@@ -321,6 +321,15 @@ bytes_written:
   returned: success
   type: int
   sample: 1073741824
+commits:
+  description:
+    - The step that makes the output take its name, in words. Until that step every reader sees what was there before;
+      after it only what is no longer needed is removed.
+    - Empty when nothing is written.
+  returned: success
+  type: list
+  elements: str
+  sample: ["rename to /export/mac.qcow2"]
 elapsed:
   description: Seconds that the change took.
   returned: success

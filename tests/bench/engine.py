@@ -43,7 +43,8 @@ def _lazy(file: Any) -> File:
 def convert(port: OsPort, source: str, dest: str, format: str, options: str = "{}") -> None:
     """Write anew, whatever is there; not read back unless asked."""
     from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 
     wanted = {"verify": False, "update": "always", "force": True, **json.loads(options)}
     execute(

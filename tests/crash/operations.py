@@ -23,7 +23,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.fingerprint import refuse_changed
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import (
     needs_recovery,
     recover,

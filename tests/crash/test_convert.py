@@ -18,7 +18,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor i
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.scenes import line, plant, plant_raw

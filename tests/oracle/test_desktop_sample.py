@@ -15,7 +15,8 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of
 from ansible_collections.vdisk.parallels.tests.support import images, oracles

@@ -18,7 +18,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals

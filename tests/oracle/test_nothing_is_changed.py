@@ -16,7 +16,8 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take

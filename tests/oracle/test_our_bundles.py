@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import (
     PORT,
     TrialDisk,

@@ -23,7 +23,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge

@@ -221,10 +221,8 @@ class DiskMachine(RuleBasedStateMachine):
         if outcome is not None:
             report: Any = outcome.reports["transfer"]
             assert (outcome.bytes_read, outcome.bytes_written) == (predicted.bytes_read, predicted.bytes_written)
-            assert (
-                tuple(report.lengths[predicted.facts["made"][path]] for path in predicted.facts["files"])
-                == predicted.facts.lengths
-            )
+            facts = predicted.facts
+            assert tuple(report.lengths[path] for path in facts.built) == facts.lengths
         assert disks.plan_of_convert(self.port, source, dest, **options).is_empty
 
     # How an operation runs.

@@ -18,7 +18,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import ComposedView
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.tests.support import oracles
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
     NONE,
@@ -203,7 +204,7 @@ def convert(
     plan = plan_convert(port, found, ConvertRequest(format, dest, **wanted), token="trial")
     assert not plan.is_empty
     execute(port, plan)
-    return tuple(plan.facts["files"])
+    return plan.facts.files
 
 
 def compare_plain(path: str, raw: str) -> None:

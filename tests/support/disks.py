@@ -15,6 +15,7 @@ Everything takes a port, so the same test runs on the host's files and in memory
 from __future__ import annotations
 
 import itertools
+import posixpath
 import struct
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
@@ -30,7 +31,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
@@ -39,6 +41,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.reque
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
+from ansible_collections.vdisk.parallels.tests.support.images import fill
+from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 KIB = 1024
 SMALL_CLUSTER = 32 * KIB
@@ -49,6 +53,17 @@ _HEADER = struct.Struct("<16sIIIIIQIIIQ")
 
 
 # The engine's way.
+
+
+def two_layers(path: str, guid: str, **options: Any) -> MemoryPort:
+    """A host with a disk with one snapshot, and data in both layers; ``options`` are those of the host."""
+    port = MemoryPort(**options)
+    port.plant_directory(posixpath.dirname(path))
+    new_disk(port, path)
+    write(port, path, 100, fill(0, 2 * SMALL_CLUSTER))
+    take(port, path, guid)
+    write(port, path, 5 * SMALL_CLUSTER + 7, b"top" * 5000)
+    return port
 
 
 def shape(size: int = 8 * SMALL_CLUSTER, *, cluster_bytes: int = SMALL_CLUSTER, **others: Any) -> Shape:
@@ -70,7 +85,11 @@ def state_of(port: Port, path: str, *, allow_outside: bool = False) -> BundleSta
 
 def facts_of(port: Port, state: BundleState) -> Dict[str, Any]:
     """Disk facts without what cannot be predicted: how many blocks the host gives a file."""
-    facts = disk_facts(port, state)
+    return without_blocks(disk_facts(port, state))
+
+
+def without_blocks(facts: Dict[str, Any]) -> Dict[str, Any]:
+    """The same without what only the host decides."""
     facts.pop("allocated_size")
     for layer in facts["layers"]:
         for file in layer["files"]:

@@ -26,7 +26,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.layo
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 
 SECTOR = 512
 MEMORY = 512 << 20

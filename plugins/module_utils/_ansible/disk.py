@@ -8,14 +8,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.paths import locate, refuse_layer
 from .._change.bundle_plan import Facts
-from .._change.executor import Outcome, check_preconditions, execute
+from .._change.executor import Outcome
 from .._core.errors import DiskError
 from .._core.plan import Plan
 from .._core.records import dataclass
@@ -24,22 +24,11 @@ from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.recovery.recover import needs_recovery, recover, take_back
 from .._ops.report.facts import disk_facts
+from .apply import apply_plan, diff_of
 from .run import Result, absolute
 
 if TYPE_CHECKING:
     from .._bundle.pvm import VmReport
-
-_SHOWN_IN_DIFF = (
-    "virtual_size",
-    "file_size",
-    "used_size",
-    "type",
-    "split",
-    "format_version",
-    "cluster_size",
-    "depth",
-    "name",
-)
 
 
 @dataclass(frozen=True)
@@ -84,23 +73,7 @@ def run_plan(
     module: AnsibleModule, port: Port, plan: Plan[Any], recovered: Tuple[str, ...] = ()
 ) -> Tuple[Result, Optional[Outcome]]:
     """Apply ``plan`` unless in check mode; the result has what every changing module returns."""
-    outcome = None
-    if not plan.is_empty and module.check_mode:
-        check_preconditions(port, plan)
-    elif not plan.is_empty:
-        progress = getattr(module, "progress", None)
-        if progress is not None:
-            progress.phase("writing")
-        outcome = execute(port, plan, on_progress=progress, recover=lambda path: take_back(port, path))
-    result: Result = {
-        "changed": not plan.is_empty or bool(recovered),
-        "bytes_read": outcome.bytes_read + plan.bytes_scanned if outcome is not None else plan.bytes_read,
-        "bytes_written": outcome.bytes_written if outcome is not None else plan.bytes_written,
-        "elapsed": round(outcome.elapsed, 3) if outcome is not None else 0.0,
-        "commits": [plan.commit_text] if plan.commit_text is not None else [],
-        "warnings": [*recovered, *plan.warnings, *(outcome.warnings if outcome is not None else ())],
-    }
-    return result, outcome
+    return apply_plan(module, port, plan, recovered=recovered, recover=lambda path: take_back(port, path))
 
 
 def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Result, Plan[Facts], Disk]:
@@ -127,39 +100,3 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -
     result["diff"] = diff_of(before, after)
     result["warnings"] += after["warnings"]
     return result, plan, disk
-
-
-def diff_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Dict[str, Any]:
-    """What differs between two sets of disk facts, readable: sizes, files and the tree of snapshots."""
-    old, new = _shown(before), _shown(after)
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    header = f"{after.get('path') or before.get('path')} (disk)"
-    return {
-        "before": {key: old[key] for key in keys if key in old},
-        "after": {key: new[key] for key in keys if key in new},
-        "before_header": header,
-        "after_header": header,
-    }
-
-
-def _shown(facts: Mapping[str, Any]) -> Dict[str, Any]:
-    if not facts.get("exists"):
-        return {}
-    shown = {key: facts[key] for key in _SHOWN_IN_DIFF}
-    shown["files"] = sorted(file["path"].rsplit("/", 1)[-1] for layer in facts["layers"] for file in layer["files"])
-    shown["snapshots"] = draw_tree(facts["snapshots"])
-    return shown
-
-
-def draw_tree(snapshots: List[Dict[str, Any]]) -> List[str]:
-    """The snapshots as indented lines, parents above their children; an arrow marks where the disk goes on."""
-    by_guid = {snapshot["guid"]: snapshot for snapshot in snapshots}
-    lines: List[str] = []
-    pending = [snapshot for snapshot in reversed(snapshots) if snapshot["parent"] not in by_guid]
-    while pending:
-        snapshot = pending.pop()
-        name = f" {snapshot['name']}" if snapshot["name"] else ""
-        here = " <- current" if snapshot["current"] else ""
-        lines.append(f"{'  ' * (snapshot['depth'] - 1)}{snapshot['guid']}{name}{here}")
-        pending += [by_guid[child] for child in reversed(snapshot["children"]) if child in by_guid]
-    return lines

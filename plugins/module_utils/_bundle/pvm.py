@@ -80,12 +80,9 @@ class VmReport(NamedTuple):
 
     @property
     def snapshot_names(self) -> Mapping[str, str]:
-        """The names that the machine gives to snapshots, by GUID."""
-        return (
-            {guid: snapshot.name for guid, snapshot in self.facts.snapshots.items() if snapshot.name}
-            if self.facts
-            else {}
-        )
+        """Names that the machine gives to snapshots, by GUID."""
+        snapshots = self.facts.snapshots if self.facts is not None else {}
+        return {guid: snapshot.name for guid, snapshot in snapshots.items() if snapshot.name}
 
 
 def find_vm(port: Port, location: Location) -> VmReport:

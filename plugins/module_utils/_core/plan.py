@@ -13,7 +13,7 @@ it. Paths are absolute, offsets and lengths are bytes.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Generic, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, NamedTuple, Optional, Protocol, Tuple, TypeVar, Union
 
 from .records import dataclass, replace
 
@@ -135,15 +135,30 @@ class Remove:
     directory: str
 
 
+class Report(Protocol):
+    """What a job did, in bytes of guest data."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read."""
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written."""
+
+
+class Job(Protocol):
+    """What a transfer does. It knows source and target."""
+
+    def run(self, port: Any, on_progress: Optional[Callable[[int, int], None]] = None) -> Report:
+        """Do it on the host behind ``port``, and report how far it is: bytes done, and bytes in all."""
+
+
 @dataclass(frozen=True)
 class Transfer:
-    """Stream a guest view into new images, leaving zeros out, and check the result.
+    """Stream a guest view into new images, leaving zeros out, and check the result."""
 
-    ``job`` is opaque here: it knows source and target, and its ``run(port, on_progress)`` returns a report with
-    ``bytes_read`` and ``bytes_written``.
-    """
-
-    job: Any
+    job: Job
 
 
 Step = Union[

@@ -15,7 +15,7 @@ UNSTRUCTURED = "unstructured"
 """No known mark: the file may be a plain image."""
 
 TAIL_BYTES = 512
-"""How much of the end of the file the marks may lie in."""
+"""How much of the end of the file the marks may be in."""
 
 _TEXT_BYTES = 1024
 _BOM = b"\xef\xbb\xbf"
@@ -24,7 +24,7 @@ _DESCRIPTOR = b"disk descriptorfile"
 _VHD_NAME = re.compile(r"\.(?:a?vhd|v\d\d)", re.IGNORECASE)
 
 # Format: offset and bytes of marks, any of which suffices.
-_MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
+MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
     "hds": ((0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt")),
     "qcow": ((0, b"QFI\xfb\0\0\0\1"),),
     # Of any other version; whoever opens it says which ones there are.
@@ -60,7 +60,7 @@ def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
     and a file without any mark that is called as a VHD image or a piece of one (``.vhd``, ``.v01``), which would lack
     its footer.
     """
-    for kind, marks in _MARKS.items():
+    for kind, marks in MARKS.items():
         if any(prefix[offset : offset + len(mark)] == mark for offset, mark in marks):
             return kind
     tail = suffix_bytes[-TAIL_BYTES:]

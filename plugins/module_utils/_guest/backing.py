@@ -14,32 +14,31 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 from .._bundle.paths import is_inside
 from .._core.errors import BadRequest, Damaged, DiskError, Escape, MissingImage, NotFound, Unsupported
 from .._core.plan import Fingerprint
 from .._core.records import dataclass
 from .._core.units import SECTOR, round_up
+from .._formats.catalog import format_of_parent
+from .._formats.codecs import open_image
 from .._formats.image import ForeignImage, ImageReader, ParentLink
 from .._io.fingerprint import identity
 from .._io.port import FILE, File, Port
 from .view import ComposedView, LayerStack
 
-RAW = "raw"
 MOST_LAYERS = 256
 """More images on each other than anybody has; each of them is an open file."""
 
-# What overlays call the format of the image below them.
-_CALLED = {"vpc": "vhd", "qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vhd", "vhdx": "vhdx", "vdi": "vdi", "raw": RAW}
 _PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
 
 
 @dataclass(frozen=True)
 class ForeignLayer:
-    """One image of a chain: where it lies, without links, its guest size in bytes, how many snapshots it holds inside,
-    and what it is like.
+    """One image of a chain: its path without links, its guest size in bytes, how many snapshots it holds inside, and
+    what it is like.
 
     ``properties`` are empty unless they were asked for: to know them, all tables may have to be read.
     """
@@ -77,39 +76,67 @@ def find_chain(port: Port, path: str, *, format: str, backing: bool, with_proper
     """
     real = port.real_path(path)
     root = posixpath.dirname(real)
-    layers: List[ForeignLayer] = []
-    seen: Set[Tuple[int, int]] = set()
-    stats: Dict[str, Any] = {}
-    warnings: List[str] = []
-    link: Optional[ParentLink] = None
+    found: List[_Examined] = []
     while True:
         image = open_foreign(port, format, real, root)
         try:
-            _refuse_wrong_parent(image, link, layers)
-            properties = dict(image.properties) if with_properties else {}
-            layers.append(ForeignLayer(format, real, image.size, getattr(image, "snapshots", 0), properties))
-            warnings += [f"{real}: {warning}" for warning in image.warnings]
-            for file in image.files:
-                stats[file] = identity(port.stat(file))
-            _refuse_circle(port, real, seen)
-            link = image.parent
+            if found:
+                _refuse_wrong_parent(image, found[-1])
+            one = _examined(port, image, _layer_of(image, format, real, with_properties))
         finally:
             image.close()
-        if link is None:
-            break
-        _refuse_backing(real, link, backing)
-        if len(layers) == MOST_LAYERS:
+        if one.file_id in [other.file_id for other in found]:
+            raise Damaged(
+                "The images name each other in a circle", path=real, hint="One of the backing names is wrong."
+            )
+        found.append(one)
+        if one.link is None:
+            return _chain_of(root, found)
+        _refuse_backing(real, one.link, backing)
+        if len(found) == MOST_LAYERS:
             raise Unsupported(
-                f"More than {MOST_LAYERS} images lie on each other",
-                path=layers[0].path,
+                f"More than {MOST_LAYERS} images are below each other",
+                path=found[0].layer.path,
                 hint="Merge some of them with their own tools.",
             )
-        format, real = _parent(port, real, link, root)
+        format, real = _parent(port, real, one.link, root)
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """One image of a chain, looked at: the layer, the files it consists of, and where it says its parent is."""
+
+    layer: ForeignLayer
+    files: Fingerprint
+    file_id: Tuple[int, int]
+    link: Optional[ParentLink]
+    warnings: Tuple[str, ...]
+
+
+def _layer_of(image: ForeignImage, format: str, path: str, with_properties: bool) -> ForeignLayer:
+    properties = dict(image.properties) if with_properties else {}
+    return ForeignLayer(format, path, image.size, getattr(image, "snapshots", 0), properties)
+
+
+def _examined(port: Port, image: ForeignImage, layer: ForeignLayer) -> _Examined:
+    return _Examined(
+        layer,
+        tuple((file, identity(port.stat(file))) for file in image.files),
+        _file_id(port, layer.path),
+        image.parent,
+        tuple(f"{layer.path}: {warning}" for warning in image.warnings),
+    )
+
+
+def _chain_of(root: str, found: Sequence[_Examined]) -> ForeignChain:
+    layers = tuple(one.layer for one in found)
+    warnings = [warning for one in found for warning in one.warnings]
     if any(layer.size > layers[0].size for layer in layers):
         warnings.append(
-            f"{layers[0].path}: an image below is larger than the disk; what lies behind the end of the disk is left out."
+            f"{layers[0].path}: an image below is larger than the disk; what it holds past the end is left out."
         )
-    return ForeignChain(root, tuple(layers), tuple(stats.items()), tuple(warnings))
+    files = dict(file for one in found for file in one.files)
+    return ForeignChain(root, layers, tuple(files.items()), tuple(warnings))
 
 
 def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
@@ -127,62 +154,15 @@ def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
 
 
 def open_foreign(port: Port, format: str, path: str, root: str) -> ForeignImage:
-    """Open one image. Files that it names are opened only when they lie below ``root``.
+    """Open one image. Files that it names are opened only when they are below ``root``.
 
     Raises what its reader raises.
     """
-    return _openers(format)(port, path, SiblingFiles(port, path, root))
-
-
-def _openers(format: str) -> Callable[[Port, str, SiblingFiles], Any]:
-    """The reader of a format; only the one that is asked for is loaded."""
-    if format == "qcow2":
-        from .._formats.qcow2.reader import open_qcow2
-
-        return lambda port, path, _beside: open_qcow2(port, path)
-    if format == "vmdk":
-        from .._formats.vmdk.reader import open_vmdk
-
-        return open_vmdk
-    if format == "vhd":
-        from .._formats.vhd.reader import open_vhd
-
-        return open_vhd
-    if format == "vhdx":
-        from .._formats.vhdx.reader import open_vhdx
-
-        return lambda port, path, _beside: open_vhdx(port, path)
-    if format == "vdi":
-        from .._formats.vdi.reader import open_vdi
-
-        return lambda port, path, _beside: open_vdi(port, path)
-    if format == RAW:
-        return lambda port, path, _beside: PlainParent(port, path)
-    raise Unsupported(f"{format} is no format that can be read", path=None, found=format)
-
-
-class PlainParent:
-    """A raw image below an overlay."""
-
-    parent: Optional[ParentLink] = None
-    identity: Optional[str] = None
-    properties: Mapping[str, object] = {}
-    warnings: Tuple[str, ...] = ()
-
-    def __init__(self, port: Port, path: str) -> None:
-        from .._formats.raw.reader import open_raw
-
-        self._image = open_raw(port, path)
-        self.path = path
-        self.files = (path,)
-        self.size = self._image.size
-        self.extents = self._image.extents
-        self.pread_into = self._image.pread_into
-        self.close = self._image.close
+    return open_image(port, format, path, SiblingFiles(port, path, root))
 
 
 class SiblingFiles:
-    """Opens files that the image at ``path`` names, when they lie below ``root`` with every link resolved."""
+    """Opens files that the image at ``path`` names, when they are below ``root`` with every link resolved."""
 
     def __init__(self, port: Port, path: str, root: str) -> None:
         self._port = port
@@ -205,7 +185,7 @@ class SiblingFiles:
         return file
 
     def locate(self, name: str) -> str:
-        """Where the file lies, without links. Raises as a call does."""
+        """The path of the file, without links. Raises as a call does."""
         if not name or "\0" in name or _PROTOCOL.match(name) or _DRIVE.match(name):
             raise Escape(
                 f"The image names {name[:200]!r}, which is no file in its directory",
@@ -239,7 +219,7 @@ class SiblingFiles:
 def _refuse_backing(path: str, link: ParentLink, backing: bool) -> None:
     if not backing:
         raise BadRequest(
-            f"The image is an overlay: what it does not hold lies in {link.names[0] if link.names else 'another image'}",
+            f"The image is an overlay: what it does not hold is in {link.names[0] if link.names else 'another image'}",
             path=path,
             found=list(link.names)[:4],
             hint="Set backing: true to follow it; only files in the directory of the source are opened.",
@@ -255,7 +235,7 @@ def _parent(port: Port, path: str, link: ParentLink, root: str) -> Tuple[str, st
             found=list(link.names)[:4],
             hint="Record it, for example with qemu-img rebase -u -F.",
         )
-    format = _CALLED.get(link.format.lower())
+    format = format_of_parent(link.format)
     if format is None:
         raise Unsupported(
             f"The image below has the format {link.format[:40]}, which cannot be read there",
@@ -274,24 +254,23 @@ def _parent(port: Port, path: str, link: ParentLink, root: str) -> Tuple[str, st
     raise first or MissingImage("The overlay names no image below it", path=path)
 
 
-def _refuse_wrong_parent(image: ForeignImage, link: Optional[ParentLink], layers: List[ForeignLayer]) -> None:
+def _refuse_wrong_parent(image: ForeignImage, above: _Examined) -> None:
+    link = above.link
     if link is None or link.identity is None or image.identity is None:
         return
     if image.identity.lower() in (link.identity.lower(), (link.other_identity or link.identity).lower()):
         return
     raise Damaged(
         "The image below is not the one that the overlay was made on, or it has been changed since",
-        path=layers[-1].path,
+        path=above.layer.path,
         expected=link.identity,
         found=f"{image.identity} in {image.path}",
         hint="Find the right image; the overlay cannot be read without it.",
     )
 
 
-def _refuse_circle(port: Port, path: str, seen: Set[Tuple[int, int]]) -> None:
+def _file_id(port: Port, path: str) -> Tuple[int, int]:
     stat = port.stat(path)
     if stat is None:
         raise NotFound("The image has gone", path=path)
-    if (stat.device, stat.inode) in seen:
-        raise Damaged("The images name each other in a circle", path=path, hint="One of the backing names is wrong.")
-    seen.add((stat.device, stat.inode))
+    return stat.device, stat.inode

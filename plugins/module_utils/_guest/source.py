@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sources of guest data: what stands behind a path, opened as one view of a whole guest disk."""
+"""Sources of guest data: which disk a path names, opened as one view of the whole guest disk."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -17,6 +17,7 @@ from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
 from .._core.plan import Fingerprint
 from .._core.records import dataclass
 from .._core.units import SECTOR, round_up
+from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
 from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
 from .._io.fingerprint import identity
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from .backing import ForeignChain
 
 AUTO = "auto"
-HDD = "hdd"
-RAW = "raw"
-FOREIGN = ("qcow2", "vmdk", "vhd", "vhdx", "vdi")
-"""The formats of other products that can be read and written."""
 
 _PREFIX = 4096
 _SUFFIX = 512
@@ -38,9 +35,9 @@ _SUFFIX = 512
 
 @dataclass(frozen=True)
 class Source:
-    """Where guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
+    """The disk that guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
 
-    A bundle has its ``state`` and ``guid``, an image of another product its ``chain``.
+    A bundle has its ``state`` and the ``guid`` of the snapshot to read, an image of another product its ``chain``.
     """
 
     format: str
@@ -55,7 +52,7 @@ class Source:
 def find_source(
     port: Port, path: str, *, format: str = AUTO, allow_outside: bool = False, backing: bool = False
 ) -> Source:
-    """What lies at ``path``.
+    """The source at ``path``.
 
     ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one.
 
@@ -108,19 +105,16 @@ def _detected(port: Port, path: str, kind: str, size: int) -> str:
         return RAW
     prefix, suffix = _ends(port, path, size)
     found = detect(prefix, suffix_bytes=suffix, name=path)
-    if found == "hds" or path.endswith("/DiskDescriptor.xml"):
-        return HDD
-    if found in FOREIGN:
-        return found
-    if found != "unstructured":
+    format = HDD if path.endswith("/DiskDescriptor.xml") else format_detected_as(found)
+    if format is None:
         raise Unsupported(
             f"The source looks like {found}, which cannot be read",
             path=path,
             found=found,
-            expected=f"hdd, raw, {', '.join(FOREIGN)}",
+            expected=", ".join(FORMATS),
             hint="Set src_format: raw if it really is raw.",
         )
-    return RAW
+    return format
 
 
 def _ends(port: Port, path: str, size: int) -> Tuple[bytes, bytes]:

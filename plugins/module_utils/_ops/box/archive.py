@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Packed:
-    """A box that lies there: length and SHA-256 of the compressed file."""
+    """A packed box: length and SHA-256 of the compressed file."""
 
     size: int
     checksum: str
@@ -257,7 +257,7 @@ def _unpacked(file: File, digest: hashlib._Hash) -> Iterator[bytes]:
 
 
 def write_box(port: Port, box: str, content: Iterator[bytes], *, level: int, mtime: int, temporary: str) -> Packed:
-    """Compress ``content`` into ``box``, replacing what lies there in one step.
+    """Compress ``content`` into ``box``, replacing what is there in one step.
 
     ``mtime`` goes into the header of the stream.
 
@@ -310,7 +310,7 @@ def _put(file: File, offset: int, piece: bytes, digest: hashlib._Hash) -> int:
 
 
 def _remove_quietly(port: Port, path: str) -> None:
-    """Remove what is in the way of nobody; the error that led here is the one to tell."""
+    """Remove what is in the way of nobody; the error that led here is the one to report."""
     try:
         port.remove(path)
     except DiskError:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.descriptor_edit import new_descriptor
@@ -17,25 +17,27 @@ from ..._bundle.shape import Shape
 from ..._core import guid as guids
 from ..._core.errors import StalePlan, VerifyFailed
 from ..._core.records import dataclass, replace
+from ..._formats.catalog import FORMATS, HDD, RAW
 from ..._formats.image import ForeignWriter, ParentImage
 from ..._guest.compare import chain_difference
 from ..._guest.digests import ContentDigest, LayerDigest, checksum_of
-from ..._guest.source import HDD, RAW, Source, find_source, open_source
+from ..._guest.source import Source, find_source, open_source
 from ..._guest.view import ComposedView
 from ..._io.fingerprint import identity as identity_of_file
 from ..._io.port import File, Port
 from ..copy.sharing import BlockSharing, SharedRanges
 from ..copy.stream import Flow, stream_disk, stream_layer
-from .options import FORMATS, AnyShape
+from .request import AnyShape
 from .writers import new_writer
 
 Progress = Callable[[int, int], None]
-_Digest = TypeVar("_Digest", ContentDigest, LayerDigest)
+LayerProgress = Optional[Callable[[int], None]]
+Digest = Union[ContentDigest, LayerDigest]
 
 
 @dataclass(frozen=True)
 class LayerJob:
-    """One layer to write: what lies ``depth`` layers below the top of the source.
+    """One layer to write: the one ``depth`` layers below the top of the source.
 
     ``paths`` are its files, created, empty or cloned; ``names`` are final.
     """
@@ -148,14 +150,12 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
     view = open_source(port, job.source, job.size)
     lengths: Dict[str, int] = {}
     checksums: Dict[str, str] = {}
-    flow = Flow()
-    chain = _Chain(job)
     try:
-        chain.shared = SharedRanges() if job.is_unread(port, view) else None
+        output = _Output(job, view, shared=SharedRanges() if job.is_unread(port, view) else None)
         for number, layer in enumerate(job.layers):
             files = _open_files(port, job, layer)
             try:
-                write_layer(view, job, number, files, chain, flow, on_progress)
+                output.write_layer(number, files, on_progress)
                 for file in files:
                     file.sync()
                     lengths[file.path] = file.size()
@@ -164,11 +164,11 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
             finally:
                 for file in files:
                     file.close()
-        uid = _finish_bundle(port, job, chain)
+        uid = _finish_bundle(port, job, output.digests)
         _refuse_changed_source(port, job.source)
         if job.verify:
-            _verify(port, view, job, chain.shared)
-        return TransferReport(flow.read, flow.written, lengths, checksums, job.verify, uid)
+            _verify(port, view, job, output.shared)
+        return TransferReport(output.flow.read, output.flow.written, lengths, checksums, job.verify, uid)
     finally:
         view.close()
 
@@ -199,28 +199,74 @@ def _unknown() -> Optional[str]:
     return None
 
 
-class _Chain:
-    """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are
-    ``wanted``.
+class _Output:
+    """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are to
+    be known.
 
     ``shared`` are the blocks that the output has from a source that is not read, else None.
     """
 
-    def __init__(self, job: TransferJob, *, wanted: bool = True) -> None:
+    def __init__(
+        self, job: TransferJob, view: ComposedView, *, shared: Optional[SharedRanges], with_ids: bool = True
+    ) -> None:
         self._job = job
-        self._needs_digest = wanted and job.needs_digest
-        self.parent: Optional[ParentImage] = None
-        self.lowest: Optional[str] = None
+        self._view = view
+        self._needs_digest = with_ids and job.needs_digest
+        self._parent: Optional[ParentImage] = None
+        self._lowest: Optional[str] = None
         self.digests: List[str] = []
-        self.shared: Optional[SharedRanges] = None
+        self.shared = shared
+        self.flow = Flow()
 
-    def new_digest(self, kind: Type[_Digest]) -> Optional[_Digest]:
-        """What the next layer's content goes into, if anything comes of it."""
-        return kind() if self._needs_digest else None
+    def write_layer(self, number: int, files: Sequence[File], on_progress: Optional[Progress] = None) -> None:
+        """Fill the files of one layer, the lowest first."""
+        layer = self._job.layers[number]
+        writer = new_writer(self._job.shape, files, layer.names, parent=self._parent, disk_identity=self._lowest)
+        on_layer = _part_of_all(on_progress, number, len(self._job.layers), self._job.size)
+        part, digest = (self._overlay if number else self._whole_disk)(layer, writer, files, on_layer)
+        identity = self._identity(digest, writer)
+        writer.finish(identity)
+        self._lowest = self._lowest or identity
+        self._parent = ParentImage(layer.names[0], identity)
+        self.flow.read += part.read
+        self.flow.written += part.written
 
-    def identity(self, digest: Optional[Union[ContentDigest, LayerDigest]], writer: ForeignWriter) -> str:
-        """The GUID that all ids of a layer come from: by its content, what it is like, what lies below it and the name
-        of the output; or drawn.
+    def _overlay(
+        self, layer: LayerJob, writer: ForeignWriter, files: Sequence[File], on_layer: LayerProgress
+    ) -> Tuple[Flow, Optional[Digest]]:
+        view = self._view_of(layer)
+        own = self._view.own_extents(layer.depth)
+        digest = LayerDigest() if self._needs_digest else None
+        sharing = None if self.shared is None else BlockSharing(view, writer, self.shared)
+        return stream_layer(view, own, writer, files, digest=digest, sharing=sharing, on_progress=on_layer), digest
+
+    def _whole_disk(
+        self, layer: LayerJob, writer: ForeignWriter, files: Sequence[File], on_layer: LayerProgress
+    ) -> Tuple[Flow, Optional[Digest]]:
+        job, view = self._job, self._view_of(layer)
+        sharing = None if self.shared is None else BlockSharing(view, writer, self.shared)
+        # Few hosts can share blocks or clone files.
+        if _are_cloned(job, files):
+            from .share_disk import note_clones
+
+            self.shared = self.shared or SharedRanges()
+            return note_clones(view, writer, self.shared, on_layer), None
+        if sharing is not None:
+            from .share_disk import share_disk
+
+            return share_disk(view, writer, sharing, on_layer), None
+        digest = ContentDigest() if self._needs_digest else None
+        flow = stream_disk(
+            view, writer, files, sparse=job.sparse, digest=digest, shares=job.shares, on_progress=on_layer
+        )
+        return flow, digest
+
+    def _view_of(self, layer: LayerJob) -> ComposedView:
+        return self._view.below(layer.depth) if layer.depth else self._view
+
+    def _identity(self, digest: Optional[Digest], writer: ForeignWriter) -> str:
+        """The GUID that all ids of a layer come from: by its content, what it is like, what is below it and the name
+        of the output; or a random one.
 
         The name counts because two blank disks are two disks all the same, and VirtualBox takes each identifier only
         once.
@@ -232,63 +278,11 @@ class _Chain:
             return guids.NONE
         if digest is None:
             return guids.draw()
-        below = self.parent.identity if self.parent is not None else ""
+        below = self._parent.identity if self._parent is not None else ""
         name = job.layers[-1].names[0]
         return guids.derive(
             "content", self.digests[-1], job.shape.format, repr(sorted(writer.properties.items())), below, name
         )
-
-    def add(self, identity: str, name: str) -> None:
-        """The layer is written."""
-        self.lowest = self.lowest or identity
-        self.parent = ParentImage(name, identity)
-
-
-def write_layer(
-    view: ComposedView,
-    job: TransferJob,
-    number: int,
-    files: Sequence[File],
-    chain: _Chain,
-    flow: Flow,
-    on_progress: Optional[Progress] = None,
-) -> ForeignWriter:
-    """Fill the files of one layer. What went through is added to ``flow``."""
-    layer = job.layers[number]
-    lies_on = chain.parent if number else None
-    writer = new_writer(
-        job.shape, files, layer.names, parent=lies_on, is_overlay=number > 0, disk_identity=chain.lowest
-    )
-    tell = _part_of_all(on_progress, number, len(job.layers), job.size)
-    seen = view.below(layer.depth) if layer.depth else view
-    sharing = BlockSharing(seen, writer, chain.shared) if chain.shared is not None else None
-    if number:
-        of_layer = chain.new_digest(LayerDigest)
-        part = stream_layer(
-            seen, view.own_extents(layer.depth), writer, files, digest=of_layer, sharing=sharing, on_progress=tell
-        )
-        identity = chain.identity(of_layer, writer)
-    elif _are_cloned(job, files):
-        from .share_disk import note_clones
-
-        chain.shared = chain.shared or SharedRanges()
-        part = note_clones(seen, writer, chain.shared, tell)
-        identity = chain.identity(None, writer)
-    elif sharing is not None:
-        # Few hosts can.
-        from .share_disk import share_disk
-
-        part = share_disk(seen, writer, sharing, tell)
-        identity = chain.identity(None, writer)
-    else:
-        of_disk = chain.new_digest(ContentDigest)
-        part = stream_disk(seen, writer, files, sparse=job.sparse, digest=of_disk, shares=job.shares, on_progress=tell)
-        identity = chain.identity(of_disk, writer)
-    writer.finish(identity)
-    chain.add(identity, layer.names[0])
-    flow.read += part.read
-    flow.written += part.written
-    return writer
 
 
 def _are_cloned(job: TransferJob, files: Sequence[File]) -> bool:
@@ -302,26 +296,24 @@ def _are_cloned(job: TransferJob, files: Sequence[File]) -> bool:
     return False
 
 
-def _part_of_all(
-    on_progress: Optional[Progress], number: int, count: int, size: int
-) -> Optional[Callable[[int], None]]:
+def _part_of_all(on_progress: Optional[Progress], number: int, count: int, size: int) -> LayerProgress:
     if on_progress is None:
         return None
-    tell = on_progress
-    return lambda done: tell(number * size + done, count * size)
+    report = on_progress
+    return lambda done: report(number * size + done, count * size)
 
 
-def _finish_bundle(port: Port, job: TransferJob, chain: _Chain) -> Optional[str]:
+def _finish_bundle(port: Port, job: TransferJob, digests: Sequence[str]) -> Optional[str]:
     """Write the descriptor; its UID comes from the content, the shape and the name, so that equal requests give
     equal bytes.
     """
     if job.descriptor is None or job.directory is None or not isinstance(job.shape, Shape):
         return None
     descriptor = job.descriptor
-    if chain.digests:
+    if digests:
         shape = job.shape
         seed = (
-            "/".join(chain.digests),
+            "/".join(digests),
             descriptor.name or "",
             shape.kind,
             str(shape.cluster_bytes),
@@ -380,22 +372,20 @@ class Prediction:
 
 
 def predict_transfer(port: Port, job: TransferJob) -> Prediction:
-    """Foretell a transfer exactly, by doing all of it but the writing."""
+    """Predict a transfer exactly, by doing all of it but the writing."""
     from ..._io.counting import CountingFile
 
     view = open_source(port, job.source, job.size)
-    flow = Flow()
-    chain = _Chain(job, wanted=False)
     lengths: Dict[str, int] = {}
     try:
-        chain.shared = SharedRanges() if job.is_unread(port, view) else None
+        output = _Output(job, view, shared=SharedRanges() if job.is_unread(port, view) else None, with_ids=False)
         for number, layer in enumerate(job.layers):
             files = [CountingFile(path) for path in layer.paths]
             if job.clones and isinstance(job.shape, Shape):
                 for file, (_start, length) in zip(files, job.shape.parts):
                     file.truncate(length)
-            write_layer(view, job, number, files, chain, flow)
+            output.write_layer(number, files)
             lengths.update((file.path, file.size()) for file in files)
     finally:
         view.close()
-    return Prediction(flow.read, flow.written, lengths)
+    return Prediction(output.flow.read, output.flow.written, lengths)

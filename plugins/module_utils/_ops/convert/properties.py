@@ -13,51 +13,49 @@ from typing import Mapping, Optional
 
 from ..._core import guid as guids
 from ..._core.extents import DATA
+from ..._formats.catalog import NONE, ForeignShape
+from ..._formats.codecs import file_names
 from ..._formats.image import ParentImage
 from ..._guest.backing import ForeignChain, open_chain
 from ..._io.buffers import new_buffer
 from ..._io.counting import CountingFile
 from ..._io.port import Port
 from ..._io.sparse import is_zero
-from .options import NONE, ForeignShape, file_names
+from .conversion import Conversion
 from .writers import new_writer
 
 _TRIED_CLUSTERS = 64
 
 
 def wanted_properties(shape: ForeignShape, path: str, *, is_overlay: bool) -> Mapping[str, object]:
-    """What a reader will say of such an image. Raises BadRequest when the format cannot hold such a disk."""
+    """What a reader will report of such an image. Raises BadRequest when the format cannot hold such a disk."""
     names = file_names(shape, posixpath.basename(path))
     files = [CountingFile(posixpath.join(posixpath.dirname(path), name)) for name in names]
     parent = ParentImage("parent", guids.NONE) if is_overlay else None
-    properties = dict(
-        new_writer(shape, files, names, parent=parent, is_overlay=is_overlay, disk_identity=guids.NONE).properties
-    )
+    properties = dict(new_writer(shape, files, names, parent=parent, disk_identity=guids.NONE).properties)
     if "compression" in properties:
-        # The writer tells what the clusters are like that it has written, and it has written none.
+        # The writer reports what the clusters are like that it has written, and it has written none.
         properties["compression"] = shape.compression
     return properties
 
 
-def image_difference(
-    port: Port, shape: ForeignShape, path: str, chain: Optional[ForeignChain], layers: int
-) -> Optional[str]:
-    """In words, the first way in which the image at ``path`` differs from ``shape`` in so many layers; None when it
-    does not.
-    """
+def image_difference(port: Port, shape: ForeignShape, conversion: Conversion) -> Optional[str]:
+    """In words, the first way in which the image at the destination differs from ``shape``; None when it does not."""
+    chain, layers = conversion.destination.chain, len(conversion.depths)
     if chain is None:
         return "the destination cannot be read"
     if chain.layers[0].size != shape.size:
         return f"the destination's disk has {chain.layers[0].size} bytes instead of {shape.size}"
     if len(chain.layers) != layers:
         return f"the destination consists of {len(chain.layers)} layers instead of {layers}"
-    for number, layer in enumerate(reversed(chain.layers)):
-        for trait, asked in wanted_properties(shape, path, is_overlay=number > 0).items():
-            there = layer.properties.get(trait)
-            if there != asked and not (
-                trait == "compression" and there == NONE and not _would_shrink(port, shape, chain, layers - 1 - number)
+    for depth in reversed(range(layers)):
+        asked = wanted_properties(shape, conversion.request.path, is_overlay=depth < layers - 1)
+        for name, value in asked.items():
+            found = chain.layers[depth].properties.get(name)
+            if found != value and not (
+                name == "compression" and found == NONE and not _would_shrink(port, shape, chain, depth)
             ):
-                return f"its {trait} is {there} instead of {asked}"
+                return f"its {name} is {found} instead of {value}"
     return None
 
 

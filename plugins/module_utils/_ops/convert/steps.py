@@ -10,216 +10,243 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
-from ..._bundle.naming import image_name, marker_name, temporary_name, without_suffix
+from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, temporary_name, without_suffix
 from ..._bundle.shape import Shape, descriptor_of
 from ..._change.aside import displaced_name
 from ..._change.publish import publish_steps
 from ..._core import guid as guids
 from ..._core.errors import BadRequest
-from ..._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
+from ..._core.plan import Cleanup, CreateFile, Fingerprint, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
 from ..._core.records import replace
-from ..._guest.source import RAW, Source
+from ..._formats.catalog import NONE, RAW, ForeignShape
+from ..._formats.codecs import file_names
+from ..._guest.source import Source
 from ..._io.port import Port
+from .conversion import Conversion, ConvertFacts
+from .destination import Destination
+from .foreign_shape import layer_files
 from .job import LayerJob, TransferJob, predict_transfer
-from .options import NONE, AnyShape, ForeignShape, file_names, layer_files
-from .plan import ConvertRequest, Destination, destination_fingerprint
 from .properties import wanted_properties
+from .replacing import destination_fingerprint
+from .request import ConvertRequest
 
 
-def convert_steps(
-    port: Port,
-    source: Source,
-    shape: AnyShape,
-    wanted: ConvertRequest,
-    existing: Destination,
-    depths: Sequence[int],
-    token: str,
-) -> Plan:
-    """The plan that writes ``shape`` to the destination, one layer for each of ``depths``, lowest first."""
-    if isinstance(shape, Shape) and wanted.format != RAW:
-        return _bundle_plan(port, source, shape, wanted, existing, depths, token)
-    if isinstance(shape, ForeignShape):
-        # A disk that the format cannot hold is refused before anything is there.
-        wanted_properties(shape, wanted.path, is_overlay=False)
-        replaced = _own_pieces(wanted, existing)
-        if len(depths) > 1 or len(file_names(shape, "x")) > 1 or replaced:
-            return _set_plan(port, source, shape, wanted, existing, depths, token, replaced)
-    return _file_plan(port, source, shape, wanted, existing, depths, token)
+class _Place(NamedTuple):
+    """Where the output goes, in ``directory``, empty for the root; it is built at ``temporary``.
+
+    ``displaced`` is what a replaced bundle is called until it is removed.
+    """
+
+    directory: str
+    base: str
+    temporary: str
+    displaced: str
 
 
-def predicted(port: Port, plan: Plan) -> Plan:
+def convert_steps(port: Port, conversion: Conversion, token: str) -> Plan[ConvertFacts]:
+    """The plan that writes the output; ``token`` goes into temporary names."""
+    shape, request = conversion.shape, conversion.request
+    directory, base = request.path.rsplit("/", 1)
+    temporary = f"{directory}/{temporary_name(base, token)}"
+    place = _Place(directory, base, temporary, displaced_name(request.path, token))
+    if isinstance(shape, Shape):
+        if request.format == RAW:
+            return _file_plan(port, conversion, place)
+        return _bundle_plan(port, conversion, shape, place)
+    # A disk that the format cannot hold is refused before anything is there.
+    wanted_properties(shape, request.path, is_overlay=False)
+    replaced = _own_pieces(request, conversion.destination)
+    if len(conversion.depths) > 1 or len(file_names(shape, "x")) > 1 or replaced:
+        files = _unused_files(port, conversion, shape, place)
+        return _set_plan(conversion, place, files, replaced)
+    return _file_plan(port, conversion, place)
+
+
+def predicted(port: Port, plan: Plan[ConvertFacts]) -> Plan[ConvertFacts]:
     """``plan`` with the exact lengths of its files and the bytes that go through."""
-    job = next(step.job for step in plan.steps if isinstance(step, Transfer))
-    predicted = predict_transfer(port, job)
-    lengths = tuple(predicted.lengths[plan.facts["made"][path]] for path in plan.facts["files"])
-    return replace(plan, bytes_read=predicted.bytes_read, bytes_written=predicted.bytes_written).with_facts(
-        lengths=lengths
+    jobs = [step.job for step in plan.steps if isinstance(step, Transfer)]
+    job = next(job for job in jobs if isinstance(job, TransferJob))
+    prediction = predict_transfer(port, job)
+    facts = plan.facts
+    lengths = tuple(prediction.lengths[path] for path in facts.built)
+    plan = replace(plan, bytes_read=prediction.bytes_read, bytes_written=prediction.bytes_written)
+    return plan.with_facts(replace(facts, lengths=lengths))
+
+
+def _job(conversion: Conversion, layers: Sequence[LayerJob]) -> TransferJob:
+    request = conversion.request
+    return TransferJob(
+        conversion.source,
+        conversion.shape,
+        tuple(layers),
+        request.sparse,
+        request.verify,
+        request.checksum,
+        request.reproducible,
     )
 
 
-def _job(source: Source, shape: AnyShape, wanted: ConvertRequest, layers: Sequence[LayerJob]) -> TransferJob:
-    return TransferJob(source, shape, tuple(layers), wanted.sparse, wanted.verify, wanted.checksum, wanted.reproducible)
-
-
-def _space(shape: AnyShape, wanted: ConvertRequest) -> int:
+def _space(conversion: Conversion, place: _Place) -> Tuple[Tuple[str, int], ...]:
+    shape, request = conversion.shape, conversion.request
     is_packed = isinstance(shape, ForeignShape) and shape.compression != NONE
-    return shape.size if wanted.preallocate or (not wanted.sparse and not is_packed) else 0
+    needed = shape.size if request.preallocate or (not request.sparse and not is_packed) else 0
+    return ((place.directory or "/", needed),)
 
 
-def _file_plan(
-    port: Port,
-    source: Source,
-    shape: AnyShape,
-    wanted: ConvertRequest,
-    existing: Destination,
-    depths: Sequence[int],
-    token: str,
-) -> Plan:
-    directory, base = wanted.path.rsplit("/", 1)
-    temporary = f"{directory}/{temporary_name(base, token)}"
-    job = _job(source, shape, wanted, [LayerJob(depths[0], (temporary,), (base,))]).with_clones(port)
+def _fingerprint(conversion: Conversion) -> Fingerprint:
+    return conversion.source.fingerprint + destination_fingerprint(conversion.request, conversion.destination)
+
+
+def _facts(
+    conversion: Conversion, files: Sequence[str], built: Sequence[str], descriptor: Optional[Descriptor] = None
+) -> ConvertFacts:
+    return ConvertFacts(conversion.reason, conversion.shape, tuple(files), tuple(built), (), descriptor)
+
+
+def _file_plan(port: Port, conversion: Conversion, place: _Place) -> Plan[ConvertFacts]:
+    path, is_new = conversion.request.path, conversion.destination.stat is None
+    temporary = place.temporary
+    job = _job(conversion, [LayerJob(conversion.depths[0], (temporary,), (place.base,))]).with_clones(port)
     model = job.clones[0] if job.clones else None
-    like = wanted.path if existing.stat is not None else None
     return Plan(
         "convert",
         (
-            CreateFile(temporary, 0, like=like, hold=True, clone_of=model),
+            CreateFile(temporary, 0, like=None if is_new else path, hold=True, clone_of=model),
             Transfer(job),
-            Rename(temporary, wanted.path, is_new=existing.stat is None),
+            Rename(temporary, path, is_new=is_new),
         ),
-        source.fingerprint + destination_fingerprint(wanted, existing),
-        lock_files=(wanted.path,) if existing.stat is not None else (),
-        space=((directory or "/", _space(shape, wanted)),),
+        _fingerprint(conversion),
+        lock_files=() if is_new else (path,),
+        space=_space(conversion, place),
         cleanup=Cleanup(remove=(temporary,)),
-        facts={"files": (wanted.path,), "made": {wanted.path: temporary}},
+        commit=2,
+        facts=_facts(conversion, (path,), (temporary,)),
     )
 
 
-def _own_pieces(wanted: ConvertRequest, existing: Destination) -> Tuple[str, ...]:
+def _own_pieces(request: ConvertRequest, destination: Destination) -> Tuple[str, ...]:
     """The names of files beside the destination that belong to it alone: pieces, and layers that a conversion has made.
 
-    Whatever else it lies on may have been made by somebody else, and have other images on it.
+    Any other image below it may have been made by somebody else, and have other images on it.
     """
-    if existing.chain is None or existing.is_link:
+    if destination.chain is None or destination.is_link:
         return ()
-    directory, base = wanted.path.rsplit("/", 1)
+    directory, base = request.path.rsplit("/", 1)
     stem, suffix = (re.escape(part) for part in posixpath.splitext(base))
     own = re.compile(rf"{stem}(?:\.\d+)?(?:\.layer\d+{suffix}|(?:{suffix})?-(?:flat|[sf]\d{{3,}})\.vmdk)|{stem}\.v\d\d")
-    names = (posixpath.split(path) for path, _seen in existing.chain.fingerprint)
+    names = (posixpath.split(path) for path, _seen in destination.chain.fingerprint)
     return tuple(name for folder, name in names if folder == (directory or "/") and own.fullmatch(name))
 
 
 def _set_plan(
-    port: Port,
-    source: Source,
-    shape: ForeignShape,
-    wanted: ConvertRequest,
-    existing: Destination,
-    depths: Sequence[int],
-    token: str,
-    replaced: Tuple[str, ...],
-) -> Plan:
-    directory, base = wanted.path.rsplit("/", 1)
-    staging = f"{directory}/{temporary_name(base, token)}"
-    files = _unused_files(port, directory, shape, base, len(depths))
+    conversion: Conversion, place: _Place, files: Sequence[Tuple[str, ...]], replaced: Tuple[str, ...]
+) -> Plan[ConvertFacts]:
+    """Several files: ``files`` are the names for each layer, ``replaced`` those that go with the old image."""
+    staging, directory = place.temporary, place.directory
     layers = [
-        LayerJob(depth, tuple(f"{staging}/{name}" for name in names), names) for depth, names in zip(depths, files)
+        LayerJob(depth, tuple(f"{staging}/{name}" for name in names), names)
+        for depth, names in zip(conversion.depths, files)
     ]
-    # The image itself comes first, then its pieces, then what it lies on.
+    # The image itself comes first, then its pieces, then the layers below it.
     names = [name for layer in reversed(files) for name in layer]
+    is_new = conversion.destination.stat is None
+    like = None if is_new else conversion.request.path
     steps: List[Step] = [MakeDirectory(staging)]
-    like = wanted.path if existing.stat is not None else None
     steps += [CreateFile(path, 0, like=like) for layer in layers for path in layer.paths]
-    steps += [Transfer(_job(source, shape, wanted, layers)), Sync(directories=(staging,))]
-    steps += publish_steps(directory, staging, names, replaced, is_new=existing.stat is None)
-    final = tuple(f"{directory}/{name}" for name in names)
+    steps += [Transfer(_job(conversion, layers)), Sync(directories=(staging,))]
+    steps += publish_steps(directory, staging, names, replaced, is_new=is_new)
+    final = [f"{directory}/{name}" for name in names]
     return Plan(
         "convert",
         tuple(steps),
-        source.fingerprint + destination_fingerprint(wanted, existing) + tuple((path, None) for path in final[1:]),
-        lock_files=tuple(f"{directory}/{name}" for name in (base,) + replaced) if existing.stat is not None else (),
-        space=((directory or "/", _space(shape, wanted)),),
+        _fingerprint(conversion) + tuple((path, None) for path in final[1:]),
+        lock_files=() if is_new else tuple(f"{directory}/{name}" for name in (place.base,) + replaced),
+        space=_space(conversion, place),
         cleanup=Cleanup(staging=staging),
-        facts={"files": final, "made": {path: f"{staging}/{name}" for path, name in zip(final, names)}},
+        commit=_last_rename(steps),
+        facts=_facts(conversion, final, [f"{staging}/{name}" for name in names]),
     )
 
 
+def _last_rename(steps: Sequence[Step]) -> int:
+    """The index of the step that gives the image itself its name, after its pieces."""
+    return max(number for number, step in enumerate(steps) if isinstance(step, Rename))
+
+
 def _unused_files(
-    port: Port, directory: str, shape: ForeignShape, base: str, layers: int
+    port: Port, conversion: Conversion, shape: ForeignShape, place: _Place
 ) -> Tuple[Tuple[str, ...], ...]:
     """Names that nobody uses, but for the image itself, whose name changes hands in the commit."""
     generation = 1
     while True:
-        files = layer_files(shape, base, layers=layers, generation=generation)
-        others = [name for layer in files for name in layer if name != base]
-        if all(port.lstat(f"{directory}/{name}") is None for name in others):
+        files = layer_files(shape, place.base, layers=len(conversion.depths), generation=generation)
+        others = [name for layer in files for name in layer if name != place.base]
+        if all(port.lstat(f"{place.directory}/{name}") is None for name in others):
             return files
         generation += 1
 
 
-def _bundle_plan(
-    port: Port,
-    source: Source,
-    shape: Shape,
-    wanted: ConvertRequest,
-    existing: Destination,
-    depths: Sequence[int],
-    token: str,
-) -> Plan:
-    directory, base = wanted.path.rsplit("/", 1)
-    if not base.endswith(".hdd"):
-        raise BadRequest(
-            "The name of a bundle ends in .hdd",
-            path=wanted.path,
-            found=base,
-            hint="Add .hdd, in lower case, to the name.",
-        )
-    temporary = f"{directory}/{temporary_name(base, token)}"
-    displaced = displaced_name(wanted.path, token) if existing.stat is not None else None
-    descriptor = bundle_descriptor(source, shape, wanted, depths, uid=None if wanted.reproducible else guids.draw())
-    layers = []
-    for number, depth in enumerate(depths):
-        names = tuple(storage.images[len(depths) - 1 - number].file for storage in descriptor.storages)
-        layers.append(LayerJob(depth, tuple(f"{temporary}/{name}" for name in names), names))
-    job = replace(_job(source, shape, wanted, layers), directory=temporary, descriptor=descriptor).with_clones(port)
-    paths = [path for layer in layers for path in layer.paths]
+def _bundle_plan(port: Port, conversion: Conversion, shape: Shape, place: _Place) -> Plan[ConvertFacts]:
+    path, temporary = conversion.request.path, place.temporary
+    _refuse_name(path, place.base)
+    job = _bundle_job(conversion, shape, temporary).with_clones(port)
+    displaced = None if conversion.destination.stat is None else place.displaced
+    built = [file for layer in job.layers for file in layer.paths]
     steps: List[Step] = [MakeDirectory(temporary)]
-    steps += [CreateFile(path, 0, clone_of=model) for path, model in zip(paths, job.clones or [None] * len(paths))]
-    steps += [CreateFile(f"{temporary}/DiskDescriptor.xml", 0), CreateFile(f"{temporary}/{marker_name(base)}", 0)]
-    steps += [Transfer(job), Sync(directories=(temporary,)), Rename(temporary, wanted.path, displaced=displaced)]
+    steps += [CreateFile(file, 0, clone_of=model) for file, model in zip(built, job.clones or [None] * len(built))]
+    steps += [CreateFile(f"{temporary}/{DESCRIPTOR}", 0), CreateFile(f"{temporary}/{marker_name(place.base)}", 0)]
+    steps += [Transfer(job), Sync(directories=(temporary,)), Rename(temporary, path, displaced=displaced)]
     if displaced is not None:
-        steps.append(Remove((displaced,), directory or "/"))
-    locks = _locks(existing)
-    names = tuple(name for layer in reversed(layers) for name in layer.names)
+        steps.append(Remove((displaced,), place.directory or "/"))
+    directories, images = _locks(conversion.destination)
+    names = [name for layer in reversed(job.layers) for name in layer.names]
+    files, staged = [f"{path}/{name}" for name in names], [f"{temporary}/{name}" for name in names]
     return Plan(
         "convert",
         tuple(steps),
-        source.fingerprint + destination_fingerprint(wanted, existing),
-        lock_directories=locks[0],
-        lock_files=locks[1],
-        space=((directory or "/", _space(shape, wanted)),),
+        _fingerprint(conversion),
+        lock_directories=directories,
+        lock_files=images,
+        space=_space(conversion, place),
         cleanup=Cleanup(remove=(temporary,)),
-        facts={
-            "files": tuple(f"{wanted.path}/{name}" for name in names),
-            "made": {f"{wanted.path}/{name}": f"{temporary}/{name}" for name in names},
-            "descriptor": descriptor,
-        },
+        commit=_last_rename(steps),
+        facts=_facts(conversion, files, staged, job.descriptor),
     )
 
 
-def bundle_descriptor(
-    source: Source, shape: Shape, wanted: ConvertRequest, depths: Sequence[int], *, uid: Optional[str]
-) -> Descriptor:
+def _refuse_name(path: str, base: str) -> None:
+    if not base.endswith(SUFFIX):
+        raise BadRequest(
+            "The name of a bundle ends in .hdd",
+            path=path,
+            found=base,
+            hint="Add .hdd, in lower case, to the name.",
+        )
+
+
+def _bundle_job(conversion: Conversion, shape: Shape, temporary: str) -> TransferJob:
+    uid = None if conversion.request.reproducible else guids.draw()
+    descriptor = bundle_descriptor(conversion, shape, uid=uid)
+    count = len(conversion.depths)
+    layers = []
+    for number, depth in enumerate(conversion.depths):
+        names = tuple(storage.images[count - 1 - number].file for storage in descriptor.storages)
+        layers.append(LayerJob(depth, tuple(f"{temporary}/{name}" for name in names), names))
+    return replace(_job(conversion, layers), directory=temporary, descriptor=descriptor)
+
+
+def bundle_descriptor(conversion: Conversion, shape: Shape, *, uid: Optional[str]) -> Descriptor:
     """The descriptor of the output: one layer, or a chain of snapshots that keep the GUIDs they have in a Parallels
     disk.
     """
-    base = wanted.path.rsplit("/", 1)[-1]
-    name = wanted.name or without_suffix(base)
+    request = conversion.request
+    base = request.path.rsplit("/", 1)[-1]
+    name = request.name or without_suffix(base)
     descriptor = descriptor_of(shape, name=name, base=base, uid=uid)
-    chain = _guids(source, name, depths)
+    chain = _guids(conversion.source, name, conversion.depths)
     storages = []
     for number, storage in enumerate(descriptor.storages):
         lowest = storage.images[0].type
@@ -241,8 +268,8 @@ def _guids(source: Source, name: str, depths: Sequence[int]) -> Tuple[str, ...]:
     return (guids.TOP,) + tuple(guid if guid != guids.TOP else guids.derive("layer", name, "root") for guid in below)
 
 
-def _locks(existing: Destination) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
-    if existing.state is None:
+def _locks(destination: Destination) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    if destination.state is None:
         return (), ()
-    images = tuple(image.path for image in existing.state.images.values() if not image.outside)
-    return (existing.state.location.directory,), images
+    images = tuple(image.path for image in destination.state.images.values() if not image.outside)
+    return (destination.state.location.directory,), images

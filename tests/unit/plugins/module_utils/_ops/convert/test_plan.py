@@ -13,28 +13,23 @@ from typing import Any, Dict, List
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.predicted import predicted_bundle
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
-    AlreadyExists,
     BadRequest,
-    Damaged,
-    Dirty,
     DiskError,
     Encrypted,
-    HasSnapshots,
     InUse,
     NoSpace,
-    NotFound,
     StalePlan,
     VerifyFailed,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.output import predicted_facts
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.tests.support import disks
-from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, guid_of
+from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.disks import TOP
-from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 PATH, RAW, DEST = "/vm/a.hdd", "/vm/a.raw", "/vm/b.hdd"
@@ -49,18 +44,7 @@ def _port() -> MemoryPort:
 
 
 def scene(**options: Any) -> MemoryPort:
-    """A disk with one snapshot and data in both layers."""
-    port = MemoryPort(**options)
-    port.plant_directory("/vm")
-    disks.new_disk(port, PATH)
-    disks.write(port, PATH, 100, fill(0, 2 * CLUSTER))
-    disks.take(port, PATH, ONE)
-    disks.write(port, PATH, 5 * CLUSTER + 7, b"top" * 5000)
-    return port
-
-
-def reason(port: Any, source: str, dest: str, **options: Any) -> str:
-    return disks.plan_of_convert(port, source, dest, **options).facts["reason"]
+    return disks.two_layers(PATH, ONE, **options)
 
 
 # What comes out
@@ -122,14 +106,7 @@ def test_what_check_mode_foretells_comes_true(tmp_path: Path, options: Dict[str,
             stream.seek(offset)
             stream.write(b"data")
     plan = disks.plan_of_convert(port, raw, dest, predict=True, **options)
-    shape, lengths = plan.facts["shape"], plan.facts["lengths"]
-    descriptor = next(step.job.descriptor for step in plan.steps if type(step).__name__ == "Transfer")
-    predicted = disks.facts_of(
-        port,
-        predicted_bundle(
-            dest, shape, descriptor, dict(zip([path.rsplit("/", 1)[-1] for path in plan.facts["files"]], lengths))
-        ),
-    )
+    predicted = disks.without_blocks(predicted_facts(port, ConvertRequest("hdd", dest), plan))
     assert os.listdir(tmp_path) == ["a.raw"]
     outcome = disks.apply(port, disks.plan_of_convert(port, raw, dest, **options))
     found = disks.facts_of(port, disks.state_of(port, dest))
@@ -139,13 +116,6 @@ def test_what_check_mode_foretells_comes_true(tmp_path: Path, options: Dict[str,
     assert found == predicted
 
 
-def test_a_raw_image_of_odd_length_is_filled_up_to_a_sector_with_a_warning(port: MemoryPort) -> None:
-    port.plant_file(RAW, b"x" * 1000)
-    plan = disks.convert(port, RAW, DEST)
-    assert disks.read_naively(port, DEST) == b"x" * 1000 + bytes(24)
-    assert [RAW in text for text in plan.warnings] == [True]
-
-
 @pytest.mark.parametrize("align", [512, 4096, 65536, 1 << 20])
 @pytest.mark.parametrize("dest", ["/vm/out.raw", "/vm/out.hdd"])
 def test_the_output_is_rounded_up_to_the_alignment(port: MemoryPort, align: int, dest: str) -> None:
@@ -153,7 +123,7 @@ def test_the_output_is_rounded_up_to_the_alignment(port: MemoryPort, align: int,
     plan = disks.convert(port, RAW, dest, align=align)
     size = -(-1536 // align) * align
     expected = b"x" * 1536 + bytes(size - 1536)
-    assert plan.facts["virtual_size"] == size
+    assert plan.facts.shape.size == size
     assert (port.content(dest) if dest.endswith(".raw") else disks.read_naively(port, dest)) == expected
     assert bool(plan.warnings) == (size != 1536)
     assert disks.plan_of_convert(port, RAW, dest, align=align).is_empty
@@ -226,31 +196,6 @@ def test_different_disks_never_share_a_uid(port: MemoryPort) -> None:
 
 
 # When to write
-
-
-def test_reasons_tell_why_an_output_is_written_or_kept(port: MemoryPort) -> None:
-    assert reason(port, PATH, DEST) == "written: there was no destination"
-    disks.convert(port, PATH, DEST)
-    assert reason(port, PATH, DEST) == "kept: shape and content are the same"
-    assert reason(port, PATH, DEST, update="missing") == "kept: the destination exists"
-    assert reason(port, PATH, DEST, update="always") == "written: update is always"
-    assert reason(port, PATH, DEST, snapshot=ONE) == f"written: the content differs at byte {5 * CLUSTER + 7}"
-    for options in ({"kind": "plain"}, {"version": 2}, {"cluster_bytes": 65536}, {"align": 1 << 20}):
-        assert reason(port, PATH, DEST, **options).startswith(
-            "written: its parts end at" if "align" in options else "written: it "
-        )
-    disks.patch(port, disks.file_of(port, DEST), 16, b"\7")
-    assert reason(port, PATH, DEST, force=True) == "written: the destination is damaged"
-    assert reason(port, PATH, DEST, update="missing") == "kept: the destination exists"
-
-
-def test_reasons_of_a_raw_output(port: MemoryPort) -> None:
-    port.plant_file(RAW, bytes(SIZE))
-    assert reason(port, PATH, RAW) == "written: the content differs at byte 103"
-    port.plant_file(RAW, bytes(SIZE + 512))
-    assert "bytes instead of" in reason(port, PATH, RAW)
-    disks.convert(port, PATH, RAW)
-    assert reason(port, PATH, RAW) == "kept: shape and content are the same"
 
 
 def test_a_kept_output_is_not_touched(port: MemoryPort) -> None:
@@ -345,28 +290,6 @@ def test_a_raw_source_inside_the_bundle_that_would_be_replaced_is_refused(port: 
         disks.convert(port, f"{PATH}/backup.raw", PATH, update="always", force=True)
 
 
-def test_a_destination_with_snapshots_is_replaced_only_by_force(port: MemoryPort) -> None:
-    disks.convert(port, PATH, RAW, snapshot=ONE)
-    before = port.listing()
-    for update in ("content", "always"):
-        with pytest.raises(HasSnapshots):
-            disks.convert(port, RAW, PATH, update=update)
-    assert port.listing() == before
-    assert disks.convert(port, RAW, PATH, update="missing").is_empty
-    disks.convert(port, RAW, PATH, force=True)
-    assert disks.guids_of(port, PATH) == [TOP]
-    assert disks.read_naively(port, PATH) == port.content(RAW)
-
-
-def test_a_dirty_destination_is_replaced_only_by_force(port: MemoryPort) -> None:
-    disks.convert(port, PATH, DEST)
-    disks.marked_in_use(port, DEST)
-    with pytest.raises(Dirty):
-        disks.convert(port, PATH, DEST, snapshot=ONE)
-    disks.convert(port, PATH, DEST, snapshot=ONE, force=True)
-    assert disks.read_naively(port, DEST) == disks.read_naively(port, PATH, ONE)
-
-
 def test_a_source_that_is_being_written_is_refused_and_one_that_is_read_is_not(port: MemoryPort) -> None:
     port.plant_holder(disks.file_of(port, PATH, ONE), Holder("read", "qemu-img"))
     disks.convert(port, PATH, RAW)
@@ -384,39 +307,6 @@ def test_a_destination_that_somebody_holds_is_refused(port: MemoryPort) -> None:
         with pytest.raises(InUse):
             disks.convert(port, PATH, dest, snapshot=ONE)
         assert port.listing() == before
-
-
-@pytest.mark.parametrize(
-    "dest, kind",
-    [
-        ("/vm/x.hdd", "file"),
-        ("/vm/x.hdd", "folder"),
-        ("/vm/x.raw", "folder"),
-        ("/vm/x.raw", "fifo"),
-        ("/vm/x.raw", "link"),
-        ("/vm/x.hdd", "link"),
-    ],
-)
-def test_what_is_no_image_is_not_replaced(port: MemoryPort, dest: str, kind: str) -> None:
-    if kind == "file":
-        port.plant_file(dest, b"precious")
-    elif kind == "folder":
-        port.plant_file(f"{dest}/precious", b"precious")
-    elif kind == "fifo":
-        port.plant_other(dest)
-    else:
-        port.plant_link(dest, "/vm/nothing")
-    before = port.listing()
-    with pytest.raises(AlreadyExists) as caught:
-        disks.convert(port, PATH, dest, update="always", force=True)
-    assert caught.value.path == dest
-    assert port.listing() == before
-
-
-def test_a_destination_in_no_directory_is_refused(port: MemoryPort) -> None:
-    for dest in ("/nowhere/x.raw", "/nowhere/x.hdd", f"{RAW}/x.raw"):
-        with pytest.raises(NotFound):
-            disks.convert(port, PATH, dest)
 
 
 def test_the_name_of_a_bundle_ends_in_hdd(port: MemoryPort) -> None:
@@ -500,42 +390,3 @@ def test_room_that_is_known_to_be_needed_is_checked_first(port: MemoryPort, dest
     with pytest.raises(NoSpace):
         disks.convert(port, PATH, dest, **options)
     assert len(port.effects) == before
-
-
-# Damaged destinations
-
-
-def test_a_damaged_destination_is_replaced_by_force_only(port: MemoryPort) -> None:
-    disks.convert(port, PATH, DEST)
-    disks.patch(port, disks.file_of(port, DEST), 16, b"\7")
-    with pytest.raises(Damaged, match="force: true"):
-        disks.convert(port, PATH, DEST)
-    disks.convert(port, PATH, DEST, force=True)
-    assert disks.read_naively(port, DEST) == disks.read_naively(port, PATH)
-
-
-def linked_clone(tmp_path: Path) -> str:
-    """A sound disk of somebody else's making, which cannot be looked into without allow_outside."""
-    layers = [
-        Layer(ONE, clusters={0: fill(0, 65536)}, file=str(tmp_path / "parent.hds")),
-        Layer(TOP, ONE, {1: fill(1, 65536)}),
-    ]
-    return build_bundle(str(tmp_path / "b.hdd"), size_sectors=1024, layers=layers, cluster_sectors=128).directory
-
-
-def test_a_disk_that_is_only_not_understood_is_not_taken_for_damaged(tmp_path: Path) -> None:
-    port, dest = OsPort(), linked_clone(tmp_path)
-    raw = tmp_path / "a.raw"
-    raw.write_bytes(b"x" * 512)
-    before = sorted(os.listdir(dest))
-    with pytest.raises(DiskError):
-        disks.convert(port, str(raw), dest)
-    assert sorted(os.listdir(dest)) == before
-
-
-def test_foreign_files_in_the_destination_are_not_lost(port: MemoryPort) -> None:
-    disks.convert(port, PATH, DEST)
-    port.plant_file(f"{DEST}/notes.txt", b"precious")
-    with pytest.raises(DiskError):
-        disks.convert(port, PATH, DEST, snapshot=ONE)
-    assert port.content(f"{DEST}/notes.txt") == b"precious"

@@ -146,7 +146,8 @@ def test_what_is_foretold_is_what_happens(target: str, shares: bool, seed: int) 
     predicted = disks.plan_of_convert(port, DISK, path, predict=True, **options)
     outcome = execute(port, disks.plan_of_convert(port, DISK, path, **options))
     assert (predicted.bytes_read, predicted.bytes_written) == (outcome.bytes_read, outcome.bytes_written)
-    assert predicted.facts["lengths"] == tuple(port.stat(file).size for file in predicted.facts["files"])  # type: ignore[union-attr]
+    facts = predicted.facts
+    assert facts.lengths == tuple(port.stat(file).size for file in facts.files)  # type: ignore[union-attr]
 
 
 def test_a_host_that_changes_its_mind_gets_copies() -> None:
@@ -433,7 +434,8 @@ def test_files_that_are_whole_files_of_the_source_are_clones(case: str) -> None:
     assert (outcome.bytes_read, outcome.bytes_written) == (predicted.bytes_read, predicted.bytes_written)
     assert outcome.bytes_read == 0
     assert told == [(24 * CLUSTER, 24 * CLUSTER)]
-    assert predicted.facts["lengths"] == tuple(port.stat(file).size for file in predicted.facts["files"])  # type: ignore[union-attr]
+    facts = predicted.facts
+    assert facts.lengths == tuple(port.stat(file).size for file in facts.files)  # type: ignore[union-attr]
     assert seen(port, dest) == seen(port, source if source.endswith(".hdd") else "/vm/plain.hdd")
     if dest.endswith(".hdd"):
         assert examine(port, locate_hurt(port, dest)).findings == ()

@@ -13,13 +13,12 @@ from typing import Any, Dict, Optional, Set
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, IoFailure, NoSpace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import ConvertRequest, plan_convert
-from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 
 PORT = OsPort()
 IDENTITY = "{11111111-2222-3333-4444-555555555555}"
@@ -76,41 +75,3 @@ def test_pieces_go_with_the_image_whatever_it_is_called(tmp_path: Path, name: st
         left = replace_with(folder, name, format="vmdk", subformat=subformat, update="always")
         assert len(left) == 2 and name in left
     assert replace_with(folder, name, format="vmdk", update="always") == {name}
-
-
-@pytest.mark.parametrize("errno_name, kind", [("EIO", IoFailure), ("ENOSPC", NoSpace)])
-def test_an_image_that_the_host_cannot_read_now_is_not_taken_for_a_broken_one(errno_name: str, kind: type) -> None:
-    """Its pieces would stay behind."""
-    port = MemoryPort()
-    port.plant_file("/vm/a.raw", b"old".ljust(SIZE, b"\0"))
-    execute(
-        port, plan_convert(port, find_source(port, "/vm/a.raw"), ConvertRequest(path="/vm/d.vmdk", **FLAT), token="t")
-    )
-    port.plant_file("/vm/a.raw", b"new".ljust(SIZE, b"\0"))
-    refused = set()
-    for number in range(1, 200):
-        source = find_source(port, "/vm/a.raw")
-        before = len(port.calls)
-        port.fail_call(number, errno_name)
-        try:
-            plan_convert(port, source, ConvertRequest(path="/vm/d.vmdk", force=True, **FLAT), token="t")
-        except kind:
-            refused.add(port.calls[before + number - 1])
-        if len(port.calls) - before < number:
-            break
-        port.fail_call(0)
-    assert ("open_read", "/vm/d.vmdk") in refused and ("pread_into", "/vm/d.vmdk") in refused
-
-
-@pytest.mark.parametrize("cluster_bytes", [512, 4096])
-def test_grains_that_no_writer_makes_are_refused_by_the_name_of_the_option(cluster_bytes: int) -> None:
-    port = MemoryPort()
-    port.plant_file("/vm/a.raw", bytes(SIZE))
-    with pytest.raises(BadRequest) as caught:
-        plan_convert(
-            port,
-            find_source(port, "/vm/a.raw"),
-            ConvertRequest("vmdk", "/vm/d.vmdk", cluster_bytes=cluster_bytes),
-            token="t",
-        )
-    assert "cluster_size" in str(caught.value) and "8192" in str(caught.value.expected)

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Applying a plan in a task: the result that every changing module returns, and what it shows in diff mode."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._change.executor import Outcome, check_preconditions, execute
+from .._core.plan import Plan
+from .._io.port import Port
+from .run import Result
+
+_SHOWN_IN_DIFF = (
+    "virtual_size",
+    "file_size",
+    "used_size",
+    "type",
+    "split",
+    "format_version",
+    "cluster_size",
+    "depth",
+    "name",
+)
+
+
+def apply_plan(
+    module: AnsibleModule,
+    port: Port,
+    plan: Plan[Any],
+    *,
+    recovered: Tuple[str, ...] = (),
+    recover: Optional[Callable[[str], Optional[str]]] = None,
+) -> Tuple[Result, Optional[Outcome]]:
+    """Apply ``plan`` unless in check mode.
+
+    ``recovered`` says what was finished of earlier runs; ``recover`` brings a disk back to order after a step of a plan
+    that works in place has failed.
+    """
+    outcome = None
+    if not plan.is_empty and module.check_mode:
+        check_preconditions(port, plan)
+    elif not plan.is_empty:
+        progress = getattr(module, "progress", None)
+        if progress is not None:
+            progress.phase("writing")
+        outcome = execute(port, plan, on_progress=progress, recover=recover)
+    result: Result = {
+        "changed": not plan.is_empty or bool(recovered),
+        "bytes_read": outcome.bytes_read + plan.bytes_scanned if outcome is not None else plan.bytes_read,
+        "bytes_written": outcome.bytes_written if outcome is not None else plan.bytes_written,
+        "elapsed": round(outcome.elapsed, 3) if outcome is not None else 0.0,
+        "commits": [plan.commit_text] if plan.commit_text is not None else [],
+        "warnings": [*recovered, *plan.warnings, *(outcome.warnings if outcome is not None else ())],
+    }
+    return result, outcome
+
+
+def diff_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Dict[str, Any]:
+    """What differs between two sets of disk facts, readable: sizes, files and the tree of snapshots."""
+    old, new = _shown(before), _shown(after)
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    header = f"{after.get('path') or before.get('path')} (disk)"
+    return {
+        "before": {key: old[key] for key in keys if key in old},
+        "after": {key: new[key] for key in keys if key in new},
+        "before_header": header,
+        "after_header": header,
+    }
+
+
+def _shown(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    if not facts.get("exists"):
+        return {}
+    shown = {key: facts[key] for key in _SHOWN_IN_DIFF}
+    shown["files"] = sorted(file["path"].rsplit("/", 1)[-1] for layer in facts["layers"] for file in layer["files"])
+    shown["snapshots"] = draw_tree(facts["snapshots"])
+    return shown
+
+
+def draw_tree(snapshots: List[Dict[str, Any]]) -> List[str]:
+    """The snapshots as indented lines, parents above their children; an arrow marks where the disk goes on."""
+    by_guid = {snapshot["guid"]: snapshot for snapshot in snapshots}
+    lines: List[str] = []
+    pending = [snapshot for snapshot in reversed(snapshots) if snapshot["parent"] not in by_guid]
+    while pending:
+        snapshot = pending.pop()
+        name = f" {snapshot['name']}" if snapshot["name"] else ""
+        here = " <- current" if snapshot["current"] else ""
+        lines.append(f"{'  ' * (snapshot['depth'] - 1)}{snapshot['guid']}{name}{here}")
+        pending += [by_guid[child] for child in reversed(snapshot["children"]) if child in by_guid]
+    return lines

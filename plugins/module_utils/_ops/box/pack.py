@@ -1,0 +1,140 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pack: the Vagrant box of a virtual machine, written anew only when it does not hold the machine as it is now.
+
+Commit point: the rename of the finished archive, see ``write_box``.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Optional, Tuple
+
+from ..._bundle.naming import temporary_name
+from ..._bundle.paths import is_inside
+from ..._core.errors import AlreadyExists, BadRequest, NotFound
+from ..._core.records import dataclass, replace
+from ..._io.port import DIRECTORY, FILE, Port
+from .archive import (
+    METADATA,
+    VAGRANTFILE,
+    Entry,
+    Packed,
+    archive,
+    box_if_same,
+    machine_entries,
+    machine_uuid,
+    small_file,
+    write_box,
+)
+
+ABSENT = "absent"
+OTHER = "other content"
+PACKED = "packed"
+
+_PROVIDER = "parallels"
+
+
+@dataclass(frozen=True)
+class BoxRequest:
+    """The box that is asked for: of the machine at ``machine``, at ``path``.
+
+    ``epoch`` is the time, in seconds, of what has no time of its own, and of all with ``reproducible``; ``now`` is that
+    of the archive without.
+    """
+
+    machine: str
+    path: str
+    architecture: str
+    epoch: int
+    now: int
+    level: int = 6
+    reproducible: bool = True
+    metadata: Optional[Mapping[str, Any]] = None
+    vagrantfile: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box as it is or is to be: the machine's UUID, its entries, what was there ``before``, and the packed file,
+    None when it is still to be written.
+    """
+
+    uuid: str
+    entries: Tuple[Entry, ...]
+    before: str
+    packed: Optional[Packed]
+
+
+def refuse_request(request: BoxRequest) -> None:
+    """Raise BadRequest for a level that there is not, and for a box inside the machine."""
+    if not 0 <= request.level <= 9:
+        raise BadRequest("compression_level: not a level", path=request.path, expected="0 to 9", found=request.level)
+    if is_inside(request.path, request.machine):
+        raise BadRequest(
+            "dest: a box cannot be inside the machine that it holds",
+            path=request.path,
+            hint="Choose another directory.",
+        )
+
+
+def find_machine(port: Port, request: BoxRequest) -> str:
+    """The UUID of the machine. Raises when there is no machine, or its box cannot be where it is to be."""
+    refuse_request(request)
+    _is_present(port, request.path)
+    return machine_uuid(port, request.machine)
+
+
+def find_box(port: Port, request: BoxRequest, uuid: str) -> Box:
+    """The box of the machine with this UUID, ``packed`` when the file that is there holds just that."""
+    entries = _entries(port, request)
+    if not _is_present(port, request.path):
+        return Box(uuid, entries, ABSENT, None)
+    packed = box_if_same(port, request.path, archive(port, entries))
+    return Box(uuid, entries, OTHER if packed is None else PACKED, packed)
+
+
+def pack(port: Port, request: BoxRequest, box: Box, *, token: str) -> Box:
+    """Write the box that ``find_box`` found missing; ``token`` goes into the temporary name."""
+    directory, base = request.path.rsplit("/", 1)
+    packed = write_box(
+        port,
+        request.path,
+        archive(port, box.entries),
+        level=request.level,
+        mtime=request.epoch if request.reproducible else request.now,
+        temporary=f"{directory}/{temporary_name(base, token)}",
+    )
+    return replace(box, packed=packed)
+
+
+def _is_present(port: Port, path: str) -> bool:
+    """Whether there is a file already. Raises when there can be none."""
+    directory = port.stat(path.rsplit("/", 1)[0] or "/")
+    if directory is None or directory.kind != DIRECTORY:
+        raise NotFound(
+            "The directory for the box does not exist",
+            path=path,
+            hint="Create it first, for example with ansible.builtin.file.",
+        )
+    present = port.stat(path)
+    if present is not None and present.kind != FILE:
+        raise AlreadyExists(
+            "dest: there is something that is no file", path=path, found=present.kind, hint="Choose another name."
+        )
+    return present is not None
+
+
+def _entries(port: Port, request: BoxRequest) -> Tuple[Entry, ...]:
+    metadata = {**(request.metadata or {}), "architecture": request.architecture, "provider": _PROVIDER}
+    text = json.dumps(metadata, sort_keys=True, indent=2) + "\n"
+    machine = machine_entries(port, request.machine, mtime=request.epoch if request.reproducible else None)
+    # These two have no time of their own, and a second run must find them as they are.
+    start = [small_file(METADATA, text.encode(), mtime=request.epoch)]
+    if request.vagrantfile is not None:
+        start.append(small_file(VAGRANTFILE, request.vagrantfile.encode(), mtime=request.epoch))
+    return tuple(start) + machine

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The source of a conversion as a user names it: a path, and perhaps one of its snapshots."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from ..._bundle.paths import refuse_layer
+from ..._core.errors import BadRequest
+from ..._core.records import replace
+from ..._guest.source import Source, find_source
+from ..._io.port import Port
+from .request import SourceRequest
+
+
+def choose_source(port: Port, request: SourceRequest) -> Source:
+    """The disk to read, at the snapshot that is asked for.
+
+    Raises BadRequest for a snapshot of what has none, NoSuchSnapshot, and what ``find_source`` and ``refuse_layer``
+    raise.
+    """
+    source = find_source(
+        port, request.path, format=request.format, allow_outside=request.allow_outside, backing=request.backing
+    )
+    if source.state is not None:
+        refuse_layer(port, source.state.location)
+    return source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
+
+
+def _at_snapshot(port: Port, source: Source, name: str) -> Source:
+    """``name`` is that of a snapshot or its GUID."""
+    if source.state is None:
+        raise BadRequest(
+            f"snapshot: a {source.format} source has no snapshots that could be read",
+            path=source.path,
+            hint="Leave the option out; name the layer as src.",
+        )
+    from ..._bundle.pvm import find_vm
+    from ..._bundle.tree import resolve
+    from ..snapshots.names import wanted_guid
+
+    names = find_vm(port, source.state.location).snapshot_names
+    guid = wanted_guid(source.state, name, names)
+    if guid not in source.state.tree.shots:
+        resolve(source.state.tree, name, names=names, path=source.path)
+    return replace(source, guid=guid)

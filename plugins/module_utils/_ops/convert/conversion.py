@@ -1,0 +1,48 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One conversion as facts: what it starts from, and what its plan says of the output."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional, Tuple
+
+from ..._core.records import dataclass
+from ..._guest.source import Source
+from .destination import Destination
+from .request import AnyShape, ConvertRequest
+
+if TYPE_CHECKING:
+    from ..._bundle.descriptor import Descriptor
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """All that is decided before the first step: source, request, the shape of the output, what is there already,
+    which layers of the source become layers of the output, lowest first, and why it is written or kept.
+    """
+
+    source: Source
+    request: ConvertRequest
+    shape: AnyShape
+    destination: Destination
+    depths: Tuple[int, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ConvertFacts:
+    """What a plan says of its output. ``files`` are its image files, ``built`` where each is until the commit.
+
+    ``lengths`` are known once they are predicted; ``descriptor`` belongs to a bundle.
+    """
+
+    reason: str
+    shape: AnyShape
+    files: Tuple[str, ...] = ()
+    built: Tuple[str, ...] = ()
+    lengths: Tuple[int, ...] = ()
+    descriptor: Optional[Descriptor] = None

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is at the destination before a conversion."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from ..._bundle.bundle import BundleState, observe
+from ..._bundle.paths import locate
+from ..._core.errors import (
+    AlreadyExists,
+    BadRequest,
+    DiskError,
+    IoFailure,
+    NoSpace,
+    NotABundle,
+)
+from ..._core.records import dataclass
+from ..._formats.catalog import HDD, RAW
+from ..._guest.source import Source
+from ..._io.port import DIRECTORY, FILE, SYMLINK, Port, Stat
+from .request import MISSING, ConvertRequest
+
+if TYPE_CHECKING:
+    from ..._guest.backing import ForeignChain
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What is at the destination: its entry, and the disk when it is one of the format that is asked for.
+
+    A link leads to somebody else's file.
+    """
+
+    stat: Optional[Stat]
+    state: Optional[BundleState] = None
+    chain: Optional[ForeignChain] = None
+    is_link: bool = False
+
+
+def find_destination(port: Port, request: ConvertRequest) -> Destination:
+    """Look at the destination. Raises AlreadyExists for what cannot be an output, and what a damaged one raises."""
+    stat = port.stat(request.path)
+    if stat is None and port.lstat(request.path) is not None:
+        raise AlreadyExists(
+            "The destination is a link that leads nowhere", path=request.path, hint="Remove it or choose another dest."
+        )
+    if stat is None or request.format == RAW:
+        return Destination(stat)
+    return _bundle(port, request, stat) if request.format == HDD else _image(port, request, stat)
+
+
+def _bundle(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
+    if stat.kind != DIRECTORY:
+        raise AlreadyExists(
+            "There is a file where the bundle should go", path=request.path, hint="Remove it or choose another dest."
+        )
+    try:
+        return Destination(stat, observe(port, locate(port, request.path)))
+    except NotABundle as error:
+        raise AlreadyExists(
+            "There is a directory that is no bundle where the bundle should go",
+            path=request.path,
+            hint="Remove it or choose another dest.",
+        ) from error
+    except DiskError as error:
+        return _unreadable(request, stat, error)
+
+
+def _image(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
+    if stat.kind != FILE:
+        # What is no file is refused where replacing is judged.
+        return Destination(stat)
+    from ..._guest.backing import find_chain
+
+    try:
+        chain = find_chain(port, request.path, format=request.format, backing=True, with_properties=True)
+        return Destination(stat, chain=chain, is_link=_is_link(port, request.path))
+    except DiskError as error:
+        return _unreadable(request, stat, error)
+
+
+def _is_link(port: Port, path: str) -> bool:
+    entry = port.lstat(path)
+    return entry is not None and entry.kind == SYMLINK
+
+
+def _unreadable(request: ConvertRequest, stat: Stat, error: DiskError) -> Destination:
+    """What is damaged, or only not understood, may still be all that somebody has.
+
+    A call that the operating system refused says nothing of the image; replaced unseen, it would leave its pieces over.
+    """
+    is_refused = isinstance(error, (IoFailure, NoSpace))
+    if request.update == MISSING or (request.force and not is_refused):
+        return Destination(stat)
+    if is_refused:
+        raise error
+    error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
+    raise error
+
+
+def refuse_needed(source: Source, destination: Destination) -> None:
+    """Raise BadRequest when the source is a part of what would be replaced."""
+    if destination.chain is None:
+        return
+    files = {path for path, _seen in destination.chain.fingerprint}
+    for path, _seen in source.fingerprint:
+        if path in files:
+            raise BadRequest("The destination consists of files of the source", path=path, hint="Choose another dest.")

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an image of another product is to be like: its options, judged before anything is written, and the names of
+its files.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import posixpath
+from typing import Optional, Tuple
+
+from ..._core.errors import BadRequest
+from ..._core.records import replace
+from ..._formats.catalog import FORMATS, NONE, ZLIB, ZSTD, Clusters, ForeignShape, Format
+from ..._formats.codecs import file_names
+
+
+def settled(shape: ForeignShape, *, layers: int) -> ForeignShape:
+    """``shape`` with everything chosen that it leaves open. Raises BadRequest for options that do not go together."""
+    row = FORMATS[shape.format]
+    kind = _kind(shape, row, layers)
+    shape = replace(shape, subformat=kind, compression=_compression(shape, row, kind))
+    if shape.level is not None and shape.compression == NONE:
+        raise BadRequest(
+            "compression_level: nothing is compressed",
+            found=shape.level,
+            hint="Set compression, or leave compression_level out.",
+        )
+    if shape.adapter_type is not None and "adapter_type" not in row.options:
+        raise _wrong("adapter_type", shape.adapter_type, shape.format, "nothing")
+    if shape.version is not None and not row.versions:
+        raise _wrong("format_version", shape.version, shape.format, "auto")
+    if shape.preallocate and not shape.is_fixed:
+        raise BadRequest(
+            "preallocate: only an image with a place for everything can be reserved",
+            found=kind,
+            hint="Choose a fixed or flat subformat.",
+        )
+    return replace(shape, cluster_bytes=_cluster_bytes(shape, row.clusters))
+
+
+def _wrong(option: str, found: object, format: str, expected: str) -> BadRequest:
+    return BadRequest(
+        f"{option}: {found} does not go with {format}",
+        found=found,
+        expected=expected,
+        hint=f"Choose another {option} or leave it out.",
+    )
+
+
+def _kind(shape: ForeignShape, row: Format, layers: int) -> Optional[str]:
+    """The kind of the lowest layer; those on it have a parent."""
+    kind = shape.subformat or (row.kinds[0] if row.kinds else None)
+    if kind is not None and kind not in row.kinds:
+        raise _wrong("subformat", kind, shape.format, ", ".join(row.kinds) or "none")
+    if layers > 1 and not row.has_layers:
+        raise BadRequest(
+            f"chain: {row.name} has no images on other images that could be moved",
+            hint="Choose chain: flatten, or another dest_format.",
+        )
+    if layers > 1 and row.chain_kinds and kind not in row.chain_kinds:
+        raise BadRequest(
+            f"chain: only {' and '.join(row.chain_kinds)} images can be below each other",
+            found=kind,
+            hint="Leave subformat out.",
+        )
+    if kind != row.overlay_kind or kind is None:
+        return kind
+    if layers < 2:
+        raise BadRequest(
+            f"subformat: a {kind} disk needs another one below it",
+            found=kind,
+            hint="Set chain: preserve with a source that has snapshots, or choose another subformat.",
+        )
+    return row.kinds[0]
+
+
+def _compression(shape: ForeignShape, row: Format, kind: Optional[str]) -> str:
+    chosen = shape.compression
+    if kind in row.packed_kinds:
+        if chosen not in (NONE, ZLIB):
+            raise _wrong("compression", chosen, str(kind), ZLIB)
+        return ZLIB
+    if chosen not in row.compressions:
+        raise _wrong("compression", chosen, kind or shape.format, NONE)
+    if chosen == ZSTD and shape.version == 2:
+        raise BadRequest(
+            "compression: zstd needs format_version 3", found=chosen, hint="Leave format_version out, or choose zlib."
+        )
+    return chosen
+
+
+def _cluster_bytes(shape: ForeignShape, clusters: Optional[Clusters]) -> Optional[int]:
+    chosen = shape.cluster_bytes
+    if chosen is None:
+        return None if clusters is None else clusters.default
+    if clusters is None or (shape.is_fixed and not clusters.in_fixed):
+        raise _wrong("cluster_size", chosen, f"{shape.subformat} images", "nothing")
+    if chosen & (chosen - 1) or not clusters.smallest <= chosen <= clusters.largest:
+        raise BadRequest(
+            f"cluster_size: {shape.format} cannot have clusters of {chosen} bytes",
+            found=chosen,
+            expected=f"a power of two from {clusters.smallest} to {clusters.largest}",
+            hint="Leave cluster_size out for what suits every reader.",
+        )
+    return chosen
+
+
+def layer_files(shape: ForeignShape, base: str, *, layers: int, generation: int) -> Tuple[Tuple[str, ...], ...]:
+    """The files of each layer of an output called ``base``, lowest layer first.
+
+    All but the image ``base`` itself carry the number of the ``generation``, from the second on, so that a new output
+    never needs the names of the one that it replaces.
+    """
+    stem, suffix = posixpath.splitext(base)
+    mark = "" if generation == 1 else f".{generation}"
+    found = [file_names(shape, f"{stem}{mark}.layer{number}{suffix}") for number in range(layers - 1)]
+    return tuple(found) + ((base,) + file_names(shape, f"{stem}{mark}{suffix}")[1:],)

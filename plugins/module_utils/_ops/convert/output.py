@@ -1,0 +1,103 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What there is of an output, before and after: its facts and its image files, present or predicted."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
+
+from ..._bundle.bundle import observe
+from ..._bundle.paths import locate
+from ..._bundle.shape import Shape
+from ..._core.errors import DiskError
+from ..._core.plan import Plan
+from ..._formats.catalog import HDD, RAW
+from ..._io.port import DIRECTORY, Port
+from ..report.facts import absent_facts, disk_facts
+from .conversion import ConvertFacts
+from .request import ConvertRequest
+
+if TYPE_CHECKING:
+    from .job import TransferReport
+
+Facts = Dict[str, Any]
+
+
+class OutputFile(NamedTuple):
+    """One image file of the output: its length in bytes, and its checksum, None when it is not asked for or unknown."""
+
+    path: str
+    size: int
+    checksum: Optional[str]
+
+
+def present_facts(port: Port, request: ConvertRequest) -> Facts:
+    """The facts of what is at the destination now: of a disk, or of an image with ``path``, ``exists`` and ``size``."""
+    stat = port.stat(request.path)
+    if stat is None:
+        return absent_facts(request.path)
+    if request.format != HDD:
+        return _image_facts(request.path, stat.size)
+    try:
+        return disk_facts(port, observe(port, locate(port, request.path)))
+    except DiskError:
+        # What is no disk, or a damaged one, is the planner's business to judge.
+        return absent_facts(request.path)
+
+
+def predicted_facts(port: Port, request: ConvertRequest, plan: Plan[ConvertFacts]) -> Facts:
+    """The same as it will be, from a plan that was made with ``predict``."""
+    facts = plan.facts
+    if facts.descriptor is None or not isinstance(facts.shape, Shape):
+        return _image_facts(request.path, facts.lengths[0])
+    from ..._bundle.predicted import predicted_bundle
+
+    names = [path.rsplit("/", 1)[-1] for path in facts.files]
+    state = predicted_bundle(request.path, facts.shape, facts.descriptor, dict(zip(names, facts.lengths)))
+    return disk_facts(port, state)
+
+
+def _image_facts(path: str, size: int) -> Facts:
+    return {"path": path, "exists": True, "size": size}
+
+
+def output_files(
+    port: Port, request: ConvertRequest, plan: Plan[ConvertFacts], report: Optional[TransferReport]
+) -> Tuple[OutputFile, ...]:
+    """The image files of the output: as ``report`` says they were written, as they will be, or as they are."""
+    facts = plan.facts
+    if report is not None:
+        built = zip(facts.files, facts.built)
+        return tuple(OutputFile(path, report.lengths[made], report.checksums.get(made)) for path, made in built)
+    if not plan.is_empty:
+        return tuple(OutputFile(path, size, None) for path, size in zip(facts.files, facts.lengths))
+    return tuple(_present_file(port, path, request.checksum) for path in _present_paths(port, request))
+
+
+def _present_file(port: Port, path: str, algorithm: Optional[str]) -> OutputFile:
+    from ..._guest.digests import file_checksum
+
+    stat = port.stat(path)
+    checksum = None if algorithm is None else file_checksum(port, path, algorithm)
+    return OutputFile(path, stat.size if stat is not None else 0, checksum)
+
+
+def _present_paths(port: Port, request: ConvertRequest) -> List[str]:
+    path = request.path
+    stat = port.stat(path)
+    if request.format not in (HDD, RAW):
+        from ..._guest.backing import find_chain
+
+        try:
+            return [file for file, _seen in find_chain(port, path, format=request.format, backing=True).fingerprint]
+        except DiskError:
+            # It was kept because it exists, whatever it is.
+            return [path]
+    if stat is None or stat.kind != DIRECTORY:
+        return [path]
+    state = observe(port, locate(port, path), allow_outside=True)
+    return [image.path for image in state.layer(state.tree.top)]

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether what is at the destination may be replaced, and which files go with it."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Sequence
+
+from ..._bundle.bundle import BundleState
+from ..._bundle.guards import refuse_dirty
+from ..._bundle.naming import classify
+from ..._core.errors import AlreadyExists, HasSnapshots, NotFound, Unsupported
+from ..._core.plan import Fingerprint
+from ..._formats.catalog import HDD
+from ..._io.fingerprint import identity
+from ..._io.port import DIRECTORY, FILE, Port, Stat
+from .destination import Destination
+from .request import ConvertRequest
+
+if TYPE_CHECKING:
+    from ..._guest.backing import ForeignChain
+
+
+def refuse_replacing(port: Port, request: ConvertRequest, destination: Destination) -> None:
+    """Raise when what is at the destination must not be replaced, or the directory around it does not exist."""
+    if destination.state is not None:
+        _refuse_bundle(request, destination.state)
+    elif destination.chain is not None:
+        _refuse_chain(request, destination.chain)
+    elif destination.stat is not None and request.format == HDD:
+        _refuse_other_files(request, port.list_directory(request.path))
+    elif destination.stat is not None and destination.stat.kind != FILE:
+        _refuse_kind(request, destination.stat)
+    directory = request.path.rsplit("/", 1)[0] or "/"
+    parent = port.stat(directory)
+    if parent is None or parent.kind != DIRECTORY:
+        raise NotFound(
+            "The directory for the destination does not exist",
+            path=directory,
+            hint="Create it first, for example with ansible.builtin.file.",
+        )
+
+
+def _refuse_bundle(request: ConvertRequest, state: BundleState) -> None:
+    if len(state.tree.shots) > 1 and not request.force:
+        raise HasSnapshots(
+            "The destination has snapshots, which would be lost",
+            path=request.path,
+            hint="Set force: true to replace it with all of them.",
+        )
+    refuse_dirty(state, force=request.force)
+    _refuse_other_files(request, state.others)
+
+
+def _refuse_chain(request: ConvertRequest, chain: ForeignChain) -> None:
+    if any(layer.snapshots for layer in chain.layers) and not request.force:
+        raise HasSnapshots(
+            "The destination holds snapshots of its own, which would be lost",
+            path=request.path,
+            hint="Set force: true to replace it with them.",
+        )
+    if len(chain.layers) > 1 and not request.force:
+        raise HasSnapshots(
+            "The destination is an overlay on other images, which would be lost with it",
+            path=request.path,
+            hint="Set force: true to replace it and its own layers.",
+        )
+
+
+def _refuse_kind(request: ConvertRequest, stat: Stat) -> None:
+    if stat.kind != DIRECTORY:
+        raise AlreadyExists(
+            "The destination is neither a file nor a bundle",
+            path=request.path,
+            found=stat.kind,
+            hint="Choose another dest.",
+        )
+    raise AlreadyExists(
+        "There is a directory where the file should go", path=request.path, hint="Remove it or choose another dest."
+    )
+
+
+def _refuse_other_files(request: ConvertRequest, names: Sequence[str]) -> None:
+    """A bundle is replaced as a whole, so it must not hold what belongs to no disk."""
+    others = [name for name in names if classify(name) == "foreign"]
+    if others:
+        raise Unsupported(
+            f"The destination holds files that are no part of a disk: {', '.join(others[:5])}",
+            path=request.path,
+            found=others[:20],
+            hint="Move them away, then run again; nothing was replaced.",
+        )
+
+
+def destination_fingerprint(request: ConvertRequest, destination: Destination) -> Fingerprint:
+    """The files that the output replaces, as they were looked at."""
+    if destination.state is not None:
+        return destination.state.fingerprint
+    own = ((request.path, identity(destination.stat)),)
+    return own + (destination.chain.fingerprint if destination.chain is not None else ())

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a user should know of an output that is written all the same."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from ..._core.units import SECTOR
+from ..._formats.catalog import RAW
+from ..._guest.source import Source, open_source
+from ..._io.port import Port
+from .conversion import Conversion
+
+
+def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
+    """What a user should know of the source, and of a size that is not that of the source."""
+    source, size = conversion.source, conversion.shape.size
+    found = list(source.chain.warnings) if source.chain is not None else []
+    exact = _exact_size(port, source)
+    if exact != source.size:
+        found.append(
+            f"{source.path}: {exact} bytes are no whole number of sectors; the output ends with {source.size - exact}"
+            " zero bytes more."
+        )
+    if size != source.size:
+        found.append(
+            f"The guest disk grows from {source.size} to {size} bytes because of align; {_stranded(port, source)}."
+        )
+    return tuple(found)
+
+
+def _exact_size(port: Port, source: Source) -> int:
+    if source.chain is not None:
+        return source.chain.layers[0].size
+    stat = port.stat(source.path) if source.format == RAW else None
+    return source.size if stat is None else stat.size
+
+
+def _stranded(port: Port, source: Source) -> str:
+    """What a larger disk means for the partition table."""
+    from ..._guest.partitions import read_partitions
+
+    view = open_source(port, source)
+    try:
+        table = read_partitions(view)
+    finally:
+        view.close()
+    if table is None or table["scheme"] != "gpt":
+        return "no GUID partition table is affected"
+    return (
+        f"the backup GPT header stays at byte {source.size - SECTOR} instead of the end "
+        "(repair it in the guest with sgdisk -e)"
+    )
