@@ -162,7 +162,7 @@ def test_the_current_state_alone_grows(root, path, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "request",
+    "wanted",
     [
         {"size": "21M"},
         {"size": "5M", "shrink": True, "force": True},
@@ -170,7 +170,7 @@ def test_the_current_state_alone_grows(root, path, shape):
         {"format_version": "2", "size": "9M"},
     ],
 )
-def test_snapshots_are_merged_first(root, path, shape, request):
+def test_snapshots_are_merged_first(root, path, shape, wanted):
     new_disk(path, **SHAPES[shape])
     has_snapshot(path, 1)
     disks.write(OsPort(), path, 5 * MIB, bytes(100000))
@@ -178,7 +178,7 @@ def test_snapshots_are_merged_first(root, path, shape, request):
     has_snapshot(path, 2)
     disks.write(OsPort(), path, 4 * MIB, fill(4, 100000))
     now = disks.read_naively(OsPort(), path)
-    ended = three_runs("hdd", root, path=path, snapshots="merge", **request)
+    ended = three_runs("hdd", root, path=path, snapshots="merge", **wanted)
     size = ended.done["disk"]["virtual_size"]
     assert ended.done["disk"]["depth"] == 1 and seen(path) == now[:size].ljust(size, b"\0")
     assert succeed("hdd_check", path=path)["healthy"]

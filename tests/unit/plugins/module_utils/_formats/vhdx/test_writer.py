@@ -23,7 +23,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.writ
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx.test_reader import (
+from ansible_collections.vdisk.parallels.tests.support.vhdx_images import (
     content_of,
     crc32c,
 )
