@@ -363,10 +363,10 @@ def test_the_partition_table_of_a_snapshot_stays_as_it_is(root, path, how):
         assert seen(path, guid_of(1)) == before + bytes(MIB)
 
 
-@pytest.mark.parametrize("request", [{"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}])
-def test_shape_size_and_partition_table_change_in_one_task(root, path, request):
+@pytest.mark.parametrize("wanted", [{"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}])
+def test_shape_size_and_partition_table_change_in_one_task(root, path, wanted):
     partitioned(path)
-    three_runs("hdd", root, path=path, size="9M", partition_table="fix", name="other", **request)
+    three_runs("hdd", root, path=path, size="9M", partition_table="fix", name="other", **wanted)
     assert gpt.judge(seen(path)) == [(2048, 10239)]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 import struct
 import sys
@@ -29,6 +28,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities i
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.darwin_library import DarwinLibrary
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.tests.support.sockets import make_socket
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -64,13 +64,11 @@ def test_a_fifo_is_refused_without_waiting(port, tmp_path):
         assert caught.value.found == "other"
 
 
-def test_devices_and_sockets_are_refused(port, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind("socket")
-        for path in ("/dev/null", "socket"):
-            with pytest.raises(Damaged):
-                port.open_read(path)
+def test_devices_and_sockets_are_refused(port, tmp_path):
+    make_socket(str(tmp_path / "socket"))
+    for path in ("/dev/null", str(tmp_path / "socket")):
+        with pytest.raises(Damaged):
+            port.open_read(path)
 
 
 def test_descriptors_are_not_inherited_and_all_are_closed(port, tmp_path):
