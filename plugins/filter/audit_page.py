@@ -52,7 +52,8 @@ def audit_page(report):
     """The page of a report, see above."""
     if not isinstance(report, Mapping) or report.get("format") != FORMAT:
         raise AnsibleFilterError(
-            "audit_page: this is no report, or one of another version. Make it with the filter audit_report of this collection."
+            "audit_page: this is no report, or one of another version. "
+            "Make it with the filter audit_report of this collection."
         )
     return render(report)
 

@@ -241,7 +241,10 @@ def test_another_kind_of_document_is_no_bundle() -> None:
 
 
 def test_hordes_of_shots_and_storages_are_refused_in_a_moment() -> None:
-    shot = "<Shot><GUID>{aaaaaaaa-0000-4000-8000-%012d}</GUID><ParentGUID>{aaaaaaaa-0000-4000-8000-%012d}</ParentGUID></Shot>"
+    shot = (
+        "<Shot><GUID>{aaaaaaaa-0000-4000-8000-%012d}</GUID><ParentGUID>"
+        "{aaaaaaaa-0000-4000-8000-%012d}</ParentGUID></Shot>"
+    )
     for count in (4097, 30_000, 100_000):
         shots = "".join(shot % (number, number + 1) for number in range(count))
         storages = "".join(
@@ -496,7 +499,8 @@ def test_a_new_descriptor_says_what_was_asked_for_and_has_the_parts_that_desktop
     xml = new_descriptor(facts, bootable=True)
     assert parse_descriptor(xml, path=PATH) == facts
     assert xml.startswith(
-        b"<?xml version='1.0' encoding='UTF-8'?>\n<Parallels_disk_image Version=\"1.0\">\n    <Disk_Parameters>\n        <Disk_size>8192</Disk_size>"
+        b"<?xml version='1.0' encoding='UTF-8'?>\n<Parallels_disk_image Version=\"1.0\">\n"
+        b"    <Disk_Parameters>\n        <Disk_size>8192</Disk_size>"
     )
     assert b"<CompatLevel>level2</CompatLevel>" in xml and b"<Bootable>1</Bootable>" in xml
 

@@ -47,8 +47,10 @@ else:
             fcntl.lockf(number, fcntl.LOCK_EX if kind == "write" else fcntl.LOCK_SH, length, start)
         else:
             code = fcntl.F_WRLCK if kind == "write" else fcntl.F_RDLCK
-            layout, fields = ("qqihh", (start, length, 0, code, 0)) if sys.platform == "darwin" else ("hhqqi4x", (code, 0, start, length, 0))
-            fcntl.fcntl(number, 90 if sys.platform == "darwin" else 37, struct.pack(layout, *fields))
+            if sys.platform == "darwin":
+                fcntl.fcntl(number, 90, struct.pack("qqihh", start, length, 0, code, 0))
+            else:
+                fcntl.fcntl(number, 37, struct.pack("hhqqi4x", code, 0, start, length, 0))
 print("ready", flush=True)
 sys.stdin.read()
 """
