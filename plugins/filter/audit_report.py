@@ -62,7 +62,8 @@ EXAMPLES = r"""
 - name: Write a report of all hosts
   ansible.builtin.copy:
     content: >-
-      {{ hosts | vdisk.parallels.audit_report(infos=hosts | map('extract', hostvars, 'facts_of_disks')) | to_nice_json }}
+      {{ hosts | vdisk.parallels.audit_report(infos=hosts | map('extract', hostvars, 'facts_of_disks'))
+      | to_nice_json }}
     dest: report.json
     mode: "0644"
   vars:
