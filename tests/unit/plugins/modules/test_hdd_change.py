@@ -33,16 +33,6 @@ SHAPES = {
 }
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="path")
-def path_fixture(root):
-    return f"{root}/a.hdd"
-
-
 def new_disk(path, size="8M", **options):
     """A disk with some data, small clusters, and what the guest sees of it."""
     succeed("hdd", path=path, size=size, cluster_size="64K", **options)

@@ -149,11 +149,9 @@ def test_a_stream_is_cut_at_the_borders_of_parts() -> None:
 
 
 @pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
+def port_fixture(port: MemoryPort) -> MemoryPort:
     disks.new_disk(port, "/vm/a.hdd", size=700 * 512)
-    disks.write(port, "/vm/a.hdd", 33_000, fill(1, 60_000))
+    disks.write(port, "/vm/a.hdd", 33000, fill(1, 60000))
     return port
 
 

@@ -23,17 +23,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
-from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 STEP = disks.SMALL_CLUSTER
 DISK = "/vm/a.hdd"
-
-
-@pytest.fixture(name="port")
-def port_fixture():
-    port = MemoryPort()
-    port.plant_directory("/vm")
-    return port
 
 
 @pytest.mark.parametrize(
