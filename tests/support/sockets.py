@@ -20,13 +20,17 @@ MOST_BYTES = 64
 @contextmanager
 def short_folder() -> Iterator[str]:
     """A private folder with a short path, for sockets of other programs; it goes away with the block."""
-    places = [tempfile.gettempdir(), "/tmp", "/var/tmp"]
-    parent = next(place for place in places if len(os.fsencode(place)) + 16 <= MOST_BYTES and os.access(place, os.W_OK))
-    folder = tempfile.mkdtemp(prefix="vdisk-", dir=parent)
+    folder = tempfile.mkdtemp(prefix="vdisk-", dir=_short_place())
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_place() -> str:
+    places = [tempfile.gettempdir(), "/tmp", "/var/tmp"]
+    fitting = [place for place in places if len(os.fsencode(place)) + 16 <= MOST_BYTES and os.access(place, os.W_OK)]
+    return fitting[0]
 
 
 def make_socket(path: str) -> None:
