@@ -114,3 +114,33 @@ def _thin_out(config: pytest.Config, items: list, slow: list, wanted: Callable[[
 def repository() -> str:
     """The folder of this checkout."""
     return ROOT
+
+
+@pytest.fixture(name="root")
+def root_fixture(tmp_path) -> str:
+    """The folder of a test."""
+    return os.path.realpath(str(tmp_path))
+
+
+@pytest.fixture(name="path")
+def path_fixture(root: str) -> str:
+    """Where a test has its disk."""
+    return f"{root}/a.hdd"
+
+
+@pytest.fixture(name="built")
+def built_fixture(request: pytest.FixtureRequest, path: str):
+    """That disk, made as ``DISK`` of the test's file describes it."""
+    from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle
+
+    return build_bundle(path, **request.module.DISK)
+
+
+@pytest.fixture(name="port")
+def port_fixture():
+    """A machine in memory with an empty folder, ``/vm``."""
+    from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+
+    port = MemoryPort()
+    port.plant_directory("/vm")
+    return port

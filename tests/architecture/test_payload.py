@@ -30,7 +30,8 @@ def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch) -> None:
         "from typing import TYPE_CHECKING\n"
         "from . import early\n"
         "if TYPE_CHECKING:\n    from .typed import T\n"
-        "try:\n    from ansible_collections.vdisk.parallels.plugins.module_utils._core import guarded\nexcept ImportError:\n    pass\n"
+        "try:\n    from ansible_collections.vdisk.parallels.plugins.module_utils._core import guarded\n"
+        "except ImportError:\n    pass\n"
         "class C:\n    def f(self):\n        from ..._none import x\n        from .late import y\n"
     )
     monkeypatch.setattr(sources, "ROOT", str(tmp_path))

@@ -227,7 +227,8 @@ def report(folder: str, rounds: int) -> None:
     print(f"medians of {rounds}, in turns, with the start of each process and all syncs")
     print()
     print(
-        "| operation | ours: moved by plan | ours: written | ploop: written | bytes, ours / ploop | ours (without start) | ploop | time, ours / ploop |"
+        "| operation | ours: moved by plan | ours: written | ploop: written | bytes, "
+        "ours / ploop | ours (without start) | ploop | time, ours / ploop |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for operation in OPERATIONS:
@@ -274,7 +275,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--folder",
-        help="where the bundles are built: a file system that is no tmpfs (default: the system's place for temporary files)",
+        help=(
+            "where the bundles are built: a file system that is no tmpfs (default: "
+            "the system's place for temporary files)"
+        ),
     )
     arguments = parser.parse_args()
     reason = missing()

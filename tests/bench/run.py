@@ -101,7 +101,8 @@ def sharing_folder(folder: Path, size: int) -> Iterator[Optional[Path]]:
     image, place = folder / "xfs.img", folder / "xfs"
     if os.geteuid() != 0 or any(shutil.which(program) is None for program in ("mkfs.xfs", "mount", "umount")):
         print(
-            "nothing is compared on a file system that shares blocks: that needs root and mkfs.xfs (Debian package xfsprogs)"
+            "nothing is compared on a file system that shares blocks: "
+            "that needs root and mkfs.xfs (Debian package xfsprogs)"
         )
         yield None
         return
@@ -141,7 +142,10 @@ def _row(line: Line) -> str:
     ours, theirs = result.ours, result.theirs
     ratio = f"**{result.ratio:.2f}** ({result.lowest:.2f} to {result.highest:.2f})"
     peaks = f"{ours.peak // MIB} / {theirs.peak // MIB}"
-    return f"| {case.name} | {case.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | {ratio} | {case.goal} | {ours.cpu / theirs.cpu:.2f} | {peaks} |"
+    return (
+        f"| {case.name} | {case.peer} | {ours.wall:.2f} s | {theirs.wall:.2f} s | {ratio} | {case.goal} | "
+        f"{ours.cpu / theirs.cpu:.2f} | {peaks} |"
+    )
 
 
 def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:
@@ -152,10 +156,15 @@ def _write(path: Path, options: argparse.Namespace, lines: List[Line]) -> None:
     after = rest.split(end)[1]
     version = subprocess.run(["qemu-img", "--version"], check=True, capture_output=True, text=True).stdout.split()[2]
     about = (
-        f"Disks of {format_size(parse_size(options.virtual))} with {format_size(parse_size(options.allocated))} of data, {options.rounds} rounds, "
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, qemu-img {version}.\n\n"
+        f"Disks of {format_size(parse_size(options.virtual))} with "
+        f"{format_size(parse_size(options.allocated))} of data, {options.rounds} rounds, "
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, qemu-img {version}.\n\n"
     )
-    head = "| operation | against | ours | theirs | ratio of wall time | goal | ratio of CPU | peak MiB |\n|---|---|---|---|---|---|---|---|\n"
+    head = (
+        "| operation | against | ours | theirs | ratio of wall time | goal | ratio of CPU | peak MiB |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+    )
     path.write_text(
         before + begin + about + head + "".join(_row(line) + "\n" for line in lines) + end + after, encoding="utf-8"
     )

@@ -92,7 +92,10 @@ class Explorer:
         for number in named + self._sample(others, deaths):
             recording, state = self._killed(number)
             done = len(recording.effects)
-            origin = f"killed in call {number} after {recording.effects[-1] if recording.effects else 'nothing'}; then, in the next run, "
+            origin = (
+                f"killed in call {number} after {recording.effects[-1] if recording.effects else 'nothing'}; "
+                f"then, in the next run, "
+            )
             self._judge(MemoryPort(state.tree.fork()), origin, first_run=True)
             self.trial.operation.run(Run(state, FOLDER, token="2"))
             self._judge_all(self._states(recording, since=done, limit=self._later), origin)

@@ -64,6 +64,7 @@ def test_processes_that_are_killed_lose_nothing(tmp_path: object) -> None:
             trials[operation.name].finish(OsPort())
         except Exception as error:
             raise AssertionError(
-                f"{operation.name}, killed after {delay:.4f} s, seed {seed}, death {deaths}: {type(error).__name__}: {error}"
+                f"{operation.name}, killed after {delay:.4f} s, seed {seed}, death {deaths}: "
+                f"{type(error).__name__}: {error}"
             ) from error
     assert deaths > SECONDS / 2, f"only {deaths} processes were killed at work"

@@ -163,10 +163,12 @@ def test_definitions_are_valid_for_libvirt_and_say_what_was_asked(
     assert said("//disk/source/@file")[3] == "/var/lib/x/guest, & co.vdi"
 
 
-CONFIG = """<ParallelsVirtualMachine><Identification><VmUuid>{{9C27AE79-fbe5-4c84-9cdc-e1459f642b91}}</VmUuid><VmName>Mac &amp; more</VmName></Identification>
+CONFIG = """<ParallelsVirtualMachine><Identification>
+<VmUuid>{{9C27AE79-fbe5-4c84-9cdc-e1459f642b91}}</VmUuid><VmName>Mac &amp; more</VmName></Identification>
 <Settings><Startup><Bios><EfiEnabled>{efi}</EfiEnabled></Bios></Startup></Settings>
 <Hardware><Cpu dyn_lists=""><Number>6</Number><Type>{arm}</Type></Cpu><Memory><RAM>3072</RAM></Memory>
-<Hdd id="0"><Index>0</Index><SystemName>a.hdd</SystemName></Hdd><Hdd id="1"><Index>1</Index><SystemName>b.hdd</SystemName></Hdd>
+<Hdd id="0"><Index>0</Index><SystemName>a.hdd</SystemName></Hdd>
+<Hdd id="1"><Index>1</Index><SystemName>b.hdd</SystemName></Hdd>
 <NetworkAdapter><MAC>001C4228AB56</MAC></NetworkAdapter></Hardware></ParallelsVirtualMachine>"""
 
 

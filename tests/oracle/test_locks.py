@@ -27,6 +27,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.rem
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, TrialDisk, apply_plan, bytes_of, create
 from ansible_collections.vdisk.parallels.tests.support import oracles
+from ansible_collections.vdisk.parallels.tests.support.sockets import short_folder
 
 MIB = 1 << 20
 GUID = "{aaaaaaaa-0000-4000-8000-000000000001}"
@@ -95,22 +96,25 @@ def opened_by_qemu_io(path: str, *options: str) -> Iterator[subprocess.Popen[byt
 @contextmanager
 def served_by_qemu_nbd(path: str) -> Iterator[subprocess.Popen[bytes]]:
     """qemu-nbd serves ``path`` for reading and writing until the end of the block."""
-    socket = os.path.join(os.path.dirname(os.path.dirname(path)), "nbd")
-    process = subprocess.Popen(
-        ["qemu-nbd", "-f", "parallels", "-t", "-k", socket, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 30
-        # The socket comes before the image, whose mark comes last.
-        while not os.path.exists(socket) or in_use(path) != b"Ynot":
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        yield process
-        process.terminate()
-        process.wait(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
+    with short_folder() as folder:
+        socket = os.path.join(folder, "nbd")
+        process = subprocess.Popen(
+            ["qemu-nbd", "-f", "parallels", "-t", "-k", socket, path],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + 30
+            # The socket comes before the image, whose mark comes last.
+            while not os.path.exists(socket) or in_use(path) != b"Ynot":
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            yield process
+            process.terminate()
+            process.wait(timeout=30)
+        finally:
+            process.kill()
+            process.wait()
 
 
 HOLDERS: Dict[str, Callable[[str], object]] = {"qemu-io": opened_by_qemu_io, "qemu-nbd": served_by_qemu_nbd}

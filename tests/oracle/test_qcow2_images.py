@@ -51,9 +51,13 @@ def pieces(size: int = SIZE, *, seed: int = 1) -> List[Tuple[int, bytes]]:
         length = min(size - position, 4096 * draw.choice([1, 2, 5, 16, 64, 70]))
         kind = draw.randrange(3)
         if kind or position + length == size:
-            content = TEXT[draw.randrange(9999) :][:length] if kind == 1 else images.fill(position, length // 2 + 1, seed) + draw.getrandbits(
-                8 * (length - length // 2)
-            ).to_bytes(length - length // 2, "big")  # fmt: skip
+            if kind == 1:
+                content = TEXT[draw.randrange(9999) :]
+            else:
+                noise = length - length // 2
+                content = images.fill(position, length // 2 + 1, seed) + draw.getrandbits(8 * noise).to_bytes(
+                    noise, "big"
+                )
             found.append((position, content[:length]))
         position += length
     return found

@@ -19,8 +19,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.reader import open_vhdx
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.writer import VhdxWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.tests.support import images, oracles
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats import test_vhdx, test_vhdx_log
+from ansible_collections.vdisk.parallels.tests.support import images, oracles, vhdx_images, vhdx_logs
 
 PORT = OsPort()
 KIB, MIB = 1 << 10, 1 << 20
@@ -63,7 +62,7 @@ def put(disk: bytearray, pieces: List[Piece], *, seed: int = 0) -> None:
 
 def ours(path: str) -> bytes:
     image = open_vhdx(PORT, path)
-    content = test_vhdx.content_of(image)
+    content = vhdx_images.content_of(image)
     assert not any(extent.kind == ABSENT for extent in image.extents(0, image.size))
     for extent in image.extents(0, image.size):
         assert extent.kind == "data" or not any(content[extent.start : extent.end])
@@ -79,7 +78,7 @@ def ours_of(*chain: str) -> bytes:
         disk = disk or bytearray(image.size)
         for extent in image.extents(0, image.size):
             if extent.kind != ABSENT:
-                disk[extent.start : extent.end] = test_vhdx.content_of(image, extent.start, extent.length)
+                disk[extent.start : extent.end] = vhdx_images.content_of(image, extent.start, extent.length)
         image.close()
     return bytes(disk)
 
@@ -249,7 +248,7 @@ def test_a_huge_disk_of_qemu_opens(tmp_path: Path) -> None:
     oracles.qemu_io(path, "write -P 0x41 9T 4k", format="vhdx")
     image = open_vhdx(PORT, path)
     assert image.size == 16 << 40
-    assert test_vhdx.content_of(image, 9 << 40, 8192) == b"\x41" * 4096 + bytes(4096)
+    assert vhdx_images.content_of(image, 9 << 40, 8192) == b"\x41" * 4096 + bytes(4096)
     found = [extent for extent in image.extents(0, image.size) if extent.kind == "data"]
     assert found[0].start == 9 << 40
     image.close()
@@ -271,18 +270,18 @@ QEMU_CANNOT = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in test_vhdx_log.SCENARIOS if name not in QEMU_CANNOT])
+@pytest.mark.parametrize("name", [name for name in vhdx_logs.SCENARIOS if name not in QEMU_CANNOT])
 def test_a_log_is_replayed_as_qemu_does_it(tmp_path: Path, name: str) -> None:
-    entries, changes = test_vhdx_log.SCENARIOS[name]
-    path = test_vhdx_log.dirty(entries).write(tmp_path / "disk.vhdx")
+    entries, changes = vhdx_logs.SCENARIOS[name]
+    path = vhdx_logs.dirty(entries).write(tmp_path / "disk.vhdx")
     repaired = str(tmp_path / "repaired.vhdx")
     shutil.copyfile(path, repaired)
     oracles.require("qemu-img")
     oracles.succeeded(oracles.run("qemu-img", "check", "-f", "vhdx", "-r", "all", repaired))
     image = open_vhdx(PORT, path)
     assert image.warnings
-    content = test_vhdx.content_of(image)
+    content = vhdx_images.content_of(image)
     image.close()
     assert content == ours(repaired) == by_qemu(repaired, tmp_path)
-    assert bool(changes) == (content != test_vhdx_log.DIRTY_DISK)
+    assert bool(changes) == (content != vhdx_logs.DIRTY_DISK)
     oracles.compared("qemu-img check -r all")

@@ -14,8 +14,11 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Dict, List, Optional
+
+from ansible_collections.vdisk.parallels.tests.support.sockets import short_folder
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless_shell")
 _SECONDS = "120"
@@ -35,7 +38,9 @@ class Browser:
     def __init__(self, program: str) -> None:
         self.complaints: List[str] = []
         self.requests: List[str] = []
-        self._folder = tempfile.mkdtemp(prefix="vdisk-page-")
+        self._left = ExitStack()
+        # It holds the profile and, as the place for temporary files, the socket that keeps a second browser out.
+        self._folder = self._left.enter_context(short_folder())
         self._number = 0
         self._session: Optional[str] = None
         self._answers: Dict[int, Any] = {}
@@ -64,6 +69,7 @@ class Browser:
         self._process = subprocess.Popen(
             ["timeout", _SECONDS, "bash", "-c", line, program, *options, f"--user-data-dir={self._folder}"],
             pass_fds=(commands, answers),
+            env={**os.environ, "TMPDIR": self._folder},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -76,7 +82,7 @@ class Browser:
         os.close(self._from)
         self._process.terminate()
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._left.close()
 
     def call(self, method: str, **params: Any) -> Dict[str, Any]:
         """Call a method of the protocol and wait for its answer."""
@@ -131,7 +137,7 @@ class Browser:
     def open(self, path: str) -> None:
         """Load a file and wait until it is there."""
         self._events.clear()
-        self.call("Page.navigate", url=f"file://{path}")
+        self.call("Page.navigate", url=Path(path).as_uri())
         while "Page.loadEventFired" not in self._events:
             self._take(self._read())
 

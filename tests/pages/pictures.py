@@ -104,7 +104,10 @@ def farm_report() -> Dict[str, Any]:
     return report
 
 
-_END = "Math.round(Array.from(document.querySelectorAll('h2')).find(h => h.textContent == 'Hosts').getBoundingClientRect().top)"
+_END = (
+    "Math.round(Array.from(document.querySelectorAll('h2')).find(h => h.textContent == "
+    "'Hosts').getBoundingClientRect().top)"
+)
 """Where the upper part of the page ends."""
 
 
@@ -159,10 +162,19 @@ def tree_picture(disk: Mapping[str, Any]) -> str:
             description="where its data lie on the guest disk",
         )
         drawn += [
-            f'<svg y="{top}" width="{left}" height="{_ROW}">{lanes(row, is_current=row.guid not in names, width=width)}</svg>',
+            (
+                f'<svg y="{top}" width="{left}" height="{_ROW}">'
+                f"{lanes(row, is_current=row.guid not in names, width=width)}</svg>"
+            ),
             f'<text x="{left}" y="{top + 20}">{escaped(name)}</text>',
-            f'<text x="{left + _NAME + 70}" y="{top + 20}" text-anchor="end" class="soft">{escaped(size(layer["file_size"]))}</text>',
-            f'<svg x="{left + _NAME + 90}" y="{top + 9}" width="{_MAP}" height="12"><rect class="track" width="100%" height="100%"/>{strip_of}</svg>',
+            (
+                f'<text x="{left + _NAME + 70}" y="{top + 20}" text-anchor="end" class="soft">'
+                f"{escaped(size(layer['file_size']))}</text>"
+            ),
+            (
+                f'<svg x="{left + _NAME + 90}" y="{top + 9}" width="{_MAP}" height="12">'
+                f'<rect class="track" width="100%" height="100%"/>{strip_of}</svg>'
+            ),
         ]
     whole, height = left + _NAME + 90 + _MAP, len(rows) * _ROW
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" width="{whole}" height="{height}">'

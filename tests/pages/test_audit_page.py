@@ -11,6 +11,7 @@ With VDISK_PICTURES=FOLDER, pictures of the page are left there.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
@@ -63,7 +64,7 @@ def test_the_page_is_quiet_and_fits(browser: Browser, page: str, width: int, dar
     browser.look(width=width, dark=dark)
     browser.open(page)
     assert browser.complaints == []
-    assert browser.requests == [f"file://{page}"]
+    assert browser.requests == [Path(page).as_uri()]
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(18, 21, 27)" if dark else "rgb(244, 245, 248)")

@@ -6,8 +6,8 @@
 snapshot shows.
 
 The guest writes, and others grow, switch and mark the disk, through code that shares nothing with the engine. Every
-operation runs as in a task: plan twice, apply, compare with what was predicted, plan again. A refusal is predicted by the
-model, changes nothing and stays the same.
+operation runs as in a task: plan twice, apply, compare with what was predicted, plan again. A refusal is predicted by
+the model, changes nothing and stays the same.
 """
 
 from __future__ import annotations

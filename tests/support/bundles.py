@@ -208,7 +208,8 @@ def descriptor_text(
     listed = list(layers) if ploop else sorted(layers, key=lambda layer: layer.guid != (top_guid or TOP))
     for part, (start, end) in enumerate(ranges):
         parts.append(
-            f"    <Storage>\n      <Start>{start}</Start>\n      <End>{end}</End>\n      <Blocksize>{cluster_sectors}</Blocksize>\n"
+            f"    <Storage>\n      <Start>{start}</Start>\n      <End>{end}</End>\n"
+            f"      <Blocksize>{cluster_sectors}</Blocksize>\n"
         )
         parts += [
             _IMAGE.format(guid=layer.guid, type=layer.type, file=escape(names[(part, layer.guid)])) for layer in listed

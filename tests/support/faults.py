@@ -360,7 +360,10 @@ FILE_FAULTS = (
         "safe",
         beside(
             ".vdisk-journal",
-            b'{"version": 1, "phase": "apply", "operation": "compact", "images": [], "created": [], "discarded": [], "request": {}}',
+            (
+                b'{"version": 1, "phase": "apply", "operation": "compact", "images": [], "created": [], '
+                b'"discarded": [], "request": {}}'
+            ),
         ),
     ),
     Fault("a journal that cannot be read", "journal_unreadable", "lossy", beside(".vdisk-journal", b"{")),

@@ -34,7 +34,8 @@ _SNAPSHOTS = """<?xml version="1.0" encoding="UTF-8"?>
 {items}  </SavedStateItem>
 </ParallelsSavedStates>
 """
-_SNAPSHOT = """    <SavedStateItem guid="{guid}" state="poweroff"><Name>{name}</Name><DateTime>2024-11-15 10:30:00</DateTime></SavedStateItem>
+_SNAPSHOT = """    <SavedStateItem guid="{guid}" state="poweroff"><Name>{name}</Name>
+      <DateTime>2024-11-15 10:30:00</DateTime></SavedStateItem>
 """
 
 

@@ -9,7 +9,7 @@
     port = MemoryPort()
     port.plant_file("/vm/disk.hdd/DiskDescriptor.xml", b"...")     set a scene; not recorded, never fails
     recording = port.record()                                      from here on effects are kept
-    port.fail_call(7, "ENOSPC", partial=100)                       the seventh call from now fails, a write after 100 bytes
+    port.fail_call(7, "ENOSPC", partial=100)                       the seventh call fails, a write after 100 bytes
     port.plant_holder("/vm/disk.hdd", Holder("write", "qemu"))     somebody else holds it
     port.set_free_space(1 << 20)                                   writing more than this raises NoSpace
 

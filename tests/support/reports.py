@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
+
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
 
 GIB = 1 << 30
 
@@ -108,3 +110,15 @@ def mapped(guids: List[Optional[str]], used: List[int]) -> Dict[str, Any]:
         for parent, guid in zip([None, *guids], guids)
     ]
     return {"bucket_size": (64 << 30) // len(used), "layers": layers}
+
+
+def fleet_report(
+    hosts: Sequence[str],
+    infos: Sequence[Dict[str, Any]],
+    *,
+    checks: Optional[Sequence[Dict[str, Any]]] = None,
+    merges: Optional[Sequence[Dict[str, Any]]] = None,
+) -> Dict[str, Any]:
+    """The report of a fleet of which nothing was checked or merged unless it is said."""
+    nothing: List[Dict[str, Any]] = [{}] * len(hosts)
+    return build_report(hosts, infos, checks or nothing, merges or nothing, title="T", stamp="S", scan="metadata")

@@ -31,5 +31,5 @@ image=$work/image
 inside() { unshare -m sh -c 'mount -o loop "$1" "$2" && shift 2 && exec "$@"' _ "$image" "$work/mounted" "$@" </dev/null; }
 inside true 2>>"$build/logs/sharing.log" || { say "skipped: $system could not be mounted here, as .build/logs/sharing.log tells"; exit 0; }
 cd "$root"
-inside "$venv/bin/python" -m pytest -q -n auto -rs --junit-xml="$report" --basetemp="$work/mounted/tests" \
+inside "$venv/bin/python" -m pytest -q -n auto -rfEs --junit-xml="$report" --basetemp="$work/mounted/tests" \
   tests/unit/plugins/module_utils/_io tests/unit/plugins/module_utils/_ops/copy tests/unit/plugins/module_utils/_ops/convert/test_share_disk.py

@@ -26,7 +26,7 @@ failed=
 run_pytest() {
   _name=$1 _python=$2
   shift 2
-  "$_python" -m pytest -q -n auto -rs --junit-xml="$reports/$_name.xml" "$@" </dev/null || failed="$failed $_name"
+  "$_python" -m pytest -q -n auto -rfEs --junit-xml="$reports/$_name.xml" "$@" </dev/null || failed="$failed $_name"
 }
 
 title "oracles"

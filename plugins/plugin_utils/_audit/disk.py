@@ -39,7 +39,8 @@ def disk_article(anchor: str, host: str, disk: Disk, *, parts: Sequence[Tuple[st
     )
     heading = (
         f"<header><div><h3 id='{anchor}-name'><bdi>{escaped(disk['name'])}</bdi></h3>"
-        f"<p class='path'><bdi>{escaped(host)}</bdi>: <bdi>{escaped(disk['path'])}</bdi></p></div><div class='gain'>{told}</div></header>"
+        f"<p class='path'><bdi>{escaped(host)}</bdi>: <bdi>{escaped(disk['path'])}</bdi></p></div>"
+        f"<div class='gain'>{told}</div></header>"
     )
     content = joined(
         [heading, chips(disk), _stats(disk), _advice(disk), _layers(disk), _findings(disk), _warnings(disk)]
@@ -116,7 +117,8 @@ def _advice(disk: Disk) -> str:
         return ""
     after = count(merge["layers_after"], "layer")
     return (
-        f"<p class='small'>Merging {count(len(merge['merged']), 'orphan layer')} would leave {after} of {merge['layers_before']}, "
+        f"<p class='small'>Merging {count(len(merge['merged']), 'orphan layer')} would leave {after} of "
+        f"{merge['layers_before']}, "
         f"move {escaped(size(merge['bytes_written']))} and give back {escaped(size(merge['freed']))}.</p>"
     )
 
@@ -184,7 +186,10 @@ def _layer(
     told = f"<span class='name' title='{escaped(name)} {escaped(row.guid)}'>{label}{marks}</span>"
     picture = _map(name, mapped, stretches) if mapped is not None else ""
     drawn = lanes(row, is_current=snapshot is None, width=width)
-    return f"<li>{drawn}{told}<span class='num small'>{escaped(size(length))}</span><span class='map'>{picture}</span></li>"
+    return (
+        f"<li>{drawn}{told}<span class='num small'>{escaped(size(length))}</span>"
+        f"<span class='map'>{picture}</span></li>"
+    )
 
 
 def _map(name: str, mapped: Disk, stretches: Sequence[Tuple[int, int]]) -> str:
@@ -203,7 +208,10 @@ def _axis(disk: Disk, width: int) -> str:
         f"<span>{escaped(size(disk['virtual_size'] * tick // _TICKS))}</span>" for tick in range(_TICKS + 1)
     )
     spacer = f"<svg width='{lanes_width(width)}' height='1' aria-hidden='true' focusable='false'></svg>"
-    return f"<div class='axisrow' aria-hidden='true'>{spacer}<span></span><span></span><div class='axis'>{marks}</div></div>"
+    return (
+        f"<div class='axisrow' aria-hidden='true'>{spacer}<span></span><span></span>"
+        f"<div class='axis'>{marks}</div></div>"
+    )
 
 
 def finding_rows(findings: Sequence[Disk]) -> str:
@@ -218,12 +226,14 @@ def finding_rows(findings: Sequence[Disk]) -> str:
     )
     rows = [
         f"<li><span><span class='chip {escaped(one['severity'])}'>{escaped(one['severity'])}</span></span>"
-        f"<span>{escaped(one['message'])} <code>{escaped(one['code'])}</code><br><span class='path soft'><bdi>{escaped(one['where'])}</bdi></span></span></li>"
+        f"<span>{escaped(one['message'])} <code>{escaped(one['code'])}</code><br><span class='path soft'>"
+        f"<bdi>{escaped(one['where'])}</bdi></span></span></li>"
         for one in ordered[:_MOST_FINDINGS]
     ]
     if len(ordered) > _MOST_FINDINGS:
         rows.append(
-            f"<li><span></span><span class='soft'>And {len(ordered) - _MOST_FINDINGS} more; audit.json has them all.</span></li>"
+            f"<li><span></span><span class='soft'>And {len(ordered) - _MOST_FINDINGS} more; "
+            f"audit.json has them all.</span></li>"
         )
     return joined(rows)
 
@@ -233,7 +243,10 @@ def _findings(disk: Disk) -> str:
     if check is None:
         return ""
     if check["msg"]:
-        return f"<h4>Findings</h4><p class='small'><span class='chip error'>{escaped(check['error_code'] or 'failed')}</span> {escaped(check['msg'])}</p>"
+        return (
+            f"<h4>Findings</h4><p class='small'><span class='chip error'>"
+            f"{escaped(check['error_code'] or 'failed')}</span> {escaped(check['msg'])}</p>"
+        )
     return (
         f"<h4>Findings</h4><ul class='findings small'>{finding_rows(check['findings'])}</ul>"
         if check["findings"]

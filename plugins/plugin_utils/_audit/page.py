@@ -57,7 +57,10 @@ def render(report: Report) -> str:
             f"<style>{STYLE}</style>",
         ]
     )
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n'
+        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+    )
 
 
 def _ordered(report: Report) -> List[Tuple[str, Report]]:
@@ -71,7 +74,10 @@ def _ordered(report: Report) -> List[Tuple[str, Report]]:
 def _header(report: Report) -> str:
     totals = report["totals"]
     hosts = count(totals["hosts"], "host")
-    return f"<header><h1>{escaped(report['title'])}</h1><p class='soft'>{hosts}, {count(totals['disks'], 'disk')}. As of {escaped(report['stamp'])}.</p></header>"
+    return (
+        f"<header><h1>{escaped(report['title'])}</h1><p class='soft'>{hosts}, "
+        f"{count(totals['disks'], 'disk')}. As of {escaped(report['stamp'])}.</p></header>"
+    )
 
 
 def _tiles(totals: Report) -> str:
@@ -127,7 +133,10 @@ def _shares(totals: Report) -> str:
 
 
 def _swatch(kind: str) -> str:
-    return f"<svg width='12' height='12' aria-hidden='true' focusable='false'><rect class='part-{escaped(kind)}' width='12' height='12'/></svg>"
+    return (
+        f"<svg width='12' height='12' aria-hidden='true' focusable='false'>"
+        f"<rect class='part-{escaped(kind)}' width='12' height='12'/></svg>"
+    )
 
 
 def _attention(report: Report, disks: Sequence[Tuple[str, Report]]) -> str:
@@ -154,12 +163,18 @@ def _attention(report: Report, disks: Sequence[Tuple[str, Report]]) -> str:
             rows.append(_unwell(number, host, disk))
     heading = "<h2 id='attention'>What needs attention</h2>"
     if not rows:
-        return f"{heading}<p class='card'><span class='chip good'>all well</span> Every host answered, and every disk was understood.</p>"
+        return (
+            f"{heading}<p class='card'><span class='chip good'>all well</span> Every host answered, "
+            f"and every disk was understood.</p>"
+        )
     return f"{heading}<ul class='findings card'>{joined(rows)}</ul>"
 
 
 def _note(severity: str, label: str, host: str, path: str, message: Optional[str]) -> str:
-    return f"<li><span><span class='chip {severity}'>{escaped(label)}</span></span><span>{_where(host, path)}<br>{escaped(message or '')}</span></li>"
+    return (
+        f"<li><span><span class='chip {severity}'>{escaped(label)}</span></span>"
+        f"<span>{_where(host, path)}<br>{escaped(message or '')}</span></li>"
+    )
 
 
 def _where(host: str, path: str) -> str:
@@ -187,8 +202,14 @@ def _unwell(number: int, host: str, disk: Report) -> str:
     codes = ", ".join(
         dict.fromkeys(one["code"] for one in check["findings"] if one["severity"] != "info" and not one["repaired"])
     )
-    link = f"<a href='#disk-{number}'><b><bdi>{escaped(host)}</bdi></b> <span class='path'><bdi>{escaped(disk['path'])}</bdi></span></a>"
-    return f"<li><span><span class='chip {severity}'>{escaped(severity)}</span></span><span>{link}<br>{escaped(told)}: <code>{escaped(codes)}</code></span></li>"
+    link = (
+        f"<a href='#disk-{number}'><b><bdi>{escaped(host)}</bdi></b> <span class='path'>"
+        f"<bdi>{escaped(disk['path'])}</bdi></span></a>"
+    )
+    return (
+        f"<li><span><span class='chip {severity}'>{escaped(severity)}</span></span>"
+        f"<span>{link}<br>{escaped(told)}: <code>{escaped(codes)}</code></span></li>"
+    )
 
 
 def _table(disks: Sequence[Tuple[str, Report]]) -> str:
@@ -255,13 +276,17 @@ def _hosts(report: Report) -> str:
         failed = len(host["failed_disks"])
         more = f" <span class='chip error'>{escaped(failed)} not understood</span>" if failed else ""
         rows.append(
-            f"<tr><th scope='row'><bdi>{escaped(host['name'])}</bdi>{status}{more}</th><td class='num'>{len(host['disks'])}</td>"
+            f"<tr><th scope='row'><bdi>{escaped(host['name'])}</bdi>{status}{more}</th>"
+            f"<td class='num'>{len(host['disks'])}</td>"
             f"<td class='num wide'>{escaped(size(sum(disk['file_size'] or 0 for disk in host['disks'])))}</td>"
             f"<td class='num'>{escaped(size(sum(disk['gain']['total'] for disk in host['disks'])))}</td></tr>"
         )
     columns = _columns("Host", "Disks num", "On disk num wide", "Gives back num")
     table = f"<table><thead><tr>{columns}</tr></thead><tbody>{joined(rows)}</tbody></table>"
-    return f"<h2 id='hosts'>Hosts</h2><div class='card scroll' tabindex='0' role='region' aria-labelledby='hosts'>{table}</div>"
+    return (
+        f"<h2 id='hosts'>Hosts</h2><div class='card scroll' tabindex='0' role='region' aria-labelledby='hosts'>"
+        f"{table}</div>"
+    )
 
 
 def _articles(disks: Sequence[Tuple[str, Report]]) -> str:
@@ -278,11 +303,23 @@ def _articles(disks: Sequence[Tuple[str, Report]]) -> str:
 def _footer(report: Report) -> str:
     looked = "Only tables were looked at" if report["scan"] == "metadata" else "All allocated clusters were read"
     notes = [
-        "Sizes are powers of 1024. On disk is the length of the image files; host blocks may be fewer where files have holes.",
+        (
+            "Sizes are powers of 1024. On disk is the length of the image files; "
+            "host blocks may be fewer where files have holes."
+        ),
         f"{looked} to tell what compaction gives back (scan: {report['scan']}).",
         "What is given back by merging and by compaction may overlap, so sums are upper bounds.",
-        "Merging means the layers that no snapshot of a virtual machine names. Outside of a virtual machine, that is all of them.",
-        "A map shows the guest disk from left to right; the stronger the colour of a stretch, the more of its clusters the layer holds.",
+        (
+            "Merging means the layers that no snapshot of a virtual machine names. "
+            "Outside of a virtual machine, that is all of them."
+        ),
+        (
+            "A map shows the guest disk from left to right; the stronger the colour of a stretch, "
+            "the more of its clusters the layer holds."
+        ),
         "The filled circle is the layer that the guest writes to.",
     ]
-    return f"<footer><h2>How to read this</h2><ul class='plain'>{''.join(f'<li>{escaped(note)}</li>' for note in notes)}</ul></footer>"
+    return (
+        f"<footer><h2>How to read this</h2><ul class='plain'>"
+        f"{''.join(f'<li>{escaped(note)}</li>' for note in notes)}</ul></footer>"
+    )

@@ -57,7 +57,10 @@ def lanes(row: Row, *, is_current: bool, width: int) -> str:
     if row.has_children:
         lines.append(_line(lane, 50, lane, 100))
     node = f'<circle class="{"node current" if is_current else "node"}" cx="{_x(lane)}" cy="50%" r="5"/>'
-    return f'<svg class="lanes" width="{lanes_width(width)}" height="100%" aria-hidden="true" focusable="false">{"".join(lines)}{node}</svg>'
+    return (
+        f'<svg class="lanes" width="{lanes_width(width)}" height="100%" aria-hidden="true" focusable="false">'
+        f"{''.join(lines)}{node}</svg>"
+    )
 
 
 def lanes_width(width: int) -> int:

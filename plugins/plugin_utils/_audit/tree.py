@@ -4,7 +4,8 @@
 
 """A tree of layers as rows with lanes, the way programs for version control draw their history.
 
-The chain that the guest stands on keeps its lane; what branches off is drawn to the right of it, before the chain goes on::
+The chain that the guest stands on keeps its lane; what branches off is drawn to the right of it, before the chain goes
+on::
 
     o        root
     |-o      a branch, one lane to the right

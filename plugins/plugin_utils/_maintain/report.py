@@ -119,8 +119,14 @@ def host_report(
 
 def _summary(report: Mapping[str, Any]) -> List[str]:
     would = report["predicted"]
-    counts = f"{report[CHANGED]} {'would change' if would else 'changed'}, {report[UNCHANGED]} unchanged, {report[SKIPPED]} skipped, {report[FAILED]} failed"
-    amounts = f"{format_size(report['size_before'])} -> {format_size(report['size_after'])}, {format_size(report['bytes_written'])}"
+    counts = (
+        f"{report[CHANGED]} {'would change' if would else 'changed'}, {report[UNCHANGED]} unchanged, "
+        f"{report[SKIPPED]} skipped, {report[FAILED]} failed"
+    )
+    amounts = (
+        f"{format_size(report['size_before'])} -> {format_size(report['size_after'])}, "
+        f"{format_size(report['bytes_written'])}"
+    )
     number = len(report["disks"])
     head = f"{number} {'disk' if number == 1 else 'disks'}: {counts}; {amounts} {'to write' if would else 'written'}"
     return [head, *(_line(one) for one in report["disks"]), *(f"{'absent':<9} {path}" for path in report["absent"])]

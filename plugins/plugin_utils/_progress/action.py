@@ -214,7 +214,10 @@ class ProgressAction(PlainAction):
                 return dict(self._low_level_execute_command(f"{{ {command}; }} 2>/dev/null"))
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - begun > _PATIENCE:
-                    text = "The connection is lost. The module goes on on the node; run the task again when it has ended, before that the disk is in use."
+                    text = (
+                        "The connection is lost. The module goes on on the node; "
+                        "run the task again when it has ended, before that the disk is in use."
+                    )
                     raise AnsibleConnectionFailure(f"{text} {error}") from error
             try:
                 self._connection.reset()
@@ -264,8 +267,14 @@ class ProgressAction(PlainAction):
         return str(options.get("path") or options.get("hdd") or options.get("dest") or "?")
 
 
-_NO_RESULT = "The module ended without a result. See module_stdout and module_stderr; run the task again to finish or take back what was begun."
+_NO_RESULT = (
+    "The module ended without a result. See module_stdout and module_stderr; "
+    "run the task again to finish or take back what was begun."
+)
 _LOST: Dict[str, Any] = {
     "failed": True,
-    "msg": "The module ended without a result: it was killed, or the node was restarted. Run the task again to finish or take back what was begun.",
+    "msg": (
+        "The module ended without a result: it was killed, or the node was restarted. "
+        "Run the task again to finish or take back what was begun."
+    ),
 }

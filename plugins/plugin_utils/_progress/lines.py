@@ -93,7 +93,10 @@ def describe(state: State) -> str:
         return f"{state.percent or 0} %, {state.phase}, for {duration(state.seconds)}"
     rate = state.done / state.seconds
     left = max(0, state.total - state.done) / rate
-    return f"{state.percent} %, {state.phase} {size(state.done)} of {size(state.total)}, {size(rate)}/s, {duration(left)} left"
+    return (
+        f"{state.percent} %, {state.phase} {size(state.done)} of {size(state.total)}, {size(rate)}/s, "
+        f"{duration(left)} left"
+    )
 
 
 def size(count: float) -> str:

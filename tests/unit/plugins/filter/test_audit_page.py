@@ -18,10 +18,6 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.vdisk.parallels.plugins.filter.audit_page import audit_page
 from ansible_collections.vdisk.parallels.plugins.filter.audit_report import audit_report
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.markup import escaped, size
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.page import parts_of
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.pictures import strip
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.tree import rows_of
 from ansible_collections.vdisk.parallels.tests.support.reports import (
     checked,
     disk,
@@ -199,51 +195,3 @@ def test_what_is_no_report_is_refused() -> None:
     for wrong in ({}, {"format": 99}, "text", None):
         with pytest.raises(AnsibleFilterError):
             audit_page(wrong)
-
-
-def test_a_bar_never_shows_more_than_there_is() -> None:
-    assert parts_of({"merge": 70, "zero": 50, "leaked": None, "strange": 9}, 100)[0] == ("used", 0)
-    assert sum(part for _name, part in parts_of({"merge": 70, "zero": 50, "strange": 9}, 100)) == 100
-    assert dict(parts_of({"leaked": 30}, 100))["used"] == 70
-
-
-def test_a_map_joins_stretches_of_one_level() -> None:
-    drawn = strip([0, 1, 100, 100, 50, 0, 97], [100] * 7, title="t", description="d")
-    assert '<path class="l1" d="M1 0h1v10H1z"/>' in drawn
-    assert '<path class="l2" d="M4 0h1v10H4z"/>' in drawn
-    assert '<path class="l4" d="M2 0h2v10H2zM6 0h1v10H6z"/>' in drawn
-
-
-def test_a_chain_keeps_its_lane_and_branches_leave_it() -> None:
-    parents = {"root": None, "a": "root", "b": "root", "top": "a", "c": "b", "d": "b", "other": "lost"}
-    rows = {row.guid: row for row in rows_of(parents, "top")}
-    assert [row.guid for row in rows_of(parents, "top")] == ["root", "b", "c", "d", "a", "top", "other"]
-    assert {guid: row.lane for guid, row in rows.items()} == {
-        "root": 0,
-        "a": 0,
-        "top": 0,
-        "b": 1,
-        "c": 2,
-        "d": 1,
-        "other": 0,
-    }
-    assert (rows["b"].parent_lane, rows["b"].passing, rows["c"].passing, rows["d"].passing, rows["top"].passing) == (
-        0,
-        {0},
-        {0, 1},
-        {0},
-        frozenset(),
-    )
-    assert (rows["root"].has_children, rows["top"].has_children, rows["other"].parent_lane) == (True, False, None)
-
-
-def test_a_long_chain_and_a_loop_end() -> None:
-    chain = {str(number): str(number - 1) if number else None for number in range(5000)}
-    assert len(rows_of(chain, "4999")) == 5000
-    assert rows_of({"a": "b", "b": "a"}, "a") == []
-    assert [row.guid for row in rows_of({"a": "a"}, "a")] == ["a"]
-
-
-def test_text_that_cannot_be_encoded_is_replaced() -> None:
-    assert escaped("a\udcff<") == "a?&lt;"
-    assert size(None) == "\N{EN DASH}" and size(1536) == "1.5\N{NO-BREAK SPACE}KiB"

@@ -45,16 +45,6 @@ SHAPES = {
 }
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="path")
-def path_fixture(root):
-    return f"{root}/a.hdd"
-
-
 @pytest.fixture(name="disk")
 def disk_fixture(path):
     succeed("hdd", path=path, size="3M")

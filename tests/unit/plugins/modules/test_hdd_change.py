@@ -33,16 +33,6 @@ SHAPES = {
 }
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="path")
-def path_fixture(root):
-    return f"{root}/a.hdd"
-
-
 def new_disk(path, size="8M", **options):
     """A disk with some data, small clusters, and what the guest sees of it."""
     succeed("hdd", path=path, size=size, cluster_size="64K", **options)
@@ -162,7 +152,7 @@ def test_the_current_state_alone_grows(root, path, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "request",
+    "wanted",
     [
         {"size": "21M"},
         {"size": "5M", "shrink": True, "force": True},
@@ -170,7 +160,7 @@ def test_the_current_state_alone_grows(root, path, shape):
         {"format_version": "2", "size": "9M"},
     ],
 )
-def test_snapshots_are_merged_first(root, path, shape, request):
+def test_snapshots_are_merged_first(root, path, shape, wanted):
     new_disk(path, **SHAPES[shape])
     has_snapshot(path, 1)
     disks.write(OsPort(), path, 5 * MIB, bytes(100000))
@@ -178,7 +168,7 @@ def test_snapshots_are_merged_first(root, path, shape, request):
     has_snapshot(path, 2)
     disks.write(OsPort(), path, 4 * MIB, fill(4, 100000))
     now = disks.read_naively(OsPort(), path)
-    ended = three_runs("hdd", root, path=path, snapshots="merge", **request)
+    ended = three_runs("hdd", root, path=path, snapshots="merge", **wanted)
     size = ended.done["disk"]["virtual_size"]
     assert ended.done["disk"]["depth"] == 1 and seen(path) == now[:size].ljust(size, b"\0")
     assert succeed("hdd_check", path=path)["healthy"]
@@ -363,10 +353,10 @@ def test_the_partition_table_of_a_snapshot_stays_as_it_is(root, path, how):
         assert seen(path, guid_of(1)) == before + bytes(MIB)
 
 
-@pytest.mark.parametrize("request", [{"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}])
-def test_shape_size_and_partition_table_change_in_one_task(root, path, request):
+@pytest.mark.parametrize("wanted", [{"type": "plain"}, {"format_version": "2"}, {"split_size": "103M"}])
+def test_shape_size_and_partition_table_change_in_one_task(root, path, wanted):
     partitioned(path)
-    three_runs("hdd", root, path=path, size="9M", partition_table="fix", name="other", **request)
+    three_runs("hdd", root, path=path, size="9M", partition_table="fix", name="other", **wanted)
     assert gpt.judge(seen(path)) == [(2048, 10239)]
 
 

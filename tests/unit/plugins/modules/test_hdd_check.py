@@ -46,11 +46,6 @@ def root_fixture(tmp_path):
     return str(folder)
 
 
-@pytest.fixture(name="path")
-def path_fixture(root):
-    return f"{root}/a.hdd"
-
-
 def found_in(result, code):
     return [one for one in result["findings"] if one["code"] == code]
 

@@ -51,14 +51,7 @@ BUNDLES = {
 }
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="built")
-def built_fixture(root):
-    return build_bundle(f"{root}/a.hdd", size_sectors=SECTORS, layers=LAYERS)
+DISK = dict(size_sectors=SECTORS, layers=LAYERS)
 
 
 @pytest.fixture(name="raw")

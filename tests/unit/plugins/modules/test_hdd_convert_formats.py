@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build_bundle, guid_of, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
     predictable,
@@ -73,14 +73,7 @@ CHAINS = {
 }
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="built")
-def built_fixture(root):
-    return build_bundle(f"{root}/a.hdd", size_sectors=SECTORS, layers=LAYERS)
+DISK = dict(size_sectors=SECTORS, layers=LAYERS)
 
 
 def content(path):

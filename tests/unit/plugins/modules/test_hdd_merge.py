@@ -47,19 +47,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="path")
-def path_fixture(root):
-    return f"{root}/a.hdd"
-
-
-@pytest.fixture(name="built")
-def built_fixture(path):
-    return build_bundle(path, size_sectors=SECTORS, layers=LAYERS)
+DISK = dict(size_sectors=SECTORS, layers=LAYERS)
 
 
 def guest_of(path):

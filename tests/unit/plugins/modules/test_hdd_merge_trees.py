@@ -56,16 +56,6 @@ def build(path, layers=BRANCHED, **options):
     return build_bundle(path, size_sectors=SECTORS, layers=layers, cluster_sectors=STEP, **options)
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="path")
-def path_fixture(root):
-    return f"{root}/a.hdd"
-
-
 @pytest.fixture(name="built")
 def built_fixture(path):
     return build(path)

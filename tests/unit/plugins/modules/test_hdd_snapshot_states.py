@@ -49,19 +49,7 @@ def layers_of(kind="expanding"):
     ]
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
-@pytest.fixture(name="path")
-def path_fixture(root):
-    return f"{root}/a.hdd"
-
-
-@pytest.fixture(name="built")
-def built_fixture(path):
-    return build_bundle(path, size_sectors=SECTORS, cluster_sectors=STEP, layers=layers_of())
+DISK = dict(size_sectors=SECTORS, cluster_sectors=STEP, layers=layers_of())
 
 
 @pytest.fixture(name="machine")

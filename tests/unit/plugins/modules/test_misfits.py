@@ -22,11 +22,6 @@ BYTES = CLUSTER * 512
 MIB = 1 << 20
 
 
-@pytest.fixture(name="root")
-def root_fixture(tmp_path):
-    return str(tmp_path)
-
-
 def bundle(root, *, held, clusters, described=32, **options):
     """A disk of ``described`` clusters whose one image is made for ``held`` of them."""
     built = build_bundle(

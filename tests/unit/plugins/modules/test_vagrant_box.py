@@ -242,7 +242,10 @@ def test_links_and_devices_are_refused(root, kind):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="QEMU's locks are of Linux")
 def test_a_machine_that_runs_is_refused(root):
-    script = "import fcntl as k,struct,sys,time as t\nf=open(sys.argv[1],'r+b')\nk.fcntl(f,38,struct.pack('hhqqi4x',0,0,101,1,0))\nprint(1,flush=True)\nt.sleep(60)"
+    script = (
+        "import fcntl as k,struct,sys,time as t\nf=open(sys.argv[1],'r+b')\n"
+        "k.fcntl(f,38,struct.pack('hhqqi4x',0,0,101,1,0))\nprint(1,flush=True)\nt.sleep(60)"
+    )
     assert fcntl.F_RDLCK == 0
     with subprocess.Popen(
         [sys.executable, "-c", script, image_of(f"{root}/one/mac.pvm")], stdout=subprocess.PIPE

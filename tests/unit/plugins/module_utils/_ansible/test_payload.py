@@ -30,7 +30,10 @@ payload = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(payload)
 builtins.payload = payload
 compiled = collections.Counter()
-sys.addaudithook(lambda event, given: compiled.update([given[1]]) if event == "compile" and isinstance(given[1], str) else None)
+def note(event, given):
+    if event == "compile" and isinstance(given[1], str):
+        compiled.update([given[1]])
+sys.addaudithook(note)
 if sys.argv[3] == "no":
     payload.compile_once = lambda spec: None
 sys.path.insert(0, sys.argv[2])
@@ -50,7 +53,8 @@ import other
 assert type(other.__loader__) is zipimport.zipimporter
 modules = [sys.modules[name] for name in ("lorry.cargo", "lorry.cargo.one", "lorry.cargo.two")]
 facts = [[m.__file__, m.__spec__.origin, m.__package__, list(getattr(m, "__path__", []))] for m in modules]
-print(json.dumps({"compiled": compiled, "trace": trace, "named": named, "missing": missing, "facts": facts, "source": inspect.getsource(two)}))
+told = {"compiled": compiled, "trace": trace, "named": named, "missing": missing, "facts": facts}
+print(json.dumps({**told, "source": inspect.getsource(two)}))
 """
 
 

@@ -40,6 +40,7 @@ from ansible_collections.vdisk.parallels.tests.support.bundles import (
 from ansible_collections.vdisk.parallels.tests.support.disks import NONE, TOP
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill, pack_hds_header
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.tests.support.sockets import make_socket
 
 PORT = OsPort()
 CLUSTER = 64 << 10
@@ -318,16 +319,7 @@ def test_what_is_no_regular_file_is_not_opened(bounded: None, tmp_path: Path, ki
     elif kind == "directory":
         os.mkdir(path)
     elif kind == "socket":
-        import socket
-
-        here = os.getcwd()
-        os.chdir(bundle.directory)
-        try:
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(os.path.basename(path)[-90:])
-                os.rename(os.path.basename(path)[-90:], path)
-        finally:
-            os.chdir(here)
+        make_socket(path)
     else:
         os.symlink("/dev/zero", path)
     with pytest.raises(DiskError) as caught:

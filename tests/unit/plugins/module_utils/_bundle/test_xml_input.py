@@ -186,7 +186,8 @@ def test_the_text_of_a_leaf_is_whole_in_spite_of_comments_and_cdata() -> None:
 
 
 def test_spans_find_every_element_in_document_order() -> None:
-    text = """<?xml version='1.0'?><!-- <x> --><a b='>' c="/>"><![CDATA[<y>]]><b/><p:c xmlns:p="u" /><d\n>t</d ></a><!-- <z/> -->"""
+    head = "<?xml version='1.0'?><!-- <x> -->"
+    text = head + """<a b='>' c="/>"><![CDATA[<y>]]><b/><p:c xmlns:p="u" /><d\n>t</d ></a><!-- <z/> -->"""
     parse_xml(text.encode(), path=PATH)
     found = spans(text)
     assert [span.name for span in found] == ["a", "b", "p:c", "d"]

@@ -24,9 +24,7 @@ PATH = "/vm/a.hdd"
 
 
 @pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
+def port_fixture(port: MemoryPort) -> MemoryPort:
     disks.new_disk(port, PATH)
     return port
 

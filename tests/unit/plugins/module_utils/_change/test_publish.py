@@ -32,9 +32,7 @@ NEW = {"d.vmdk": b"new", "d.2-flat.vmdk": b"new data", "other": b"not ours"}
 
 
 @pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
+def port_fixture(port: MemoryPort) -> MemoryPort:
     for name, content in OLD.items():
         port.plant_file(f"/vm/{name}", content)
     return port

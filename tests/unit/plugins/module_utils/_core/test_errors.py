@@ -26,7 +26,10 @@ def test_every_kind_has_a_code_of_its_own() -> None:
 
 
 def test_the_codes_that_playbooks_rely_on_exist() -> None:
-    promised = "in_use dirty not_a_bundle damaged unsupported encrypted has_snapshots no_space escape missing_image stale_plan io_error".split()
+    promised = (
+        "in_use dirty not_a_bundle damaged unsupported encrypted has_snapshots no_space escape missing_image "
+        "stale_plan io_error"
+    ).split()
     assert set(promised) <= {kind.code for kind in KINDS}
 
 

@@ -32,9 +32,7 @@ from ansible_collections.vdisk.parallels.tests.support.memory_port import Memory
 
 
 @pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
+def port_fixture(port: MemoryPort) -> MemoryPort:
     disks.new_disk(port, "/vm/a.hdd")
     disks.write(port, "/vm/a.hdd", 1000, b"guest data")
     return port

@@ -27,7 +27,10 @@ def test_linux_is_recognised():
 
 def test_detecting_does_not_load_ctypes():
     folder = os.path.dirname(os.path.dirname(os.path.dirname(capabilities.__file__)))
-    code = f"import sys; sys.path.insert(0, {folder!r}); from module_utils._io import capabilities as c; c.detect(); sys.exit('ctypes' in sys.modules)"
+    code = (
+        f"import sys; sys.path.insert(0, {folder!r}); from module_utils._io import capabilities as c; "
+        f"c.detect(); sys.exit('ctypes' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -22,6 +22,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io import locks, 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities, detect
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.tests.support.sockets import short_folder
 
 byte_locks = pytest.mark.skipif(not detect().ofd_locks, reason="the host has no open file description locks")
 linux = pytest.mark.skipif(not detect().proc, reason="only /proc tells who holds what")
@@ -46,8 +47,10 @@ else:
             fcntl.lockf(number, fcntl.LOCK_EX if kind == "write" else fcntl.LOCK_SH, length, start)
         else:
             code = fcntl.F_WRLCK if kind == "write" else fcntl.F_RDLCK
-            layout, fields = ("qqihh", (start, length, 0, code, 0)) if sys.platform == "darwin" else ("hhqqi4x", (code, 0, start, length, 0))
-            fcntl.fcntl(number, 90 if sys.platform == "darwin" else 37, struct.pack(layout, *fields))
+            if sys.platform == "darwin":
+                fcntl.fcntl(number, 90, struct.pack("qqihh", start, length, 0, code, 0))
+            else:
+                fcntl.fcntl(number, 37, struct.pack("hhqqi4x", code, 0, start, length, 0))
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -441,25 +444,15 @@ def test_qemu_refuses_an_image_that_is_locked(port, qemu_image, options):
 @qemu
 @pytest.mark.skipif(shutil.which("qemu-nbd") is None, reason="qemu-nbd is not installed")
 def test_a_network_block_device_server_is_seen(port, qemu_image, tmp_path):
-    server = subprocess.Popen(
-        [
-            "qemu-nbd",
-            "-f",
-            "parallels",
-            "-k",
-            str(tmp_path / "socket"),
-            "--persistent",
-            "--pid-file",
-            str(tmp_path / "pid"),
-            qemu_image,
-        ]
-    )
-    try:
-        wait_until((tmp_path / "pid").exists)
-        assert [holder.kind for holder in port.holders(qemu_image)] == ["write"]
-        with pytest.raises(InUse):
-            port.lock((), (qemu_image,))
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+    options = ["-f", "parallels", "--persistent", "--pid-file", str(tmp_path / "pid")]
+    with short_folder() as folder:
+        server = subprocess.Popen(["qemu-nbd", *options, "-k", f"{folder}/socket", qemu_image])
+        try:
+            wait_until((tmp_path / "pid").exists)
+            assert [holder.kind for holder in port.holders(qemu_image)] == ["write"]
+            with pytest.raises(InUse):
+                port.lock((), (qemu_image,))
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
     assert port.holders(qemu_image) == ()

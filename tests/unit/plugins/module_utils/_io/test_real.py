@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 import struct
 import sys
@@ -29,6 +28,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities i
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.darwin_library import DarwinLibrary
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.tests.support.sockets import make_socket
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -64,13 +64,11 @@ def test_a_fifo_is_refused_without_waiting(port, tmp_path):
         assert caught.value.found == "other"
 
 
-def test_devices_and_sockets_are_refused(port, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind("socket")
-        for path in ("/dev/null", "socket"):
-            with pytest.raises(Damaged):
-                port.open_read(path)
+def test_devices_and_sockets_are_refused(port, tmp_path):
+    make_socket(str(tmp_path / "socket"))
+    for path in ("/dev/null", str(tmp_path / "socket")):
+        with pytest.raises(Damaged):
+            port.open_read(path)
 
 
 def test_descriptors_are_not_inherited_and_all_are_closed(port, tmp_path):
@@ -338,34 +336,6 @@ def test_nothing_is_taken_where_all_is_reserved(tmp_path, monkeypatch):
     file.allocate(0, MIB)
     file.pwrite(0, b"x" * MIB)
     assert reserved == []
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/mounts"), reason="Linux tells what is mounted")
-def test_ext4_is_told_from_others(tmp_path, monkeypatch):
-    assert not kernel.is_ext4(-1)
-    with open("/proc/self/stat", "rb") as stream:
-        assert not kernel.is_ext4(stream.fileno())
-    with open("/proc/self/mounts", encoding="utf-8") as stream:
-        mounts = [line.split()[1:3] for line in stream]
-    for place, kind in mounts:
-        if kind == "ext4" and os.path.isdir(place):
-            descriptor = os.open(place, os.O_RDONLY)
-            assert kernel.is_ext4(descriptor)
-            os.close(descriptor)
-    monkeypatch.setattr(kernel, "_library", object())
-    with open(__file__, "rb") as stream:
-        assert not kernel.is_ext4(stream.fileno())
-
-
-def test_what_is_reserved_keeps_the_size_and_reads_as_zeros(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"x")
-    with path.open("r+b") as stream:
-        done = kernel.reserve(stream.fileno(), 4096, MIB)
-        assert path.read_bytes() == b"x"
-        assert not done or os.fstat(stream.fileno()).st_blocks * 512 >= MIB
-    with path.open("rb") as stream:
-        assert not kernel.reserve(stream.fileno(), 0, MIB)
 
 
 # Copying by the kernel
@@ -662,29 +632,6 @@ def test_exchange_falls_back_when_the_library_or_the_file_system_has_none(port, 
     with pytest.raises(IoFailure):
         port.exchange(str(tmp_path / "a"), "b\0c")
     assert (tmp_path / "a").read_bytes() == b"1"
-
-
-def test_macos_exchanges_by_its_own_call(monkeypatch):
-    asked = []
-    monkeypatch.setattr(kernel, "_library", type("Library", (), {"renamex_np": "renamex_np"})())
-    monkeypatch.setattr(kernel, "_called", lambda *arguments: asked.append(arguments) or 0)
-    assert kernel.exchange("a", "b")
-    assert asked == [("renamex_np", b"a", b"b", 2)]
-
-
-def test_an_interrupted_call_of_the_library_is_repeated(monkeypatch):
-    import ctypes
-
-    answers = iter([-1, -1, 0])
-    monkeypatch.setattr(ctypes, "get_errno", lambda: errno.EINTR)
-    assert kernel._called(lambda: next(answers)) == 0
-
-
-def test_a_host_without_ctypes_has_no_such_calls(monkeypatch):
-    monkeypatch.setattr(kernel, "_library", None)
-    monkeypatch.setitem(sys.modules, "ctypes", None)
-    assert not kernel.sync_file_range(0, 0, 0)
-    assert not kernel.exchange("a", "b")
 
 
 def test_owner_and_set_id_bits_are_set(port, tmp_path, monkeypatch):

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import new_header
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.reader import open_hds
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.writer import HdsWriter, measure_hds
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support.writers import Recorder, ascending_writes
 
 PORT = OsPort()
 
@@ -27,23 +28,7 @@ def new_writer(path: str, *, size_bytes: int, cluster_bytes: int = MIB, version:
     return HdsWriter(PORT.create(path), size_bytes=size_bytes, cluster_bytes=cluster_bytes, version=version)
 
 
-@st.composite
-def writes(draw: st.DrawFn) -> Tuple[int, int, List[Tuple[int, bytes]]]:
-    """Size, cluster size and ascending writes of any alignment."""
-    cluster_bytes = draw(st.sampled_from([512, 63 * 512, 4096]))
-    size = draw(st.integers(1, 12)) * cluster_bytes - draw(st.integers(0, 511))
-    position, pieces = 0, []
-    for _index in range(draw(st.integers(0, 8))):
-        start = position + draw(st.one_of(st.just(0), st.integers(0, 3 * cluster_bytes)))
-        length = draw(st.integers(0, 3 * cluster_bytes))
-        if start + length > size:
-            break
-        pieces.append((start, images.fill(len(pieces), length)))
-        position = start + length
-    return size, cluster_bytes, pieces
-
-
-@given(writes(), st.sampled_from([1, 2]))
+@given(ascending_writes([512, 63 * 512, 4096]), st.sampled_from([1, 2]))
 def test_what_is_written_is_read_and_the_rest_is_zero(
     tmp_path_factory: pytest.TempPathFactory, plan: Tuple[int, int, List[Tuple[int, bytes]]], version: int
 ) -> None:
@@ -94,32 +79,6 @@ def test_an_image_is_byte_for_byte_what_the_independent_builder_makes(tmp_path: 
     assert (tmp_path / "ours.hds").read_bytes() == (tmp_path / "theirs.hds").read_bytes()
 
 
-def test_before_the_end_the_file_is_no_image(tmp_path: Path) -> None:
-    path = str(tmp_path / "disk.hds")
-    writer = new_writer(path, size_bytes=4 * MIB)
-    writer.write(0, b"x" * MIB)
-    with pytest.raises(Damaged):
-        open_hds(PORT, path)
-    writer.finish()
-    writer.file.close()
-    open_hds(PORT, path).close()
-
-
-class Recorder:
-    """A file that remembers where it was written to."""
-
-    path = "/disk.hds"
-
-    def __init__(self) -> None:
-        self.calls: List[Tuple[str, int, int]] = []
-
-    def pwrite(self, offset: int, buffer: bytes) -> None:
-        self.calls.append(("write", offset, len(buffer)))
-
-    def truncate(self, size: int) -> None:
-        self.calls.append(("truncate", size, 0))
-
-
 def test_data_ascends_and_the_header_comes_last() -> None:
     file = Recorder()
     writer = HdsWriter(file, size_bytes=100 * MIB, cluster_bytes=MIB, version=1)  # type: ignore[arg-type]
@@ -139,16 +98,6 @@ def test_the_table_of_a_huge_sparse_disk_costs_what_is_allocated() -> None:
         writer.write(cluster * MIB, b"x")
     writer.finish()
     assert sum(length for kind, _offset, length in file.calls if kind == "write") < 1 << 20
-
-
-@pytest.mark.parametrize("offset, length", [(0, 1), (MIB + 3, 1), (4 * MIB, 1), (4 * MIB - 1, 2), (-1, 1)])
-def test_going_back_or_behind_the_end_is_a_bad_request(offset: int, length: int) -> None:
-    file = Recorder()
-    writer = HdsWriter(file, size_bytes=4 * MIB, cluster_bytes=MIB, version=1)  # type: ignore[arg-type]
-    writer.write(MIB, b"1234")
-    with pytest.raises(BadRequest):
-        writer.write(offset, bytes(length))
-    assert len(file.calls) == 1
 
 
 @pytest.mark.parametrize("cluster_bytes", [63 * 512, 504 * 512, MIB])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2 import layout as layout
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2 import layout
 
 COPIED, PACKED, ZERO = 1 << 63, 1 << 62, 1
 CLUSTER = 512

@@ -7,41 +7,26 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB, TIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.reader import open_vdi
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.writer import VdiWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images, vdi_images
+from ansible_collections.vdisk.parallels.tests.support.writers import Recorder, ascending_writes
 
 PORT = OsPort()
 IDENTITY = "{0d9b6c1e-55b3-4ab4-8d2e-2a2a5d1a7c11}"
 
 
-@st.composite
-def writes(draw: st.DrawFn) -> Tuple[int, int, List[Tuple[int, bytes]]]:
-    """Size, block size and ascending writes of any alignment."""
-    block = draw(st.sampled_from([4 * KIB, 8 * KIB]))
-    size = draw(st.integers(1, 12)) * block - draw(st.integers(0, block - 1))
-    position, pieces = 0, []
-    for _index in range(draw(st.integers(0, 8))):
-        start = position + draw(st.one_of(st.just(0), st.integers(0, 3 * block)))
-        length = draw(st.integers(0, 3 * block))
-        if start + length > size:
-            break
-        pieces.append((start, images.fill(len(pieces), length)))
-        position = start + length
-    return size, block, pieces
-
-
-@given(writes(), st.sampled_from(["dynamic", "fixed"]), st.booleans())
+@given(ascending_writes([4 * KIB, 8 * KIB]), st.sampled_from(["dynamic", "fixed"]), st.booleans())
 def test_what_is_written_is_read_and_the_rest_is_zero(
     tmp_path_factory: pytest.TempPathFactory, plan: Any, subformat: str, preallocate: bool
 ) -> None:
@@ -74,47 +59,6 @@ def test_what_is_written_is_read_and_the_rest_is_zero(
     assert [index for index, entry in enumerate(entries) if entry != vdi_images.FREE] == list(wanted)
     assert [entry for entry in entries if entry != vdi_images.FREE] == list(range(number))
     image.close()
-
-
-def test_the_same_image_twice_is_the_same_file(tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        writer = VdiWriter(PORT.create(str(tmp_path / name)), subformat="dynamic", size_bytes=5 * MIB + 512)
-        writer.write(MIB + 5, b"x" * MIB)
-        if name == "other":
-            writer.write_zeros(3 * MIB, MIB)
-        writer.write(5 * MIB, b"y" * 512)
-        writer.finish(IDENTITY)
-        writer.file.close()
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
-
-
-def test_before_the_end_the_file_is_no_image(tmp_path: Path) -> None:
-    path = str(tmp_path / "disk.vdi")
-    writer = VdiWriter(PORT.create(path), subformat="fixed", size_bytes=4 * MIB)
-    writer.write(0, b"x" * MIB)
-    with pytest.raises(Damaged):
-        open_vdi(PORT, path)
-    writer.finish(IDENTITY)
-    writer.file.close()
-    open_vdi(PORT, path).close()
-
-
-class Recorder:
-    """A file that remembers where it was written to."""
-
-    path = "/disk.vdi"
-
-    def __init__(self) -> None:
-        self.calls: List[Tuple[str, int, int]] = []
-
-    def pwrite(self, offset: int, buffer: Any) -> None:
-        self.calls.append(("write", offset, memoryview(buffer).nbytes))
-
-    def truncate(self, size: int) -> None:
-        self.calls.append(("truncate", size, 0))
-
-    def allocate(self, offset: int, length: int) -> None:
-        self.calls.append(("allocate", offset, length))
 
 
 def new_writer(file: Any, **options: Any) -> VdiWriter:
@@ -189,19 +133,6 @@ def test_a_fixed_image_has_its_places_from_the_start() -> None:
         ("write", MIB + 256 * KIB, 4 * tail),
         ("write", 0, 512),
     ]
-
-
-@pytest.mark.parametrize("offset, length", [(0, 1), (MIB + 3, 1), (4 * MIB, 1), (4 * MIB - 1, 2), (-1, 1)])
-@pytest.mark.parametrize("subformat", ["dynamic", "fixed"])
-def test_going_back_or_behind_the_end_is_a_bad_request(subformat: str, offset: int, length: int) -> None:
-    file = Recorder()
-    writer = new_writer(file, subformat=subformat, size_bytes=4 * MIB)
-    writer.write(MIB, b"1234")
-    with pytest.raises(BadRequest):
-        writer.write(offset, bytes(length))
-    with pytest.raises(BadRequest):
-        writer.write_zeros(offset, length)
-    assert len(file.calls) == 1
 
 
 def test_only_a_fixed_image_can_be_reserved() -> None:

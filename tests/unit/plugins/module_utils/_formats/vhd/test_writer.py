@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, DiskError, MissingImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, MissingImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import (
     ABSENT,
     DATA,
@@ -28,6 +28,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd.write
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support.writers import Recorder
 
 PORT = OsPort()
 ONE = "{11111111-1111-4111-8111-111111111111}"
@@ -311,13 +312,6 @@ def test_zeros_of_an_overlay_are_stored_as_a_hole(tmp_path: Path) -> None:
     image.close()
 
 
-@pytest.mark.parametrize("subformat", ["fixed", "dynamic"])
-def test_zeros_without_a_parent_are_not_stored(tmp_path: Path, subformat: str) -> None:
-    one = make(tmp_path / "one.vhd", [Step(0, 2 * MIB, None)], subformat=subformat, size_bytes=4 * MIB)
-    two = make(tmp_path / "two.vhd", [], subformat=subformat, size_bytes=4 * MIB)
-    assert Path(one).read_bytes() == Path(two).read_bytes()
-
-
 def test_a_preallocated_image_has_its_blocks(tmp_path: Path) -> None:
     path = make(
         tmp_path / "disk.vhd", [Step(4096, 4096, b"x" * 4096)], subformat="fixed", size_bytes=4 * MIB, preallocate=True
@@ -325,24 +319,6 @@ def test_a_preallocated_image_has_its_blocks(tmp_path: Path) -> None:
     plain = make(tmp_path / "plain.vhd", [Step(4096, 4096, b"x" * 4096)], subformat="fixed", size_bytes=4 * MIB)
     assert Path(path).read_bytes() == Path(plain).read_bytes()
     assert os.stat(path).st_blocks * 512 >= 4 * MIB
-
-
-class Recorder:
-    """A file that remembers what was done to it."""
-
-    path = "/disk.vhd"
-
-    def __init__(self) -> None:
-        self.calls: List[Tuple[str, int, int]] = []
-
-    def pwrite(self, offset: int, buffer: bytes) -> None:
-        self.calls.append(("write", offset, len(buffer)))
-
-    def truncate(self, size: int) -> None:
-        self.calls.append(("truncate", size, 0))
-
-    def allocate(self, offset: int, length: int) -> None:
-        self.calls.append(("allocate", offset, length))
 
 
 def new_writer(**options: Any) -> Tuple[VhdWriter, Recorder]:
@@ -367,19 +343,6 @@ def test_data_ascends_and_the_footer_comes_last() -> None:
         ("write", 0, 512),
         ("write", end, 512),
     ]
-
-
-def test_before_the_end_the_file_is_no_image(tmp_path: Path) -> None:
-    for subformat, parent in (("fixed", None), ("dynamic", None), ("differencing", BASE)):
-        path = str(tmp_path / f"{subformat}.vhd")
-        writer = VhdWriter(PORT.create(path), subformat=subformat, size_bytes=4 * MIB, parent=parent)
-        writer.write(0, b"x" * MIB)
-        writer.write(3 * MIB, b"x" * MIB)
-        with pytest.raises(DiskError):
-            open_vhd(PORT, path, nobody)
-        writer.finish(ONE)
-        writer.file.close()
-        open_vhd(PORT, path, nobody).close()
 
 
 @pytest.mark.parametrize("subformat, parent", [("dynamic", None), ("differencing", BASE)])
@@ -418,24 +381,6 @@ def test_the_table_of_a_sparse_disk_is_written_in_pieces() -> None:
     assert table[-1][0] + table[-1][1] == end
 
 
-@pytest.mark.parametrize("subformat", ["fixed", "dynamic", "differencing"])
-@pytest.mark.parametrize(
-    "offset, length", [(0, 1), (MIB + 3, 1), (4 * MIB, 1), (4 * MIB - 1, 2), (-1, 1), (0, 1 << 60)]
-)
-def test_going_back_or_behind_the_end_is_a_bad_request(subformat: str, offset: int, length: int) -> None:
-    writer, file = new_writer(
-        subformat=subformat, size_bytes=4 * MIB, parent=BASE if subformat == "differencing" else None
-    )
-    writer.write(MIB, b"1234")
-    calls = list(file.calls)
-    if length < 100:
-        with pytest.raises(BadRequest):
-            writer.write(offset, bytes(length))
-    with pytest.raises(BadRequest):
-        writer.write_zeros(offset, length)
-    assert file.calls == calls
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -462,19 +407,6 @@ def test_what_the_format_cannot_hold_is_a_bad_request(options: Dict[str, Any]) -
     with pytest.raises(BadRequest):
         VhdWriter(file, **options)  # type: ignore[arg-type]
     assert file.calls == []
-
-
-@pytest.mark.parametrize("subformat, parent", [("fixed", None), ("dynamic", None), ("differencing", BASE)])
-def test_traits_are_those_that_the_reader_finds(tmp_path: Path, subformat: str, parent: Optional[ParentImage]) -> None:
-    path = tmp_path / "disk.vhd"
-    writer = VhdWriter(
-        PORT.create(str(path)), subformat=subformat, size_bytes=MIB, block_bytes=512 << 10, parent=parent
-    )
-    writer.finish(ONE)
-    writer.file.close()
-    image = open_vhd(PORT, str(path), nobody)
-    assert image.properties == writer.properties
-    image.close()
 
 
 def test_the_bytes_depend_on_what_was_asked_alone(tmp_path: Path) -> None:

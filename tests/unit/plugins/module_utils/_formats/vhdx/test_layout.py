@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, Unsupported
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx import layout as layout
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx import layout
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.layout import Region, VhdxDisk, VhdxHeader
 from ansible_collections.vdisk.parallels.tests.support import images
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx import test_reader as built
+from ansible_collections.vdisk.parallels.tests.support import vhdx_images as built
 
 MIB = 1 << 20
 DATA_ID = "{" + built.DATA_ID + "}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Dict, List, Optional, Tuple
 
 import pytest
 from hypothesis import given
@@ -17,9 +17,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx import log as vhdx_log
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.layout import Region
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.tests.support import images
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx import test_reader as test_vhdx
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx.test_reader import (
+from ansible_collections.vdisk.parallels.tests.support import images, vhdx_images
+from ansible_collections.vdisk.parallels.tests.support.vhdx_images import (
     BAT,
     BAT_AT,
     KIB,
@@ -28,73 +27,24 @@ from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._format
     MIB,
     Built,
     crc32c,
-    guid,
+)
+from ansible_collections.vdisk.parallels.tests.support.vhdx_logs import (
+    RING,
+    SCENARIOS,
+    SECTOR,
+    A,
+    B,
+    Change,
+    Page,
+    Zeros,
+    dirty,
+    log_entry,
+    page,
+    ring_of,
+    table_page,
 )
 
 PORT = OsPort()
-SECTOR = 4096
-RING = MIB // SECTOR
-
-
-class Page(NamedTuple):
-    """4 KiB that the log writes to a file offset."""
-
-    offset: int
-    content: bytes
-
-
-class Zeros(NamedTuple):
-    """Zeros that the log writes."""
-
-    offset: int
-    length: int
-
-
-Change = Union[Page, Zeros]
-
-
-def log_entry(
-    sequence: int,
-    changes: List[Change],
-    *,
-    tail: int,
-    log_id: str = LOG_ID,
-    flushed: int = 0,
-    last: int = 0,
-    signature: bytes = b"loge",
-    descriptor_sequence: Optional[int] = None,
-    data_sequence: Optional[int] = None,
-) -> bytes:
-    """The bytes of an entry; ``tail`` counts sectors."""
-    descriptors, sectors = b"", b""
-    number = sequence if descriptor_sequence is None else descriptor_sequence
-    for change in changes:
-        if isinstance(change, Page):
-            leading, trailing = change.content[:8], change.content[-4:]
-            descriptors += b"desc" + trailing + leading + struct.pack("<QQ", change.offset, number)
-            high, low = divmod(sequence if data_sequence is None else data_sequence, 1 << 32)
-            sectors += b"data" + struct.pack("<I", high) + change.content[8:-4] + struct.pack("<I", low)
-        else:
-            descriptors += b"zero" + bytes(4) + struct.pack("<QQQ", change.length, change.offset, number)
-    table = -(-(64 + len(descriptors)) // SECTOR) * SECTOR
-    head = signature + bytes(4) + struct.pack("<IIQII", table + len(sectors), tail * SECTOR, sequence, len(changes), 0)
-    head += guid(log_id) + struct.pack("<QQ", flushed, last)
-    raw = (head + descriptors).ljust(table, b"\0") + sectors
-    return raw[:4] + struct.pack("<I", crc32c(raw)) + raw[8:]
-
-
-def ring_of(entries: Dict[int, bytes]) -> bytes:
-    """A log of 1 MiB with entries at these sectors; what goes beyond its end continues at its beginning."""
-    ring = bytearray(MIB)
-    for sector, raw in entries.items():
-        for start in range(0, len(raw), SECTOR):
-            place = (sector * SECTOR + start) % MIB
-            ring[place : place + SECTOR] = raw[start : start + SECTOR]
-    return bytes(ring)
-
-
-def page(seed: int) -> bytes:
-    return images.fill(seed, SECTOR)
 
 
 def replayed(
@@ -124,47 +74,6 @@ def applied(before: bytes, changes: List[Change]) -> bytes:
         else:
             model[change.offset : change.offset + change.length] = bytes(change.length)
     return bytes(model)
-
-
-A, B, C = Page(4 * MIB, page(1)), Page(4 * MIB + 8192, page(2)), Page(4 * MIB, page(3))
-WIPE = Zeros(4 * MIB - 4096, 3 * 4096)
-MANY: List[Change] = [Zeros(5 * MIB + 8192 * number, 4096) for number in range(300)] + [
-    Page(4 * MIB + 8192 * number, page(number)) for number in range(130)
-]
-
-# Entries by sector, and the changes that count.
-SCENARIOS: Dict[str, Tuple[Dict[int, bytes], List[Change]]] = {
-    "one entry": ({0: log_entry(5, [A], tail=0)}, [A]),
-    "two entries": ({7: log_entry(5, [A], tail=7), 9: log_entry(6, [B, C], tail=7)}, [A, B, C]),
-    "around the end": ({254: log_entry(5, [A], tail=254), 0: log_entry(6, [B], tail=254)}, [A, B]),
-    "an entry around the end": ({254: log_entry(5, [A, B], tail=254), 1: log_entry(6, [C], tail=254)}, [A, B, C]),
-    "tail behind the first": ({0: log_entry(5, [A], tail=0), 2: log_entry(6, [B], tail=2)}, [B]),
-    "torn last": ({0: log_entry(5, [A], tail=0), 2: log_entry(6, [B], tail=0)[:-1] + b"\1"}, [A]),
-    "torn head of the last": ({0: log_entry(5, [A], tail=0), 2: log_entry(6, [B], tail=0)[SECTOR:]}, [A]),
-    "stale behind": (
-        {0: log_entry(50, [A], tail=0), 2: log_entry(7, [B], tail=2), 20: log_entry(8, [B], tail=20)},
-        [A],
-    ),
-    "stale in front": ({0: log_entry(7, [B], tail=0), 2: log_entry(50, [A], tail=2)}, [A]),
-    "of another log": (
-        {
-            0: log_entry(5, [A], tail=0),
-            2: log_entry(6, [B], tail=0, log_id=BAT),
-            40: log_entry(900, [B], tail=40, log_id=BAT),
-        },
-        [A],
-    ),
-    "tail not in the run": ({0: log_entry(5, [A], tail=0), 50: log_entry(60, [B], tail=30)}, [A]),
-    "gap in the numbers": ({0: log_entry(5, [A], tail=0), 2: log_entry(7, [B], tail=0)}, [A]),
-    "zeros": ({0: log_entry(5, [WIPE], tail=0)}, [WIPE]),
-    "zeros over data": ({0: log_entry(5, [A, B], tail=0), 3: log_entry(6, [WIPE], tail=0)}, [A, B, WIPE]),
-    "data over zeros": ({0: log_entry(5, [WIPE, A], tail=0)}, [WIPE, A]),
-    "data, zeros, data": ({0: log_entry(5, [A, WIPE, C], tail=0)}, [A, WIPE, C]),
-    "the same page again": ({0: log_entry(5, [A, C], tail=0), 3: log_entry(6, [A], tail=0)}, [A, C, A]),
-    "many descriptors": ({100: log_entry(5, MANY, tail=100)}, MANY),
-    "nothing to write": ({0: log_entry(5, [], tail=0)}, []),
-    "high numbers": ({0: log_entry((1 << 40) + 5, [A], tail=0), 2: log_entry((1 << 40) + 6, [B], tail=0)}, [A, B]),
-}
 
 
 @pytest.mark.parametrize("name", list(SCENARIOS))
@@ -312,34 +221,11 @@ def test_more_ranges_of_zeros_than_anybody_needs_are_refused(tmp_path: Path, mon
         replayed(tmp_path, ring_of(SCENARIOS["many descriptors"][0]))
 
 
-DIRTY_DISK = images.fill(71, MIB) + images.fill(72, MIB) + bytes(2 * MIB)
-
-
-def dirty(scenario: Dict[int, bytes]) -> Built:
-    """A disk of 4 MiB whose blocks 0 and 1 are here, with a log."""
-    built = Built(4 * MIB)
-    built.put(0, 4 * MIB, images.fill(71, MIB))
-    built.put(1, 5 * MIB, images.fill(72, MIB))
-    built.parts.update(
-        {
-            64 * KIB: test_vhdx.header(1, log_id=LOG_ID),
-            128 * KIB: test_vhdx.header(2, log_id=LOG_ID),
-            LOG_AT: ring_of(scenario),
-        }
-    )
-    built.length = 8 * MIB
-    return built
-
-
-def table_page(entries: List[int]) -> Page:
-    return Page(BAT_AT, struct.pack(f"<{len(entries)}Q", *entries).ljust(SECTOR, b"\0"))
-
-
 def test_table_metadata_and_payload_are_read_through_the_log(tmp_path: Path) -> None:
-    items = test_vhdx.items(3 * MIB)
-    raw = test_vhdx.metadata(items)
+    items = vhdx_images.items(3 * MIB)
+    raw = vhdx_images.metadata(items)
     changes: List[Change] = [
-        Page(192 * KIB, test_vhdx.regions([(BAT, BAT_AT, MIB, 1), (test_vhdx.METADATA, 2 * MIB, MIB, 1)])[:SECTOR]),
+        Page(192 * KIB, vhdx_images.regions([(BAT, BAT_AT, MIB, 1), (vhdx_images.METADATA, 2 * MIB, MIB, 1)])[:SECTOR]),
         Page(2 * MIB + 65536, raw[65536:].ljust(SECTOR, b"\0")),
         table_page([5 * MIB | 6, 2, 7 * MIB | 6]),
         Page(5 * MIB + 8192, page(50)),
@@ -348,12 +234,12 @@ def test_table_metadata_and_payload_are_read_through_the_log(tmp_path: Path) -> 
     built.parts[192 * KIB] = b"torn"
     path = built.write(tmp_path / "disk.vhdx")
     before = Path(path).read_bytes()
-    image = test_vhdx.opened(path)
+    image = vhdx_images.opened(path)
     assert image.size == 3 * MIB
     expected = bytearray(images.fill(72, MIB) + bytes(2 * MIB))
     expected[8192 : 8192 + SECTOR] = page(50)
-    assert test_vhdx.content_of(image) == expected
-    assert test_vhdx.kinds(image) == [(0, MIB, "data"), (MIB, MIB, "zero"), (2 * MIB, MIB, "data")]
+    assert vhdx_images.content_of(image) == expected
+    assert vhdx_images.kinds(image) == [(0, MIB, "data"), (MIB, MIB, "zero"), (2 * MIB, MIB, "data")]
     assert len(image.warnings) == 1
     assert "log" in image.warnings[0]
     image.close()
@@ -361,15 +247,15 @@ def test_table_metadata_and_payload_are_read_through_the_log(tmp_path: Path) -> 
 
 
 def test_sector_bits_are_read_through_the_log(tmp_path: Path) -> None:
-    built = Built(4 * MIB, pairs=test_vhdx.PAIRS)
+    built = Built(4 * MIB, pairs=vhdx_images.PAIRS)
     built.put(0, 5 * MIB, images.fill(1, MIB), state=7)
     built.put(4096, 6 * MIB, b"")
     ring = ring_of({0: log_entry(5, [Page(6 * MIB, b"\2".ljust(SECTOR, b"\0"))], tail=0)})
     built.parts.update(
-        {64 * KIB: test_vhdx.header(1, log_id=LOG_ID), 128 * KIB: test_vhdx.header(2, log_id=LOG_ID), LOG_AT: ring}
+        {64 * KIB: vhdx_images.header(1, log_id=LOG_ID), 128 * KIB: vhdx_images.header(2, log_id=LOG_ID), LOG_AT: ring}
     )
-    image = test_vhdx.opened(built.write(tmp_path / "disk.vhdx"))
-    assert test_vhdx.kinds(image)[:3] == [(0, 512, "absent"), (512, 512, "data"), (1024, 4 * MIB - 1024, "absent")]
+    image = vhdx_images.opened(built.write(tmp_path / "disk.vhdx"))
+    assert vhdx_images.kinds(image)[:3] == [(0, 512, "absent"), (512, 512, "data"), (1024, 4 * MIB - 1024, "absent")]
     image.close()
 
 
@@ -377,6 +263,6 @@ def test_a_block_in_what_the_log_adds_to_the_file_is_zeros(tmp_path: Path) -> No
     built = dirty({0: log_entry(5, [table_page([4 * MIB | 6, 9 * MIB | 6])], tail=0, last=10 * MIB)})
     path = built.write(tmp_path / "disk.vhdx")
     assert os.path.getsize(path) == 8 * MIB
-    image = test_vhdx.opened(path)
-    assert test_vhdx.content_of(image) == images.fill(71, MIB) + bytes(3 * MIB)
+    image = vhdx_images.opened(path)
+    assert vhdx_images.content_of(image) == images.fill(71, MIB) + bytes(3 * MIB)
     image.close()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.reader import open_vhdx
@@ -23,10 +23,11 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.writ
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx.test_reader import (
+from ansible_collections.vdisk.parallels.tests.support.vhdx_images import (
     content_of,
     crc32c,
 )
+from ansible_collections.vdisk.parallels.tests.support.writers import Recorder
 
 PORT = OsPort()
 KIB, MIB, TIB = 1 << 10, 1 << 20, 1 << 40
@@ -233,14 +234,6 @@ def test_ids_lead_from_image_to_image(tmp_path: Path) -> None:
         opened.close()
 
 
-def test_the_same_content_makes_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        writer = new_writer(tmp_path / name, subformat="differencing", parent=BASE)
-        writer.write(5120, b"x" * 1024)
-        finished(writer)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-
-
 def test_the_header_area_is_what_the_format_wants(tmp_path: Path) -> None:
     raw = Path(finished(new_writer(tmp_path / "disk.vhdx"))).read_bytes()
     assert raw[:8] == b"vhdxfile"
@@ -259,24 +252,6 @@ def test_the_header_area_is_what_the_format_wants(tmp_path: Path) -> None:
     assert raw[192 * KIB : 256 * KIB] == raw[256 * KIB : 320 * KIB]
     assert not any(raw[320 * KIB : 2 * MIB])
     assert len(raw) == 4 * MIB
-
-
-class Recorder:
-    """A file that remembers what was done to it."""
-
-    path = "/disk.vhdx"
-
-    def __init__(self) -> None:
-        self.calls: List[Tuple[str, int, int]] = []
-
-    def pwrite(self, offset: int, buffer: bytes) -> None:
-        self.calls.append(("write", offset, len(buffer)))
-
-    def truncate(self, size: int) -> None:
-        self.calls.append(("truncate", size, 0))
-
-    def allocate(self, offset: int, length: int) -> None:
-        self.calls.append(("allocate", offset, length))
 
 
 def recorded(**options: object) -> Tuple[Recorder, VhdxWriter]:
@@ -300,14 +275,6 @@ def test_neighbours_go_out_in_one_call_and_the_mark_comes_last() -> None:
         128 * KIB,
         0,
     ]
-
-
-def test_before_the_end_the_file_is_no_image(tmp_path: Path) -> None:
-    writer = new_writer(tmp_path / "disk.vhdx")
-    writer.write(0, b"x" * MIB)
-    with pytest.raises(Damaged):
-        open_vhdx(PORT, writer.file.path)
-    open_vhdx(PORT, finished(writer)).close()
 
 
 def test_a_preallocated_image_has_its_blocks_from_the_start() -> None:
@@ -348,24 +315,6 @@ def test_block_sizes_follow_the_size_of_the_disk() -> None:
     for size, block in sizes.items():
         _file, writer = recorded(subformat="dynamic", size_bytes=size)
         assert writer.properties["cluster_size"] == block * MIB
-
-
-def test_going_back_or_beyond_the_disk_is_refused(tmp_path: Path) -> None:
-    for number, subformat in enumerate(("dynamic", "fixed", "differencing")):
-        writer = new_writer(
-            tmp_path / str(number), subformat=subformat, parent=BASE if subformat == "differencing" else None
-        )
-        writer.write(MIB, b"xx")
-        for offset, length in ((0, 1), (MIB + 1, 1), (-1, 1), (4 * MIB - 1, 2), (5 * MIB, 0), (MIB + 2, -1)):
-            if length >= 0:
-                with pytest.raises(BadRequest):
-                    writer.write(offset, b"x" * length)
-            with pytest.raises(BadRequest):
-                writer.write_zeros(offset, length)
-        writer.write_zeros(MIB + 2, 10)
-        with pytest.raises(BadRequest):
-            writer.write(MIB + 11, b"x")
-        writer.file.close()
 
 
 @pytest.mark.parametrize(

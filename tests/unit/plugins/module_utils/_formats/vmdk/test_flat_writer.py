@@ -6,9 +6,6 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-import pytest
-
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ForeignWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.writer import (
@@ -69,13 +66,3 @@ def test_a_write_across_pieces_is_divided() -> None:
     ]
     assert calls[3:6] == [(f"d-f00{number}.vmdk", "truncate", SPLIT_BYTES, b"") for number in (1, 2, 3)]
     assert calls[6][:3] == ("d.vmdk", "write", 0)
-
-
-def test_going_back_is_a_bad_request() -> None:
-    writer, calls = recorded("monolithicFlat", MIB)
-    writer.write_zeros(0, 1000)
-    with pytest.raises(BadRequest):
-        writer.write(999, b"x")
-    with pytest.raises(BadRequest):
-        writer.write_zeros(1000, -1)
-    assert calls == []

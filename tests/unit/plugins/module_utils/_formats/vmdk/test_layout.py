@@ -16,7 +16,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB, SECTOR, TIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk import layout as layout
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk import layout
 from ansible_collections.vdisk.parallels.tests.support import vmdk_files
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import struct
 from pathlib import Path
@@ -14,24 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import GIB, MIB, TIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats import image as reader
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ForeignWriter, ParentImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.descriptor import cid_of
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.flat_writer import FlatWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.reader import VmdkImage, open_vmdk
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.stream_writer import StreamWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.writer import (
     SPLIT_BYTES,
-    SparseWriter,
     new_vmdk_writer,
     vmdk_files,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
 from ansible_collections.vdisk.parallels.tests.support import vmdk_files as independent
+from ansible_collections.vdisk.parallels.tests.support.writers import Recorder
 
 PORT = OsPort()
 IDENTITY = "{11111111-2222-4333-8444-555555555555}"
@@ -143,27 +139,6 @@ def test_an_overlay_stores_what_was_written_or_zeroed_and_nothing_else(
     assert content == model
 
 
-@pytest.mark.parametrize("kind", [SparseWriter, StreamWriter, FlatWriter])
-def test_writers_have_the_methods_of_the_protocol(kind: type) -> None:
-    def methods(one: type) -> Dict[str, List[str]]:
-        found = inspect.getmembers(one, inspect.isfunction)
-        return {
-            name: list(inspect.signature(function).parameters) for name, function in found if not name.startswith("_")
-        }
-
-    assert methods(kind) == methods(reader.ForeignWriter)
-
-
-@pytest.mark.parametrize("subformat", SUBFORMATS)
-def test_before_the_end_the_file_is_no_image(tmp_path: Path, subformat: str) -> None:
-    writer, _path, files = created(tmp_path, subformat, 4 * MIB, workers=1)
-    writer.write(0, b"x" * MIB)
-    with pytest.raises(Damaged):
-        opened(str(tmp_path / "d.vmdk.new"))
-    finished(writer, files)
-    opened(str(tmp_path / "d.vmdk")).close()
-
-
 @pytest.mark.parametrize("subformat", SUBFORMATS)
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, subformat: str) -> None:
     contents = []
@@ -178,20 +153,6 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, subformat: str) -> 
         contents.append([Path(file).read_bytes() for file in image.files])
         image.close()
     assert contents[0] == contents[1] == contents[2]
-
-
-class Recorder:
-    """A file that remembers what was done to it."""
-
-    def __init__(self, path: str = "/d.vmdk") -> None:
-        self.path = path
-        self.calls: List[Tuple[str, int, int]] = []
-
-    def pwrite(self, offset: int, buffer: bytes) -> None:
-        self.calls.append(("write", offset, len(buffer)))
-
-    def truncate(self, size: int) -> None:
-        self.calls.append(("truncate", size, 0))
 
 
 def recorded(subformat: str, size_bytes: int, **options: object) -> Tuple[ForeignWriter, List[Recorder]]:
@@ -347,22 +308,6 @@ def test_the_number_of_files_must_fit() -> None:
         new_vmdk_writer([Recorder()], ["d.vmdk"], subformat="monolithicFlat", size_bytes=MIB)  # type: ignore[list-item]
     with pytest.raises(BadRequest):
         new_vmdk_writer([Recorder()], ["d.vmdk", "e"], subformat="monolithicFlat", size_bytes=MIB)  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize("subformat", SUBFORMATS)
-@pytest.mark.parametrize("offset, length", [(0, 1), (MIB + 3, 1), (4 * MIB, 1), (4 * MIB - 1, 2), (-1, 1)])
-def test_going_back_or_behind_the_end_is_a_bad_request(subformat: str, offset: int, length: int) -> None:
-    writer, files = recorded(subformat, 4 * MIB, workers=1)
-    writer.write(MIB, b"1234")
-    before = [len(file.calls) for file in files]
-    with pytest.raises(BadRequest):
-        writer.write(offset, bytes(length))
-    with pytest.raises(BadRequest):
-        writer.write_zeros(offset, length)
-    writer.write_zeros(MIB + 4, 4)
-    with pytest.raises(BadRequest):
-        writer.write(MIB + 4, b"1")
-    assert [len(file.calls) for file in files] == before
 
 
 @pytest.mark.parametrize("subformat", SUBFORMATS)

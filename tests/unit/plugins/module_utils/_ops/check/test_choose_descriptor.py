@@ -31,11 +31,6 @@ class UnreadablePort(OsPort):
         return super().open_read(path)
 
 
-@pytest.fixture(name="path")
-def path_fixture(tmp_path):
-    return os.path.join(os.path.realpath(str(tmp_path)), "a.hdd")
-
-
 def built_at(path, layers=tuple(ONE), **options):
     return build_bundle(path, size_sectors=512, layers=list(layers), cluster_sectors=64, **options)
 

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import IoFailure
@@ -39,11 +37,6 @@ class BadPort(OsPort):
 
     def open_read(self, path):
         return BadFile(super().open_read(path), self.bad)
-
-
-@pytest.fixture(name="path")
-def path_fixture(tmp_path):
-    return os.path.join(os.path.realpath(str(tmp_path)), "a.hdd")
 
 
 def test_every_allocated_cluster_is_read_once(path):

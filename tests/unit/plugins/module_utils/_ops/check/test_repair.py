@@ -26,11 +26,6 @@ PORT = OsPort()
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
-@pytest.fixture(name="path")
-def path_fixture(tmp_path):
-    return os.path.join(os.path.realpath(str(tmp_path)), "a.hdd")
-
-
 def seen_at(path):
     return examine(PORT, locate_hurt(PORT, path))
 

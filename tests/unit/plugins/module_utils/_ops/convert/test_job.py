@@ -24,7 +24,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.digests imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.slices import data_slices
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.parts_writer import PartsWriter
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -119,41 +118,10 @@ def test_the_digest_of_a_layer_does_not_depend_on_the_pieces_in_which_it_comes()
     assert len({value(*parts) for parts in different}) == len(different)
 
 
-class Kept:
-    """A writer that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.written: List[Tuple[int, bytes]] = []
-        self.finished = 0
-
-    def write(self, offset: int, buffer: Any) -> None:
-        self.written.append((offset, bytes(buffer)))
-
-    def finish(self) -> None:
-        self.finished += 1
-
-
-def test_a_stream_is_cut_at_the_borders_of_parts() -> None:
-    writers = [Kept(), Kept(), Kept()]
-    writer = PartsWriter([(0, 10), (10, 10), (20, 5)], writers, grain=1)  # type: ignore[arg-type]
-    writer.write(2, memoryview(b"abc"))
-    writer.write(8, memoryview(b"0123456789abcd"))
-    writer.write(24, memoryview(b"z"))
-    writer.finish("")
-    assert [one.written for one in writers] == [
-        [(2, b"abc"), (8, b"01")],
-        [(0, b"23456789ab")],
-        [(0, b"cd"), (4, b"z")],
-    ]
-    assert [one.finished for one in writers] == [1, 1, 1]
-
-
 @pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
+def port_fixture(port: MemoryPort) -> MemoryPort:
     disks.new_disk(port, "/vm/a.hdd", size=700 * 512)
-    disks.write(port, "/vm/a.hdd", 33_000, fill(1, 60_000))
+    disks.write(port, "/vm/a.hdd", 33000, fill(1, 60000))
     return port
 
 

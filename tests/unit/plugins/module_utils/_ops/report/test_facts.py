@@ -24,9 +24,7 @@ CLUSTER = disks.SMALL_CLUSTER
 
 
 @pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
+def port_fixture(port: MemoryPort) -> MemoryPort:
     disks.new_disk(port, PATH)
     return port
 
@@ -166,7 +164,10 @@ def test_a_backup_of_the_descriptor_is_compared(port: MemoryPort) -> None:
 def test_an_interrupted_run_is_told(port: MemoryPort) -> None:
     port.plant_file(
         f"{PATH}/.vdisk-journal",
-        b'{"version": 1, "operation": "merge", "phase": "apply", "created": [], "discarded": [], "images": [], "request": {}}',
+        (
+            b'{"version": 1, "operation": "merge", "phase": "apply", "created": [], "discarded": [], "images": '
+            b'[], "request": {}}'
+        ),
     )
     assert any("interrupted" in text and f"{PATH}/.vdisk-journal" in text for text in facts(port)["warnings"])
 

@@ -37,13 +37,6 @@ from ansible_collections.vdisk.parallels.tests.support.memory_port import Memory
 PATH = "/vm/a.hdd"
 
 
-@pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
-    return port
-
-
 def plan_of(shape: Shape, path: str = PATH) -> Plan:
     return plan_create(path, shape, name="a", uid=disks.UID, token="t")
 

@@ -6,29 +6,18 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import resized, wanted_parts
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Damaged, HasSnapshots
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, HasSnapshots
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import WriteBytes
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import recover
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
-from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 STEP = disks.SMALL_CLUSTER
 DISK = "/vm/a.hdd"
-
-
-@pytest.fixture(name="port")
-def port_fixture():
-    port = MemoryPort()
-    port.plant_directory("/vm")
-    return port
 
 
 @pytest.mark.parametrize(
@@ -90,45 +79,3 @@ def test_snapshots_are_refused_with_the_ways_out(port):
     with pytest.raises(HasSnapshots) as caught:
         plan_shrink(state, STEP)
     assert "top_only" not in str(caught.value) and "merge" in str(caught.value)
-
-
-@pytest.mark.parametrize("operation", ["grow", "shrink"])
-@pytest.mark.parametrize(
-    "request_",
-    [
-        {},
-        {"sectors": "many"},
-        {"sectors": 1, "headers": []},
-        {"sectors": 1, "entries": -1},
-        {"sectors": 1, "entries": 1 << 40},
-        {"sectors": 1, "headers": {}, "wants": "header"},
-        {"sectors": 1, "headers": {"IMAGE": "xyz"}, "wants": "header"},
-        {"sectors": 1, "headers": {"IMAGE": "00" * 64}, "wants": "header"},
-        {"sectors": 1, "headers": {"IMAGE": 7}, "wants": "header"},
-    ],
-)
-def test_a_journal_that_does_not_fit_changes_nothing(port, operation, request_):
-    disks.new_disk(port, DISK)
-    name = disks.file_of(port, DISK).rsplit("/", 1)[-1]
-    wants_header = request_.pop("wants", None) == "header"
-    record = {
-        "version": 1,
-        "operation": operation,
-        "phase": "prepare",
-        "created": [],
-        "discarded": [],
-        "images": [{"name": name, "size": 1, "in_use": 0}],
-        "request": json.loads(json.dumps(request_).replace("IMAGE", name)),
-    }
-    if wants_header:
-        request_["wants"] = "header"
-    port.plant_file(f"{DISK}/.vdisk-journal", json.dumps(record).encode())
-    before = port.content(disks.file_of(port, DISK))
-    location = disks.state_of(port, DISK).location
-    if wants_header and operation == "shrink":
-        # A shrink that is not in the descriptor has changed nothing, and its journal just goes.
-        recover(port, location)
-    else:
-        with pytest.raises(Damaged):
-            recover(port, location)
-    assert port.content(disks.file_of(port, DISK)) == before

@@ -34,9 +34,7 @@ ONE, TWO = guid_of(1), guid_of(2)
 
 
 @pytest.fixture(name="port")
-def _port() -> MemoryPort:
-    port = MemoryPort()
-    port.plant_directory("/vm")
+def port_fixture(port: MemoryPort) -> MemoryPort:
     disks.new_disk(port, PATH)
     return port
 

@@ -22,12 +22,9 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action.normal import ActionModule as PlainAction
 
 from ansible_collections.vdisk.parallels.plugins.action import (
-    hdd,
     hdd_check,
-    hdd_compact,
     hdd_convert,
     hdd_merge,
-    hdd_snapshot,
 )
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._progress import action as subject
 
@@ -386,25 +383,7 @@ def test_a_connection_that_stays_away_makes_the_host_unreachable(node, make) -> 
 
 @pytest.mark.parametrize(
     "plugin, options, is_long",
-    [
-        (hdd_merge, {}, True),
-        (hdd_compact, {}, True),
-        (hdd_convert, {}, True),
-        (hdd_check, {}, False),
-        (hdd_check, {"repair": "none"}, False),
-        (hdd_check, {"repair": "safe"}, True),
-        (hdd_check, {"data": "yes"}, True),
-        (hdd_check, {"data": "no"}, False),
-        (hdd_snapshot, {"state": "present"}, False),
-        (hdd_snapshot, {"state": "absent"}, True),
-        (hdd, {"size": "64G"}, False),
-        (hdd, {"type": "plain"}, True),
-        (hdd, {"type": "plain", "state": "absent"}, False),
-        (hdd, {"size": "64G", "shrink": True}, True),
-        (hdd, {"size": "64G", "snapshots": "merge"}, True),
-        (hdd, {"format_version": "2"}, True),
-        (hdd, {"format_version": "auto"}, False),
-    ],
+    [(hdd_merge, {}, True), (hdd_check, {}, False), (hdd_check, {"repair": "safe"}, True)],
 )
 def test_only_what_may_take_long_is_watched(node, make, plugin, options, is_long) -> None:
     shown(make(plugin, options={"path": "/vms/a.hdd", **options}))

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import (
+    absolute,
+    apply_file_options,
+    apply_owner,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.tests.support.module_runner import run
+from ansible_collections.vdisk.parallels.tests.support.tasks import Task
+
+PORT = OsPort()
+
+
+def test_links_on_the_way_are_resolved_and_the_last_name_is_kept(root: str) -> None:
+    os.mkdir(f"{root}/real")
+    os.symlink("real", f"{root}/link")
+    os.symlink("elsewhere", f"{root}/real/disk.hdd")
+    for path in (f"{root}/link/disk.hdd", f"{root}/link/disk.hdd/", f"{root}/real/../link//disk.hdd"):
+        assert absolute(PORT, path) == f"{root}/real/disk.hdd"
+
+
+def test_a_path_is_taken_from_the_working_directory(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    assert absolute(PORT, "a b.hdd") == f"{root}/a b.hdd"
+    assert absolute(PORT, ".") == absolute(PORT, "x/..") == root
+    assert absolute(PORT, "/") == "/"
+
+
+@pytest.mark.parametrize("path", ["", " ", "\n"])
+def test_an_empty_path_is_refused_by_the_name_of_its_option(path: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        absolute(PORT, path, "dest")
+    assert str(caught.value).startswith("dest:")
+
+
+def test_file_options_are_for_what_is_there_and_modes_not_for_directories(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    task = Task(mode="0600")
+    asked: list = []
+    task.set_fs_attributes_if_different = lambda arguments, changed: bool(asked.append(arguments)) or changed  # type: ignore[method-assign, func-returns-value]
+    assert not apply_file_options(PORT, task, [str(tmp_path / "a"), str(tmp_path / "none")], changed=False)  # type: ignore[arg-type]
+    assert [(one["path"], one["mode"]) for one in asked] == [(str(tmp_path / "a"), "0600")]
+    apply_owner(task, str(tmp_path), changed=False)  # type: ignore[arg-type]
+    assert (asked[-1]["path"], asked[-1]["mode"], asked[-1]["attributes"]) == (str(tmp_path), None, None)
+
+
+def test_an_error_ends_the_task_with_its_code_its_context_and_its_path(root: str) -> None:
+    ended = run("hdd_merge", path=f"{root}/none.hdd")
+    assert ended.failed and ended.result["error_code"] == "not_found"
+    assert ended.result["error_context"]["path"] == f"{root}/none.hdd" and f"{root}/none.hdd" in ended.result["msg"]
+    # What is wrong with an option is found before any file is looked at; the path is named all the same.
+    ended = run("hdd_merge", path=f"{root}/none.hdd", max_layers=0)
+    assert (ended.result["error_code"], ended.result["error_context"]["path"]) == ("bad_request", f"{root}/none.hdd")

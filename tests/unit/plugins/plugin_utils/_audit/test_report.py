@@ -1,0 +1,140 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is known of a fleet, put together."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+import pytest
+
+from ansible_collections.vdisk.parallels.tests.support.reports import (
+    GIB,
+    checked,
+    disk,
+    finding,
+    fleet_report,
+    info,
+    merged,
+    results,
+    snapshot,
+)
+
+
+def test_totals_are_sums_over_the_hosts() -> None:
+    report = fleet_report(
+        ["a", "b"], [info(disk("/1.hdd"), disk("/2.hdd")), info(disk("/1.hdd", file_size=GIB, allocated_size=None))]
+    )
+    totals = report["totals"]
+    assert (totals["hosts"], totals["disks"], totals["hosts_without_answer"]) == (2, 3, 0)
+    assert (totals["file_size"], totals["allocated_size"], totals["used_size"], totals["virtual_size"]) == (
+        21 * GIB,
+        18 * GIB,
+        24 * GIB,
+        192 * GIB,
+    )
+    assert totals["reclaimable"] == {"leaked": 3 * GIB, "zero": None, "free_in_filesystem": None, "merge": None}
+    assert totals["gain"] == 3 * GIB
+
+
+def test_reasons_that_were_looked_at_on_one_disk_are_known() -> None:
+    one = disk("/1.hdd", reclaimable={"leaked": 1, "zero": 2, "another": 4})
+    report = fleet_report(["a"], [info(one, disk("/2.hdd"))])
+    assert report["totals"]["reclaimable"] == {
+        "leaked": GIB + 1,
+        "zero": 2,
+        "another": 4,
+        "free_in_filesystem": None,
+        "merge": None,
+    }
+
+
+def test_disks_are_sorted_by_what_they_give_back() -> None:
+    small, large = disk("/a.hdd", reclaimable={"leaked": 1}), disk("/b.hdd", reclaimable={"leaked": 2})
+    report = fleet_report(["a"], [info(small, large)], merges=[results(merged("/a.hdd", 5), merged("/b.hdd", -7))])
+    assert [(one["path"], one["gain"]) for one in report["hosts"][0]["disks"]] == [
+        ("/a.hdd", {"compact": 1, "merge": 5, "total": 6}),
+        ("/b.hdd", {"compact": 2, "merge": 0, "total": 2}),
+    ]
+    assert report["totals"]["reclaimable"]["merge"] == 5
+
+
+@pytest.mark.parametrize(
+    "answer, status, message",
+    [
+        ({}, "unreachable", "no answer"),
+        ({"unreachable": True, "msg": "refused"}, "unreachable", "refused"),
+        ({"failed": False, "msg": "no lxml", "error_code": "missing_library"}, "failed", "no lxml"),
+        ({"failed": False, "msg": "", "module_stderr": "Traceback"}, "failed", "Traceback"),
+        (info(), "ok", None),
+    ],
+)
+def test_a_host_without_facts_is_told(answer: Dict[str, Any], status: str, message: Any) -> None:
+    report = fleet_report(["good", "bad"], [info(disk("/1.hdd")), answer])
+    host = report["hosts"][1]
+    assert (host["status"], report["totals"]["hosts_without_answer"], report["totals"]["disks"]) == (
+        status,
+        int(status != "ok"),
+        1,
+    )
+    assert host["message"] is None if message is None else message in host["message"]
+
+
+def test_bad_and_absent_disks_are_told_with_what_a_check_found() -> None:
+    bad = {"path": "/bad.hdd", "error_code": "damaged", "msg": "broken", "error_context": {}}
+    answer = info({"path": "/none", "exists": False}, failed=[bad])
+    report = fleet_report(
+        ["a"], [answer], checks=[results(checked("/bad.hdd", finding("descriptor_unreadable", "error")))]
+    )
+    assert report["hosts"][0]["absent"] == ["/none"]
+    assert [one["code"] for one in report["hosts"][0]["failed_disks"][0]["findings"]] == ["descriptor_unreadable"]
+    assert (report["totals"]["disks"], report["totals"]["failed_disks"]) == (0, 1)
+    assert report["totals"]["findings"] == {"error": 1, "warning": 0, "info": 0}
+
+
+def test_findings_are_counted() -> None:
+    checks = results(
+        checked("/1.hdd", finding("a", "error"), finding("b", "warning"), finding("b", "warning")),
+        {"item": "/2.hdd", "msg": "gone", "error_code": "io_error"},
+    )
+    report = fleet_report(["a"], [info(disk("/1.hdd"), disk("/2.hdd"), disk("/3.hdd"))], checks=[checks])
+    by_path = {one["path"]: one["check"] for one in report["hosts"][0]["disks"]}
+    assert report["totals"]["findings"] == {"error": 1, "warning": 2, "info": 0}
+    assert report["totals"]["unhealthy_disks"] == 2
+    assert (by_path["/2.hdd"]["healthy"], by_path["/2.hdd"]["error_code"], by_path["/3.hdd"]) == (
+        None,
+        "io_error",
+        None,
+    )
+
+
+def test_orphans_are_counted_only_where_somebody_can_tell() -> None:
+    shots: List[Dict[str, Any]] = [snapshot("{a}"), snapshot("{b}", vm_snapshot=True)]
+    vm = {"name": "vm"}
+    refused = {"error_code": "has_snapshots", "msg": "nobody can tell"}
+    disks = [
+        disk("/alone.hdd", snapshots=shots),
+        disk("/vm.hdd", snapshots=shots, vm=vm),
+        disk("/doubt.hdd", snapshots=shots[:1], vm=vm),
+    ]
+    report = fleet_report(
+        ["a"], [info(*disks)], merges=[results({"item": "/doubt.hdd", **refused}, {"item": "/vm.hdd", **refused})]
+    )
+    assert {one["path"]: one["orphan_layers"] for one in report["hosts"][0]["disks"]} == {
+        "/alone.hdd": None,
+        "/vm.hdd": 1,
+        "/doubt.hdd": None,
+    }
+    assert report["totals"]["orphan_layers"] == 1
+
+
+def test_skipped_loops_say_nothing() -> None:
+    report = fleet_report(
+        ["a"],
+        [info(disk("/1.hdd"))],
+        checks=[{"skipped": True, "results": []}],
+        merges=[results({"item": "/1.hdd", "skipped": True})],
+    )
+    assert (report["hosts"][0]["disks"][0]["check"], report["hosts"][0]["disks"][0]["merge"]) == (None, None)
