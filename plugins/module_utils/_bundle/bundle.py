@@ -26,7 +26,7 @@ from .._core.errors import (
     StalePlan,
     Unsupported,
 )
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.detect import detect
 from .._formats.hds.bat import RunTable, unused_ranges
@@ -55,7 +55,7 @@ _PREFIX = 512
 class ImageState:
     """One image: the part of one layer that lies in one storage. ``size`` is what it holds of the guest disk, in bytes.
 
-    ``held_by`` tells who holds the file of an image that carries the in-use mark; of others it is not asked.
+    ``held_by`` names who holds the file of an image that carries the in-use mark; of others it is not asked.
     """
 
     storage: int
@@ -292,7 +292,18 @@ def _observe_images(
                 )
             used[key] = entry.file
             images[(number, entry.guid)] = state
-    return images
+    return _with_holders(port, images)
+
+
+def _with_holders(port: Port, images: Dict[Tuple[int, str], ImageState]) -> Dict[Tuple[int, str], ImageState]:
+    """The images, those with the in-use mark with who holds them; all are asked for at once."""
+    dirty = [image.path for image in images.values() if image.is_dirty]
+    held: Dict[str, Tuple[Holder, ...]] = {}
+    for path, holder in port.holders(dirty) if dirty else ():
+        held[path] = (*held.get(path, ()), holder)
+    return {
+        key: replace(image, held_by=held[image.path]) if image.path in held else image for key, image in images.items()
+    }
 
 
 def _observe_image(
@@ -335,7 +346,6 @@ def _observe_image(
     image = open_hds(port, path)
     try:
         size = min(image.size, length)
-        held_by = port.holders(path) if image.header.is_dirty else ()
         used = image.table.clusters_used
         return ImageState(
             number,
@@ -350,7 +360,6 @@ def _observe_image(
             image.table,
             image.extension,
             used,
-            held_by,
         )
     finally:
         image.close()
@@ -460,7 +469,7 @@ def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:
     """Who is seen to hold the bundle or one of its images."""
     places = [state.location.directory] if state.is_bundle else []
     places += [image.path for image in state.images.values()]
-    return tuple((place, holder) for place in places for holder in port.holders(place))
+    return port.holders(places)
 
 
 def orphans(state: BundleState) -> Tuple[str, ...]:

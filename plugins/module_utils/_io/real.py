@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat as modes
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 from .._core.errors import DiskError, IoFailure
 from . import kernel, sparse
@@ -413,9 +413,11 @@ class OsPort:
             facts = repeated(os.statvfs, path)
         return facts.f_bavail * facts.f_frsize
 
-    def holders(self, path: str) -> Tuple[Holder, ...]:
-        """Who holds the file or directory, found without taking a lock. What this port itself holds is left out."""
-        return self._locks.holders(path)
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
+        """Who holds these files and directories, found without taking a lock. What this port itself holds is left
+        out.
+        """
+        return self._locks.holders(paths)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
         """Who holds the file for writing."""

@@ -224,7 +224,7 @@ def _is_raw(port: Port, path: str) -> bool:
 def _holders(port: Port, location: Location, named: Sequence[Named]) -> Tuple[Tuple[str, Holder], ...]:
     places = [location.directory] if location.kind != SINGLE_FILE else []
     places += dict.fromkeys(one.path for one in named)
-    return tuple((place, holder) for place in places for holder in port.holders(place))
+    return port.holders(places)
 
 
 def _in_use(holders: Sequence[Tuple[str, Holder]]) -> List[Finding]:

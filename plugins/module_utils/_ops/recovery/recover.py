@@ -18,7 +18,7 @@ from typing import Iterator, List, Optional, Tuple
 from ..._bundle.bundle import BundleState, ImageState, observe
 from ..._bundle.naming import JOURNAL, classify, is_temporary_of, temporary_name
 from ..._bundle.paths import Location, locate
-from ..._change.executor import execute, remove_tree
+from ..._change.executor import execute
 from ..._change.image import header_rewrite_step, table_rewrite_steps
 from ..._core.errors import Damaged, Interrupted, InUse, NotFound
 from ..._core.plan import Plan, Remove, Resize, Step, Sync, WriteBytes
@@ -26,6 +26,7 @@ from ..._core.records import replace
 from ..._formats.hds.header import CLOSED, IN_USE_OFFSET
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import DIRECTORY, SYMLINK, Port
+from ..._io.remove import remove_tree
 
 _DISPLACED = "old-"
 _U32 = range(1 << 32)

@@ -22,8 +22,8 @@ PORT = OsPort()
 class HeldPort(OsPort):
     """A port that sees a process write to every image."""
 
-    def holders(self, path):
-        return (Holder("write", "qemu-system (4711)"),) if path.endswith(".hds") else ()
+    def holders(self, paths):
+        return tuple((path, Holder("write", "qemu-system (4711)")) for path in paths if path.endswith(".hds"))
 
 
 class ChangingPort(OsPort):
