@@ -24,8 +24,10 @@ from ..._formats.hds.extension import may_keep
 from ..._formats.hds.header import HdsHeader
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
-from .changes import Change, FreshCopy, Holes, Relocation, dropped_places, kept_runs, minds_holes, stored_bytes
+from .changes import Change, FreshCopy, Holes, Relocation, minds_holes, stored_bytes
+from .clusters import Clusters, union
 from .droppable import EQUAL, METADATA, SOURCES, ZERO, ZEROS, find_droppable
+from .relocate import dropped_places, kept_runs
 from .stored_zeros import SMALLEST, ZeroScan, data_within, joined
 
 __all__ = (
@@ -88,9 +90,9 @@ def _shortened(
     dropped = found.all()
     change: Change
     if strategy == COPY:
-        change = FreshCopy(image, header, tuple(dropped), state.location.directory, minds_holes(state))
+        change = FreshCopy(image, header, dropped, state.location.directory, minds_holes(state))
     else:
-        change = Relocation(image, header, tuple(dropped))
+        change = Relocation(image, header, dropped)
     reasons = {reason: len(clusters) * header.cluster_bytes for reason, clusters in found.clusters.items()}
     return ImageSavings(image, {**reasons, LEAKED: image.leaked}, change, found.bytes_read)
 
@@ -101,7 +103,7 @@ def _punched(port: Port, state: BundleState, image: ImageState, header: HdsHeade
     """
     found = find_droppable(port, state, image, scan=scan)
     given = {reason: clusters for reason, clusters in found.clusters.items() if reason != ZERO}
-    dropped = sorted(cluster for clusters in given.values() for cluster in clusters)
+    dropped = union(*given.values())
     file = port.open_read(image.path)
     try:
         zeros = ZeroScan(file, image.stat.block)
@@ -114,13 +116,13 @@ def _punched(port: Port, state: BundleState, image: ImageState, header: HdsHeade
             stored = zeros.ranges(used, min(SMALLEST, header.cluster_bytes))
         leaked = list(data_within(file, image.unused, image.stat.block))
         places = {
-            reason: list(data_within(file, dropped_places(image, header, clusters), image.stat.block))
+            reason: list(data_within(file, joined(dropped_places(image, header, clusters)), image.stat.block))
             for reason, clusters in given.items()
         }
     finally:
         file.close()
     left = sorted(part for parts in places.values() for part in parts)
-    change = Holes(image, tuple(dropped), tuple(joined(sorted(stored + leaked))), tuple(joined(left)))
+    change = Holes(image, dropped, tuple(joined(sorted(stored + leaked))), tuple(joined(left)))
     reasons = {
         **{reason: _total(parts) for reason, parts in places.items()},
         ZERO: _total(stored),
@@ -140,7 +142,7 @@ def _plain(port: Port, state: BundleState, image: ImageState, scan: str) -> Opti
         stored = zeros.ranges([(0, image.size)], min(SMALLEST, storage.cluster_sectors * SECTOR))
     finally:
         file.close()
-    return ImageSavings(image, {ZERO: _total(stored)}, Holes(image, (), tuple(stored), ()), zeros.bytes_read)
+    return ImageSavings(image, {ZERO: _total(stored)}, Holes(image, Clusters(), tuple(stored), ()), zeros.bytes_read)
 
 
 def _total(parts: Sequence[Tuple[int, int]]) -> int:
@@ -247,10 +249,10 @@ def _room(port: Port, copy: FreshCopy) -> int:
     file = port.open_read(copy.image.path)
     try:
         step = copy.header.cluster_bytes
-        parts = [
+        parts = (
             (offset, offset + count * step)
             for _cluster, count, offset in kept_runs(copy.image, copy.header, copy.dropped)
-        ]
+        )
         return copy.fresh.data_start + stored_bytes(file, parts)
     finally:
         file.close()
