@@ -292,18 +292,11 @@ def _observe_images(
                 )
             used[key] = entry.file
             images[(number, entry.guid)] = state
-    return _with_holders(port, images)
-
-
-def _with_holders(port: Port, images: Dict[Tuple[int, str], ImageState]) -> Dict[Tuple[int, str], ImageState]:
-    """The images, those with the in-use mark with who holds them; all are asked for at once."""
     dirty = [image.path for image in images.values() if image.is_dirty]
-    held: Dict[str, Tuple[Holder, ...]] = {}
     for path, holder in port.holders(dirty) if dirty else ():
-        held[path] = (*held.get(path, ()), holder)
-    return {
-        key: replace(image, held_by=held[image.path]) if image.path in held else image for key, image in images.items()
-    }
+        where = next(where for where, image in images.items() if image.path == path)
+        images[where] = replace(images[where], held_by=(*images[where].held_by, holder))
+    return images
 
 
 def _observe_image(

@@ -82,7 +82,7 @@ def header_rewrite_step(image: ImageState) -> CopyRanges:
     return CopyRanges(image.path, (Move(image.path, 0, 0, TABLE_OFFSET),))
 
 
-def entry_steps(path: str, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
+def entry_steps(path: str, header: HdsHeader, entries: Iterable[Tuple[int, int]]) -> Iterator[Step]:
     """Write table entries, given as ascending pairs of cluster index and file offset (0: not allocated), in few
     pieces.
     """
@@ -97,30 +97,6 @@ def entry_steps(path: str, header: HdsHeader, entries: Sequence[Tuple[int, int]]
         run.append(offset)
     if run:
         yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, run))
-
-
-def entry_run_steps(path: str, header: HdsHeader, runs: Iterable[Tuple[int, range]]) -> Iterator[Step]:
-    """The same steps for runs, ascending: a cluster, and the file offsets of it and the ones after it."""
-    piece: List[int] = []
-    first = 0
-    for cluster, offsets in runs:
-        while offsets:
-            if piece and (cluster != first + len(piece) or len(piece) == _MOST_ENTRIES):
-                yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, piece))
-                piece = []
-            if not piece:
-                first = cluster
-            room = _MOST_ENTRIES - len(piece)
-            piece += offsets[:room]
-            cluster, offsets = cluster + room, offsets[room:]
-    if piece:
-        yield WriteBytes(path, TABLE_OFFSET + first * _ENTRY_BYTES, pack_entries(header, piece))
-
-
-def forget_steps(path: str, ranges: Iterable[Tuple[int, int]]) -> Iterator[Step]:
-    """The same steps for ranges of clusters that are no longer allocated."""
-    for first, end in ranges:
-        yield from clear_steps(path, TABLE_OFFSET + first * _ENTRY_BYTES, TABLE_OFFSET + end * _ENTRY_BYTES)
 
 
 def clear_steps(path: str, start: int, end: int) -> Iterator[Step]:

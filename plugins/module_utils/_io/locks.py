@@ -114,10 +114,7 @@ class Locks:
         return self._byte_holders(path, listed) + self._flock_holders(path, listed)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
-        """Who holds the file for writing, by its byte locks.
-
-        A flock says nothing of that, and Linux waits about 10 ms before it lists those.
-        """
+        """Who holds the file for writing, by its byte locks. A flock says nothing of that."""
         facts = _facts(path)
         if facts is None or not modes.S_ISREG(facts.st_mode):
             return ()

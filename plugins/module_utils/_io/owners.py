@@ -15,7 +15,7 @@ wait.
 from __future__ import annotations
 
 import os
-from typing import Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
+from typing import FrozenSet, Iterator, List, Optional, Tuple
 
 UNKNOWN = "another process"
 
@@ -44,61 +44,47 @@ def file_system(descriptor: int) -> str:
 
 
 class LockLists:
-    """What the kernel lists of locks, for one question about many files.
+    """What the kernel lists of locks.
 
     Each list is read when it is first needed, and once: Linux waits about 10 ms before it gives that of all flocks.
     """
 
     def __init__(self) -> None:
-        self._flocks: Optional[Dict[str, Set[int]]] = None
-        self._byte_locks: Optional[Dict[str, Set[Tuple[str, str]]]] = None
-        self._devices: Dict[int, FrozenSet[str]] = {}
+        self._flocks: Optional[List[Tuple[str, int]]] = None
+        self._byte_locks: Optional[List[Tuple[str, str, str]]] = None
 
     def flock_pids(self, descriptor: int) -> Tuple[int, ...]:
         """The processes that hold a flock on the file, without those that only wait for it."""
         if self._flocks is None:
-            self._flocks = _listed_flocks()
-        return tuple(sorted({pid for key in self._keys(descriptor) for pid in self._flocks.get(key, ())}))
+            self._flocks = list(_listed_flocks())
+        keys = _keys(descriptor)
+        return tuple(sorted({pid for key, pid in self._flocks if key in keys}))
 
     def byte_lock_owners(self, descriptor: int) -> Tuple[str, ...]:
         """Who has byte locks on the file that /proc/locks gives no process for, apart from ``descriptor`` itself."""
         if self._byte_locks is None:
-            self._byte_locks = _listed_byte_locks()
-        own = (str(os.getpid()), str(descriptor))
-        found = {one for key in self._keys(descriptor) for one in self._byte_locks.get(key, ()) if one != own}
-        return tuple(describe(pid) for pid in sorted({int(pid) for pid, _number in found}))
-
-    def _keys(self, descriptor: int) -> FrozenSet[str]:
-        """How the kernel names the file in its lists: major:minor:inode."""
-        try:
-            facts = os.fstat(descriptor)
-        except OSError:
-            return frozenset()
-        if facts.st_dev not in self._devices:
-            self._devices[facts.st_dev] = _devices(descriptor, facts.st_dev)
-        return frozenset(f"{device}:{facts.st_ino}" for device in self._devices[facts.st_dev])
+            self._byte_locks = list(_listed_byte_locks())
+        keys, own = _keys(descriptor), (str(os.getpid()), str(descriptor))
+        pids = {int(pid) for key, pid, number in self._byte_locks if key in keys and (pid, number) != own}
+        return tuple(describe(pid) for pid in sorted(pids))
 
 
-def _listed_flocks() -> Dict[str, Set[int]]:
-    """The holders of all flocks of the host, by file."""
-    found: Dict[str, Set[int]] = {}
+def _listed_flocks() -> Iterator[Tuple[str, int]]:
+    """File and process of all flocks of the host."""
     for line in _text("/proc/locks").splitlines():
         fields = line.split()
         if len(fields) >= 6 and fields[1] == "FLOCK":
-            found.setdefault(fields[5], set()).add(int(fields[4]))
-    return found
+            yield fields[5], int(fields[4])
 
 
-def _listed_byte_locks() -> Dict[str, Set[Tuple[str, str]]]:
-    """The open files of the host that carry byte locks, as process and number, by file."""
-    found: Dict[str, Set[Tuple[str, str]]] = {}
+def _listed_byte_locks() -> Iterator[Tuple[str, str, str]]:
+    """File, process and number of the open files of the host that carry byte locks."""
     for pid, number in _descriptors():
         # A line such as "lock:	1: OFDLCK ADVISORY READ -1 fe:00:2146344 100 101".
         for line in _text(f"/proc/{pid}/fdinfo/{number}").splitlines():
             fields = line.split()
             if len(fields) >= 7 and fields[0] == "lock:" and fields[2] == "OFDLCK":
-                found.setdefault(fields[6], set()).add((pid, number))
-    return found
+                yield fields[6], pid, number
 
 
 def _descriptors() -> Iterator[Tuple[str, str]]:
@@ -114,17 +100,21 @@ def _descriptors() -> Iterator[Tuple[str, str]]:
             yield pid, number
 
 
-def _devices(descriptor: int, number: int) -> FrozenSet[str]:
-    """The names of a file's device, whose ``number`` is as ``fstat`` gives it.
+def _keys(descriptor: int) -> FrozenSet[str]:
+    """How the kernel names the file in its lists of locks: major:minor:inode.
 
-    That of the mount counts too: Btrfs and overlays show another one to ``fstat``.
+    The device number of the mount counts too: Btrfs and overlays show another one to ``fstat``.
     """
-    devices = {f"{os.major(number):02x}:{os.minor(number):02x}"}
+    try:
+        facts = os.fstat(descriptor)
+    except OSError:
+        return frozenset()
+    devices = {f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}"}
     mounted = _mount(descriptor).split(" ")
     if len(mounted) > 2 and ":" in mounted[2]:
         major, minor = mounted[2].split(":")
         devices.add(f"{int(major):02x}:{int(minor):02x}")
-    return frozenset(devices)
+    return frozenset(f"{device}:{facts.st_ino}" for device in devices)
 
 
 def _mount(descriptor: int) -> str:

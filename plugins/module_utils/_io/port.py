@@ -182,16 +182,15 @@ class Port(Protocol):
         """Bytes that may still be written to the file system of ``path``."""
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
-        """Who holds these files and directories, each with its path, found without taking a lock.
+        """Who holds these files and directories, with their paths, found without taking a lock.
 
-        To ask once for many is cheap: the list of all locks of the host, for which Linux waits about 10 ms, is read
-        once.
+        Ask once for many: Linux waits about 10 ms before it lists all locks of the host.
         """
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
         """Those that hold a file for writing.
 
-        Faster than all holders, since the list of all locks of the host is not asked for.
+        Faster than all holders, since that list is not asked for.
         """
 
     def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> Lock:

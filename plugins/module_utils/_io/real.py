@@ -414,9 +414,7 @@ class OsPort:
         return facts.f_bavail * facts.f_frsize
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
-        """Who holds these files and directories, found without taking a lock. What this port itself holds is left
-        out.
-        """
+        """Who holds these files and directories, found without taking a lock. What this port holds is left out."""
         return self._locks.holders(paths)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:

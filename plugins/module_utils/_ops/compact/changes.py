@@ -15,19 +15,23 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, Tuple, Union
+from typing import Iterable, Iterator, List, Tuple, Union
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.naming import UNFINISHED_COPY, temporary_name
-from ..._change.image import close_steps, entry_run_steps, forget_steps, mark_steps
+from ..._change.image import TABLE_OFFSET, clear_steps, close_steps, mark_steps
 from ..._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import ceil_div
-from ..._formats.hds.header import HdsHeader, new_header, pack_header
+from ..._formats.hds.bat import pack_entries
+from ..._formats.hds.header import ENTRY_BYTES, HdsHeader, new_header, pack_header
 from ..._io.port import File, Port
 from ..._io.sparse import holes
 from .clusters import Clusters
 from .relocate import kept_runs, relocate
+
+_MOST_ENTRIES = 65536
+"""Of a table, written at once."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +252,30 @@ class Holes:
 
 
 Change = Union[Relocation, FreshCopy, Holes]
+
+
+def entry_run_steps(path: str, header: HdsHeader, runs: Iterable[Tuple[int, range]]) -> Iterator[Step]:
+    """The steps of ``entry_steps`` for runs, ascending: a cluster, and the offsets of it and of those after it."""
+    piece: List[int] = []
+    first = 0
+    for cluster, offsets in runs:
+        while offsets:
+            if piece and (cluster != first + len(piece) or len(piece) == _MOST_ENTRIES):
+                yield WriteBytes(path, TABLE_OFFSET + first * ENTRY_BYTES, pack_entries(header, piece))
+                piece = []
+            if not piece:
+                first = cluster
+            room = _MOST_ENTRIES - len(piece)
+            piece += offsets[:room]
+            cluster, offsets = cluster + room, offsets[room:]
+    if piece:
+        yield WriteBytes(path, TABLE_OFFSET + first * ENTRY_BYTES, pack_entries(header, piece))
+
+
+def forget_steps(path: str, ranges: Iterable[Tuple[int, int]]) -> Iterator[Step]:
+    """The steps of ``entry_steps`` for ranges of clusters that are no longer allocated."""
+    for first, end in ranges:
+        yield from clear_steps(path, TABLE_OFFSET + first * ENTRY_BYTES, TABLE_OFFSET + end * ENTRY_BYTES)
 
 
 def stored_bytes(file: File, parts: Iterable[Tuple[int, int]]) -> int:

@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.image import (
     close_steps,
-    entry_run_steps,
     entry_steps,
-    forget_steps,
     mark_steps,
     table_growth_steps,
 )
@@ -92,24 +90,6 @@ def test_long_runs_are_cut_into_pieces_of_bounded_length() -> None:
     steps = list(entry_steps("/x", header, [(cluster, 0) for cluster in range(200_000)]))
     assert max(len(step.content) for step in steps if isinstance(step, WriteBytes)) <= 1 << 18
     assert sum(len(step.content) for step in steps if isinstance(step, WriteBytes)) == 800_000
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 70_000), st.booleans()), max_size=4))
-def test_runs_give_the_steps_of_their_clusters(drawn: List[Tuple[int, int, bool]]) -> None:
-    header = new_header(size_bytes=300_000 * 4096, cluster_bytes=4096, version=1)
-    runs, cluster = [], 0
-    for gap, count, is_mirrored in drawn:
-        offsets = range(4096 * 7, 4096 * (7 + count), 4096)
-        cluster += gap
-        runs.append((cluster, offsets[::-1] if is_mirrored else offsets))
-        cluster += count
-    pairs = [(first + index, offset) for first, offsets in runs for index, offset in enumerate(offsets)]
-    assert list(entry_run_steps("/x", header, runs)) == list(entry_steps("/x", header, pairs))
-    # Neighbours are one range.
-    ranges = [(first, first + len(offsets)) for first, offsets in runs if first]
-    ranges = [one for index, one in enumerate(ranges) if not index or ranges[index - 1][1] < one[0]]
-    cleared = [(index, 0) for first, end in ranges for index in range(first, end)]
-    assert list(forget_steps("/x", ranges)) == list(entry_steps("/x", header, cleared))
 
 
 def test_an_offset_that_no_entry_can_say_is_refused() -> None:

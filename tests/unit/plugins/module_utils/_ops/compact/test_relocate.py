@@ -34,7 +34,12 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.heade
     pack_header,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Stat
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.changes import FreshCopy, Relocation
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.changes import (
+    FreshCopy,
+    Relocation,
+    entry_run_steps,
+    forget_steps,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.clusters import Clusters
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.relocate import (
     dropped_places,
@@ -204,6 +209,24 @@ def test_the_steps_of_a_copy_are_those_of_single_clusters(
 def _source_of(moves: List[Move], target: int) -> int:
     (move,) = [move for move in moves if move.target_offset <= target < move.target_offset + move.length]
     return move.source_offset + target - move.target_offset
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 70_000), st.booleans()), max_size=4))
+def test_runs_give_the_steps_of_their_clusters(drawn: List[Tuple[int, int, bool]]) -> None:
+    header = new_header(size_bytes=300_000 * 4096, cluster_bytes=4096, version=1)
+    runs, cluster = [], 0
+    for gap, count, is_mirrored in drawn:
+        offsets = range(4096 * 7, 4096 * (7 + count), 4096)
+        cluster += gap
+        runs.append((cluster, offsets[::-1] if is_mirrored else offsets))
+        cluster += count
+    pairs = [(first + index, offset) for first, offsets in runs for index, offset in enumerate(offsets)]
+    assert list(entry_run_steps("/x", header, runs)) == list(entry_steps("/x", header, pairs))
+    # Neighbours are one range.
+    ranges = [(first, first + len(offsets)) for first, offsets in runs if first]
+    ranges = [one for index, one in enumerate(ranges) if not index or ranges[index - 1][1] < one[0]]
+    cleared = [(index, 0) for first, end in ranges for index in range(first, end)]
+    assert list(forget_steps("/x", ranges)) == list(entry_steps("/x", header, cleared))
 
 
 def large(first_slot: int) -> Tuple[ImageState, HdsHeader]:
