@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Findings: what a check has to say of a disk.
+"""Findings: what a check reports of a disk.
 
 Their codes are part of the public interface; the table of rules is the one place that lists them.
 """
@@ -63,7 +63,7 @@ _RULES = (
         "image_outside",
         INFO,
         NO,
-        "an image lies outside the bundle; it is never changed, and looked at only with allow_outside",
+        "an image is outside the bundle; it is never changed, and looked at only with allow_outside",
     ),
     Rule("orphan_file", WARNING, NO, "an image file that the descriptor does not name"),
     Rule("leftover_ours", WARNING, SAFE, "an unfinished file of this collection"),
@@ -98,15 +98,15 @@ _RULES = (
     Rule("extension_overlaps", ERROR, SAFE, "a cluster of the format extension belongs to the guest as well"),
     Rule("extension_unknown", ERROR, NO, "the format extension needs what is unknown here"),
     # The table of an image.
-    Rule("entry_low", ERROR, LOSSY, "an entry leads to a place before the data area"),
-    Rule("entry_out_of_file", ERROR, LOSSY, "an entry leads behind the end of the file"),
+    Rule("entry_low", ERROR, LOSSY, "an entry points before the data area"),
+    Rule("entry_out_of_file", ERROR, LOSSY, "an entry points past the end of the file"),
     Rule("entry_cut", ERROR, LOSSY, "the file ends within a cluster"),
-    Rule("entry_off_grid", ERROR, LOSSY, "an entry leads between two places for clusters"),
-    Rule("entry_duplicate", ERROR, LOSSY, "two entries lead to one cluster"),
-    Rule("entry_surplus", INFO, SAFE, "entries behind the end of the disk are not zero"),
+    Rule("entry_off_grid", ERROR, LOSSY, "an entry points between two slots"),
+    Rule("entry_duplicate", ERROR, LOSSY, "two entries point to one cluster"),
+    Rule("entry_surplus", INFO, SAFE, "entries past the end of the disk are not zero"),
     Rule("leak_tail", WARNING, SAFE, "the end of the file belongs to no cluster"),
     Rule("leak_inside", INFO, NO, "clusters that no entry names; hdd_compact gives them back"),
-    Rule("tail_unaligned", INFO, SAFE, "the file ends within its last cluster, behind what the guest sees"),
+    Rule("tail_unaligned", INFO, SAFE, "the file ends within its last cluster, after what the guest sees"),
     Rule("plain_size", WARNING, NO, "a plain image is not as long as its place in the disk"),
     Rule("data_unreadable", ERROR, NO, "clusters cannot be read from the medium"),
     # The virtual machine.
@@ -150,7 +150,7 @@ class Finding:
 
 
 def found(code: str, where: str, message: str, *, repairable: Optional[str] = None) -> Finding:
-    """A finding by a rule, with the rule's own word on repair unless told otherwise."""
+    """A finding by a rule, with the rule's own word on repair unless another is given."""
     return Finding(code, where, message, RULES[code].repairable if repairable is None else repairable)
 
 
@@ -165,7 +165,7 @@ def is_allowed(degree: str, level: str) -> bool:
 
 
 def marked_repaired(findings: Iterable[Finding], repaired: Iterable[Finding]) -> List[Finding]:
-    """``findings``, with those that are among ``repaired`` told so."""
+    """``findings``, with those that are among ``repaired`` marked."""
     known = {(one.code, one.where, one.message) for one in repaired}
     return [replace(one, repaired=(one.code, one.where, one.message) in known) for one in findings]
 
@@ -177,6 +177,6 @@ def remaining(findings: Iterable[Finding], *severities: str) -> List[Finding]:
 
 def counts(findings: Iterable[Finding]) -> Dict[str, int]:
     """How many remain of each severity, and how many were repaired."""
-    told = list(findings)
-    counted = {severity: len(remaining(told, severity)) for severity in (ERROR, WARNING, INFO)}
-    return {**counted, "repaired": sum(one.repaired for one in told)}
+    known = list(findings)
+    counted = {severity: len(remaining(known, severity)) for severity in (ERROR, WARNING, INFO)}
+    return {**counted, "repaired": sum(one.repaired for one in known)}
