@@ -81,9 +81,9 @@ def compact(port: OsPort, path: str) -> None:
 
 def check(port: OsPort, path: str) -> None:
     """Judge the metadata; end with 1 when there is a finding."""
-    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_hurt
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_damaged
 
-    sys.exit(bool(examine(port, locate_hurt(port, path)).findings))
+    sys.exit(bool(examine(port, locate_damaged(port, path)).findings))
 
 
 def map_extents(port: OsPort, path: str) -> None:

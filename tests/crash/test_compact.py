@@ -14,12 +14,8 @@ from typing import Callable, Dict, List, Sequence, Tuple
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, NoSpace, Unsupported
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import (
-    COPY,
-    IN_PLACE,
-    PUNCH,
-    plan_compact,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.savings import COPY, IN_PLACE, PUNCH
 from ansible_collections.vdisk.parallels.tests.crash.explore import Explorer
 from ansible_collections.vdisk.parallels.tests.crash.operations import BRANCHED, DISK, FOLDER, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.scenes import (

@@ -149,7 +149,7 @@ def test_reserved_space_may_be_written_on_a_full_disk(port):
 
 def test_a_foreign_holder_is_seen_and_keeps_us_out(port):
     port.plant_holder("/d/x", Holder("write", "qemu (pid 1)"))
-    assert port.holders("/d/x") == (Holder("write", "qemu (pid 1)"),)
+    assert port.holders(("/d", "/d/x")) == (("/d/x", Holder("write", "qemu (pid 1)")),)
     with pytest.raises(InUse) as caught:
         port.lock(("/d",), ("/d/x",))
     assert "qemu (pid 1)" in caught.value.hint

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Any, Callable, Dict, Tuple
 
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import NO
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import (
-    Examination,
-    examine,
-    locate_hurt,
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.check_and_repair import (
+    CheckRequest,
+    check_and_repair,
 )
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.repair import is_in_order, plan_repair
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import recover, take_back
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examination import Examination
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.repair import plan_repair
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP
 from ansible_collections.vdisk.parallels.tests.support.crash import check_states
@@ -34,11 +36,11 @@ LONG = bool(os.environ.get("VDISK_LONG"))
 STATES = None if LONG else 60
 DISK = "/vm/a.hdd"
 LEVELS = {"safe": "safe", "lossy": "all"}
-MENDED = [fault for fault in FAULTS if fault.level != NO]
+REPAIRED = [fault for fault in FAULTS if fault.level != NO]
 
 
 def planted(fault: Fault, folder: Path) -> MemoryPort:
-    """A port with the hurt disk."""
+    """A port with the damaged disk."""
     os.mkdir(folder / "vm")
     fault.build(str(folder / "vm" / "a.hdd"))
     port = MemoryPort()
@@ -49,28 +51,24 @@ def planted(fault: Fault, folder: Path) -> MemoryPort:
     return port
 
 
-def ended(port: MemoryPort, seen: Examination) -> Examination:
-    """What an earlier run left is ended when the disk is in order for it."""
-    if seen.journal is None or not is_in_order(port, seen):
-        return seen
-    recover(port, seen.location, allow_outside=True)
-    return examine(port, seen.location)
-
-
-def mend(port: MemoryPort, level: str) -> Examination:
+def repair(port: MemoryPort, level: str) -> Examination:
     """Repair as the module does; returns what is found afterwards."""
-    seen = ended(port, examine(port, locate_hurt(port, DISK)))
-    plan = plan_repair(port, seen, level=level, force=True)
-    if not plan.is_empty:
-        execute(port, plan, recover=lambda path: take_back(port, path))
-    return ended(port, examine(port, seen.location))
+
+    def apply(plan: Plan, _recovered: Tuple[str, ...]) -> Dict[str, Any]:
+        if not plan.is_empty:
+            execute(port, plan, recover=lambda path: take_back(port, path))
+        return {}
+
+    location = locate_damaged(port, DISK)
+    check_and_repair(port, location, CheckRequest(allow_outside=False, repair=level, force=True), apply)
+    return examine(port, location)
 
 
 def outcome(port: MemoryPort, level: str) -> Dict[str, object]:
-    """What must be the same however often the repair was cut off: the guest disk and what remains to be told; and a
+    """What must be the same however often the repair was cut off: the guest disk and what remains to be reported; and a
     further repair does nothing.
     """
-    left = mend(port, level)
+    left = repair(port, level)
     assert not [
         one for one in left.findings if one.repairable == "safe" or (one.repairable == "lossy" and level == "all")
     ], left.findings
@@ -81,12 +79,12 @@ def outcome(port: MemoryPort, level: str) -> Dict[str, object]:
     return {"guest": disks.read_naively(port, DISK, TOP), "codes": codes}
 
 
-@pytest.mark.parametrize("fault", MENDED, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", REPAIRED, ids=lambda fault: fault.name)
 def test_a_repair_that_is_cut_off_anywhere_loses_nothing(fault: Fault, tmp_path: Path) -> None:
     level = LEVELS[fault.level]
     port = planted(fault, tmp_path)
     recording = port.record()
-    mend(port, level)
+    repair(port, level)
     expected = outcome(port, level)
 
     def check(state: MemoryPort) -> None:
@@ -95,19 +93,19 @@ def test_a_repair_that_is_cut_off_anywhere_loses_nothing(fault: Fault, tmp_path:
     assert check_states(recording, check, limit=STATES) > 0
 
 
-@pytest.mark.parametrize("fault", MENDED, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", REPAIRED, ids=lambda fault: fault.name)
 def test_a_call_that_fails_during_a_repair_loses_nothing(fault: Fault, tmp_path: Path) -> None:
     level = LEVELS[fault.level]
     start = planted(fault, tmp_path).tree.fork
     count = _calls(start, level)
     undisturbed = MemoryPort(start())
-    mend(undisturbed, level)
+    repair(undisturbed, level)
     expected = outcome(undisturbed, level)
     for number in range(1, count + 1, 1 if LONG else 3):
         port = MemoryPort(start())
         port.fail_call(number, ("EIO", "ENOSPC")[number % 2])
         try:
-            mend(port, level)
+            repair(port, level)
         except DiskError as error:
             assert str(error)
         port.fail_call(0)
@@ -116,5 +114,5 @@ def test_a_call_that_fails_during_a_repair_loses_nothing(fault: Fault, tmp_path:
 
 def _calls(start: Callable[[], object], level: str) -> int:
     port = MemoryPort(start())  # type: ignore[arg-type]
-    mend(port, level)
+    repair(port, level)
     return len(port.calls)

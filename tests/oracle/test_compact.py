@@ -14,12 +14,8 @@ from typing import Callable, Dict
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import (
-    COPY,
-    IN_PLACE,
-    PUNCH,
-    plan_compact,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.savings import COPY, IN_PLACE, PUNCH
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import (
     PORT,
     TrialDisk,

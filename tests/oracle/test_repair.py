@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import NO
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_damaged
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.repair import plan_repair
 from ansible_collections.vdisk.parallels.tests.oracle.trial_disk import PORT, apply_plan
 from ansible_collections.vdisk.parallels.tests.support import oracles
@@ -32,7 +32,7 @@ SEEN_BY_QEMU = ("entry_out_of_file", "image_dirty", "leak_tail")
 
 def repair(directory: str, level: str = "all") -> None:
     """As the module does, without what ends journals of others."""
-    plan = plan_repair(PORT, examine(PORT, locate_hurt(PORT, directory)), level=level, force=True)
+    plan = plan_repair(PORT, examine(PORT, locate_damaged(PORT, directory)), level=level, force=True)
     if not plan.is_empty:
         apply_plan(plan)
 
@@ -90,7 +90,7 @@ def test_what_qemu_left_behind_is_mended(tmp_path: Path) -> None:
     oracles.qemu_io(path, *MIB_WRITES)
     repair(built.directory, "safe")
     oracles.assert_qemu_finds_clean([path])
-    assert examine(PORT, locate_hurt(PORT, built.directory)).findings == ()
+    assert examine(PORT, locate_damaged(PORT, built.directory)).findings == ()
     with open(path, "rb") as stream:
         assert stream.read(64)[56:64] == bytes(8)
 

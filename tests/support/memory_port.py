@@ -23,7 +23,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import threading
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures import not_regular, translated
@@ -444,13 +444,17 @@ class MemoryPort:
         self._existing(path, "measure the free space at")
         return _UNLIMITED if self._capacity is None else max(0, self._capacity - self._used())
 
-    def holders(self, path: str) -> Tuple[Holder, ...]:
-        self.called("holders", path)
-        inode = self._find(path, "look at").inode
-        return self._foreign.get(inode, ()) if inode is not None else ()
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
+        self.called("holders", next(iter(paths), "nothing"))
+        return tuple((path, holder) for path in paths for holder in self._holders(path))
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
-        return tuple(holder for holder in self.holders(path) if holder.kind == "write")
+        self.called("writers", path)
+        return tuple(holder for holder in self._holders(path) if holder.kind == "write")
+
+    def _holders(self, path: str) -> Tuple[Holder, ...]:
+        inode = self._find(path, "look at").inode
+        return self._foreign.get(inode, ()) if inode is not None else ()
 
     def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> MemoryLock:
         self.called("lock", (directories + files + ("nothing",))[0])

@@ -11,7 +11,8 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.plan import Plan
-from .._ops.compact.plan import CompactFacts, plan_compact, summary
+from .._ops.compact.plan import CompactFacts, plan_compact
+from .._ops.compact.savings import summary
 from .disk import Disk, change_disk
 from .run import Result
 from .spec import size_option

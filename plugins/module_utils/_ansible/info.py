@@ -8,19 +8,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.bundle import BundleState, observe
 from .._bundle.find import bundles_in
-from .._bundle.paths import locate
-from .._bundle.pvm import find_vm
 from .._core.errors import DiskError
-from .._guest.view import open_view
 from .._io.port import Port
 from .._io.real import OsPort
-from .._ops.report.facts import absent_facts, disk_facts, totals
+from .._ops.report.describe import DescribeRequest, describe_disk
+from .._ops.report.facts import absent_facts, totals
 from .run import Result, absolute
 
 Failure = Dict[str, Any]
@@ -44,75 +41,29 @@ def describe_disks(module: AnsibleModule) -> Result:
 
 def _describe_all(module: AnsibleModule, port: Port, path: str) -> Tuple[List[Dict[str, Any]], List[Failure]]:
     """The disks that one path stands for; each that cannot be described becomes a failure of its own."""
+    params = module.params
+    request = DescribeRequest(
+        allow_outside=params["allow_outside"],
+        scan=params["scan"],
+        buckets=params["map"] or 0,
+        checksum=params["checksum"] if params["checksum"] != "none" else None,
+    )
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
     try:
         if port.lstat(path) is None:
             return [absent_facts(path)], []
-        found = bundles_in(port, path, recurse=module.params["recurse"])
-        if not found and not module.params["recurse"]:
+        found = bundles_in(port, path, recurse=params["recurse"])
+        if not found and not params["recurse"]:
             found = [path]
     except DiskError as error:
         return [], [{"path": path, **describe_failure(error)}]
     for one in found:
         try:
-            disks.append(_describe(module, port, one))
+            disks.append(describe_disk(port, one, request))
         except DiskError as error:
             failures.append({"path": one, **describe_failure(error)})
     return disks, failures
-
-
-def _describe(module: AnsibleModule, port: Port, path: str) -> Dict[str, Any]:
-    params = module.params
-    location = locate(port, path)
-    state = observe(port, location, allow_outside=params["allow_outside"])
-    vm, warnings = find_vm(port, location)
-    reclaimable = _reclaimable(port, state, params["scan"]) if params["scan"] != "metadata" else None
-    facts = disk_facts(port, state, vm=vm, warnings=warnings, reclaimable=reclaimable)
-    facts["partitions"] = _partitions(port, state)
-    if params["map"]:
-        facts["map"] = _map(state, params["map"])
-    if params["checksum"] != "none":
-        facts["checksum"] = _checksum(port, state, params["checksum"])
-    return facts
-
-
-def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optional[int]]:
-    # Only a scan of the data needs what compaction needs.
-    from .._bundle.guards import refuse_encrypted
-    from .._ops.compact.plan import estimate, reclaimable_by_reason
-
-    refuse_encrypted(state)
-    return reclaimable_by_reason(estimate(port, state, scan=scan), scan=scan)
-
-
-def _map(state: BundleState, buckets: int) -> Dict[str, Any]:
-    # Only a picture of the disk needs it.
-    from .._ops.report.allocation import allocation_map
-
-    return allocation_map(state, buckets)
-
-
-def _partitions(port: Port, state: BundleState) -> Any:
-    from .._guest.partitions import read_partitions
-
-    if state.descriptor.encrypted:
-        return None
-    view = open_view(port, state, state.tree.top)
-    try:
-        return read_partitions(view)
-    finally:
-        view.close()
-
-
-def _checksum(port: Port, state: BundleState, algorithm: str) -> str:
-    from .._guest.digests import guest_checksum
-
-    view = open_view(port, state, state.tree.top)
-    try:
-        return guest_checksum(view, algorithm)
-    finally:
-        view.close()
 
 
 def describe_failure(error: DiskError) -> Dict[str, object]:

@@ -21,7 +21,7 @@ from .._core.errors import (
     MissingImage,
     Unsupported,
 )
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.detect import detect
 from .._formats.hds.bat import RunTable, unused_ranges
@@ -51,7 +51,7 @@ _PREFIX = 512
 class ImageState:
     """One image: the part of one layer that lies in one storage. ``size`` is what it holds of the guest disk, in bytes.
 
-    ``held_by`` tells who holds the file of an image that carries the in-use mark; of others it is not asked.
+    ``held_by`` names who holds the file of an image that carries the in-use mark; of others it is not asked.
     """
 
     storage: int
@@ -268,6 +268,10 @@ def _observe_images(
                 )
             used[key] = entry.file
             images[(number, entry.guid)] = state
+    dirty = [image.path for image in images.values() if image.is_dirty]
+    for path, holder in port.holders(dirty) if dirty else ():
+        where = next(where for where, image in images.items() if image.path == path)
+        images[where] = replace(images[where], held_by=(*images[where].held_by, holder))
     return images
 
 
@@ -311,7 +315,6 @@ def _observe_image(
     image = open_hds(port, path)
     try:
         size = min(image.size, length)
-        held_by = port.holders(path) if image.header.is_dirty else ()
         used = image.table.clusters_used
         return ImageState(
             number,
@@ -326,7 +329,6 @@ def _observe_image(
             image.table,
             image.extension,
             used,
-            held_by,
         )
     finally:
         image.close()

@@ -19,7 +19,7 @@ def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:
     """Who is seen to hold the bundle or one of its images."""
     places = [state.location.directory] if state.is_bundle else []
     places += [image.path for image in state.images.values()]
-    return tuple((place, holder) for place in places for holder in port.holders(place))
+    return port.holders(places)
 
 
 def orphans(state: BundleState) -> Tuple[str, ...]:

@@ -38,6 +38,7 @@ from .._io.copy import SLICE, WINDOW, Writeback, copy_bytes
 from .._io.durable import replace_file
 from .._io.fingerprint import refuse_changed
 from .._io.port import DIRECTORY, File, Lock, Port
+from .._io.remove import remove_tree
 
 Progress = Callable[[int, int], None]
 Recover = Callable[[str], Optional[str]]
@@ -97,17 +98,16 @@ def _locked(port: Port, plan: Plan[Any]) -> Lock:
 
 
 def check_preconditions(port: Port, plan: Plan[Any]) -> None:
-    """Raise what ``execute`` would raise before its first step, as far as it can be told without taking a lock:
+    """Raise what ``execute`` would raise before its first step, as far as it is known without taking a lock:
     InUse or NoSpace.
     """
-    for path in plan.lock_directories + plan.lock_files:
-        for holder in port.holders(path):
-            raise InUse(
-                f"{path} is held by {holder.owner}",
-                path=path,
-                found=f"{holder.kind}: {holder.owner}",
-                hint=f"Stop {holder.owner} or wait, then run again.",
-            )
+    for path, holder in port.holders(plan.lock_directories + plan.lock_files):
+        raise InUse(
+            f"{path} is held by {holder.owner}",
+            path=path,
+            found=f"{holder.kind}: {holder.owner}",
+            hint=f"Stop {holder.owner} or wait, then run again.",
+        )
     refuse_without_room(port, plan)
 
 
@@ -147,34 +147,6 @@ def _clean_up(port: Port, plan: Plan[Any], recover: Optional[Recover]) -> Option
     except DiskError:
         pass
     return None
-
-
-def remove_tree(port: Port, path: str) -> None:
-    """Remove a file, or a directory with all that is in it. Links are removed, never followed."""
-    top = port.lstat(path)
-    if top is None:
-        return
-    # No recursion: somebody may have nested directories deeper than the stack allows.
-    pending = [path]
-    while pending:
-        here = pending.pop()
-        stat = port.lstat(here)
-        if stat is None:
-            continue
-        if stat.kind != DIRECTORY:
-            port.remove(here)
-            continue
-        if stat.device != top.device:
-            raise InUse(
-                "Another file system is mounted in a directory that is to be removed",
-                path=here,
-                hint="Unmount it and run again.",
-            )
-        names = port.list_directory(here)
-        if names:
-            pending += [here, *(f"{here}/{name}" for name in names)]
-        else:
-            port.remove_directory(here)
 
 
 class _Run:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterable, Iterator, List, Sequence, Tuple
 
 from .._bundle.bundle import ImageState
 from .._core.plan import CopyRanges, Move, Step, Sync, WriteBytes
@@ -82,7 +82,7 @@ def header_rewrite_step(image: ImageState) -> CopyRanges:
     return CopyRanges(image.path, (Move(image.path, 0, 0, TABLE_OFFSET),))
 
 
-def entry_steps(path: str, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> Iterator[Step]:
+def entry_steps(path: str, header: HdsHeader, entries: Iterable[Tuple[int, int]]) -> Iterator[Step]:
     """Write table entries, given as ascending pairs of cluster index and file offset (0: not allocated), in few
     pieces.
     """

@@ -27,7 +27,7 @@ from .._core.errors import Damaged
 from .._core.plan import CreateFile, Remove, Rename, Step, Sync, WriteBytes
 from .._io.journal import PREPARE, Journal, pack_journal, read_journal
 from .._io.port import Port
-from .executor import remove_tree
+from .._io.remove import remove_tree
 
 _PUBLISH = "publish"
 

@@ -58,7 +58,8 @@ class Journal:
 def pack_journal(journal: Journal) -> bytes:
     """The journal as it is stored: one JSON object that a person can read, too."""
     record = {
-        "what": "an unfinished change of this virtual disk by the Ansible collection vdisk.parallels; run its module again to finish it",
+        "what": "an unfinished change of this virtual disk by the Ansible collection vdisk.parallels; "
+        "run its module again to finish it",
         "version": _VERSION,
         "operation": journal.operation,
         "phase": journal.phase,

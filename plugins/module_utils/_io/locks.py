@@ -26,7 +26,7 @@ import os
 import stat as modes
 import struct
 import sys
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from .._core.errors import InUse
 from . import owners
@@ -97,45 +97,46 @@ class Locks:
         self._can = capabilities
         self._registry: Dict[_Identity, int] = {}
 
-    def holders(self, path: str) -> Tuple[Holder, ...]:
-        """Who holds the file or directory; nobody when it is absent or neither of the two."""
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
+        """Who holds these files and directories; nobody what is absent or neither of the two."""
+        listed = owners.LockLists()
+        return tuple((path, holder) for path in paths for holder in self._holders(path, listed))
+
+    def _holders(self, path: str, listed: owners.LockLists) -> Tuple[Holder, ...]:
         facts = _facts(path)
         if facts is None:
             return ()
         if modes.S_ISDIR(facts.st_mode):
             inside = os.path.join(path, LOCK_FILE)
-            return self._flock_holders(path) + (self._flock_holders(inside) if _is_file(inside) else ())
+            return self._flock_holders(path, listed) + (self._flock_holders(inside, listed) if _is_file(inside) else ())
         if not modes.S_ISREG(facts.st_mode):
             return ()
-        return self._byte_holders(path) + self._flock_holders(path)
+        return self._byte_holders(path, listed) + self._flock_holders(path, listed)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
-        """Who holds the file for writing, as byte locks tell.
-
-        A flock tells nothing of that, and Linux waits about 10 ms before it lists those.
-        """
+        """Who holds the file for writing, by its byte locks. A flock says nothing of that."""
         facts = _facts(path)
         if facts is None or not modes.S_ISREG(facts.st_mode):
             return ()
-        return tuple(holder for holder in self._byte_holders(path) if holder.kind == WRITE)
+        return tuple(holder for holder in self._byte_holders(path, owners.LockLists()) if holder.kind == WRITE)
 
-    def _byte_holders(self, path: str) -> Tuple[Holder, ...]:
+    def _byte_holders(self, path: str, listed: owners.LockLists) -> Tuple[Holder, ...]:
         if not self._can.ofd_locks:
             return ()
         descriptor, own = self._descriptor(path)
         try:
-            return _found_holders(path, descriptor, self._can)
+            return _found_holders(path, descriptor, self._can, listed)
         finally:
             if own:
                 release(descriptor)
 
-    def _flock_holders(self, path: str) -> Tuple[Holder, ...]:
+    def _flock_holders(self, path: str, listed: owners.LockLists) -> Tuple[Holder, ...]:
         if not self._can.proc:
             return ()
         descriptor, own = self._descriptor(path)
         try:
             skipped = None if own else os.getpid()
-            return tuple(Holder(FLOCK, owners.describe(pid)) for pid in owners.flock_pids(descriptor) if pid != skipped)
+            return tuple(Holder(FLOCK, owners.describe(pid)) for pid in listed.flock_pids(descriptor) if pid != skipped)
         finally:
             if own:
                 release(descriptor)
@@ -208,7 +209,7 @@ class Locks:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _TAKEN:
-                pids = owners.flock_pids(descriptor) if self._can.proc else ()
+                pids = owners.LockLists().flock_pids(descriptor) if self._can.proc else ()
                 raise _in_use(path, Holder(FLOCK, owners.describe(pids[0]) if pids else owners.UNKNOWN)) from error
             # EBADF: some network file systems want to write to what they lock.
             if error.errno not in _UNSUPPORTED and error.errno != errno.EBADF:
@@ -225,18 +226,25 @@ class Locks:
             conflict = next((byte for byte in _CONFLICTING_BYTES if _byte_lock(descriptor, byte) is not None), None)
         except OSError as error:
             if error.errno in _TAKEN:
-                raise _in_use(path, _first(_found_holders(path, descriptor, self._can))) from error
+                raise self._held_by_others(path, descriptor) from error
             if error.errno not in _UNSUPPORTED:
                 raise translated(error, "lock bytes of", path) from error
             lock.warn(
-                f"{path}: the file system has no byte locks ({os.strerror(error.errno)}), so QEMU and ploop are not kept out"
+                f"{path}: the file system has no byte locks ({os.strerror(error.errno)}), "
+                "so QEMU and ploop are not kept out"
             )
             return
         if conflict is not None:
-            raise _in_use(path, _first(_found_holders(path, descriptor, self._can)))
+            raise self._held_by_others(path, descriptor)
+
+    def _held_by_others(self, path: str, descriptor: int) -> InUse:
+        found = _found_holders(path, descriptor, self._can, owners.LockLists())
+        return _in_use(path, found[0] if found else Holder(READ, owners.UNKNOWN))
 
 
-def _found_holders(path: str, descriptor: int, capabilities: Capabilities) -> Tuple[Holder, ...]:
+def _found_holders(
+    path: str, descriptor: int, capabilities: Capabilities, listed: owners.LockLists
+) -> Tuple[Holder, ...]:
     """Who is seen on the bytes that QEMU and ploop use, apart from ``descriptor`` itself.
 
     Nobody where it cannot be asked.
@@ -255,7 +263,7 @@ def _found_holders(path: str, descriptor: int, capabilities: Capabilities) -> Tu
         return ()
     pids = [pid for _exclusive, pid in taken.values() if pid > 0]
     names = (
-        owners.byte_lock_owners(descriptor)
+        listed.byte_lock_owners(descriptor)
         if capabilities.proc and not pids
         else tuple(owners.describe(pid) for pid in sorted(set(pids)))
     )
@@ -291,10 +299,6 @@ def _unpack(answer: bytes) -> Tuple[int, int]:
     """The kind and the pid of a ``struct flock``."""
     fields = struct.unpack(_FLOCK_LAYOUT, answer)
     return (fields[3], fields[2]) if _DARWIN else (fields[0], fields[4])
-
-
-def _first(found: Tuple[Holder, ...]) -> Holder:
-    return found[0] if found else Holder(READ, owners.UNKNOWN)
 
 
 def _in_use(path: str, holder: Holder) -> InUse:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who holds a lock, as far as /proc tells.
+"""Who holds a lock, as far as /proc says.
 
 Everything here is for messages: what cannot be found out is ``another process``.
 
@@ -43,23 +43,48 @@ def file_system(descriptor: int) -> str:
     return line.partition(" - ")[2].split(" ")[0]
 
 
-def flock_pids(descriptor: int) -> Tuple[int, ...]:
-    """The processes that hold a flock on the file, without those that only wait for it."""
-    keys = _keys(descriptor)
-    pids = set()
+class LockLists:
+    """What the kernel lists of locks.
+
+    Each list is read when it is first needed, and once: Linux waits about 10 ms before it gives that of all flocks.
+    """
+
+    def __init__(self) -> None:
+        self._flocks: Optional[List[Tuple[str, int]]] = None
+        self._byte_locks: Optional[List[Tuple[str, str, str]]] = None
+
+    def flock_pids(self, descriptor: int) -> Tuple[int, ...]:
+        """The processes that hold a flock on the file, without those that only wait for it."""
+        if self._flocks is None:
+            self._flocks = list(_listed_flocks())
+        keys = _keys(descriptor)
+        return tuple(sorted({pid for key, pid in self._flocks if key in keys}))
+
+    def byte_lock_owners(self, descriptor: int) -> Tuple[str, ...]:
+        """Who has byte locks on the file that /proc/locks gives no process for, apart from ``descriptor`` itself."""
+        if self._byte_locks is None:
+            self._byte_locks = list(_listed_byte_locks())
+        keys, own = _keys(descriptor), (str(os.getpid()), str(descriptor))
+        pids = {int(pid) for key, pid, number in self._byte_locks if key in keys and (pid, number) != own}
+        return tuple(describe(pid) for pid in sorted(pids))
+
+
+def _listed_flocks() -> Iterator[Tuple[str, int]]:
+    """File and process of all flocks of the host."""
     for line in _text("/proc/locks").splitlines():
         fields = line.split()
-        if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5] in keys:
-            pids.add(int(fields[4]))
-    return tuple(sorted(pids))
+        if len(fields) >= 6 and fields[1] == "FLOCK":
+            yield fields[5], int(fields[4])
 
 
-def byte_lock_owners(descriptor: int) -> Tuple[str, ...]:
-    """Who has byte locks on the file that /proc/locks gives no process for, apart from ``descriptor`` itself."""
-    keys = _keys(descriptor)
-    own = (str(os.getpid()), str(descriptor))
-    pids = {int(pid) for pid, number in _descriptors() if (pid, number) != own and _has_byte_lock(pid, number, keys)}
-    return tuple(describe(pid) for pid in sorted(pids))
+def _listed_byte_locks() -> Iterator[Tuple[str, str, str]]:
+    """File, process and number of the open files of the host that carry byte locks."""
+    for pid, number in _descriptors():
+        # A line such as "lock:	1: OFDLCK ADVISORY READ -1 fe:00:2146344 100 101".
+        for line in _text(f"/proc/{pid}/fdinfo/{number}").splitlines():
+            fields = line.split()
+            if len(fields) >= 7 and fields[0] == "lock:" and fields[2] == "OFDLCK":
+                yield fields[6], pid, number
 
 
 def _descriptors() -> Iterator[Tuple[str, str]]:
@@ -73,15 +98,6 @@ def _descriptors() -> Iterator[Tuple[str, str]]:
                 return
             left -= 1
             yield pid, number
-
-
-def _has_byte_lock(pid: str, number: str, keys: FrozenSet[str]) -> bool:
-    # A line such as "lock:	1: OFDLCK ADVISORY READ -1 fe:00:2146344 100 101".
-    for line in _text(f"/proc/{pid}/fdinfo/{number}").splitlines():
-        fields = line.split()
-        if len(fields) >= 7 and fields[0] == "lock:" and fields[2] == "OFDLCK" and fields[6] in keys:
-            return True
-    return False
 
 
 def _keys(descriptor: int) -> FrozenSet[str]:

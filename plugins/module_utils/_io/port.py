@@ -13,7 +13,7 @@ AlreadyExists, NoSpace) with the path; nothing is retried silently except EINTR 
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Protocol, Tuple, Union
+from typing import Iterator, List, Optional, Protocol, Sequence, Tuple, Union
 
 from .._core.records import dataclass
 
@@ -47,7 +47,7 @@ class Stat:
 class Holder:
     """Somebody who holds a file.
 
-    ``kind`` is write, read or flock; ``owner`` names the process as well as can be told.
+    ``kind`` is write, read or flock; ``owner`` names the process as far as it is known.
     """
 
     kind: str
@@ -181,13 +181,16 @@ class Port(Protocol):
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""
 
-    def holders(self, path: str) -> Tuple[Holder, ...]:
-        """Who holds the file or directory, found without taking a lock."""
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
+        """Who holds these files and directories, with their paths, found without taking a lock.
+
+        Ask once for many: Linux waits about 10 ms before it lists all locks of the host.
+        """
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
-        """Those of them that hold a file for writing.
+        """Those that hold a file for writing.
 
-        Sooner told than all holders, since the list of all locks of the host is not asked for.
+        Faster than all holders, since that list is not asked for.
         """
 
     def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> Lock:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat as modes
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 from .._core.errors import DiskError, IoFailure
 from . import kernel, sparse
@@ -59,10 +59,7 @@ class OsFile:
 
     @property
     def _is_on_device(self) -> bool:
-        """Whether the file system lies on one block device.
-
-        Those of a network, and Btrfs and ZFS, have a device number without one.
-        """
+        """Whether the file system is on one block device; networks, Btrfs and ZFS have a number without one."""
         with reported("look at", self.path):
             return os.major(os.fstat(self._descriptor).st_dev) != 0
 
@@ -102,12 +99,8 @@ class OsFile:
             while done < len(view):
                 step = os.pwrite(self._descriptor, view[done : done + _LARGEST_TRANSFER], offset + done)
                 if not step:
-                    raise IoFailure(
-                        f"Cannot write {self.path}: the host took nothing",
-                        path=self.path,
-                        offset=offset + done,
-                        found="0 bytes",
-                    )
+                    text = f"Cannot write {self.path}: the host took nothing"
+                    raise IoFailure(text, path=self.path, offset=offset + done, found="0 bytes")
                 done += step
         except HOST_ERRORS as error:
             raise translated(error, "write", self.path, offset + done) from error
@@ -127,10 +120,7 @@ class OsFile:
                 self._allocate_by_writing(offset, offset + length)
 
     def punch_hole(self, offset: int, length: int) -> bool:
-        """Give the host blocks of a range back: it reads as zeros, the length stays.
-
-        False, with nothing done, where the host cannot.
-        """
+        """Give the host blocks of a range back; False, with nothing done, where the host cannot."""
         if length <= 0:
             return True
         with reported("punch a hole into", self.path, offset):
@@ -146,7 +136,7 @@ class OsFile:
                 self.pwrite(position, memoryview(_ZEROS)[: stop - position])
 
     def _unreserved(self, start: int, end: int) -> List[Tuple[int, int]]:
-        """The holes of a range; where they cannot be told, what reads as zeros."""
+        """The holes of a range; where they are not known, what reads as zeros."""
         if self._can.seek_hole:
             return list(sparse.holes(self.data_ranges(start, end), start, end))
         found: List[Tuple[int, int]] = []
@@ -158,10 +148,7 @@ class OsFile:
         return found
 
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot tell.
-
-        Nothing behind the end of the file is data.
-        """
+        """The parts of the range that are no holes, ascending. Nothing past the end of the file is data."""
         end = min(end, self.size())
         if not self._can.seek_hole:
             return iter(((start, end),) if start < end else ())
@@ -172,9 +159,7 @@ class OsFile:
             yield from sparse.seek_ranges(self._descriptor, start, end)
 
     def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
-        """Let the kernel share bytes, or copy them where that may be done elsewhere.
-
-        Returns how many it did; the rest is the caller's.
+        """Let the kernel share bytes, or copy them where that is done elsewhere; returns how many it did.
 
         On a disk of this host the kernel copies page by page, at half the speed of long reads and writes.
         """
@@ -190,10 +175,7 @@ class OsFile:
         return done
 
     def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
-        """Let a range have the blocks of another file, as a clone has.
-
-        False where the host cannot: the range is to be written then.
-        """
+        """Let a range have the blocks of another file, as a clone has; False where the host cannot."""
         if not isinstance(source, OsFile) or not self._can.clone:
             return False
         with reported(f"share blocks of {source.path} with", self.path, offset):
@@ -261,9 +243,7 @@ class OsPort:
         return OsFile(path, descriptor, self.capabilities)
 
     def clone(self, source: File, path: str) -> Optional[OsFile]:
-        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with
-        nothing done, where the host cannot.
-        """
+        """Create a file that must not exist with all blocks of ``source``; None where the host cannot."""
         if not isinstance(source, OsFile) or not self.capabilities.clone_file:
             return None
         with reported(f"clone {source.path} to", path):
@@ -320,9 +300,7 @@ class OsPort:
             os.mkdir(path)
 
     def rename(self, old: str, new: str, *, replace: bool = True) -> None:
-        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists
-        instead without ``replace``.
-        """
+        """Give a file or directory a new name in one step; without ``replace`` one that nothing has."""
         with reported(f"rename {old} to", new):
             if replace:
                 os.rename(old, new)
@@ -380,9 +358,7 @@ class OsPort:
                 repeated(os.chmod, path, mode)
 
     def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
-        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on; a file without
-        a name tries it.
-        """
+        """Whether new files in ``directory`` could have these blocks of ``source``; a file without a name tries it."""
         if not isinstance(source, OsFile) or not self.capabilities.clone or not _NAMELESS:
             return False
         try:
@@ -413,9 +389,9 @@ class OsPort:
             facts = repeated(os.statvfs, path)
         return facts.f_bavail * facts.f_frsize
 
-    def holders(self, path: str) -> Tuple[Holder, ...]:
-        """Who holds the file or directory, found without taking a lock. What this port itself holds is left out."""
-        return self._locks.holders(path)
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
+        """Who holds these files and directories, found without taking a lock. What this port holds is left out."""
+        return self._locks.holders(paths)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
         """Who holds the file for writing."""

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which descriptor a bundle goes by: the one that it has, that with a size put right, its backup, or one made anew from
-the images.
+"""Which descriptor a bundle goes by (findings ``descriptor_missing``, ``descriptor_unreadable``, ``backup_*``): the one
+that it has, that with a size put right, its backup, or one made anew from the images.
 
 A backup is the generation before, and the tree may have changed since. It is certain only when it names exactly the
-images that are there and what is left of the descriptor tells the same tree, or when there is one layer and nothing to
+images that are there and what is left of the descriptor gives the same tree, or when there is one layer and nothing to
 choose.
 """
 
@@ -25,13 +25,14 @@ from ..._bundle.pvm import CONFIG, find_vm
 from ..._core import guid as guids
 from ..._core.errors import DiskError, NotFound
 from ..._core.findings import ERROR, LOSSY, NO, SAFE, Finding, found
-from ..._core.records import dataclass, replace
+from ..._core.records import replace
 from ..._core.units import MIB, SECTOR
 from ..._formats.hds.header import HEADER_BYTES, is_hds, unpack_header
 from ..._io.durable import read_file
 from ..._io.port import FILE, Port
 from .descriptor import examine_descriptor
-from .header import Place, understand
+from .examination import Chosen, Expected
+from .header import understand
 
 _LIMIT = 16 << 20
 _GUID = r"\s*(\{[0-9a-fA-F-]{36}\})\s*"
@@ -47,22 +48,6 @@ _NAME = re.compile(r"(.+)\.(\d{1,4})\.(\{[0-9a-fA-F-]{36}\})\.hds")
 _Pairs = FrozenSet[Tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """``xml`` is the descriptor as it lies there, None when there is none; ``descriptor`` what the bundle goes by, as
-    far as that is known.
-
-    ``content`` is what the file should become to say it, None when it may stay; that is ``degree`` repairable.
-    """
-
-    xml: Optional[bytes]
-    descriptor: Optional[Descriptor]
-    content: Optional[bytes]
-    degree: str
-    is_sound: bool
-    findings: Tuple[Finding, ...]
-
-
 class _Source(NamedTuple):
     descriptor: Descriptor
     content: bytes
@@ -71,7 +56,10 @@ class _Source(NamedTuple):
 
 
 def choose_descriptor(port: Port, location: Location, names: Sequence[str]) -> Chosen:
-    """Look at the descriptor of a bundle, and for another one when it is hurt. ``names`` are those in its directory."""
+    """Look at the descriptor of a bundle, and for another one when it is damaged.
+
+    ``names`` are those in its directory.
+    """
     path = location.descriptor
     xml, current, findings = _read(port, path)
     errors = [one for one in findings if one.severity == ERROR]
@@ -83,20 +71,20 @@ def choose_descriptor(port: Port, location: Location, names: Sequence[str]) -> C
     source = _find_source(port, location, names, xml, current, errors)
     if source is None:
         hint = (
-            "There is no backup that fits, and the images do not tell what it was. Restore the descriptor from a copy."
+            "There is no backup that fits, and the images do not show what it was. Restore the descriptor from a copy."
         )
-        told = [
+        reported = [
             replace(one, message=f"{one.message} {hint}", repairable=NO) if one.severity == ERROR else one
             for one in findings
         ]
-        return Chosen(xml, current, None, NO, False, tuple(told))
-    told = [
+        return Chosen(xml, current, None, NO, False, tuple(reported))
+    reported = [
         replace(one, message=f"{one.message} {source.text}", repairable=source.degree)
         for one in findings
         if one.severity == ERROR
     ]
     after = [one for one in examine_descriptor(source.descriptor, path=path) if one.severity != ERROR]
-    return Chosen(xml, source.descriptor, source.content, source.degree, True, (*told, *after))
+    return Chosen(xml, source.descriptor, source.content, source.degree, True, (*reported, *after))
 
 
 def _read(port: Port, path: str) -> Tuple[Optional[bytes], Optional[Descriptor], List[Finding]]:
@@ -155,7 +143,7 @@ def _find_source(
     content, descriptor = backup
     if descriptor is not None:
         return _from_backup(port, location, content, descriptor, images, xml)
-    # That there was a backup tells nothing; what it said might have.
+    # That there was a backup says nothing; what it said might have.
     made = _from_images(port, location, images) if current is None else None
     return None if made is None else made._replace(degree=LOSSY)
 
@@ -201,13 +189,11 @@ def _guest_sectors(port: Port, location: Location, image: ImageEntry) -> Optiona
     read = _header_of(port, location, image.file)
     if read is None:
         return None
-    size, found_place = read
-    return (
-        found_place.length_sectors if found_place is not None else (size // SECTOR if image.type == "Plain" else None)
-    )
+    size, expected = read
+    return expected.length_sectors if expected is not None else (size // SECTOR if image.type == "Plain" else None)
 
 
-def _header_of(port: Port, location: Location, name: str) -> Optional[Tuple[int, Optional[Place]]]:
+def _header_of(port: Port, location: Location, name: str) -> Optional[Tuple[int, Optional[Expected]]]:
     """The length of an image file and what a sound header says of it; None for what is no file in the bundle."""
     path = f"{location.directory}/{name}"
     try:
@@ -225,9 +211,9 @@ def _header_of(port: Port, location: Location, name: str) -> Optional[Tuple[int,
     if got < HEADER_BYTES or not is_hds(bytes(buffer)):
         return stat.size, None
     disk_type, header = unpack_header(bytes(buffer), version=1 if buffer.startswith(b"WithoutFree") else 2)
-    understood = understand(disk_type, header, Place(), path=path, file_size=stat.size)
+    understood = understand(disk_type, header, Expected(), path=path, file_size=stat.size)
     is_sound = understood.header is not None and not understood.findings
-    return stat.size, Place(header.size_sectors, header.cluster_sectors) if is_sound else None
+    return stat.size, Expected(header.size_sectors, header.cluster_sectors) if is_sound else None
 
 
 def _from_backup(
@@ -247,7 +233,7 @@ def _from_backup(
         descriptor,
         content,
         LOSSY,
-        "Its backup names the images that are there; whether the tree of snapshots was the same since cannot be told.",
+        "Its backup names the images that are there; whether the tree of snapshots was the same since is not known.",
     )
 
 
@@ -262,11 +248,11 @@ def _is_certain(backup: Descriptor, xml: Optional[bytes]) -> bool:
     text = (xml or b"").decode("latin-1")
     shots = _pairs(_SHOT.findall(text))
     images = frozenset((guid.lower(), file) for guid, file in _IMAGE.findall(text))
-    told_shots = frozenset((shot.guid, shot.parent) for shot in backup.shots)
-    told_images = frozenset((image.guid, image.file) for storage in backup.storages for image in storage.images)
-    if not images <= told_images:
+    backup_shots = frozenset((shot.guid, shot.parent) for shot in backup.shots)
+    backup_images = frozenset((image.guid, image.file) for storage in backup.storages for image in storage.images)
+    if not images <= backup_images:
         return False
-    return shots == told_shots or (len(told_shots) == 1 and shots <= told_shots)
+    return shots == backup_shots or (len(backup_shots) == 1 and shots <= backup_shots)
 
 
 def _says_more(xml: Optional[bytes], other: Descriptor) -> bool:
@@ -298,24 +284,26 @@ def _from_images(port: Port, location: Location, images: Set[str]) -> Optional[_
     position = 0
     for name in parts:
         read = _header_of(port, location, name)
-        place = read[1] if read is not None else None
-        if place is None or place.length_sectors is None or place.cluster_sectors is None:
+        expected = read[1] if read is not None else None
+        if expected is None or expected.length_sectors is None or expected.cluster_sectors is None:
             return None
         entry = ImageEntry(guids.TOP, "Compressed", name)
-        storages.append(StorageEntry(position, position + place.length_sectors, place.cluster_sectors, False, (entry,)))
-        position += place.length_sectors
+        storages.append(
+            StorageEntry(position, position + expected.length_sectors, expected.cluster_sectors, False, (entry,))
+        )
+        position += expected.length_sectors
     if not position:
         return None
     descriptor = _one_layer(location, storages, position)
     from ..._bundle.descriptor_edit import new_descriptor
 
     vm = find_vm(port, location).facts
-    text = "The images tell what it must say; a name, an identity and settings that it had are not known."
+    text = "The images show what it must say; a name, an identity and settings that it had are not known."
     is_sure = len(parts) == 1 or (vm is not None and vm.config_size_mib == position * SECTOR // MIB)
     if not is_sure:
-        text += " Whether the last part of the disk is there cannot be told."
+        text += " Whether the last part of the disk is there is not known."
     if _may_stand_on_another(port, location, parts[0]):
-        text += " Whether the disk stood on layers elsewhere, as a linked clone does, cannot be told."
+        text += " Whether the disk stood on layers elsewhere, as a linked clone does, is not known."
         is_sure = False
     return _Source(descriptor, new_descriptor(descriptor, path=location.descriptor), SAFE if is_sure else LOSSY, text)
 
@@ -343,7 +331,7 @@ def _parts(images: Set[str]) -> List[str]:
     named = {name: _NAME.fullmatch(name) for name in images}
     if len(images) == 1:
         ((name, match),) = named.items()
-        # ploop calls layers above the root like the root with a GUID behind it.
+        # ploop calls layers above the root like the root with a GUID after it.
         is_root = not name.endswith("}") if match is None else match.group(3).lower() == guids.TOP
         return [name] if is_root else []
     ordered = sorted(

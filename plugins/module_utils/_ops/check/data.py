@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading every cluster of a disk, to learn whether the medium gives it back."""
+"""Reading every cluster of a disk, to learn whether the medium gives it back (finding ``data_unreadable``)."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -14,21 +14,20 @@ from ..._core.errors import DiskError
 from ..._core.findings import Finding, found
 from ..._io.buffers import new_buffer
 from ..._io.port import File, Port
-from .examine import Examination
-from .image import ImageExam
+from .examination import Examination, ImageExam
 
 _SLICE = 256 << 10
 _AHEAD = 32 << 20
 _SHOWN = 5
 
 
-def read_clusters(port: Port, seen: Examination) -> Tuple[List[Finding], int]:
+def read_clusters(port: Port, examined: Examination) -> Tuple[List[Finding], int]:
     """Read what the images hold, holes left out; returns findings for what cannot be read, and the bytes that were
     read.
     """
     findings: List[Finding] = []
     total = 0
-    for image in seen.images:
+    for image in examined.images:
         if not image.stat.inode or any(one.code in ("image_missing", "image_unreadable") for one in image.findings):
             continue
         try:
@@ -43,7 +42,8 @@ def read_clusters(port: Port, seen: Examination) -> Tuple[List[Finding], int]:
         total += read
         if bad:
             more = ", ..." if len(bad) > _SHOWN else ""
-            text = f"{len(bad)} places cannot be read, at the bytes {', '.join(map(str, bad[:_SHOWN]))}{more} of the file. Restore them from a copy."
+            offsets = f"{', '.join(map(str, bad[:_SHOWN]))}{more}"
+            text = f"{len(bad)} places cannot be read, at the bytes {offsets} of the file. Restore them from a copy."
             findings.append(found("data_unreadable", image.path, text))
     return findings, total
 

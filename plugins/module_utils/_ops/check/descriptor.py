@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules for what a descriptor says: its sizes, its images and its tree of snapshots.
+"""Rules for what a descriptor says: its sizes, its images and its tree of snapshots (findings ``descriptor_*``,
+``geometry``, ``shot_*``, ``tree_*``, ``top_missing``, ``parent_missing``, ``image_shared``, ``image_without_shot``).
 
 Pure; each rule yields findings and none of them raises.
 """
@@ -56,7 +57,8 @@ def _sizes(descriptor: Descriptor, path: str) -> Iterator[Finding]:
     position = 0
     for number, storage in enumerate(descriptor.storages):
         if storage.start_sector != position or storage.end_sector <= storage.start_sector:
-            text = f"Storage {number} covers the sectors {storage.start_sector} to {storage.end_sector}; it must begin at {position}."
+            sectors = f"{storage.start_sector} to {storage.end_sector}"
+            text = f"Storage {number} covers the sectors {sectors}; it must begin at {position}."
             yield found("descriptor_invalid", path, text)
             return
         if not 0 < storage.cluster_sectors <= MAX_CLUSTER_SECTORS:
@@ -79,11 +81,11 @@ def _geometry(descriptor: Descriptor, path: str) -> Iterator[Finding]:
         return
     product = cylinders * heads * sectors
     if product != descriptor.size_sectors:
-        yield found(
-            "geometry",
-            path,
-            f"{cylinders} x {heads} x {sectors} are {product} sectors, Disk_size is {descriptor.size_sectors}; readers go by Disk_size.",
+        text = (
+            f"{cylinders} x {heads} x {sectors} are {product} sectors, Disk_size is {descriptor.size_sectors}; "
+            "readers go by Disk_size."
         )
+        yield found("geometry", path, text)
 
 
 def _shown(names: Sequence[str]) -> str:

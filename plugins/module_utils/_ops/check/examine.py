@@ -4,8 +4,9 @@
 
 """Check: everything that is wrong with a disk, found without changing it and without giving up at the first thing.
 
-What the rules look at is an ``Examination``: the disk as it must be understood, where that can be told, with all
-findings. A repair is planned from it.
+The result is an ``Examination``: the disk as it must be understood, where that is known, with all findings. The rules
+are in the files beside this one; here are those of an examination itself: ``interrupted``, ``journal_unreadable``,
+``in_use``, ``changing``, ``image_outside``.
 """
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
@@ -13,64 +14,33 @@ findings. A repair is planned from it.
 from __future__ import annotations
 
 import posixpath
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
-from ..._bundle.bundle import EXPANDING
-from ..._bundle.descriptor import Descriptor
+from ..._bundle.descriptor import ImageEntry
 from ..._bundle.naming import BACKUP, DESCRIPTOR, classify, temporary_name, without_suffix
 from ..._bundle.paths import BUNDLE, SINGLE_FILE, Location, journal_path, locate, resolve_image
 from ..._bundle.pvm import find_vm
 from ..._bundle.tree import SnapshotTree, build_tree
 from ..._core import guid as guids
 from ..._core.errors import Damaged, DiskError, Escape, MissingImage, NotABundle, NotFound
-from ..._core.findings import ERROR, NO, SAFE, Finding, found
+from ..._core.findings import NO, Finding, found
 from ..._core.plan import Fingerprint
-from ..._core.records import dataclass, replace
-from ..._core.units import SECTOR
+from ..._core.records import replace
 from ..._formats.hds.header import HEADER_BYTES, is_hds
 from ..._io.fingerprint import identity
 from ..._io.journal import Journal, read_journal
 from ..._io.port import DIRECTORY, Holder, Port
-from .choose_descriptor import Chosen, choose_descriptor
-from .header import Place
-from .image import ImageExam, Named, examine_image
-from .surroundings import examine_files, examine_vm
+from .choose_descriptor import choose_descriptor
+from .cross_checks import cross_checks
+from .examination import Chosen, Examination, Expected, ImageExam, Named
+from .files import examine_files
+from .image import examine_image
+from .machine import examine_vm
 
 _LOOKS = 3
 
 
-@dataclass(frozen=True)
-class Examination:
-    """A disk and what is wrong with it. ``chosen`` is None for a single-file image; ``tree`` where it cannot be told.
-
-    ``others`` are the names in the bundle that are no images of it, ``holders`` the paths that processes hold, with
-    them.
-    """
-
-    location: Location
-    chosen: Optional[Chosen]
-    tree: Optional[SnapshotTree]
-    images: Tuple[ImageExam, ...]
-    others: Tuple[str, ...]
-    holders: Tuple[Tuple[str, Holder], ...]
-    journal: Optional[Journal]
-    fingerprint: Fingerprint
-    findings: Tuple[Finding, ...]
-
-    @property
-    def descriptor(self) -> Optional[Descriptor]:
-        """What the bundle goes by."""
-        return None if self.chosen is None else self.chosen.descriptor
-
-    @property
-    def size_bytes(self) -> Optional[int]:
-        """The size of the guest disk, where it can be told."""
-        if self.chosen is None:
-            return self.images[0].size
-        return None if self.descriptor is None else self.descriptor.size_bytes
-
-
-def locate_hurt(port: Port, path: str) -> Location:
+def locate_damaged(port: Port, path: str) -> Location:
     """The disk that ``path`` names, as ``locate`` finds it, but also a bundle whose descriptor is gone.
 
     Raises what ``locate`` raises.
@@ -94,55 +64,71 @@ def locate_hurt(port: Port, path: str) -> Location:
 
 def examine(port: Port, location: Location, *, allow_outside: bool = False) -> Examination:
     """Look at all metadata of a disk. Raises an error only when the disk cannot be looked at at all."""
-    seen = _examine(port, location, allow_outside)
+    examined = _examine(port, location, allow_outside)
     for _look in range(_LOOKS - 1):
-        if not seen.findings or not _has_changed(port, seen):
-            return seen
-        seen = _examine(port, location, allow_outside)
-    if seen.findings and _has_changed(port, seen):
+        if not examined.findings or not _has_changed(port, examined):
+            return examined
+        examined = _examine(port, location, allow_outside)
+    if examined.findings and _has_changed(port, examined):
         text = "The disk was changed while it was looked at; what is found may be of the moment."
-        seen = replace(seen, findings=(*seen.findings, found("changing", location.descriptor, text)))
-    return seen
+        changing = found("changing", location.descriptor, text)
+        examined = replace(examined, findings=(*examined.findings, changing))
+    return examined
 
 
-def _has_changed(port: Port, seen: Examination) -> bool:
-    return any(identity(port.stat(path)) != before for path, before in seen.fingerprint)
+def _has_changed(port: Port, examined: Examination) -> bool:
+    return any(identity(port.stat(path)) != before for path, before in examined.fingerprint)
 
 
 def _examine(port: Port, location: Location, allow_outside: bool) -> Examination:
     before = identity(port.stat(location.descriptor))
-    journal, findings = _read_journal(port, location)
+    journal, interrupted = _read_journal(port, location)
     is_bundle = location.kind == BUNDLE
-    names = port.list_directory(location.directory) if is_bundle else _beside(port, location)
+    names = port.list_directory(location.directory) if is_bundle else _names_of_single_file(port, location)
     chosen = choose_descriptor(port, location, names) if is_bundle else None
-    named, missing = _named_images(port, location, chosen, allow_outside)
+    named, outside = _named_images(port, location, chosen, allow_outside)
     holders = _holders(port, location, named)
     images = _examine_images(port, named, {path for path, holder in holders if holder.kind != "read"})
-    tree = _tree_of(chosen, location)
     # A link that the descriptor names is an image as much as the file that it leads to.
     taken = {posixpath.basename(name) for one in named for name in (one.path, one.file)} if is_bundle else set()
-    others = tuple(name for name in names if name not in taken)
-    journal_name = posixpath.basename(journal_path(location))
-    findings = [
-        *(chosen.findings if chosen is not None else ()),
-        *missing,
-        *(one for image in images for one in image.findings),
-        *findings,
-    ]
-    findings += [*_in_use(holders), *_cross_checks(images, chosen, location, tree)]
-    if chosen is None or chosen.descriptor is not None:
-        findings += examine_files(location.directory, others, journal=journal_name, is_interrupted=journal is not None)
-    descriptor = chosen.descriptor if chosen is not None else None
-    size = descriptor.size_bytes if descriptor is not None else None if chosen is not None else images[0].size
-    suspended = descriptor is not None and descriptor.suspended
-    findings += examine_vm(
-        find_vm(port, location), place=location.directory, size_bytes=size, suspended=suspended, tree=tree
-    )
     described = ((location.descriptor, before),) if is_bundle else ()
-    fingerprint = described + tuple(
+    fingerprint: Fingerprint = described + tuple(
         (image.path, identity(image.stat) if image.stat.inode else None) for image in images
     )
-    return Examination(location, chosen, tree, images, others, holders, journal, fingerprint, tuple(findings))
+    examined = Examination(
+        location,
+        chosen,
+        _tree_of(chosen, location),
+        images,
+        tuple(name for name in names if name not in taken),
+        holders,
+        journal,
+        fingerprint,
+        (
+            *(chosen.findings if chosen is not None else ()),
+            *outside,
+            *(one for image in images for one in image.findings),
+            *interrupted,
+        ),
+    )
+    return replace(examined, findings=(*examined.findings, *_as_a_whole(port, examined)))
+
+
+def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
+    """What is found when all parts of a disk are known."""
+    location, descriptor = examined.location, examined.descriptor
+    yield from _in_use(examined.holders)
+    yield from cross_checks(examined.images, examined.chosen, location, examined.tree)
+    if examined.chosen is None or descriptor is not None:
+        journal, is_interrupted = posixpath.basename(journal_path(location)), examined.journal is not None
+        yield from examine_files(location.directory, examined.others, journal=journal, is_interrupted=is_interrupted)
+    yield from examine_vm(
+        find_vm(port, location),
+        place=location.directory,
+        size_bytes=examined.size_bytes,
+        suspended=descriptor is not None and descriptor.suspended,
+        tree=examined.tree,
+    )
 
 
 def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], List[Finding]]:
@@ -150,28 +136,18 @@ def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], Li
     try:
         journal = read_journal(port, path)
     except Damaged as error:
-        return None, [
-            found(
-                "journal_unreadable",
-                path,
-                f"{error} A repair that may lose something removes it when the disk is in order without it.",
-            )
-        ]
+        text = f"{error} A repair that may lose something removes it when the disk is in order without it."
+        return None, [found("journal_unreadable", path, text)]
     except DiskError as error:
         return None, [found("journal_unreadable", path, str(error), repairable=NO)]
     if journal is None:
         return None, []
-    return journal, [
-        found(
-            "interrupted",
-            path,
-            f"A {journal.operation} of this disk was cut off. A repair, or the next change of the disk, ends it first.",
-        )
-    ]
+    text = f"A {journal.operation} of this disk was cut off. A repair, or the next change of the disk, ends it first."
+    return journal, [found("interrupted", path, text)]
 
 
-def _beside(port: Port, location: Location) -> List[str]:
-    """Of the names beside a single-file image only an unfinished journal is its own."""
+def _names_of_single_file(port: Port, location: Location) -> List[str]:
+    """Of the names in the folder of a single-file image only an unfinished journal is its own."""
     name = temporary_name(posixpath.basename(journal_path(location)), "new")
     return [name] if port.lstat(posixpath.join(location.directory, name)) is not None else []
 
@@ -179,38 +155,47 @@ def _beside(port: Port, location: Location) -> List[str]:
 def _named_images(
     port: Port, location: Location, chosen: Optional[Chosen], allow_outside: bool
 ) -> Tuple[List[Named], List[Finding]]:
+    """The images that may be looked at, and findings for what is outside or cannot be found."""
     if chosen is None:
         path = location.image or location.descriptor
-        return [Named(0, guids.TOP, posixpath.basename(path), path, False, _is_raw(port, path), Place())], []
+        return [Named(0, guids.TOP, posixpath.basename(path), path, False, _is_raw(port, path), Expected())], []
     named: List[Named] = []
     findings: List[Finding] = []
     descriptor = chosen.descriptor
     roots = {shot.guid for shot in descriptor.shots if shot.parent == guids.NONE} if descriptor is not None else set()
     for number, storage in enumerate(descriptor.storages if descriptor is not None else ()):
-        place = Place(storage.end_sector - storage.start_sector, storage.cluster_sectors)
+        expected = Expected(storage.end_sector - storage.start_sector, storage.cluster_sectors)
         for image in storage.images:
-            try:
-                at = resolve_image(port, location, image.file, allow_outside=allow_outside)
-                path, outside = at.path, at.outside
-            except MissingImage as error:
-                path, outside = error.path or image.file, False
-            except Escape:
-                text = "It lies outside the bundle and was not looked at; set allow_outside: true to have it looked at. It is never changed."
-                findings.append(found("image_outside", image.file, text))
+            at = _resolved(port, location, image, allow_outside)
+            if isinstance(at, Finding):
+                findings.append(at)
                 continue
-            except DiskError as error:
-                findings.append(found("image_unreadable", error.path or image.file, str(error)))
-                continue
+            path, outside = at
             if outside:
-                findings.append(
-                    found("image_outside", path, "The image lies outside the bundle; it is never changed from here.")
-                )
-            named.append(
-                Named(
-                    number, image.guid, image.file, path, outside, image.type == "Plain" and image.guid in roots, place
-                )
-            )
+                text = "The image is outside the bundle; it is never changed from here."
+                findings.append(found("image_outside", path, text))
+            is_plain = image.type == "Plain" and image.guid in roots
+            named.append(Named(number, image.guid, image.file, path, outside, is_plain, expected))
     return named, findings
+
+
+def _resolved(
+    port: Port, location: Location, image: ImageEntry, allow_outside: bool
+) -> Union[Finding, Tuple[str, bool]]:
+    """The path of an image and whether it is outside the bundle; a finding for one that is not to be looked at."""
+    try:
+        at = resolve_image(port, location, image.file, allow_outside=allow_outside)
+        return at.path, at.outside
+    except MissingImage as error:
+        return error.path or image.file, False
+    except Escape:
+        text = (
+            "It is outside the bundle and was not looked at; set allow_outside: true to have it looked at. It is never "
+            "changed."
+        )
+        return found("image_outside", image.file, text)
+    except DiskError as error:
+        return found("image_unreadable", error.path or image.file, str(error))
 
 
 def _is_raw(port: Port, path: str) -> bool:
@@ -225,7 +210,7 @@ def _is_raw(port: Port, path: str) -> bool:
 def _holders(port: Port, location: Location, named: Sequence[Named]) -> Tuple[Tuple[str, Holder], ...]:
     places = [location.directory] if location.kind != SINGLE_FILE else []
     places += dict.fromkeys(one.path for one in named)
-    return tuple((place, holder) for place in places for holder in port.holders(place))
+    return port.holders(places)
 
 
 def _in_use(holders: Sequence[Tuple[str, Holder]]) -> List[Finding]:
@@ -233,7 +218,7 @@ def _in_use(holders: Sequence[Tuple[str, Holder]]) -> List[Finding]:
 
 
 def _examine_images(port: Port, named: Sequence[Named], held: Set[str]) -> Tuple[ImageExam, ...]:
-    """Each image; those whose signature is hurt once more, when their kin have told which version the chain has."""
+    """Each image; those whose signature is damaged once more, when their siblings show which version the chain has."""
     is_held = bool(held)
     images = [examine_image(port, one, is_held=is_held) for one in named]
     versions = {image.header.version for image in images if image.header is not None}
@@ -254,74 +239,3 @@ def _tree_of(chosen: Optional[Chosen], location: Location) -> Optional[SnapshotT
         )
     except DiskError:
         return None
-
-
-class _Key(NamedTuple):
-    device: int
-    inode: int
-
-
-def _cross_checks(
-    images: Sequence[ImageExam], chosen: Optional[Chosen], location: Location, tree: Optional[SnapshotTree]
-) -> List[Finding]:
-    """What images tell of each other and of the descriptor."""
-    findings: List[Finding] = []
-    seen: Dict[_Key, str] = {}
-    for image in images:
-        key = _Key(image.stat.device, image.stat.inode)
-        if image.stat.inode and key in seen and not (chosen is not None and not chosen.is_sound):
-            findings.append(
-                found(
-                    "image_shared",
-                    image.path,
-                    f"The file serves as two images, {seen[key]} and {image.file}.",
-                    repairable=NO,
-                )
-            )
-        seen.setdefault(key, image.file)
-    if chosen is None or chosen.descriptor is None:
-        return findings
-    for number, storage in enumerate(chosen.descriptor.storages):
-        known = [(image, image.header) for image in images if image.storage == number and image.header is not None]
-        clusters = {header.cluster_sectors for _image, header in known}
-        if len(clusters) > 1 or len({header.version for _image, header in known}) > 1:
-            findings.append(
-                found(
-                    "image_mixed",
-                    location.descriptor,
-                    f"The layers of storage {number} differ in cluster size or format version.",
-                )
-            )
-        elif clusters and clusters != {storage.cluster_sectors}:
-            degree = SAFE if chosen.is_sound else NO
-            text = f"Storage {number} gives clusters of {storage.cluster_sectors} sectors, its images {min(clusters)}."
-            findings.append(found("descriptor_cluster_size", location.descriptor, text, repairable=degree))
-        findings += _image_sizes([image for image, _header in known], storage.end_sector - storage.start_sector, tree)
-    return findings
-
-
-def _image_sizes(images: Sequence[ImageExam], length_sectors: int, tree: Optional[SnapshotTree]) -> List[Finding]:
-    """Older layers may be shorter than the disk after a grow; the current one should not."""
-    findings = []
-    for image in images:
-        size = image.header.size_sectors if image.header is not None else length_sectors
-        if size > length_sectors or (size < length_sectors and tree is not None and image.guid == tree.top):
-            text = (
-                f"The image holds {size * SECTOR} bytes of guest disk, the descriptor says {length_sectors * SECTOR}."
-            )
-            findings.append(found("image_size", image.path, text))
-    return findings
-
-
-def has_errors(examination: Examination) -> bool:
-    """Whether anything is wrong that keeps others from working with the disk."""
-    return any(one.severity == ERROR for one in examination.findings)
-
-
-def expanding_images(examination: Examination) -> List[ImageExam]:
-    """The images of the bundle's own that are understood and expanding."""
-    return [
-        image
-        for image in examination.images
-        if image.kind == EXPANDING and image.header is not None and not image.outside
-    ]

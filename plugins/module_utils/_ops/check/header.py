@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the header of an image must be understood, when its fields contradict each other or what the descriptor says.
+"""Rules for the header of an image (findings ``header_*``): how it must be understood, when its fields contradict each
+other or what the descriptor says.
 
 A field is corrected only where the others leave one value: guest size, table length and cluster size bind each other,
 and the descriptor gives two of them once more. The start of the data area follows from the table.
@@ -22,140 +23,97 @@ from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, ceil_div, round_up
 from ..._formats.hds.bat import RunTable
 from ..._formats.hds.header import DISK_TYPE, ENTRY_BYTES, HEADER_BYTES, HdsHeader
+from .examination import Expected
 
 _MOST_CLUSTER_SECTORS = (1 << 31) // SECTOR - 1
 _MOST_SECTORS = (1 << 63) // SECTOR - 1
 
 
 @dataclass(frozen=True)
-class Place:
-    """What the descriptor says of an image: how many sectors of the disk it may hold, and its cluster size.
-
-    A single file has neither.
-    """
-
-    length_sectors: Optional[int] = None
-    cluster_sectors: Optional[int] = None
-
-
-@dataclass(frozen=True)
 class Understood:
-    """The header as it must be read; None when that cannot be told."""
+    """The header as it must be read; None when that is not known."""
 
     header: Optional[HdsHeader]
     findings: Tuple[Finding, ...]
 
 
-def understand(disk_type: int, header: HdsHeader, place: Place, *, path: str, file_size: int) -> Understood:
+def understand(disk_type: int, header: HdsHeader, expected: Expected, *, path: str, file_size: int) -> Understood:
     """Judge all fields but the start of the data area and the extension."""
-    findings: List[Finding] = []
-    sound = _with_cluster(header, place, path, findings)
-    sound = _with_sizes(sound, place, path, file_size, findings) if sound is not None else None
+    judged = _with_cluster(header, expected, path)
+    findings = judged.findings
+    if judged.header is not None:
+        judged = _with_sizes(judged.header, expected, path, file_size)
+        findings += judged.findings
+    sound = judged.header
     if disk_type != DISK_TYPE:
         is_sure = sound is not None and sound.bat_entries == sound.used_entries
-        findings.append(
-            found(
-                "header_type",
-                path,
-                f"The header gives the kind of disk {disk_type}; {DISK_TYPE} is the only one.",
-                repairable=SAFE if is_sure else NO,
-            )
-        )
+        text = f"The header gives the kind of disk {disk_type}; {DISK_TYPE} is the only one."
+        findings += (found("header_type", path, text, repairable=SAFE if is_sure else NO),)
         sound = sound if is_sure else None
     if any(one.repairable == NO for one in findings):
         sound = None
-    return Understood(sound, tuple(findings))
+    return Understood(sound, findings)
 
 
 def _fits(size: int, cluster: int, entries: int) -> bool:
-    return 0 < size <= _MOST_SECTORS and 0 < cluster <= _MOST_CLUSTER_SECTORS and ceil_div(size, cluster) == entries
+    return 0 < size <= _MOST_SECTORS and _is_cluster(cluster) and ceil_div(size, cluster) == entries
 
 
-def _with_cluster(header: HdsHeader, place: Place, path: str, findings: List[Finding]) -> Optional[HdsHeader]:
-    told, size, entries = place.cluster_sectors, header.size_sectors, header.bat_entries
-    if _fits(size, header.cluster_sectors, entries) or told is None or told == header.cluster_sectors:
-        if 0 < header.cluster_sectors <= _MOST_CLUSTER_SECTORS:
-            return header
-        message = f"The header gives clusters of {header.cluster_sectors} sectors, which is impossible."
-        findings.append(found("header_cluster_size", path, message, repairable=NO))
-        return None
-    if _fits(size, told, entries):
-        message = (
-            f"The header gives clusters of {header.cluster_sectors} sectors; size, table and descriptor say {told}."
-        )
-        findings.append(found("header_cluster_size", path, message))
-        return replace(header, cluster_sectors=told)
-    if 0 < header.cluster_sectors <= _MOST_CLUSTER_SECTORS:
-        return header
-    findings.append(
-        found(
-            "header_cluster_size",
-            path,
-            f"The header gives clusters of {header.cluster_sectors} sectors, which is impossible.",
-            repairable=NO,
-        )
-    )
-    return None
+def _is_cluster(sectors: int) -> bool:
+    return 0 < sectors <= _MOST_CLUSTER_SECTORS
 
 
-def _with_sizes(
-    header: HdsHeader, place: Place, path: str, file_size: int, findings: List[Finding]
-) -> Optional[HdsHeader]:
-    size, cluster, entries, length = (
-        header.size_sectors,
-        header.cluster_sectors,
-        header.bat_entries,
-        place.length_sectors,
-    )
-    if _fits(size, cluster, entries) and header.table_end <= file_size:
-        return header
-    if length is not None and size != length and _fits(length, cluster, entries) and header.table_end <= file_size:
-        findings.append(
-            found(
-                "header_size",
-                path,
-                f"The header gives a guest size of {size} sectors; the table and the descriptor say {length}.",
-            )
-        )
-        return replace(header, size_sectors=length)
+def _with_cluster(header: HdsHeader, expected: Expected, path: str) -> Understood:
+    given, wanted = header.cluster_sectors, expected.cluster_sectors
+    if (
+        wanted is not None
+        and wanted != given
+        and not _fits(header.size_sectors, given, header.bat_entries)
+        and _fits(header.size_sectors, wanted, header.bat_entries)
+    ):
+        text = f"The header gives clusters of {given} sectors; size, table and descriptor say {wanted}."
+        return Understood(replace(header, cluster_sectors=wanted), (found("header_cluster_size", path, text),))
+    if _is_cluster(given):
+        return Understood(header, ())
+    text = f"The header gives clusters of {given} sectors, which is impossible."
+    return Understood(None, (found("header_cluster_size", path, text, repairable=NO),))
+
+
+def _with_sizes(header: HdsHeader, expected: Expected, path: str, file_size: int) -> Understood:
+    size, cluster, entries = header.size_sectors, header.cluster_sectors, header.bat_entries
+    length, is_whole = expected.length_sectors, header.table_end <= file_size
+    if _fits(size, cluster, entries) and is_whole:
+        return Understood(header, ())
+    if length is not None and size != length and _fits(length, cluster, entries) and is_whole:
+        text = f"The header gives a guest size of {size} sectors; the table and the descriptor say {length}."
+        return Understood(replace(header, size_sectors=length), (found("header_size", path, text),))
     if not 0 < size <= _MOST_SECTORS:
-        findings.append(
-            found(
-                "header_size",
-                path,
-                f"The header gives a guest size of {size} sectors, which is impossible.",
-                repairable=NO,
-            )
-        )
-        return None
-    return _with_table_length(header, path, file_size, findings, is_sure=length is None or length == size)
+        text = f"The header gives a guest size of {size} sectors, which is impossible."
+        return Understood(None, (found("header_size", path, text, repairable=NO),))
+    return _with_table_length(header, path, file_size, is_sure=length is None or length == size)
 
 
-def _with_table_length(
-    header: HdsHeader, path: str, file_size: int, findings: List[Finding], *, is_sure: bool
-) -> Optional[HdsHeader]:
+def _with_table_length(header: HdsHeader, path: str, file_size: int, *, is_sure: bool) -> Understood:
     """A longer table than needed is harmless as long as there is room for it."""
     needed = header.used_entries
     right = replace(header, bat_entries=needed)
     start = header.data_off * SECTOR
     if header.bat_entries > needed and header.table_end <= min(file_size, start or file_size):
-        return header
+        return Understood(header, ())
     has_room = (
         right.table_end <= min(file_size, start)
         if start
         else header.bat_entries > needed and right.table_end <= file_size
     )
+    given = f"The header gives a table of {header.bat_entries} entries"
     if has_room and is_sure:
-        message = f"The header gives a table of {header.bat_entries} entries; the guest size needs {needed}, and there is room for them."
-        findings.append(found("header_table_length", path, message))
-        return right
+        text = f"{given}; the guest size needs {needed}, and there is room for them."
+        return Understood(right, (found("header_table_length", path, text),))
     if right.table_end > file_size:
-        message = f"The file of {file_size} bytes ends within its table, which needs {right.table_end}. Restore it from a copy."
-        findings.append(found("image_truncated", path, message))
-        return None
-    message = f"The header gives a table of {header.bat_entries} entries, the guest size needs {needed}. Which is right cannot be told; restore the image."
-    findings.append(found("header_table_length", path, message, repairable=NO))
-    return None
+        text = f"The file of {file_size} bytes ends within its table, which needs {right.table_end}. "
+        return Understood(None, (found("image_truncated", path, text + "Restore it from a copy."),))
+    text = f"{given}, the guest size needs {needed}. Which is right is not known; restore the image."
+    return Understood(None, (found("header_table_length", path, text, repairable=NO),))
 
 
 def with_data_off(header: HdsHeader, table: RunTable, *, path: str, file_size: int) -> Tuple[HdsHeader, List[Finding]]:

@@ -2,18 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Mending one image.
+"""Repairing one image.
 
 Each step leaves an image that is no worse than before, and what a step relies on is on the medium before it.
 
 ::
 
-    mark in use | forget entries | copy clusters behind all others | name the copies | header: right and closed | cut
-                ^ sync           ^ sync                            ^ sync            ^ sync                     ^ sync
+    mark in use | forget entries | copy clusters after all others | name the copies | header: right and closed | cut
+                ^ sync           ^ sync                          ^ sync            ^ sync                     ^ sync
 
-A file that lacks the end of its last cluster gets it before the header is written. A copy goes where no entry leads any
-more, and entries change only when their clusters are there. The header is one sector. When it alone is to be changed,
-the image is not marked: the one write does all.
+A file that lacks the end of its last cluster gets it before the header is written. A copy goes where no entry points
+any more, and entries change only when their clusters are there. The header is one sector. When it alone is to be
+changed, the image is not marked: the one write does all.
 """
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
@@ -43,7 +43,7 @@ from ..._formats.hds.header import (
     pack_header,
     unpack_header,
 )
-from .image import ImageExam
+from .examination import ImageExam
 
 _MOST_COPIES = 1 << 20
 _ZERO_PIECE = 256 << 10
@@ -53,7 +53,7 @@ _ZERO_PIECE = 256 << 10
 class ImageRepair:
     """What an image will be.
 
-    ``zeroed`` are byte ranges of its table; ``relocated`` are runs of clusters at their new places.
+    ``zeroed`` are byte ranges of its table; ``relocated`` are runs of clusters in their new slots.
     """
 
     exam: ImageExam
@@ -111,18 +111,17 @@ def plan_image_repair(exam: ImageExam, level: str) -> Optional[ImageRepair]:
     zeroed = _entry_ranges(faults.dropped) if faults is not None else []
     zeroed += exam.surplus if "entry_surplus" in codes else ()
     final = _final_header(exam, header, codes, level, drops=drops)
-    mend = ImageRepair(exam, pack_header(final), tuple(sorted(zeroed)), tuple(moves), tuple(relocated), size, repaired)
-    return mend
+    return ImageRepair(exam, pack_header(final), tuple(sorted(zeroed)), tuple(moves), tuple(relocated), size, repaired)
 
 
 def _relocate(
     exam: ImageExam, header: HdsHeader, copied: Tuple[Run, ...], end: int
 ) -> Tuple[List[Move], List[Run], int]:
-    """Places behind everything for clusters that need one of their own."""
+    """Slots after everything for clusters that need one of their own."""
     step = header.cluster_bytes
     if sum(run.count for run in copied) > _MOST_COPIES:
         raise Unsupported(
-            "More clusters share their places than a repair can part",
+            "More clusters share their slots than a repair can part",
             path=exam.path,
             hint="Restore the image from a copy.",
         )
@@ -162,41 +161,46 @@ def _allowed(exam: ImageExam, level: str) -> List[Finding]:
     return [one for one in exam.findings if is_allowed(one.repairable, level)]
 
 
-def repair_steps(mend: ImageRepair) -> Iterator[Step]:
+def repair_steps(repair: ImageRepair) -> Iterator[Step]:
     """The steps, in an order in which each may be the last."""
-    path, size = mend.exam.path, mend.exam.stat.size
-    if mend.is_heavy:
+    path, size = repair.exam.path, repair.exam.stat.size
+    if repair.is_heavy:
         yield WriteBytes(path, IN_USE_OFFSET, struct.pack("<I", IN_USE))
         yield Sync(files=(path,))
-    if mend.zeroed:
-        for start, end in mend.zeroed:
+    if repair.zeroed:
+        for start, end in repair.zeroed:
             for offset in range(start, end, _ZERO_PIECE):
                 yield WriteBytes(path, offset, bytes(min(_ZERO_PIECE, end - offset)))
         yield Sync(files=(path,))
-    if mend.relocated:
-        if mend.moves:
-            yield CopyRanges(path, mend.moves)
-        yield Resize(path, mend.size)
+    if repair.relocated:
+        if repair.moves:
+            yield CopyRanges(path, repair.moves)
+        yield Resize(path, repair.size)
         yield Sync(files=(path,))
-        yield from _copy_entry_steps(mend)
+        yield from _copy_entry_steps(repair)
         yield Sync(files=(path,))
-    elif mend.size > size:
-        yield Resize(path, mend.size)
+    elif repair.size > size:
+        yield Resize(path, repair.size)
         yield Sync(files=(path,))
-    if mend.raw != mend.exam.raw or mend.is_heavy:
-        yield WriteBytes(path, 0, mend.raw)
+    if repair.raw != repair.exam.raw or repair.is_heavy:
+        yield WriteBytes(path, 0, repair.raw)
         yield Sync(files=(path,))
-    if mend.size < size and not mend.relocated:
-        yield Resize(path, mend.size)
+    if repair.size < size and not repair.relocated:
+        yield Resize(path, repair.size)
         yield Sync(files=(path,))
 
 
-def _copy_entry_steps(mend: ImageRepair) -> Iterator[Step]:
-    header = mend.exam.header
+def _copy_entry_steps(repair: ImageRepair) -> Iterator[Step]:
+    header = repair.exam.header
     if header is None:
         return
     step = header.cluster_bytes
-    entries = [
-        (run.cluster + index, run.offset + index * step) for run in sorted(mend.relocated) for index in range(run.count)
-    ]
-    yield from entry_steps(mend.exam.path, header, entries)
+    yield from entry_steps(
+        repair.exam.path,
+        header,
+        (
+            (run.cluster + index, run.offset + index * step)
+            for run in sorted(repair.relocated)
+            for index in range(run.count)
+        ),
+    )

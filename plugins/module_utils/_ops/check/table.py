@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with the table of an image, and where its clusters would have to go.
+"""Rules for the table of an image (findings ``entry_*``), and where its clusters would have to go.
 
-A sound table costs one look by whole arrays. Only a hurt one is taken run by run, and what is wrong is kept in runs,
+A sound table costs one look by whole arrays. Only a damaged one is taken run by run, and what is wrong is kept in runs,
 too.
 """
 
@@ -14,16 +14,32 @@ from __future__ import annotations
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..._core.findings import LOSSY, NO, Finding, found
 from ..._core.records import dataclass
 from ..._core.units import ceil_div
 from ..._formats.hds.bat import Run, RunTable, is_sound
-from ..._formats.hds.header import HdsHeader
+from ..._formats.hds.header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
+from ..._io.port import File
 
 Ranges = Sequence[Tuple[int, int]]
 _SHOWN = 5
+_PIECE = 256 << 10
+_MOST_SURPLUS_PIECES = 64
+
+_TEXTS = {
+    "entry_low": "The table points before the data area for {}. A repair keeps what is after the table and forgets the "
+    "other entries.",
+    "entry_out_of_file": "The table points past the end of the file for {}. Their data are lost; a repair forgets the "
+    "entries.",
+    "entry_cut": "The file ends within {}. A repair keeps what is there; the rest becomes zeros.",
+    "entry_off_grid": "The table points between two slots for {}. A repair gives each a slot of its own with what is "
+    "read there now.",
+    "entry_duplicate": "Another guest cluster has the same slot in the file as {}. A repair gives each a copy; one of "
+    "two had its data overwritten.",
+}
 
 
-class Seen(NamedTuple):
+class Affected(NamedTuple):
     """How many entries are wrong in one way, and the guest clusters of the first of them."""
 
     number: int
@@ -37,12 +53,12 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Faults:
-    """``dropped`` entries lead to nothing that could be kept.
+    """``dropped`` entries point to nothing that could be kept.
 
-    ``copied`` clusters must get a place of their own, ``kept`` is how many have one.
+    ``copied`` clusters must get a slot of their own, ``kept`` is how many have one.
 
-    ``stretched`` is the length that the file needs so that a cluster at its end is whole. ``used_end`` lies behind all
-    that is in use.
+    ``stretched`` is the length that the file needs so that a cluster at its end is whole. ``used_end`` comes after all
+    that is in use. ``affected`` is what is wrong, by the code of its finding.
     """
 
     dropped: Tuple[Run, ...]
@@ -50,7 +66,7 @@ class Faults:
     stretched: int
     used_end: int
     kept: int
-    seen: Mapping[str, Seen]
+    affected: Mapping[str, Affected]
 
     @property
     def loses(self) -> bool:
@@ -65,7 +81,36 @@ def find_faults(table: RunTable, header: HdsHeader, *, file_size: int) -> Option
     sorter = _Sorter(header, file_size)
     sorter.take_all(table)
     faults = sorter.faults()
-    return faults if faults.seen else None
+    return faults if faults.affected else None
+
+
+def table_findings(faults: Optional[Faults], path: str) -> List[Finding]:
+    """A finding for each way in which entries are wrong."""
+    affected = faults.affected if faults is not None else {}
+    return [found(code, path, _TEXTS[code].format(which)) for code, which in affected.items()]
+
+
+def read_surplus(file: File, header: HdsHeader, *, file_size: int) -> Tuple[Tuple[int, int], ...]:
+    """Byte ranges of the table after its used part that hold something."""
+    first = HEADER_BYTES + ENTRY_BYTES * header.used_entries
+    pieces: List[Tuple[int, int]] = []
+    buffer = bytearray(_PIECE)
+    for start, end in file.data_ranges(first, min(header.table_end, file_size)):
+        for offset in range(start, end, _PIECE):
+            got = file.pread_into(offset, memoryview(buffer)[: min(_PIECE, end - offset)])
+            if buffer.count(0, 0, got) < got and len(pieces) < _MOST_SURPLUS_PIECES:
+                pieces.append((offset, offset + got))
+    return tuple(pieces)
+
+
+def surplus_findings(surplus: Ranges, path: str) -> List[Finding]:
+    """What is wrong with a table that holds ``surplus``."""
+    if not surplus:
+        return []
+    # They may be live, and the size what is wrong.
+    degree = LOSSY if len(surplus) < _MOST_SURPLUS_PIECES else NO
+    text = "The table has entries past the end of the disk, which nobody reads."
+    return [found("entry_surplus", path, text, repairable=degree)]
 
 
 class _Sorter:
@@ -110,8 +155,8 @@ class _Sorter:
 
     def _look_for_a_cut(self, run: Run) -> None:
         step = self._header.cluster_bytes
-        seen = min(run.count * step, self._header.size_bytes - run.cluster * step)
-        if run.offset + seen > self._file_size:
+        visible = min(run.count * step, self._header.size_bytes - run.cluster * step)
+        if run.offset + visible > self._file_size:
             self._note("entry_cut", run.cluster + run.count - 1, 1)
             self._stretched = max(self._stretched, run.offset + run.count * step)
 
@@ -137,7 +182,7 @@ class _Sorter:
         self._kept.sort()
         for offset, cluster, count in self._kept:
             if offset < end:
-                # Whatever reaches behind this place began before it, without a gap.
+                # Whatever reaches past this offset began before it, without a gap.
                 twins, rest = _split(Run(cluster, count, offset), (end - offset) // step, step)
                 self._copy(twins, "entry_duplicate")
                 offset, count = rest.offset, rest.count
@@ -145,8 +190,8 @@ class _Sorter:
             end = max(end, offset + count * step)
         for run in self._copied:
             end = max(end, min(run.offset + run.count * step, self._file_size))
-        seen = {code: Seen(number, tuple(self._clusters[code])) for code, number in self._numbers.items()}
-        return Faults(tuple(sorted(self._dropped)), tuple(sorted(self._copied)), self._stretched, end, kept, seen)
+        affected = {code: Affected(number, tuple(self._clusters[code])) for code, number in self._numbers.items()}
+        return Faults(tuple(sorted(self._dropped)), tuple(sorted(self._copied)), self._stretched, end, kept, affected)
 
 
 def _split(run: Run, count: int, step: int) -> Tuple[Run, Run]:

@@ -15,49 +15,52 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Sequence, Set, Tuple, Union
+from typing import Iterable, Iterator, List, Tuple, Union
 
 from ..._bundle.bundle import ImageState
 from ..._bundle.naming import UNFINISHED_COPY, temporary_name
-from ..._change.image import close_steps, entry_steps, mark_steps
+from ..._change.image import TABLE_OFFSET, clear_steps, close_steps, mark_steps
 from ..._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import ceil_div
-from ..._formats.hds.header import HdsHeader, new_header, pack_header
+from ..._formats.hds.bat import pack_entries
+from ..._formats.hds.header import ENTRY_BYTES, HdsHeader, new_header, pack_header
 from ..._io.port import File, Port
 from ..._io.sparse import holes
+from .clusters import Clusters
+from .relocate import kept_runs, relocate
+
+_MOST_ENTRIES = 65536
+"""Of a table, written at once."""
 
 
 @dataclass(frozen=True)
 class Relocation:
     """Forget the ``dropped`` clusters and move the last ones into the gaps.
 
-    Each step lies behind a barrier: mark in use; forget the dropped clusters; move the last clusters into the gaps;
-    point the table at them; cut the file; unmark. A place is reused only when the table that named it is durably gone,
+    Each step comes after a barrier: mark in use; forget the dropped clusters; move the last clusters into the gaps;
+    point the table at them; cut the file; unmark. A slot is reused only when the table that named it is durably gone,
     and left only when the table that names its successor is durable. Needs no room.
     """
 
     image: ImageState
     header: HdsHeader
-    dropped: Tuple[int, ...]
+    dropped: Clusters
 
     @property
     def size_after(self) -> int:
-        """The length of the file: what stays lies in the first places of the grid that nothing pins.
+        """The length of the file: what stays lies in the first slots of the grid that nothing pins.
 
         It is known without looking where anything lies.
         """
         start, step = self.header.data_start, self.header.cluster_bytes
         end = start + (self.image.used_clusters - len(self.dropped)) * step
-        taken = {
-            place
-            for low, high in self.image.pinned
-            for place in range((low - start) // step, ceil_div(high - start, step))
-        }
-        for place in sorted(taken):
-            if place >= 0 and start + place * step < end:
-                end += step
-        end = max([end] + [start + (place + 1) * step for place in taken])
+        pinned = [(low, high) for low, high in self.image.pinned if high > start]
+        taken = Clusters(sorted((max(0, low - start) // step, ceil_div(high - start, step)) for low, high in pinned))
+        for first, after_last in taken.ranges():
+            if start + first * step < end:
+                end += (after_last - first) * step
+        end = max([end] + [start + after_last * step for _first, after_last in taken.ranges()])
         # A file that ends within its last cluster is not made longer.
         return min(end, self.image.stat.size)
 
@@ -69,25 +72,26 @@ class Relocation:
     @property
     def moves_data(self) -> bool:
         """Whether clusters change their place in the file."""
-        return bool(relocate(self.image, self.header, self.dropped)[1])
+        return bool(relocate(self.image, self.header, self.dropped))
 
     def steps(self, port: Port) -> Iterator[Step]:
         """The change of the image, which is closed afterwards."""
         path = self.image.path
         yield from mark_steps([self.image])
         if self.dropped:
-            yield from entry_steps(path, self.header, [(cluster, 0) for cluster in self.dropped])
+            yield from forget_steps(path, self.dropped.ranges())
             yield Sync(files=(path,))
-        relocated, moves = relocate(self.image, self.header, self.dropped)
-        if moves:
+        relocated = relocate(self.image, self.header, self.dropped)
+        if relocated:
+            moves = relocated.moves(path, self.image.stat.size)
             yield CopyRanges(path, tuple(self._stored_parts(port, moves)))
             yield Sync(files=(path,))
-            yield from entry_steps(path, self.header, relocated)
+            yield from entry_run_steps(path, self.header, relocated.entries())
             yield Sync(files=(path,))
         yield Resize(path, self.size_after)
         yield from close_steps([self.image], keep_extension=True)
 
-    def _stored_parts(self, port: Port, moves: Sequence[Move]) -> Iterator[Move]:
+    def _stored_parts(self, port: Port, moves: Iterable[Move]) -> Iterator[Move]:
         """The moves without what is a hole in both places, so that the file takes no more blocks than before."""
         file = port.open_read(self.image.path)
         try:
@@ -98,7 +102,7 @@ class Relocation:
                 for low, high in stored:
                     yield Move(move.source, low, low + shift, high - low)
                 for low, high in holes(iter(stored), start, end):
-                    # What lies in the new place already must not show where the cluster has a hole.
+                    # What is in the slot already must not show where the cluster has a hole.
                     for begin, stop in file.data_ranges(low + shift, high + shift):
                         yield Move(None, 0, begin, stop - begin)
         finally:
@@ -119,7 +123,7 @@ class FreshCopy:
 
     image: ImageState
     header: HdsHeader
-    dropped: Tuple[int, ...]
+    dropped: Clusters
     directory: str
     dense: bool
 
@@ -153,34 +157,37 @@ class FreshCopy:
     def steps(self, port: Port) -> Iterator[Step]:
         """The new file, complete and durable, then its name."""
         fresh, path = self.fresh, self.temporary
-        entries, moves = self._placed(port, fresh)
+        moves = tuple(self._moves(port, fresh))
         yield CreateFile(path, self.size_after, reserve=self.dense, like=self.image.path, hold=True)
         if moves:
-            yield CopyRanges(path, tuple(moves))
-        yield from entry_steps(path, fresh, entries)
+            yield CopyRanges(path, moves)
+        yield from entry_run_steps(path, fresh, self._entries(fresh))
         yield WriteBytes(path, 0, pack_header(fresh))
         yield Sync(files=(path,), directories=(self.directory,))
         yield Rename(path, self.image.path)
         if self.image.path.rsplit("/", 1)[0] != self.directory:
             yield Sync(directories=(self.directory,))
 
-    def _placed(self, port: Port, fresh: HdsHeader) -> Tuple[List[Tuple[int, int]], List[Move]]:
-        """Table entries, and the stored bytes of the clusters on their way; holes stay holes."""
-        entries: List[Tuple[int, int]] = []
-        moves: List[Move] = []
+    def _moves(self, port: Port, fresh: HdsHeader) -> Iterator[Move]:
+        """The stored bytes of the clusters on their way; holes stay holes."""
         step, target = fresh.cluster_bytes, fresh.data_start
         file = port.open_read(self.image.path)
         try:
             for cluster, count, offset in kept_runs(self.image, self.header, self.dropped):
-                entries += [(cluster + index, target + index * step) for index in range(count)]
-                # Nobody sees what lies behind the end of the disk.
-                seen = min(count * step, fresh.size_bytes - cluster * step)
-                for low, high in file.data_ranges(offset, offset + seen):
-                    moves.append(Move(self.image.path, low, target + low - offset, high - low))
+                # Nobody sees what lies past the end of the disk.
+                visible = min(count * step, fresh.size_bytes - cluster * step)
+                for low, high in file.data_ranges(offset, offset + visible):
+                    yield Move(self.image.path, low, target + low - offset, high - low)
                 target += count * step
         finally:
             file.close()
-        return entries, moves
+
+    def _entries(self, fresh: HdsHeader) -> Iterator[Tuple[int, range]]:
+        """The table of the new file, by runs."""
+        step, target = fresh.cluster_bytes, fresh.data_start
+        for run in kept_runs(self.image, self.header, self.dropped):
+            yield run.cluster, range(target, target + run.count * step, step)
+            target += run.count * step
 
     def after(self) -> ImageState:
         """The image as it will be."""
@@ -190,14 +197,14 @@ class FreshCopy:
 @dataclass(frozen=True)
 class Holes:
     """Punch ``stored`` byte ranges of the file, which are zeros or belong to nobody; then forget the ``dropped``
-    clusters and punch ``left``, their places.
+    clusters and punch ``left``, their slots.
 
-    Zero clusters keep their entries: they read as zeros as before, hide what they hid, and the guest finds their places
+    Zero clusters keep their entries: they read as zeros as before, hide what they hid, and the guest finds their slots
     again.
     """
 
     image: ImageState
-    dropped: Tuple[int, ...]
+    dropped: Clusters
     stored: Tuple[Tuple[int, int], ...]
     left: Tuple[Tuple[int, int], ...]
 
@@ -231,7 +238,7 @@ class Holes:
             yield Sync(files=(path,))
             return
         if self.dropped:
-            yield from entry_steps(path, header, [(cluster, 0) for cluster in self.dropped])
+            yield from forget_steps(path, self.dropped.ranges())
             yield Sync(files=(path,))
             yield PunchHoles(path, self.left)
         yield Sync(files=(path,))
@@ -247,65 +254,31 @@ class Holes:
 Change = Union[Relocation, FreshCopy, Holes]
 
 
-def relocate(image: ImageState, header: HdsHeader, dropped: Sequence[int]) -> Tuple[List[Tuple[int, int]], List[Move]]:
-    """Where clusters of one image go when those in ``dropped`` are forgotten: pairs of cluster index and new offset,
-    and the moves that bring them there.
-    """
-    step = header.cluster_bytes
-    gone = set(dropped)
-    kept: List[Tuple[int, int]] = []
-    free: List[int] = []
-    for run in image.table.runs() if image.table is not None else ():
-        for index in range(run.count):
-            offset = run.offset + index * step
-            if run.cluster + index in gone:
-                free.append(offset)
-            else:
-                kept.append((offset, run.cluster + index))
-    for start, end in image.unused:
-        free += range(start, end - step + 1, step)
-    free.sort()
-    kept.sort()
-    relocated: List[Tuple[int, int]] = []
-    moves: List[Move] = []
-    for place in free:
-        if not kept or kept[-1][0] < place:
-            break
-        offset, cluster = kept.pop()
-        relocated.append((cluster, place))
-        # The last cluster of a disk may be cut short in the file: only what the guest sees need move.
-        moves.append(Move(image.path, offset, place, min(step, image.stat.size - offset)))
-    relocated.sort()
-    return relocated, moves
+def entry_run_steps(path: str, header: HdsHeader, runs: Iterable[Tuple[int, range]]) -> Iterator[Step]:
+    """The steps of ``entry_steps`` for runs, ascending: a cluster, and the offsets of it and of those after it."""
+    piece: List[int] = []
+    first = 0
+    for cluster, offsets in runs:
+        while offsets:
+            if piece and (cluster != first + len(piece) or len(piece) == _MOST_ENTRIES):
+                yield WriteBytes(path, TABLE_OFFSET + first * ENTRY_BYTES, pack_entries(header, piece))
+                piece = []
+            if not piece:
+                first = cluster
+            room = _MOST_ENTRIES - len(piece)
+            piece += offsets[:room]
+            cluster, offsets = cluster + room, offsets[room:]
+    if piece:
+        yield WriteBytes(path, TABLE_OFFSET + first * ENTRY_BYTES, pack_entries(header, piece))
 
 
-def kept_runs(image: ImageState, header: HdsHeader, dropped: Sequence[int]) -> Iterator[Tuple[int, int, int]]:
-    """The clusters that stay, as (cluster, count, file offset)."""
-    gone: Set[int] = set(dropped)
-    step = header.cluster_bytes
-    for run in image.table.runs() if image.table is not None else ():
-        first = run.cluster
-        for cluster in range(run.cluster, run.cluster + run.count + 1) if gone else (run.cluster + run.count,):
-            if cluster == run.cluster + run.count or cluster in gone:
-                if first < cluster:
-                    yield first, cluster - first, run.offset + (first - run.cluster) * step
-                first = cluster + 1
+def forget_steps(path: str, ranges: Iterable[Tuple[int, int]]) -> Iterator[Step]:
+    """The steps of ``entry_steps`` for ranges of clusters that are no longer allocated."""
+    for first, end in ranges:
+        yield from clear_steps(path, TABLE_OFFSET + first * ENTRY_BYTES, TABLE_OFFSET + end * ENTRY_BYTES)
 
 
-def dropped_places(image: ImageState, header: HdsHeader, dropped: Sequence[int]) -> List[Tuple[int, int]]:
-    """The byte ranges of the file in which the dropped clusters lie, ascending."""
-    gone = set(dropped)
-    step = header.cluster_bytes
-    offsets = [
-        run.offset + (cluster - run.cluster) * step
-        for run in (image.table.runs() if image.table is not None and gone else ())
-        for cluster in range(run.cluster, run.cluster + run.count)
-        if cluster in gone
-    ]
-    return [(offset, offset + step) for offset in sorted(offsets)]
-
-
-def stored_bytes(file: File, parts: Sequence[Tuple[int, int]]) -> int:
+def stored_bytes(file: File, parts: Iterable[Tuple[int, int]]) -> int:
     """How much of ``parts`` is no hole."""
     return sum(high - low for start, end in parts for low, high in file.data_ranges(start, end))
 

@@ -20,7 +20,7 @@ several of them find is joined, the first one that names a cluster gives the rea
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Tuple
 
 from ..._bundle.bundle import EXPANDING, BundleState, ImageState
 from ..._core.extents import DATA, Extent
@@ -33,6 +33,7 @@ from ..._io.buffers import is_equal, new_buffer
 from ..._io.copy import SLICE
 from ..._io.port import Port
 from ..._io.sparse import GRAIN, is_zero
+from .clusters import Clusters, union, without
 
 METADATA = "metadata"
 ZEROS = "zeros"
@@ -48,14 +49,14 @@ Part = Tuple[int, int]
 
 @dataclass(frozen=True)
 class Droppable:
-    """Cluster indexes by reason, ascending, and the bytes that were read to know them."""
+    """Clusters by reason, and the bytes that were read to know them."""
 
-    clusters: Mapping[str, Sequence[int]]
+    clusters: Mapping[str, Clusters]
     bytes_read: int = 0
 
-    def all(self) -> List[int]:
-        """All of them, ascending."""
-        return sorted(cluster for found in self.clusters.values() for cluster in found)
+    def all(self) -> Clusters:
+        """All of them."""
+        return union(*self.clusters.values())
 
 
 Source = Callable[[Port, BundleState, ImageState], Droppable]
@@ -63,17 +64,17 @@ Source = Callable[[Port, BundleState, ImageState], Droppable]
 
 def find_droppable(port: Port, state: BundleState, image: ImageState, *, scan: str) -> Droppable:
     """What may go of one expanding image. The zero clusters of a preallocated disk are there on purpose."""
-    found: Dict[str, List[int]] = {}
-    known: set[int] = set()
+    found: Dict[str, Clusters] = {}
+    known = Clusters()
     bytes_read = 0
     if image.kind == EXPANDING and not state.descriptor.storages[image.storage].preallocated:
         for source in SOURCES[scan]:
             part = source(port, state, image)
             bytes_read += part.bytes_read
             for reason, clusters in part.clusters.items():
-                new = [cluster for cluster in clusters if cluster not in known]
-                found.setdefault(reason, []).extend(new)
-                known.update(new)
+                new = without(clusters, known)
+                found[reason] = union(found.get(reason, Clusters()), new)
+                known = union(known, new)
     return Droppable(found, bytes_read)
 
 
@@ -143,8 +144,8 @@ class _Comparison:
         self._below = stack.below(1)
         self._buffers = new_buffer(SLICE), new_buffer(SLICE)
         self._probes = new_buffer(GRAIN), new_buffer(GRAIN)
-        self.zero: List[int] = []
-        self.equal: List[int] = []
+        self.zero = Clusters()
+        self.equal = Clusters()
         self.bytes_read = 0
         self._saw_data = False
 
@@ -163,7 +164,7 @@ class _Comparison:
                 if start >= image.size and header.size_bytes > image.size:
                     # The image is longer than the disk: this may be all that is left of a change by another program.
                     continue
-                # What lies behind the end of a shorter image is seen by nobody.
+                # Nobody sees what lies past the end of a shorter image.
                 self._judge(
                     cluster,
                     own.within(start, stop) if start < stop else [],
@@ -173,11 +174,11 @@ class _Comparison:
     def _judge(self, cluster: int, own: List[Part], below: List[Part]) -> None:
         if not below:
             if all(self._is_zero(start, end) for start, end in own):
-                self.zero.append(cluster)
+                self.zero.add(cluster, cluster + 1)
             return
         self._saw_data = False
         if all(self._is_equal(start, end) for start, end in _union(own, below)):
-            (self.equal if self._saw_data else self.zero).append(cluster)
+            (self.equal if self._saw_data else self.zero).add(cluster, cluster + 1)
 
     def _is_zero(self, start: int, end: int) -> bool:
         for offset, length in _pieces(start, end):

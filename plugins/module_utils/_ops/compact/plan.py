@@ -12,7 +12,7 @@ found by the next run. Plain images can only get holes, whatever the strategy.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Iterator, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.guards import Touches, check_guards, minds_holes
@@ -22,130 +22,12 @@ from ..._core.plan import CopyRanges, Plan
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
 from ..._formats.hds.extension import may_keep
-from ..._formats.hds.header import HdsHeader
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
-from .changes import Change, FreshCopy, Holes, Relocation, dropped_places, kept_runs, stored_bytes
-from .droppable import EQUAL, METADATA, SOURCES, ZERO, ZEROS, find_droppable
-from .stored_zeros import SMALLEST, ZeroScan, data_within, joined
-
-__all__ = (
-    "COPY",
-    "IN_PLACE",
-    "METADATA",
-    "PUNCH",
-    "ZEROS",
-    "ImageSavings",
-    "estimate",
-    "plan_compact",
-    "reclaimable_by_reason",
-    "summary",
-)
-
-IN_PLACE = "in_place"
-COPY = "copy"
-PUNCH = "punch"
-
-LEAKED = "leaked"
-FREE_IN_FILESYSTEM = "free_in_filesystem"
-
-
-@dataclass(frozen=True)
-class ImageSavings:
-    """What one image can give back: bytes by reason, and the change that does it. ``read`` are the bytes looked at."""
-
-    image: ImageState
-    reasons: Mapping[str, int]
-    change: Change
-    read: int
-
-    @property
-    def reclaimable(self) -> int:
-        """Bytes that the host gets back."""
-        return self.change.reclaimable
-
-
-def estimate(port: Port, state: BundleState, *, scan: str, strategy: str = IN_PLACE) -> List[ImageSavings]:
-    """What each image of our own could give back. Nothing is changed."""
-    savings = []
-    for image in state.images.values():
-        if image.outside:
-            continue
-        if image.header is None:
-            found = _plain(port, state, image, scan)
-        elif strategy == PUNCH:
-            found = _punched(port, state, image, image.header, scan)
-        else:
-            found = _shortened(port, state, image, image.header, scan, strategy)
-        if found is not None:
-            savings.append(found)
-    return savings
-
-
-def _shortened(
-    port: Port, state: BundleState, image: ImageState, header: HdsHeader, scan: str, strategy: str
-) -> ImageSavings:
-    found = find_droppable(port, state, image, scan=scan)
-    dropped = found.all()
-    change: Change
-    if strategy == COPY:
-        change = FreshCopy(image, header, tuple(dropped), state.location.directory, minds_holes(state))
-    else:
-        change = Relocation(image, header, tuple(dropped))
-    reasons = {reason: len(clusters) * header.cluster_bytes for reason, clusters in found.clusters.items()}
-    return ImageSavings(image, {**reasons, LEAKED: image.leaked}, change, found.bytes_read)
-
-
-def _punched(port: Port, state: BundleState, image: ImageState, header: HdsHeader, scan: str) -> ImageSavings:
-    """Zeros become holes wherever they are stored, even in a cluster that hides something; other clusters must be
-    dropped first.
-    """
-    found = find_droppable(port, state, image, scan=scan)
-    given = {reason: clusters for reason, clusters in found.clusters.items() if reason != ZERO}
-    dropped = sorted(cluster for clusters in given.values() for cluster in clusters)
-    file = port.open_read(image.path)
-    try:
-        zeros = ZeroScan(file, image.stat.block)
-        stored: List[Tuple[int, int]] = []
-        if SOURCES[scan] and not state.descriptor.storages[image.storage].preallocated:
-            used = sorted(
-                (offset, offset + count * header.cluster_bytes)
-                for _cluster, count, offset in kept_runs(image, header, dropped)
-            )
-            stored = zeros.ranges(used, min(SMALLEST, header.cluster_bytes))
-        leaked = list(data_within(file, image.unused, image.stat.block))
-        places = {
-            reason: list(data_within(file, dropped_places(image, header, clusters), image.stat.block))
-            for reason, clusters in given.items()
-        }
-    finally:
-        file.close()
-    left = sorted(part for parts in places.values() for part in parts)
-    change = Holes(image, tuple(dropped), tuple(joined(sorted(stored + leaked))), tuple(joined(left)))
-    reasons = {
-        **{reason: _total(parts) for reason, parts in places.items()},
-        ZERO: _total(stored),
-        LEAKED: _total(leaked),
-    }
-    return ImageSavings(image, reasons, change, found.bytes_read + zeros.bytes_read)
-
-
-def _plain(port: Port, state: BundleState, image: ImageState, scan: str) -> Optional[ImageSavings]:
-    """A plain image has no clusters to drop and keeps its length. None where it is to be left as it is."""
-    storage = state.descriptor.storages[image.storage]
-    if not SOURCES[scan] or storage.preallocated or minds_holes(state):
-        return None
-    file = port.open_read(image.path)
-    try:
-        zeros = ZeroScan(file, image.stat.block)
-        stored = zeros.ranges([(0, image.size)], min(SMALLEST, storage.cluster_sectors * SECTOR))
-    finally:
-        file.close()
-    return ImageSavings(image, {ZERO: _total(stored)}, Holes(image, (), tuple(stored), ()), zeros.bytes_read)
-
-
-def _total(parts: Sequence[Tuple[int, int]]) -> int:
-    return sum(end - start for start, end in parts)
+from .changes import FreshCopy, stored_bytes
+from .droppable import METADATA, ZEROS
+from .relocate import kept_runs
+from .savings import IN_PLACE, PUNCH, ImageSavings, estimate
 
 
 @dataclass(frozen=True)
@@ -263,39 +145,10 @@ def _room(port: Port, copy: FreshCopy) -> int:
     file = port.open_read(copy.image.path)
     try:
         step = copy.header.cluster_bytes
-        parts = [
+        parts = (
             (offset, offset + count * step)
             for _cluster, count, offset in kept_runs(copy.image, copy.header, copy.dropped)
-        ]
+        )
         return copy.fresh.data_start + stored_bytes(file, parts)
     finally:
         file.close()
-
-
-def reclaimable_by_reason(savings: Sequence[ImageSavings], *, scan: str) -> Dict[str, Optional[int]]:
-    """Bytes by reason; None for what was not looked at."""
-    found: Dict[str, Optional[int]] = {
-        reason: sum(one.reasons.get(reason, 0) for one in savings) for reason in (LEAKED, ZERO, EQUAL)
-    }
-    if scan == METADATA:
-        found[ZERO] = found[EQUAL] = None
-    return {**found, FREE_IN_FILESYSTEM: None}
-
-
-def summary(savings: Sequence[ImageSavings], *, reclaimed: bool, scan: str) -> Dict[str, Any]:
-    """The savings as results: per layer, in total and by reason, in bytes."""
-    layers = [
-        {
-            "guid": one.image.guid,
-            "file": one.image.file,
-            "reclaimable": one.reclaimable,
-            "reclaimed": one.reclaimable if reclaimed else 0,
-        }
-        for one in savings
-    ]
-    return {
-        "reclaimable": sum(one.reclaimable for one in savings),
-        "reclaimed": sum(one.reclaimable for one in savings) if reclaimed else 0,
-        "layers": layers,
-        "by_reason": reclaimable_by_reason(savings, scan=scan),
-    }

@@ -172,8 +172,8 @@ def _warnings(state: BundleState) -> List[str]:
     journal = state.journal
     if journal is not None:
         notes.append(
-            f"{state.journal_path}: a {journal.operation} of this disk was interrupted; the next change of the disk finishes it first. "
-            "Snapshots that it was removing are no longer reliable; all others are."
+            f"{state.journal_path}: a {journal.operation} of this disk was interrupted; the next change of the disk "
+            "finishes it first. Snapshots that it was removing are no longer reliable; all others are."
         )
     if state.descriptor.suspended:
         notes.append(f"{state.location.descriptor}: the disk belongs to a suspended virtual machine.")

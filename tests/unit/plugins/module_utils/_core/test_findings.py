@@ -31,8 +31,22 @@ def test_the_documentation_lists_every_rule_as_it_is(repository):
     if not os.path.exists(path):
         pytest.skip("there is no documentation beside the code")
     with open(path, encoding="utf-8") as stream:
-        rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (.+) \|$", stream.read(), re.MULTILINE)
-    assert rows == [tuple(rule) for rule in RULES.values()]
+        rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (.+) \| (.+) \|$", stream.read(), re.MULTILINE)
+    assert [tuple(row[:4]) for row in rows] == [tuple(rule) for rule in RULES.values()]
+    for code, *_rule, files in rows:
+        assert re.findall(r"\w+", files) == _files_that_name(repository, code)
+
+
+def _files_that_name(repository, code):
+    """The files of the check that report this finding, those aside that only ask for it."""
+    folder = os.path.join(repository, "plugins", "module_utils", "_ops", "check")
+    naming = []
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), encoding="utf-8") as stream:
+            # The argument of a call, one of two such, or the key of a text.
+            if re.search(rf'(found\(|dropped\(|else|^   )\s*"{code}"', stream.read(), re.MULTILINE):
+                naming.append(name[: -len(".py")])
+    return naming
 
 
 def test_rules_say_what_may_be_said():

@@ -98,6 +98,10 @@ def image_fixture(tmp_path):
     return str(tmp_path / "image")
 
 
+def holders_of(port, path):
+    return tuple(holder for _path, holder in port.holders((path,)))
+
+
 def wait_until(condition):
     end = time.monotonic() + 30
     while not condition():
@@ -126,7 +130,7 @@ def owner_of(other):
 )
 def test_a_holder_of_bytes_is_seen_named_and_respected(port, start, image, action, kind):
     other = start(image, action)
-    assert port.holders(image) == (Holder(kind, owner_of(other)),)
+    assert holders_of(port, image) == (Holder(kind, owner_of(other)),)
     assert port.writers(image) == ((Holder(kind, owner_of(other)),) if kind == "write" else ())
     with pytest.raises(InUse) as caught:
         port.lock((), (image,))
@@ -134,7 +138,7 @@ def test_a_holder_of_bytes_is_seen_named_and_respected(port, start, image, actio
     assert caught.value.found == f"{kind}: {owner_of(other)}"
     assert owner_of(other) in caught.value.hint
     other.stop()
-    assert port.holders(image) == ()
+    assert holders_of(port, image) == ()
     port.lock((), (image,)).release()
 
 
@@ -146,14 +150,14 @@ def test_a_holder_of_bytes_is_seen_named_and_respected(port, start, image, actio
 )
 def test_locks_that_mean_nothing_to_a_writer_are_no_holders(port, start, image, action):
     start(image, action)
-    assert port.holders(image) == ()
+    assert holders_of(port, image) == ()
     port.lock((), (image,)).release()
 
 
 @byte_locks
 def test_several_holders_are_all_named(port, start, image):
     others = [start(image, READER), start(image, READER)]
-    found = port.holders(image)
+    found = holders_of(port, image)
     assert {holder.kind for holder in found} == {"read"}
     if detect().proc:
         assert {holder.owner for holder in found} == {owner_of(other) for other in others}
@@ -163,12 +167,12 @@ def test_several_holders_are_all_named(port, start, image):
 def test_a_flock_on_an_image_is_respected(port, start, image, action):
     other = start(image, action)
     if detect().proc:
-        assert port.holders(image) == (Holder("flock", owner_of(other)),)
+        assert holders_of(port, image) == (Holder("flock", owner_of(other)),)
     with pytest.raises(InUse) as caught:
         port.lock((), (image,))
     assert caught.value.found == f"flock: {owner_of(other)}"
     other.stop()
-    assert port.holders(image) == ()
+    assert holders_of(port, image) == ()
 
 
 def test_a_flock_on_the_directory_or_on_its_lock_file_is_respected(port, start, tmp_path):
@@ -176,7 +180,7 @@ def test_a_flock_on_the_directory_or_on_its_lock_file_is_respected(port, start, 
     for path in (tmp_path, tmp_path / locks.LOCK_FILE):
         other = start(path, "flock")
         if detect().proc:
-            assert port.holders(str(tmp_path)) == (Holder("flock", owner_of(other)),)
+            assert holders_of(port, str(tmp_path)) == (Holder("flock", owner_of(other)),)
         with pytest.raises(InUse) as caught:
             port.lock((str(tmp_path),), ())
         assert caught.value.path == str(path)
@@ -198,7 +202,7 @@ def test_the_lock_file_is_taken_when_it_is_there_and_never_made(port, tmp_path):
 def test_a_lock_file_that_is_none_is_left_alone(port, tmp_path):
     os.mkfifo(tmp_path / locks.LOCK_FILE)
     port.lock((str(tmp_path),), ()).release()
-    assert port.holders(str(tmp_path)) == ()
+    assert holders_of(port, str(tmp_path)) == ()
 
 
 @linux
@@ -209,7 +213,9 @@ def test_a_process_that_only_waits_for_a_flock_is_no_holder(port, image, start):
     )
     try:
         wait_until(lambda: "->" in owners._text("/proc/locks"))
-        assert [holder.kind for holder in OsPort().holders(image) if holder.owner == owners.describe(waiting.pid)] == []
+        assert [
+            holder.kind for holder in holders_of(OsPort(), image) if holder.owner == owners.describe(waiting.pid)
+        ] == []
     finally:
         lock.release()
         waiting.communicate(timeout=30)
@@ -222,19 +228,19 @@ def test_two_ports_of_one_process_keep_each_other_out(port, image, tmp_path):
         other.lock((), (image,))
     if detect().proc:
         owner = owners.describe(os.getpid())
-        assert other.holders(str(tmp_path)) == (Holder("flock", owner),)
-        assert other.holders(image) == (Holder("write", owner), Holder("flock", owner))
+        assert holders_of(other, str(tmp_path)) == (Holder("flock", owner),)
+        assert holders_of(other, image) == (Holder("write", owner), Holder("flock", owner))
         assert other.writers(image) == (Holder("write", owner),)
-    assert port.holders(image) == port.writers(image) == ()
+    assert holders_of(port, image) == port.writers(image) == ()
     lock.release()
-    assert other.holders(image) == ()
+    assert holders_of(other, image) == ()
 
 
 def test_a_second_lock_of_one_port_is_refused_as_well(port, image):
     lock = port.lock((), (image,))
     with pytest.raises(InUse):
         port.lock((), (image,))
-    assert port.holders(image) == ()
+    assert holders_of(port, image) == ()
     lock.release()
 
 
@@ -242,14 +248,14 @@ def test_a_second_lock_of_one_port_is_refused_as_well(port, image):
 def test_a_foreign_reader_is_seen_beside_the_own_lock(port, image, start):
     lock = port.lock((), (image,))
     start(image, "ofd read 201+1")
-    assert [holder.kind for holder in port.holders(image)] == ["read"]
+    assert [holder.kind for holder in holders_of(port, image)] == ["read"]
     lock.release()
 
 
 def test_closing_a_file_does_not_end_the_lock(port, image):
     lock = port.lock((), (image,))
     port.open_write(image).close()
-    port.holders(image)
+    holders_of(port, image)
     with pytest.raises(InUse):
         OsPort().lock((), (image,))
     lock.release()
@@ -283,8 +289,8 @@ def test_nothing_stays_open_after_a_refusal_or_a_release(port, image, tmp_path, 
     for files in ((image,), (str(tmp_path / "none"),), (str(tmp_path),)):
         with pytest.raises((InUse, NotFound, Damaged, IoFailure)):
             port.lock((str(tmp_path),), files)
-    port.holders(image)
-    port.holders(str(tmp_path))
+    holders_of(port, image)
+    holders_of(port, str(tmp_path))
     assert len(os.listdir("/dev/fd")) == before
 
 
@@ -292,18 +298,40 @@ def test_only_regular_files_are_images(port, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(Damaged):
         port.lock((), (str(tmp_path / "fifo"),))
-    assert port.holders(str(tmp_path / "fifo")) == port.writers(str(tmp_path / "fifo")) == ()
+    assert holders_of(port, str(tmp_path / "fifo")) == port.writers(str(tmp_path / "fifo")) == ()
 
 
-def test_who_writes_is_told_without_the_list_of_all_locks(port, start, image, tmp_path, monkeypatch):
+def test_the_lists_of_all_locks_are_read_once_for_many_files(port, start, tmp_path, monkeypatch):
+    paths = [str(tmp_path / f"image{number}") for number in range(61)]
+    for path in paths:
+        with open(path, "wb"):
+            pass
+    flock, reader = start(paths[7], "flock"), start(paths[60], READER)
+    start(paths[30], READER)
+    asked = []
+    read = owners._text
+    monkeypatch.setattr(owners, "_text", lambda path: [asked.append(path), read(path)][1])
+    found = dict(port.holders((str(tmp_path), *paths)))
+    if detect().proc:
+        assert found.pop(paths[7]) == Holder("flock", owner_of(flock))
+    if detect().ofd_locks:
+        assert found.pop(paths[60]) == Holder("read", owner_of(reader))
+        assert found.pop(paths[30]).kind == "read"
+    assert found == {}
+    assert asked.count("/proc/locks") == int(detect().proc)
+    # Open files of the host that come and go are listed once, or not at all.
+    assert max((asked.count(name) for name in asked if "/fdinfo/" in name and "/self/" not in name), default=1) == 1
+
+
+def test_who_writes_is_known_without_the_list_of_all_locks(port, start, image, tmp_path, monkeypatch):
     # Linux waits about 10 ms before it gives that list.
     asked = []
-    told = owners._text
-    monkeypatch.setattr(owners, "_text", lambda path: [asked.append(path), told(path)][1])
+    read = owners._text
+    monkeypatch.setattr(owners, "_text", lambda path: [asked.append(path), read(path)][1])
     start(image, "flock")
     assert port.writers(image) == port.writers(str(tmp_path)) == port.writers(str(tmp_path / "missing")) == ()
     assert "/proc/locks" not in asked
-    port.holders(image)
+    holders_of(port, image)
     assert ("/proc/locks" in asked) == detect().proc
 
 
@@ -334,7 +362,7 @@ def test_a_file_system_without_locks_goes_on_with_warnings(port, image, tmp_path
     monkeypatch.setattr(locks.fcntl, "flock", refusing(getattr(errno, name)))
     lock = port.lock((str(tmp_path),), (image,))
     assert len(lock.warnings) == 3
-    assert port.holders(image) == ()
+    assert holders_of(port, image) == ()
     lock.release()
 
 
@@ -344,7 +372,7 @@ def test_another_refusal_is_an_error(port, image, monkeypatch):
     with pytest.raises(IoFailure):
         port.lock((), (image,))
     with pytest.raises(IoFailure):
-        port.holders(image)
+        holders_of(port, image)
     monkeypatch.setattr(locks.fcntl, "flock", refusing(errno.EIO))
     with pytest.raises(IoFailure):
         port.lock((), (image,))
@@ -365,7 +393,7 @@ def test_where_locks_would_bind_ourselves_none_is_taken(port, image, monkeypatch
     monkeypatch.setattr(owners, "file_system", lambda _descriptor: "cifs")
     lock = port.lock((), (image,))
     assert "cifs" in lock.warnings[0]
-    assert OsPort().holders(image) == ()
+    assert holders_of(OsPort(), image) == ()
     lock.release()
 
 
@@ -416,7 +444,7 @@ def test_qemu_is_seen_while_it_holds_an_image(port, qemu_image, options, kind):
         # The prompt comes when the image is open.
         assert other.process.stdout.read(8) == b"qemu-io>"
         expected = () if kind is None else (Holder(kind, owner_of(other)),)
-        assert port.holders(qemu_image) == expected
+        assert holders_of(port, qemu_image) == expected
         if kind is None:
             port.lock((), (qemu_image,)).release()
         else:
@@ -424,7 +452,7 @@ def test_qemu_is_seen_while_it_holds_an_image(port, qemu_image, options, kind):
                 port.lock((), (qemu_image,))
     finally:
         other.stop()
-    assert port.holders(qemu_image) == ()
+    assert holders_of(port, qemu_image) == ()
 
 
 @byte_locks
@@ -449,10 +477,10 @@ def test_a_network_block_device_server_is_seen(port, qemu_image, tmp_path):
         server = subprocess.Popen(["qemu-nbd", *options, "-k", f"{folder}/socket", qemu_image])
         try:
             wait_until((tmp_path / "pid").exists)
-            assert [holder.kind for holder in port.holders(qemu_image)] == ["write"]
+            assert [holder.kind for holder in holders_of(port, qemu_image)] == ["write"]
             with pytest.raises(InUse):
                 port.lock((), (qemu_image,))
         finally:
             server.terminate()
             server.wait(timeout=30)
-    assert port.holders(qemu_image) == ()
+    assert holders_of(port, qemu_image) == ()

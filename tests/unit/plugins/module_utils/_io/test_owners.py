@@ -63,7 +63,7 @@ def test_flocks_are_told_from_other_locks_and_from_waiting(proc, descriptor):
         f"3: FLOCK  ADVISORY  WRITE 14 {key(descriptor)}1 0 EOF\n"
         "4: FLOCK\n"
     )
-    assert owners.flock_pids(descriptor) == (11,)
+    assert owners.LockLists().flock_pids(descriptor) == (11,)
 
 
 def test_the_device_of_the_mount_counts_as_well(proc, descriptor):
@@ -73,7 +73,7 @@ def test_the_device_of_the_mount_counts_as_well(proc, descriptor):
         "2 1 8:1 / / rw - ext4 /dev/x rw\n27 1 0:99 / /data rw,relatime shared:5 - btrfs /dev/y rw\n"
     )
     proc["/proc/locks"] = f"1: FLOCK  ADVISORY  WRITE 11 00:63:{inode} 0 EOF\n"
-    assert owners.flock_pids(descriptor) == (11,)
+    assert owners.LockLists().flock_pids(descriptor) == (11,)
     assert owners.file_system(descriptor) == "btrfs"
 
 
@@ -89,7 +89,7 @@ def test_owners_of_byte_locks_are_found_among_open_files(proc, descriptor):
     proc["/proc/13/fdinfo/3"] = "pos:\t0\n" + line.replace(key(descriptor), "00:00:1")
     proc["/proc/14/fdinfo/3"] = "lock: short\n"
     proc[f"/proc/{os.getpid()}/fdinfo/{descriptor}"] = line
-    assert owners.byte_lock_owners(descriptor) == ("qemu (pid 11)",)
+    assert owners.LockLists().byte_lock_owners(descriptor) == ("qemu (pid 11)",)
 
 
 def test_the_search_for_owners_is_bounded(proc, descriptor, monkeypatch):
@@ -97,14 +97,28 @@ def test_the_search_for_owners_is_bounded(proc, descriptor, monkeypatch):
     for number in range(10):
         proc[f"/proc/{number + 1}0/fdinfo/3"] = line
     monkeypatch.setattr(owners, "_MOST_DESCRIPTORS", 4)
-    assert len(owners.byte_lock_owners(descriptor)) == 4
+    assert len(owners.LockLists().byte_lock_owners(descriptor)) == 4
+
+
+def test_each_list_is_read_when_it_is_needed_and_once(proc, descriptor, monkeypatch):
+    asked = []
+    read = owners._text
+    monkeypatch.setattr(owners, "_text", lambda path: [asked.append(path), read(path)][1])
+    proc["/proc/locks"] = f"1: FLOCK  ADVISORY  WRITE 11 {key(descriptor)} 0 EOF\n"
+    proc["/proc/12/fdinfo/3"] = f"lock:\t1: OFDLCK ADVISORY READ -1 {key(descriptor)} 100 101\n"
+    listed = owners.LockLists()
+    assert asked == []
+    assert listed.flock_pids(descriptor) == listed.flock_pids(descriptor) == (11,)
+    assert asked.count("/proc/locks") == 1 and "/proc/12/fdinfo/3" not in asked
+    assert listed.byte_lock_owners(descriptor) == listed.byte_lock_owners(descriptor) == ("process 12",)
+    assert asked.count("/proc/12/fdinfo/3") == asked.count("/proc/locks") == 1
 
 
 @linux
 def test_the_real_proc_is_understood(descriptor):
-    assert owners.flock_pids(descriptor) == ()
+    assert owners.LockLists().flock_pids(descriptor) == ()
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert owners.flock_pids(descriptor) == (os.getpid(),)
+    assert owners.LockLists().flock_pids(descriptor) == (os.getpid(),)
     assert owners.describe(os.getpid()).endswith(f"(pid {os.getpid()})")
     assert owners.file_system(descriptor)
 

@@ -13,7 +13,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import IoFailure
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.choose_descriptor import choose_descriptor
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import locate_damaged
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle
 from ansible_collections.vdisk.parallels.tests.support.faults import CHAIN, ONE, beside, held, text
 
@@ -36,7 +36,7 @@ def built_at(path, layers=tuple(ONE), **options):
 
 
 def chosen(path, port=PORT):
-    return choose_descriptor(port, locate_hurt(port, path), port.list_directory(path))
+    return choose_descriptor(port, locate_damaged(port, path), port.list_directory(path))
 
 
 def backed_up(built):

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import IoFailure
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.data import read_clusters
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_damaged
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle
 from ansible_collections.vdisk.parallels.tests.support.faults import CHAIN, CLUSTER, held
 
@@ -42,14 +42,14 @@ class BadPort(OsPort):
 def test_every_allocated_cluster_is_read_once(path):
     build_bundle(path, size_sectors=512, layers=CHAIN, cluster_sectors=64)
     port = OsPort()
-    assert read_clusters(port, examine(port, locate_hurt(port, path))) == ([], 8 * CLUSTER)
+    assert read_clusters(port, examine(port, locate_damaged(port, path))) == ([], 8 * CLUSTER)
 
 
 @pytest.mark.parametrize("kind", ["Compressed", "Plain"])
 def test_what_the_medium_does_not_give_back_is_told(path, kind):
     build_bundle(path, size_sectors=512, layers=[Layer(TOP, type=kind, clusters=held(0, 1, 2))], cluster_sectors=64)
     port = BadPort()
-    seen = examine(port, locate_hurt(port, path))
+    examined = examine(port, locate_damaged(port, path))
     port.bad = 2 * CLUSTER + 5
-    (one,), _read = read_clusters(port, seen)
+    (one,), _read = read_clusters(port, examined)
     assert (one.code, one.repairable) == ("data_unreadable", "no") and "1 places" in one.message

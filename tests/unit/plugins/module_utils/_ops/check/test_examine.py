@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Escape, NotABundle, NotFound
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, has_errors, locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examination import has_errors
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_damaged
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.faults import CHAIN, FAULTS, ONE, cut, put, text, top_of
 
@@ -22,8 +23,8 @@ PORT = OsPort()
 class HeldPort(OsPort):
     """A port that sees a process write to every image."""
 
-    def holders(self, path):
-        return (Holder("write", "qemu-system (4711)"),) if path.endswith(".hds") else ()
+    def holders(self, paths):
+        return tuple((path, Holder("write", "qemu-system (4711)")) for path in paths if path.endswith(".hds"))
 
 
 class ChangingPort(OsPort):
@@ -40,32 +41,32 @@ def built_at(path, layers=tuple(ONE)):
 
 
 def codes(port, path, **options):
-    return [one.code for one in examine(port, locate_hurt(port, path), **options).findings]
+    return [one.code for one in examine(port, locate_damaged(port, path), **options).findings]
 
 
 def test_a_sound_disk_is_understood(path):
     built = built_at(path, tuple(CHAIN))
-    seen = examine(PORT, locate_hurt(PORT, path))
-    assert seen.findings == () or [one.code for one in seen.findings] == ["geometry"]
-    assert not has_errors(seen) and seen.size_bytes == 512 * 512 and seen.tree.top == TOP
-    assert sorted(image.path for image in seen.images) == sorted(built.files.values())
+    examined = examine(PORT, locate_damaged(PORT, path))
+    assert examined.findings == () or [one.code for one in examined.findings] == ["geometry"]
+    assert not has_errors(examined) and examined.size_bytes == 512 * 512 and examined.tree.top == TOP
+    assert sorted(image.path for image in examined.images) == sorted(built.files.values())
 
 
 @pytest.mark.parametrize("name", ["", "/DiskDescriptor.xml", "/a.hdd"])
 def test_a_bundle_without_descriptor_is_found_by_any_of_its_names(path, name):
     os.remove(built_at(path).descriptor)
-    assert locate_hurt(PORT, path + name).directory == path
+    assert locate_damaged(PORT, path + name).directory == path
 
 
 def test_what_is_no_bundle_is_none(tmp_path):
     with pytest.raises(NotABundle):
-        locate_hurt(PORT, str(tmp_path))
+        locate_damaged(PORT, str(tmp_path))
     with pytest.raises(NotFound):
-        locate_hurt(PORT, str(tmp_path / "none.hdd"))
+        locate_damaged(PORT, str(tmp_path / "none.hdd"))
     os.symlink("/etc/hostname", tmp_path / "DiskDescriptor.xml")
     (tmp_path / "x.hds").write_bytes(b"")
     with pytest.raises(Escape):
-        locate_hurt(PORT, str(tmp_path))
+        locate_damaged(PORT, str(tmp_path))
 
 
 def test_while_a_process_writes_its_mark_and_its_reserve_are_no_faults(path):
@@ -77,7 +78,7 @@ def test_while_a_process_writes_its_mark_and_its_reserve_are_no_faults(path):
     assert "in_use" in found and not {"image_dirty", "leak_tail"} & set(found)
 
 
-def test_a_disk_that_changes_meanwhile_is_told_so(path):
+def test_a_disk_that_changes_meanwhile_is_reported(path):
     built = built_at(path)
     put(top_of(built), 52, struct.pack("<I", 1))
     assert codes(ChangingPort(), path)[-1] == "changing"
@@ -90,8 +91,8 @@ def test_an_image_outside_is_looked_at_only_when_allowed_and_never_repairable(pa
     text(r"<File>[^<]*", f"<File>{outside}")(built)
     put(outside, 52, struct.pack("<I", 1))
     assert "flag_empty" not in codes(PORT, path) and "image_outside" in codes(PORT, path)
-    seen = examine(PORT, locate_hurt(PORT, path), allow_outside=True)
-    assert {one.code: one.repairable for one in seen.findings if one.code != "geometry"} == {
+    examined = examine(PORT, locate_damaged(PORT, path), allow_outside=True)
+    assert {one.code: one.repairable for one in examined.findings if one.code != "geometry"} == {
         "image_outside": "no",
         "flag_empty": "no",
     }
@@ -111,4 +112,4 @@ def test_an_examination_never_raises(path, fault):
     for name in os.listdir(path):
         if os.path.isfile(os.path.join(path, name)):
             os.truncate(os.path.join(path, name), os.path.getsize(os.path.join(path, name)) // 2)
-    examine(PORT, locate_hurt(PORT, path))
+    examine(PORT, locate_damaged(PORT, path))

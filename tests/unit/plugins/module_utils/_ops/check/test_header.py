@@ -10,21 +10,22 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import TableBuilder
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import HdsHeader
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.header import Place, understand, with_data_off
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examination import Expected
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.header import understand, with_data_off
 
 GOOD = HdsHeader(1, 16, 1, 64, 8, 512, 0, 64, 0, 0)
-PLACE = Place(512, 64)
+EXPECTED = Expected(512, 64)
 FILE = 9 * 32768
 
 
-def judged(header, place=PLACE, *, disk_type=2, file_size=FILE):
-    understood = understand(disk_type, header, place, path="/a", file_size=file_size)
+def judged(header, expected=EXPECTED, *, disk_type=2, file_size=FILE):
+    understood = understand(disk_type, header, expected, path="/a", file_size=file_size)
     return understood.header, [(one.code, one.repairable) for one in understood.findings]
 
 
-@pytest.mark.parametrize("place", [PLACE, Place()])
-def test_a_sound_header_is_taken_as_it_is(place):
-    assert judged(GOOD, place) == (GOOD, [])
+@pytest.mark.parametrize("expected", [EXPECTED, Expected()])
+def test_a_sound_header_is_taken_as_it_is(expected):
+    assert judged(GOOD, expected) == (GOOD, [])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_one_wrong_field_is_known_from_the_others(field, values, code):
 
 @pytest.mark.parametrize("field", ["cluster_sectors", "size_sectors"])
 def test_without_a_descriptor_nothing_tells_which_field_is_wrong(field):
-    header, findings = judged(replace(GOOD, **{field: 0}), Place())
+    header, findings = judged(replace(GOOD, **{field: 0}), Expected())
     assert header is None and findings[0][1] == NO
 
 
@@ -51,7 +52,7 @@ def test_two_wrong_fields_are_not_guessed():
     assert judged(replace(GOOD, size_sectors=0, bat_entries=3))[0] is None
 
 
-def test_the_kind_of_disk_is_mended_only_beside_sound_fields():
+def test_the_kind_of_disk_is_repaired_only_where_all_fields_are_sound():
     assert judged(GOOD, disk_type=9) == (GOOD, [("header_type", SAFE)])
     assert judged(replace(GOOD, bat_entries=20), disk_type=9)[1] == [("header_type", NO)]
 

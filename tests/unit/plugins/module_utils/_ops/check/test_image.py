@@ -10,8 +10,8 @@ import struct
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.header import Place
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.image import Named, examine_image
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examination import Expected, Named
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.image import examine_image
 from ansible_collections.vdisk.parallels.tests.support.faults import CLUSTER, CLUSTER_SECTORS, SECTORS, held, put
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds
 
@@ -29,9 +29,9 @@ def build(path, **options):
     )
 
 
-def look(path, *, place=None, **options):
+def look(path, *, expected=None, **options):
     named = Named(
-        0, "{g}", "a.hds", path, False, options.pop("is_plain", False), place or Place(SECTORS, CLUSTER_SECTORS)
+        0, "{g}", "a.hds", path, False, options.pop("is_plain", False), expected or Expected(SECTORS, CLUSTER_SECTORS)
     )
     return examine_image(PORT, named, **options)
 
@@ -61,28 +61,28 @@ def test_a_file_that_ends_early_never_raises(path, length):
 def test_any_field_of_the_header_may_hold_anything(path, offset, value):
     build(path)
     put(path, offset, struct.pack("<I", value))
-    for place in (None, Place()):
-        exam = look(path, place=place)
+    for expected in (None, Expected()):
+        exam = look(path, expected=expected)
         assert all(one.message and one.where == path for one in exam.findings)
 
 
 def test_a_table_of_a_size_that_cannot_be_costs_nothing(path):
     build(path)
     put(path, 28, struct.pack("<IIQ", 1, 0xFFFFFFFF, 0xFFFFFFFF))
-    assert look(path, place=Place()).header is None
+    assert look(path, expected=Expected()).header is None
 
 
-def test_the_version_of_an_empty_image_comes_from_its_kin(path):
+def test_the_version_of_an_empty_image_comes_from_its_siblings(path):
     build(path, clusters={}, version=2)
     put(path, 0, bytes(16))
     assert look(path).header is None
     assert look(path, version=2).header.version == 2
 
 
-def test_places_in_the_middle_that_nobody_uses_are_counted(path):
+def test_slots_in_the_middle_that_nobody_uses_are_counted(path):
     build(path, gaps=(1, 2))
     (one,) = look(path).findings
-    assert one.code == "leak_inside" and one.message.startswith("2 places")
+    assert one.code == "leak_inside" and one.message.startswith("2 slots")
 
 
 def test_an_image_that_is_not_there_has_no_inode(path):
@@ -102,7 +102,7 @@ def test_a_plain_image_is_judged_by_its_length(path):
 
 def test_what_lies_outside_is_never_repairable(path):
     build(path, flags=1, tail=b"x")
-    exam = examine_image(PORT, Named(0, "{g}", "a.hds", path, True, False, Place(SECTORS, CLUSTER_SECTORS)))
+    exam = examine_image(PORT, Named(0, "{g}", "a.hds", path, True, False, Expected(SECTORS, CLUSTER_SECTORS)))
     assert {one.repairable for one in exam.findings} == {"no"} and len(exam.findings) == 2
 
 

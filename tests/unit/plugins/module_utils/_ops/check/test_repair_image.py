@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_damaged
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.repair import plan_repair
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 
@@ -85,10 +85,10 @@ def test_a_repair_shows_what_was_seen(data, version, tail, cut, wrong):
         before = seen_by_a_trusting_reader(path, version)
         size = os.path.getsize(path)
         for _round in range(2):
-            plan = plan_repair(PORT, examine(PORT, locate_hurt(PORT, path)), level="all")
+            plan = plan_repair(PORT, examine(PORT, locate_damaged(PORT, path)), level="all")
             if not plan.is_empty:
                 execute(PORT, plan)
-            left = examine(PORT, locate_hurt(PORT, path))
+            left = examine(PORT, locate_damaged(PORT, path))
             assert not [one for one in left.findings if one.repairable != "no" or one.severity == "error"], (
                 left.findings,
                 planted,

@@ -37,19 +37,19 @@ def test_the_last_cluster_may_be_cut_where_the_guest_does_not_see():
     builder = TableBuilder(short)
     builder.add(7, 1, START)
     assert find_faults(builder.build(), short, file_size=2 * CLUSTER - 12 * 512) is None
-    assert find_faults(builder.build(), short, file_size=2 * CLUSTER - 13 * 512).seen["entry_cut"].clusters == (7,)
+    assert find_faults(builder.build(), short, file_size=2 * CLUSTER - 13 * 512).affected["entry_cut"].clusters == (7,)
 
 
 def test_each_of_twins_but_one_gets_a_place():
     faults = faults_of((0, 3, START), (4, 2, START * 2))
     assert faults.copied == (Run(4, 2, 2 * CLUSTER),) and not faults.dropped and not faults.loses
-    assert (faults.kept, faults.used_end, faults.seen["entry_duplicate"].number) == (3, 4 * CLUSTER, 2)
+    assert (faults.kept, faults.used_end, faults.affected["entry_duplicate"].number) == (3, 4 * CLUSTER, 2)
 
 
 def test_many_that_share_one_place_are_all_parted():
     faults = faults_of(*((index, 1, START) for index in range(0, 8, 2)))
     assert [run.cluster for run in faults.copied] == [2, 4, 6] and faults.kept == 1
-    assert str(faults.seen["entry_duplicate"]) == "3 guest clusters: 2, 4, 6"
+    assert str(faults.affected["entry_duplicate"]) == "3 guest clusters: 2, 4, 6"
 
 
 def test_what_leads_behind_the_file_is_forgotten_and_the_rest_of_the_run_kept():
@@ -65,9 +65,9 @@ def test_a_cluster_that_the_file_cuts_is_kept():
 
 def test_off_the_grid_and_low_are_copied_from_where_they_are():
     faults = faults_of((0, 1, START + 3), (2, 1, START))
-    assert faults.copied == (Run(0, 1, CLUSTER + 3 * 512),) and set(faults.seen) == {"entry_off_grid"}
+    assert faults.copied == (Run(0, 1, CLUSTER + 3 * 512),) and set(faults.affected) == {"entry_off_grid"}
     faults = faults_of((0, 1, 1))
-    assert faults.copied == (Run(0, 1, 512),) and set(faults.seen) == {"entry_low"}
+    assert faults.copied == (Run(0, 1, 512),) and set(faults.affected) == {"entry_low"}
 
 
 def test_an_entry_into_the_table_is_forgotten():

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import ImageState
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     Encrypted,
     InUse,
@@ -23,22 +20,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import CopyRanges, Plan, PunchHoles
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import TableBuilder
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.extension import Extension
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import new_header
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Stat
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.changes import Relocation, relocate
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import (
-    COPY,
-    IN_PLACE,
-    METADATA,
-    PUNCH,
-    ZEROS,
-    plan_compact,
-    summary,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import METADATA, ZEROS, plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.savings import COPY, IN_PLACE, PUNCH, summary
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import needs_recovery
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
@@ -239,35 +223,6 @@ def test_a_disk_that_was_changed_meanwhile_is_left_alone(tmp_path: Path, strateg
 # In place
 
 
-@given(st.data())
-def test_the_length_afterwards_is_known_without_looking_where_clusters_lie(data: st.DataObject) -> None:
-    step = 8192
-    header = replace(
-        new_header(size_bytes=16 * step, cluster_bytes=step, version=1),
-        data_off=data.draw(st.sampled_from([0, 1, 16, 21])),
-    )
-    slots = data.draw(st.permutations([header.data_start + slot * step for slot in range(12)]))
-    clusters = data.draw(st.lists(st.integers(0, 15), unique=True, max_size=10).map(sorted))
-    pinned = data.draw(st.lists(st.sampled_from(slots[len(clusters) :]), unique=True, max_size=2).map(sorted))
-    builder = TableBuilder(header)
-    for cluster, place in zip(clusters, slots):
-        builder.add(cluster, 1, place // 512)
-    end = max([header.data_start] + [place + step for place in [*slots[: len(clusters)], *pinned]])
-    size = end + data.draw(st.sampled_from([0, 100, step, 3 * step + 100]))
-    extension = Extension(0, (), tuple((place, place + step) for place in pinned)) if pinned else None
-    stat = Stat("file", size, 0, 0, 0, 0, 0, 0, 0)
-    image = ImageState(
-        0, TOP, "f", "/f", False, "expanding", stat, 16 * step, header, builder.build(), extension, len(clusters)
-    )
-    dropped = tuple(cluster for cluster in clusters if data.draw(st.booleans()))
-    relocated, _moves = relocate(image, header, dropped)
-    places = {cluster: place for cluster, place in zip(clusters, slots) if cluster not in dropped}
-    places.update(relocated)
-    assert Relocation(image, header, dropped).size_after == max(
-        [header.data_start] + [place + step for place in [*places.values(), *pinned]]
-    )
-
-
 def test_holes_within_moved_clusters_stay_holes_and_old_bytes_do_not_show(tmp_path: Path) -> None:
     sparse = {index: fill(index, 4096) for index in (1, 2, 3)}
     path = single(tmp_path, {0: ZERO, **sparse}, gaps=[1])
@@ -413,6 +368,21 @@ def test_neighbouring_holes_are_punched_at_once(tmp_path: Path) -> None:
     path = single(tmp_path, {**filled(0, 7), **dict.fromkeys(range(1, 7), ZERO)}, gaps=[3])
     plan = check(path, PUNCH, freed=7 * CLUSTER)
     assert [step.ranges for step in plan.steps if isinstance(step, PunchHoles)] == [((2 * CLUSTER, 9 * CLUSTER),)]
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["one run", "two runs"])
+def test_blocks_that_two_dropped_clusters_share_are_given_back_at_once(tmp_path: Path, order: List[int]) -> None:
+    layers = line_of_layers(filled(0, 1), filled(0, 1))
+    bundle = build(tmp_path, layers)
+    build_hds(
+        bundle.files[(0, TOP)],
+        size_sectors=bundle.size_sectors,
+        clusters=filled(0, 1),
+        cluster_sectors=SECTORS,
+        data_off=SECTORS + 3,
+        order=order,
+    )
+    check(bundle.directory, PUNCH, freed=2 * CLUSTER - 4096)
 
 
 @pytest.mark.parametrize("style", ["ploop", "virtuozzo"])

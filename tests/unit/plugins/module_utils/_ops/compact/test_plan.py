@@ -22,13 +22,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import (
-    METADATA,
-    ZEROS,
-    estimate,
-    plan_compact,
-    summary,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import METADATA, ZEROS, plan_compact
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.savings import estimate, summary
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
     BuiltBundle,

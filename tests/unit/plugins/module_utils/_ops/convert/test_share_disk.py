@@ -29,7 +29,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Stat
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_hurt
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine, locate_damaged
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert import share_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy import sharing, stream
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -132,7 +132,7 @@ def test_the_guest_sees_the_same_and_no_data_is_read(target: str, seed: int) -> 
     path = TARGETS[target][0]
     assert seen(port, path) == guest
     if path.endswith(".hdd"):
-        assert examine(port, locate_hurt(port, path)).findings == ()
+        assert examine(port, locate_damaged(port, path)).findings == ()
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -200,7 +200,7 @@ def test_every_snapshot_of_a_copy_is_that_of_the_source(
         ),
     )
     assert (outcome.bytes_read == 0) == (answers is None)
-    assert examine(port, locate_hurt(port, "/vm/out.hdd")).findings == ()
+    assert examine(port, locate_damaged(port, "/vm/out.hdd")).findings == ()
     guids = disks.guids_of(port, DISK)
     assert sorted(disks.guids_of(port, "/vm/out.hdd")) == sorted(guids)
     for guid in guids:
@@ -438,7 +438,7 @@ def test_files_that_are_whole_files_of_the_source_are_clones(case: str) -> None:
     assert facts.lengths == tuple(port.stat(file).size for file in facts.files)  # type: ignore[union-attr]
     assert seen(port, dest) == seen(port, source if source.endswith(".hdd") else "/vm/plain.hdd")
     if dest.endswith(".hdd"):
-        assert examine(port, locate_hurt(port, dest)).findings == ()
+        assert examine(port, locate_damaged(port, dest)).findings == ()
     else:
         assert outcome.bytes_written == sum(end - start for start, end in data_of(port, dest)) < 24 * CLUSTER
         if wanted:

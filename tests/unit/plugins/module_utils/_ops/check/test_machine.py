@@ -10,7 +10,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.pvm import VmFacts, VmReport, VmSnapshot
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree import build_tree
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.surroundings import examine_files, examine_vm
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.machine import examine_vm
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
 
 TREE = build_tree((Shot(guids.TOP, guid_of(1)), Shot(guid_of(1), guids.NONE)), declared_top=None, path="/d")
@@ -58,26 +58,3 @@ def test_a_machine_that_fits_is_no_finding():
 )
 def test_each_difference_is_named(options, expected):
     assert codes(**options) == expected
-
-
-def test_files_are_told_by_what_they_are_for():
-    names = [
-        "a.hds",
-        "a.hdd",
-        ".a.vdisk-1.tmp",
-        ".vdisk-journal",
-        "DiskDescriptor.xml.tmp",
-        "DiskDescriptor.xml.lck",
-        "a.hdd.drh",
-        "notes.txt",
-    ]
-    found = examine_files("/d", names, journal=".vdisk-journal", is_interrupted=False)
-    assert [(one.code, one.where) for one in found] == [
-        ("orphan_file", "/d/a.hds"),
-        ("leftover_ours", "/d/.a.vdisk-1.tmp"),
-        ("leftover_ploop", "/d/DiskDescriptor.xml.tmp"),
-    ]
-
-
-def test_files_of_a_change_that_was_cut_off_belong_to_its_end():
-    assert examine_files("/d", [".a.vdisk-1.tmp"], journal=".vdisk-journal", is_interrupted=True) == []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules for what lies around a disk: its virtual machine, and the other files in its bundle."""
+"""Rules for the virtual machine of a disk (findings ``vm_*``, ``layer_without_vm_snapshot``)."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Iterator, List, Optional, Sequence
 
-from ..._bundle.naming import classify
 from ..._bundle.pvm import VmReport
 from ..._bundle.tree import SnapshotTree
 from ..._core.findings import Finding, found
@@ -24,7 +23,7 @@ def examine_vm(
 ) -> List[Finding]:
     """How the virtual machine and its disk fit.
 
-    ``size_bytes`` and ``tree`` are None when the disk does not tell them.
+    ``size_bytes`` and ``tree`` are None when they are not known.
     """
     findings: List[Finding] = []
     vm = report.facts
@@ -36,18 +35,13 @@ def examine_vm(
             found("vm_disk_not_named" if is_about_disk else "vm_unclear", place if vm is None else vm.config, text)
         )
     if suspended or (vm is not None and vm.suspended):
-        text = "The disk belongs to a suspended virtual machine; what changes the data of the guest makes its memory wrong."
+        text = "The disk belongs to a suspended virtual machine; what changes the guest's data makes its memory wrong."
         findings.append(found("vm_suspended", place if vm is None else vm.config, text))
     if vm is None:
         return findings
     if vm.config_size_mib is not None and size_bytes is not None and vm.config_size_mib != size_bytes // MIB:
-        findings.append(
-            found(
-                "vm_size",
-                vm.config,
-                f"The virtual machine gives the disk {vm.config_size_mib} MiB; it has {size_bytes // MIB}.",
-            )
-        )
+        text = f"The virtual machine gives the disk {vm.config_size_mib} MiB; it has {size_bytes // MIB}."
+        findings.append(found("vm_size", vm.config, text))
     if tree is not None and vm.snapshots_known:
         findings += _snapshots(report, tree)
     return findings
@@ -59,44 +53,13 @@ def _snapshots(report: VmReport, tree: SnapshotTree) -> Iterator[Finding]:
         return
     absent = [f"{guid} ({snapshot.name})" for guid, snapshot in vm.snapshots.items() if guid not in tree.shots]
     if absent:
-        yield found(
-            "vm_snapshot_without_layer",
-            vm.config,
-            f"The virtual machine cannot go back to these in this disk: {_shown(absent)}.",
-        )
+        text = f"The virtual machine cannot go back to these in this disk: {_shown(absent)}."
+        yield found("vm_snapshot_without_layer", vm.config, text)
     unknown = [guid for guid in tree.shots if guid != tree.top and guid not in vm.snapshots]
     if unknown:
-        text = f"No snapshot of the virtual machine needs these layers; hdd_merge can take them together: {_shown(unknown)}."
-        yield found("layer_without_vm_snapshot", vm.config, text)
+        text = "No snapshot of the virtual machine needs these layers; hdd_merge can take them together"
+        yield found("layer_without_vm_snapshot", vm.config, f"{text}: {_shown(unknown)}.")
 
 
 def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def examine_files(
-    directory: str, names: Sequence[str], *, journal: Optional[str], is_interrupted: bool
-) -> List[Finding]:
-    """What lies in a bundle and belongs to none of its images.
-
-    ``journal`` is the name of the journal, which is told elsewhere.
-    """
-    findings: List[Finding] = []
-    for name in names:
-        kind, path = classify(name), f"{directory}/{name}"
-        if kind == "image":
-            text = "The descriptor does not name this image. A linked clone may need it; remove it when you know that none does."
-            findings.append(found("orphan_file", path, text))
-        elif kind == "ploop_leftover":
-            findings.append(
-                found(
-                    "leftover_ploop",
-                    path,
-                    "An operation of ploop was not finished. Finish it with ploop, or remove the file.",
-                )
-            )
-        elif kind == "ours" and name != journal and not is_interrupted:
-            findings.append(
-                found("leftover_ours", path, "A run of this collection was cut off while it wrote this file.")
-            )
-    return findings

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A check from end to end: look at a disk, repair what may be repaired, look again, and say what is left.
+
+What an earlier run left is ended before a repair, as far as the disk is in order for it, and once more after it.
+"""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+
+from ..._bundle.bundle import refuse_changed
+from ..._bundle.paths import Location, refuse_layer
+from ..._core.errors import DiskError
+from ..._core.findings import Finding, marked_repaired
+from ..._core.plan import Plan
+from ..._core.records import dataclass, replace
+from ..._io.port import Port
+from .examination import Examination
+from .examine import examine
+
+if TYPE_CHECKING:
+    from .repair import RepairFacts
+
+NONE = "none"
+
+Applied = Dict[str, Any]
+Apply = Callable[[Plan[Any], Tuple[str, ...]], Applied]
+"""Carries a plan out, or predicts it; takes sentences about what was ended of earlier runs."""
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """``repair`` is none, safe or all. A ``is_prediction`` changes nothing."""
+
+    allow_outside: bool
+    repair: str = NONE
+    backup_dir: Optional[str] = None
+    force: bool = False
+    reads_data: bool = False
+    is_prediction: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All findings, those that were repaired marked, and the file with the old bytes.
+
+    ``applied`` is what came of the plan of a repair; ``data_read`` are bytes, None when the data were not read.
+    """
+
+    findings: Tuple[Finding, ...]
+    is_changed: bool = False
+    backup: Optional[str] = None
+    applied: Optional[Applied] = None
+    data_read: Optional[int] = None
+
+
+def check_and_repair(port: Port, location: Location, request: CheckRequest, apply: Apply) -> Checked:
+    """Check the disk at ``location`` and do what ``request`` asks for."""
+    refuse_layer(port, location)
+    first = examine(port, location, allow_outside=request.allow_outside)
+    checked = Checked(first.findings) if request.repair == NONE else _repair(port, first, request, apply)
+    if not request.reads_data:
+        return checked
+    # Hardly anybody reads all data.
+    from .data import read_clusters
+
+    unreadable, read = read_clusters(port, examine(port, location, allow_outside=request.allow_outside))
+    return replace(checked, findings=(*checked.findings, *unreadable), data_read=read)
+
+
+def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply) -> Checked:
+    examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first)
+    plan = _planned(port, examined, request)
+    applied = apply(plan, recovered)
+    repaired: Tuple[Finding, ...] = plan.facts.repaired
+    is_changed = not plan.is_empty or bool(recovered)
+    after = examined
+    if is_changed and not request.is_prediction:
+        after = examine(port, first.location, allow_outside=request.allow_outside)
+        after, _sentences = _end_interrupted(port, after)
+    if first.journal is not None and (request.is_prediction or after.journal is None):
+        ended = tuple(one for one in first.findings if one.code == "interrupted")
+        repaired += ended
+        is_changed = is_changed or (request.is_prediction and bool(ended))
+    findings = (
+        marked_repaired(first.findings, repaired) if request.is_prediction else _merged(first, repaired, after.findings)
+    )
+    return Checked(tuple(findings), is_changed, plan.facts.backup, applied)
+
+
+def _planned(port: Port, examined: Examination, request: CheckRequest) -> Plan[RepairFacts]:
+    # Only a repair needs what changes disks.
+    from .repair import plan_repair
+
+    try:
+        return plan_repair(port, examined, level=request.repair, backup_dir=request.backup_dir, force=request.force)
+    except DiskError:
+        refuse_changed(port, examined.fingerprint)
+        raise
+
+
+def _merged(first: Examination, repaired: Tuple[Finding, ...], after: Tuple[Finding, ...]) -> List[Finding]:
+    """What was found before and after a repair: what is no longer found is repaired, what is new comes last."""
+    still = {(one.code, one.where) for one in after}
+    gone = [one for one in (*first.findings, *repaired) if (one.code, one.where) not in still]
+    findings = marked_repaired(first.findings, gone)
+    known = {(one.code, one.where) for one in findings}
+    return findings + [one for one in after if (one.code, one.where) not in known]
+
+
+def _end_interrupted(port: Port, examined: Examination) -> Tuple[Examination, Tuple[str, ...]]:
+    """The disk after the end of what an earlier run left, and sentences about that; as it was when it is not in order
+    for it.
+    """
+    if examined.journal is None or not is_in_order(port, examined):
+        return examined, ()
+    # Only a disk with a journal needs what ends operations.
+    from ..recovery.recover import recover
+
+    recovered = tuple(recover(port, examined.location, allow_outside=True))
+    return examine(port, examined.location, allow_outside=True), recovered
+
+
+def is_in_order(port: Port, examined: Examination) -> bool:
+    """Whether the disk can be observed by all others, so that what an earlier run left can be ended."""
+    from ..._bundle.bundle import observe
+
+    try:
+        observe(port, examined.location, allow_outside=True)
+        return True
+    except DiskError:
+        return False

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a check knows of a disk and its images, with all findings. The rules fill it, a repair is planned from it."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import List, Optional, Tuple
+
+from ..._bundle.bundle import EXPANDING
+from ..._bundle.descriptor import Descriptor
+from ..._bundle.paths import Location
+from ..._bundle.tree import SnapshotTree
+from ..._core.findings import ERROR, Finding
+from ..._core.plan import Fingerprint
+from ..._core.records import dataclass
+from ..._core.units import round_up
+from ..._formats.hds.bat import RunTable
+from ..._formats.hds.extension import Extension
+from ..._formats.hds.header import HdsHeader
+from ..._io.journal import Journal
+from ..._io.port import Holder, Stat
+from .table import Faults
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the descriptor says of an image: how many sectors of the disk it may hold, and its cluster size.
+
+    A single file has neither.
+    """
+
+    length_sectors: Optional[int] = None
+    cluster_sectors: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Named:
+    """An image as the descriptor names it."""
+
+    storage: int
+    guid: str
+    file: str
+    path: str
+    outside: bool
+    is_plain: bool
+    expected: Expected
+
+
+@dataclass(frozen=True)
+class ImageExam:
+    """What is known of one image.
+
+    ``raw`` are its first 64 bytes, ``header`` is how they must be understood, None when that is not known.
+
+    ``size`` is what it holds of the guest disk, in bytes. ``extension`` counts and stays unless it ``drops_extension``.
+    ``surplus`` are byte ranges after the used table that are not zero. One that is ``is_frozen`` must not be changed.
+    """
+
+    storage: int
+    guid: str
+    file: str
+    path: str
+    outside: bool
+    stat: Stat
+    kind: str
+    size: int
+    findings: Tuple[Finding, ...]
+    raw: bytes = b""
+    header: Optional[HdsHeader] = None
+    table: Optional[RunTable] = None
+    faults: Optional[Faults] = None
+    extension: Optional[Extension] = None
+    drops_extension: bool = False
+    surplus: Tuple[Tuple[int, int], ...] = ()
+    is_frozen: bool = False
+
+    @property
+    def used_end(self) -> int:
+        """The file offset after the last slot that is in use, on the grid."""
+        return self.end_of_use(with_extension=True)
+
+    def end_of_use(self, *, with_extension: bool) -> int:
+        """The same, also for when the extension will have gone."""
+        if self.header is None or self.table is None:
+            return self.stat.size
+        pinned = (
+            max((end for _start, end in self.extension.pinned), default=0)
+            if with_extension and self.extension is not None
+            else 0
+        )
+        end = max(self.table.data_end if self.faults is None else self.faults.used_end, pinned, self.header.data_start)
+        return self.header.data_start + round_up(end - self.header.data_start, self.header.cluster_bytes)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """``xml`` is the descriptor as it is, None when there is none; ``descriptor`` what the bundle goes by, as far as
+    that is known.
+
+    ``content`` is what the file should become to say it, None when it may stay; that is ``degree`` repairable.
+    """
+
+    xml: Optional[bytes]
+    descriptor: Optional[Descriptor]
+    content: Optional[bytes]
+    degree: str
+    is_sound: bool
+    findings: Tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A disk and what is wrong with it. ``chosen`` is None for a single-file image; ``tree`` where it is not known.
+
+    ``others`` are the names in the bundle that are no images of it, ``holders`` the paths that processes hold, with
+    them.
+    """
+
+    location: Location
+    chosen: Optional[Chosen]
+    tree: Optional[SnapshotTree]
+    images: Tuple[ImageExam, ...]
+    others: Tuple[str, ...]
+    holders: Tuple[Tuple[str, Holder], ...]
+    journal: Optional[Journal]
+    fingerprint: Fingerprint
+    findings: Tuple[Finding, ...]
+
+    @property
+    def descriptor(self) -> Optional[Descriptor]:
+        """What the bundle goes by."""
+        return None if self.chosen is None else self.chosen.descriptor
+
+    @property
+    def size_bytes(self) -> Optional[int]:
+        """The size of the guest disk, where it is known."""
+        if self.chosen is None:
+            return self.images[0].size
+        return None if self.descriptor is None else self.descriptor.size_bytes
+
+
+def has_errors(examined: Examination) -> bool:
+    """Whether anything is wrong that keeps others from working with the disk."""
+    return any(one.severity == ERROR for one in examined.findings)
+
+
+def expanding_images(examined: Examination) -> List[ImageExam]:
+    """The images of the bundle's own that are understood and expanding."""
+    return [
+        image for image in examined.images if image.kind == EXPANDING and image.header is not None and not image.outside
+    ]

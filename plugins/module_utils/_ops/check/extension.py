@@ -1,0 +1,59 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules for the format extension of an image (findings ``extension_*``)."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple
+
+from ..._core.errors import Damaged, Unsupported
+from ..._core.findings import Finding, found
+from ..._formats.hds.bat import RunTable
+from ..._formats.hds.extension import Extension, may_keep, read_extension
+from ..._formats.hds.header import HdsHeader
+from ..._io.port import File
+from .table import meets
+
+
+class ExtensionExam(NamedTuple):
+    """The extension that counts, whether the header must forget one, and whether all that it needs is known."""
+
+    extension: Optional[Extension] = None
+    is_dropped: bool = False
+    is_known: bool = True
+    findings: Tuple[Finding, ...] = ()
+
+
+def examine_extension(file: File, header: HdsHeader, table: RunTable, *, file_size: int) -> ExtensionExam:
+    """Judge the extension that ``header`` names, if any."""
+    path = file.path
+    if not header.ext_off:
+        return ExtensionExam()
+    try:
+        extension = read_extension(file, header, path=path, file_size=file_size)
+    except Unsupported as error:
+        return ExtensionExam(is_known=False, findings=(found("extension_unknown", path, str(error)),))
+    except Damaged as error:
+        return _dropped("extension_damaged", path, f"{error} It says nothing of the guest's data; a repair drops it.")
+    if extension is None:
+        return _dropped(
+            "extension_stale",
+            path,
+            f"The header names a format extension at sector {header.ext_off}, but was closed by software that does not "
+            "keep one. A repair drops it.",
+        )
+    if meets(table, extension.pinned):
+        return _dropped(
+            "extension_overlaps",
+            path,
+            "A guest cluster shares its slot with the format extension. A repair drops the extension.",
+        )
+    return ExtensionExam(extension, is_known=may_keep(extension))
+
+
+def _dropped(code: str, path: str, message: str) -> ExtensionExam:
+    return ExtensionExam(is_dropped=True, findings=(found(code, path, message),))

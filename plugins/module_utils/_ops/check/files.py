@@ -1,0 +1,33 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules for the files in a bundle that are none of its images (findings ``orphan_file``, ``leftover_*``)."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Iterator, Optional, Sequence
+
+from ..._bundle.naming import classify
+from ..._core.findings import Finding, found
+
+
+def examine_files(
+    directory: str, names: Sequence[str], *, journal: Optional[str], is_interrupted: bool
+) -> Iterator[Finding]:
+    """Judge ``names``; ``journal`` is that of the journal, which has a finding of its own."""
+    for name in names:
+        kind, path = classify(name), f"{directory}/{name}"
+        if kind == "image":
+            text = (
+                "The descriptor does not name this image. A linked clone may need it; remove it when you know that "
+                "none does."
+            )
+            yield found("orphan_file", path, text)
+        elif kind == "ploop_leftover":
+            text = "An operation of ploop was not finished. Finish it with ploop, or remove the file."
+            yield found("leftover_ploop", path, text)
+        elif kind == "ours" and name != journal and not is_interrupted:
+            yield found("leftover_ours", path, "A run of this collection was cut off while it wrote this file.")

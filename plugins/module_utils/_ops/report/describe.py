@@ -1,0 +1,81 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A disk described: its facts, and what else is asked for."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from ..._bundle.bundle import BundleState, observe
+from ..._bundle.guards import refuse_encrypted
+from ..._bundle.paths import locate
+from ..._bundle.pvm import find_vm
+from ..._core.records import dataclass
+from ..._guest.view import open_view
+from ..._io.port import Port
+from .facts import Facts, disk_facts
+
+METADATA = "metadata"
+
+
+@dataclass(frozen=True)
+class DescribeRequest:
+    """``scan`` is how reclaimable bytes are looked for. ``buckets`` is the length of the map, 0 for none; ``checksum``
+    an algorithm, None for none.
+    """
+
+    allow_outside: bool = False
+    scan: str = METADATA
+    buckets: int = 0
+    checksum: Optional[str] = None
+
+
+def describe_disk(port: Port, path: str, request: DescribeRequest) -> Facts:
+    """The facts of the disk at ``path``. What is rarely asked for is imported then."""
+    location = locate(port, path)
+    state = observe(port, location, allow_outside=request.allow_outside)
+    vm, warnings = find_vm(port, location)
+    reclaimable = _reclaimable(port, state, request.scan) if request.scan != METADATA else None
+    facts = disk_facts(port, state, vm=vm, warnings=warnings, reclaimable=reclaimable)
+    facts["partitions"] = _partitions(port, state)
+    if request.buckets:
+        from .allocation import allocation_map
+
+        facts["map"] = allocation_map(state, request.buckets)
+    if request.checksum is not None:
+        facts["checksum"] = _checksum(port, state, request.checksum)
+    return facts
+
+
+def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optional[int]]:
+    # Only a scan of the data needs what compaction needs.
+    from ..compact.savings import estimate, reclaimable_by_reason
+
+    refuse_encrypted(state)
+    return reclaimable_by_reason(estimate(port, state, scan=scan), scan=scan)
+
+
+def _partitions(port: Port, state: BundleState) -> Any:
+    from ..._guest.partitions import read_partitions
+
+    if state.descriptor.encrypted:
+        return None
+    view = open_view(port, state, state.tree.top)
+    try:
+        return read_partitions(view)
+    finally:
+        view.close()
+
+
+def _checksum(port: Port, state: BundleState, algorithm: str) -> str:
+    from ..._guest.digests import guest_checksum
+
+    view = open_view(port, state, state.tree.top)
+    try:
+        return guest_checksum(view, algorithm)
+    finally:
+        view.close()
