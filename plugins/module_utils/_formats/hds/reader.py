@@ -15,7 +15,8 @@ from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from ..._core.units import ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
-from .bat import RunTable, check_table, read_table
+from .bat import RunTable, read_table
+from .bat_check import check_table
 from .header import HEADER_BYTES, HdsHeader, parse_header
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from ..._core.findings import ERROR, LOSSY, NO, SAFE, Finding, found, worst
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, ceil_div, round_up
 from ..._formats.detect import detect
-from ..._formats.hds.bat import RunTable, check_table, read_table
+from ..._formats.hds.bat import RunTable, read_table
+from ..._formats.hds.bat_check import check_table
 from ..._formats.hds.extension import Extension, may_keep, read_extension
 from ..._formats.hds.header import (
     ENTRY_BYTES,

@@ -24,6 +24,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from ..._bundle.bundle import EXPANDING, BundleState, ImageState
 from ..._core.extents import DATA, Extent
+from ..._core.ranges import Range, clipped, joined
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader
@@ -42,8 +43,6 @@ EQUAL = "equal"
 
 _WINDOW = 64 << 20
 """Extents are looked up for so many guest bytes at once."""
-
-Part = Tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -115,24 +114,8 @@ def _windows(image: ImageState, header: HdsHeader) -> Iterator[Tuple[int, int]]:
         following = next(image.table.runs(end), None)
 
 
-class _Parts:
-    """Ascending ranges, asked for in ascending order."""
-
-    def __init__(self, extents: Iterator[Extent]) -> None:
-        self._parts = [(extent.start, extent.end) for extent in extents if extent.kind == DATA]
-        self._position = 0
-
-    def within(self, start: int, end: int) -> List[Part]:
-        """What of the range is data."""
-        parts, index = self._parts, self._position
-        while index < len(parts) and parts[index][1] <= start:
-            index += 1
-        self._position = index
-        found = []
-        while index < len(parts) and parts[index][0] < end:
-            found.append((max(start, parts[index][0]), min(end, parts[index][1])))
-            index += 1
-        return found
+def _data(extents: Iterator[Extent]) -> List[Range]:
+    return [(extent.start, extent.end) for extent in extents if extent.kind == DATA]
 
 
 class _Comparison:
@@ -154,9 +137,9 @@ class _Comparison:
         low, high = first * step, min(end * step, image.size)
         if image.table is None:
             return
-        own = _Parts(self._own.extents(low, max(0, high - low)))
+        own = _data(self._own.extents(low, max(0, high - low)))
         has_below = bool(self._below.layers) and low < high
-        below = _Parts(self._below.extents(low, high - low) if has_below else iter(()))
+        below = _data(self._below.extents(low, high - low) if has_below else iter(()))
         for run in image.table.runs(first, end):
             for cluster in range(run.cluster, run.cluster + run.count):
                 start, stop = cluster * step, min((cluster + 1) * step, image.size)
@@ -164,19 +147,15 @@ class _Comparison:
                     # The image is longer than the disk: this may be all that is left of a change by another program.
                     continue
                 # What lies behind the end of a shorter image is seen by nobody.
-                self._judge(
-                    cluster,
-                    own.within(start, stop) if start < stop else [],
-                    below.within(start, stop) if start < stop else [],
-                )
+                self._judge(cluster, clipped(own, start, stop), clipped(below, start, stop))
 
-    def _judge(self, cluster: int, own: List[Part], below: List[Part]) -> None:
+    def _judge(self, cluster: int, own: List[Range], below: List[Range]) -> None:
         if not below:
             if all(self._is_zero(start, end) for start, end in own):
                 self.zero.append(cluster)
             return
         self._saw_data = False
-        if all(self._is_equal(start, end) for start, end in _union(own, below)):
+        if all(self._is_equal(start, end) for start, end in joined(sorted(own + below))):
             (self.equal if self._saw_data else self.zero).append(cluster)
 
     def _is_zero(self, start: int, end: int) -> bool:
@@ -211,14 +190,3 @@ def _pieces(start: int, end: int) -> Iterator[Tuple[int, int]]:
         yield start, length
         start += length
         length = min(SLICE, end - start)
-
-
-def _union(one: List[Part], other: List[Part]) -> List[Part]:
-    """What lies in either."""
-    joined: List[Part] = []
-    for start, end in sorted(one + other):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined

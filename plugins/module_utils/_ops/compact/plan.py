@@ -18,6 +18,7 @@ from ..._bundle.bundle import BundleState, ImageState, refuse_converting, refuse
 from ..._change.journal import journal_end_steps, journal_step
 from ..._core.errors import Unsupported
 from ..._core.plan import Cleanup, CopyRanges, Plan, Step
+from ..._core.ranges import joined
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
 from ..._formats.hds.extension import may_keep
@@ -26,7 +27,7 @@ from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
 from .changes import Change, FreshCopy, Holes, Relocation, dropped_places, kept_runs, minds_holes, stored_bytes
 from .droppable import EQUAL, METADATA, SOURCES, ZERO, ZEROS, find_droppable
-from .stored_zeros import SMALLEST, ZeroScan, data_within, joined
+from .stored_zeros import SMALLEST, ZeroScan, data_within
 
 __all__ = (
     "COPY",

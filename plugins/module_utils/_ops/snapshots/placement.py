@@ -25,6 +25,7 @@ from ..._bundle.bundle import ImageState
 from ..._core.errors import Unsupported
 from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, overlay_all
 from ..._core.plan import Move
+from ..._core.ranges import rounded
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, ceil_div
 from ..._formats.hds.header import HdsHeader, max_size_bytes, new_header
@@ -265,8 +266,8 @@ def _allocate(
     entries: List[Tuple[int, int]] = []
     room = _Room(slots, step)
     waiting = list(reversed(gaps))
-    for first, count in _cluster_runs(gaps, step):
-        for cluster, number, offset, is_stale in room.take(first, count):
+    for start, stop in rounded(((gap.start, gap.end) for gap in gaps), step):
+        for cluster, number, offset, is_stale in room.take(start // step, (stop - start) // step):
             entries += [(cluster + index, offset + index * step) for index in range(number)]
             inner = _fill(group, waiting, cluster * step, number * step, offset)
             if is_stale and sum(move.length for move in inner if move.source is not None) < number * step:
@@ -288,21 +289,6 @@ def _fill(group: Group, waiting: List[Extent], start: int, length: int, offset: 
             gap = Extent(gap.start, end - gap.start, gap.kind, gap.layer)
         moves += _moves(group, gap, offset + gap.start - start)
     return moves
-
-
-def _cluster_runs(gaps: Sequence[Extent], step: int) -> Iterator[Tuple[int, int]]:
-    """First cluster and number of each run of clusters that the gaps touch."""
-    first = last = None
-    for gap in gaps:
-        low, high = gap.start // step, ceil_div(gap.end, step)
-        if last is not None and low <= last:
-            last = max(last, high)
-            continue
-        if first is not None and last is not None:
-            yield first, last - first
-        first, last = low, high
-    if first is not None and last is not None:
-        yield first, last - first
 
 
 class _Room:
