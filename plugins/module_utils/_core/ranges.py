@@ -64,7 +64,7 @@ def rounded(ranges: Iterable[Range], step: int, end: Optional[int] = None) -> It
 
 
 def complement(ranges: Iterable[Range], start: int, end: int) -> Iterator[Range]:
-    """What the ranges, which may overlap, leave of ``start`` up to ``end``; of an iterator no more than needed is taken."""
+    """What the ranges, which may overlap, leave of ``start`` up to ``end``; none is taken that cannot matter."""
     for begin, stop in ranges:
         if begin >= end:
             break

@@ -10,7 +10,7 @@ once.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Mapping, Optional, Protocol, Tuple, Union
+from typing import Callable, Iterator, Mapping, NamedTuple, Optional, Protocol, Tuple, Union
 
 from .._core.extents import Extent
 from .._core.records import dataclass
@@ -23,6 +23,20 @@ Raises Escape for a name that leads out of it, and MissingImage.
 """
 
 
+class Place(NamedTuple):
+    """``length`` guest bytes from ``start`` on that lie in ``file`` as they are, from byte ``offset`` on."""
+
+    start: int
+    length: int
+    file: File
+    offset: int
+
+    @property
+    def end(self) -> int:
+        """The guest offset just after them."""
+        return self.start + self.length
+
+
 class ImageReader(Protocol):
     """One open image. Positional and free of state, so threads may share it. Offsets and lengths are guest bytes."""
 
@@ -31,13 +45,19 @@ class ImageReader(Protocol):
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What the range is made of: ascending, gap-free, covering exactly the range.
 
-        Raises BadRequest behind ``size``.
+        Raises BadRequest beyond ``size``.
         """
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill all of ``buffer`` from ``offset``; what is not stored reads as zeros.
 
-        Raises BadRequest behind ``size`` and Damaged when the file has less than it should.
+        Raises BadRequest beyond ``size`` and Damaged when the file has less than it should.
+        """
+
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that lie in a file as they are, ascending; none of what is packed or made up.
+
+        Whether the host has a hole there does not matter. Raises BadRequest beyond ``size``.
         """
 
     def close(self) -> None:
@@ -55,18 +75,11 @@ class GuestView(Protocol):
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` with guest bytes from ``offset``."""
 
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that lie in a file as they are and hold data, ascending."""
+
     def close(self) -> None:
         """Release every file."""
-
-
-class MappedReader(ImageReader, Protocol):
-    """An image whose stored bytes lie in its file as they are, so that a copy may go from file to file."""
-
-    def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
-        """The stored parts of the range, ascending: ``(guest offset, length, file offset)``.
-
-        Raises BadRequest behind ``size``.
-        """
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def find_chain(port: Port, path: str, *, format: str, backing: bool, with_proper
         format, real = _parent(port, real, link, root)
     if any(layer.size > layers[0].size for layer in layers):
         warnings.append(
-            f"{layers[0].path}: an image below is larger than the disk; what lies behind the end of the disk is left out."
+            f"{layers[0].path}: an image below is larger than the disk; what lies past the end of the disk is left out."
         )
     return ForeignChain(root, tuple(layers), tuple(stats.items()), tuple(warnings))
 
@@ -178,6 +178,7 @@ class PlainParent:
         self.size = self._image.size
         self.extents = self._image.extents
         self.pread_into = self._image.pread_into
+        self.places = self._image.places
         self.close = self._image.close
 
 
@@ -238,8 +239,9 @@ class SiblingFiles:
 
 def _refuse_backing(path: str, link: ParentLink, backing: bool) -> None:
     if not backing:
+        below = link.names[0] if link.names else "another image"
         raise BadRequest(
-            f"The image is an overlay: what it does not hold lies in {link.names[0] if link.names else 'another image'}",
+            f"The image is an overlay: what it does not hold is in {below}",
             path=path,
             found=list(link.names)[:4],
             hint="Set backing: true to follow it; only files in the directory of the source are opened.",

@@ -322,8 +322,9 @@ def footer_warnings(footer: Footer) -> List[str]:
     if is_shown and shown != footer.current_size:
         creator = footer.creator_application.decode().strip()
         warnings.append(
-            f"The image was made by {creator!r}, whose guests see a disk of {shown} bytes (cylinders * heads * sectors), "
-            f"but its size field says {footer.current_size} bytes, which is what was taken."
+            f"The image was made by {creator!r}, whose guests see a disk of {shown} bytes "
+            f"(cylinders * heads * sectors), but its size field says {footer.current_size} bytes, "
+            "which is what was taken."
         )
     if footer.current_size % SECTOR:
         warnings.append(f"The size of {footer.current_size} bytes is not a multiple of {SECTOR} and was rounded up.")

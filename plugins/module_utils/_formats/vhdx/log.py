@@ -22,7 +22,8 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, U
 from ..._core.errors import Damaged, Unsupported
 from ..._core.units import ceil_div, round_up
 from ..._io.port import File
-from .layout import UNIT, Region, crc32c, pack_guid
+from .checksum import crc32c
+from .layout import UNIT, Region, pack_guid
 
 SECTOR = 4096
 MOST_LOG_BYTES = 32 << 20

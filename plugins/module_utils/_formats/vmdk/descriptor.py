@@ -188,7 +188,10 @@ def _understood(settings: Dict[str, str], extents: List[ExtentLine], path: str, 
             found=None,
         )
     if kind.lower() not in _READ_TYPES:
-        hint = "Convert it with a tool of VMware (vmkfstools, vmware-vdiskmanager) to a type that is read, such as monolithicSparse."
+        hint = (
+            "Convert it with a tool of VMware (vmkfstools, vmware-vdiskmanager) to a type that is read, "
+            "such as monolithicSparse."
+        )
         raise Unsupported(
             f"Disks of type {kind[:40]!r} are not read",
             path=path,

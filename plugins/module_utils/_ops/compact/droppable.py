@@ -28,7 +28,7 @@ from ..._core.ranges import Range, clipped, joined
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader
-from ..._formats.image import MappedReader
+from ..._formats.image import ImageReader
 from ..._guest.view import LayerStack, open_stack
 from ..._io.buffers import is_equal, new_buffer
 from ..._io.copy import SLICE
@@ -121,7 +121,7 @@ def _data(extents: Iterator[Extent]) -> List[Range]:
 class _Comparison:
     """Compares the clusters of the topmost layer of a stack with what the others read as."""
 
-    def __init__(self, stack: LayerStack[MappedReader]) -> None:
+    def __init__(self, stack: LayerStack[ImageReader]) -> None:
         self._own = stack.layers[0]
         self._below = stack.below(1)
         self._buffers = new_buffer(SLICE), new_buffer(SLICE)
@@ -177,7 +177,7 @@ class _Comparison:
         return True
 
     def _read(
-        self, reader: LayerStack[MappedReader] | MappedReader, offset: int, buffer: memoryview, length: int
+        self, reader: LayerStack[ImageReader] | ImageReader, offset: int, buffer: memoryview, length: int
     ) -> None:
         reader.pread_into(offset, buffer[:length])
         self.bytes_read += length

@@ -21,10 +21,12 @@ from ..._core.records import dataclass, replace
 from ..._formats.image import ForeignWriter, ParentImage
 from ..._guest.compare import chain_difference
 from ..._guest.digests import ContentDigest, LayerDigest, checksum_of
+from ..._guest.places import SharedRanges
 from ..._guest.source import HDD, RAW, Source, find_source, open_source
 from ..._guest.view import ComposedView
 from ..._io.port import File, Port
-from ..copy.sharing import BlockSharing, SharedRanges
+from ..copy.parts_writer import PartsWriter
+from ..copy.sharing import BlockSharing
 from ..copy.stream import Flow, stream_disk, stream_layer
 from .options import FORMATS, AnyShape
 from .writers import new_writer
@@ -115,14 +117,14 @@ class TransferJob:
         """
         if not self.shares or self.needs_digest or self.checksum is not None or not isinstance(self.shape, Shape):
             return False
-        from .share_disk import first_stored
+        from .share_disk import first_place
 
         stats = [port.stat(path) for path, _seen in self.source.fingerprint]
         if len({stat.device for stat in stats if stat is not None}) != 1:
             # What the first file can, files on other file systems cannot.
             return False
-        place = first_stored(view.below(self.layers[-1].depth))
-        return place is not None and port.shares_blocks(place[2], place[3], self.output_directory)
+        place = first_place(view.below(self.layers[-1].depth))
+        return place is not None and port.shares_blocks(place.file, place.offset, self.output_directory)
 
     def run(self, port: Port, on_progress: Optional[Progress] = None) -> TransferReport:
         """Fill the files, sync them, and read them back when asked.
@@ -261,24 +263,25 @@ def write_layer(
     )
     tell = _part_of_all(on_progress, number, len(job.layers), job.size)
     seen = view.below(layer.depth) if layer.depth else view
-    sharing = BlockSharing(seen, writer, chain.shared) if chain.shared is not None else None
+    own = writer if isinstance(writer, PartsWriter) else None
+    sharing = BlockSharing(seen, own, chain.shared) if own is not None and chain.shared is not None else None
     if number:
         of_layer = chain.new_digest(LayerDigest)
         part = stream_layer(
             seen, view.own_extents(layer.depth), writer, files, digest=of_layer, sharing=sharing, on_progress=tell
         )
         identity = chain.identity(of_layer, writer)
-    elif _are_cloned(job, files):
+    elif own is not None and _are_cloned(job, files):
         from .share_disk import note_clones
 
         chain.shared = chain.shared or SharedRanges()
-        part = note_clones(seen, writer, chain.shared, tell)
+        part = note_clones(seen, own, chain.shared, tell)
         identity = chain.identity(None, writer)
-    elif sharing is not None:
+    elif own is not None and sharing is not None:
         # Few hosts can.
         from .share_disk import share_disk
 
-        part = share_disk(seen, writer, sharing, tell)
+        part = share_disk(seen, own, sharing, tell)
         identity = chain.identity(None, writer)
     else:
         of_disk = chain.new_digest(ContentDigest)

@@ -29,7 +29,7 @@ from ..._core.ranges import rounded
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, ceil_div
 from ..._formats.hds.header import HdsHeader, max_size_bytes, new_header
-from ..._formats.image import MappedReader
+from ..._formats.image import ImageReader, Place
 from ..._guest.view import LayerStack, layer_extents
 
 CLEAR = "clear"
@@ -48,7 +48,7 @@ class Group:
     storage: int
     survivor: str
     images: Tuple[ImageState, ...]
-    stack: LayerStack[MappedReader]
+    stack: LayerStack[ImageReader]
 
 
 class Placement(NamedTuple):
@@ -203,7 +203,7 @@ def place_in_expanding(
     filled = 0
     for extent in _foreign(group, extents, receiver):
         position = extent.start
-        for start, length, offset in _mapped(group, extent, receiver):
+        for start, length, _file, offset in _present(group, extent, receiver):
             gaps += _gap(extent, position, start)
             taken = Extent(start, length, extent.kind, extent.layer)
             if receiver is not None:
@@ -222,11 +222,12 @@ def place_in_expanding(
     return Placement(tuple(fresh), tuple(overwrites), tuple(entries), end, filled)
 
 
-def _mapped(group: Group, extent: Extent, receiver: Optional[int]) -> Iterator[Tuple[int, int, int]]:
+def _present(group: Group, extent: Extent, receiver: Optional[int]) -> Iterator[Place]:
+    """The parts of the range of ``extent`` that the receiver has clusters for."""
     if receiver is None:
         return iter(())
     inside = min(extent.end, group.images[receiver].size) - extent.start
-    return group.stack.layers[receiver].mapped(extent.start, inside) if inside > 0 else iter(())
+    return group.stack.layers[receiver].places(extent.start, inside) if inside > 0 else iter(())
 
 
 def _gap(extent: Extent, start: int, end: int) -> List[Extent]:
@@ -254,7 +255,7 @@ def _moves(group: Group, extent: Extent, target: int) -> List[Move]:
     path = group.images[extent.layer].path
     return [
         Move(path, offset, target + start - extent.start, length)
-        for start, length, offset in source.mapped(extent.start, extent.length)
+        for start, length, _file, offset in source.places(extent.start, extent.length)
     ]
 
 
