@@ -95,4 +95,4 @@ def run_extents(
 
 def run_places(file: File, runs: Iterable[StoredRun]) -> Iterator[Place]:
     """The places of the runs."""
-    return (Place(guest, length, file, offset) for guest, length, offset in runs)
+    return (Place(guest, length, file, offset) for guest, length, offset in runs if length)

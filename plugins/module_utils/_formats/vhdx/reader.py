@@ -110,7 +110,7 @@ class VhdxImage:
         file, parts = self._file, self._parts(start, start + length)
         if self._source is not file:
             return iter(())
-        return (Place(guest, count, file, offset) for guest, count, kind, offset in parts if kind == DATA)
+        return (Place(guest, count, file, offset) for guest, count, kind, offset in parts if count and kind == DATA)
 
     def _parts(self, start: int, end: int) -> Iterator[Tuple[int, int, str, int]]:
         """The range without gaps: guest offset, length, kind, and for DATA the offset in the file."""
