@@ -18,25 +18,9 @@ A sequence of ranges ascends by ``start``; what is said of empty ones and of ove
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Iterable, Iterator, List, Optional, Protocol, Sequence, Tuple, TypeVar
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
 Range = Tuple[int, int]
-
-
-class Ranged(Protocol):
-    """Something that has a range, such as an extent."""
-
-    @property
-    def start(self) -> int:
-        """Where it begins."""
-
-    @property
-    def end(self) -> int:
-        """Where it has ended."""
-
-
-Left = TypeVar("Left", bound=Ranged)
-Right = TypeVar("Right", bound=Ranged)
 
 
 def joined(ranges: Iterable[Range], longest: Optional[int] = None) -> Iterator[Range]:
@@ -89,21 +73,3 @@ def clipped(ranges: Sequence[Range], start: int, end: int) -> List[Range]:
         found.append((low if low > start else start, high if high < end else end))
         index += 1
     return found
-
-
-def paired(one: Iterable[Left], other: Iterable[Right]) -> Iterator[Tuple[int, int, Left, Right]]:
-    """Where two ascending sequences of items meet: ``(start, end, item of one, item of other)``.
-
-    The items of one sequence do not overlap.
-    """
-    ahead, beside = iter(one), iter(other)
-    left, right = next(ahead, None), next(beside, None)
-    while left is not None and right is not None:
-        start, end = max(left.start, right.start), min(left.end, right.end)
-        if start < end:
-            yield start, end, left, right
-        # Whichever ends first meets nothing more.
-        if left.end == end:
-            left = next(ahead, None)
-        else:
-            right = next(beside, None)

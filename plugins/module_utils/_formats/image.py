@@ -10,31 +10,18 @@ once.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Mapping, NamedTuple, Optional, Protocol, Tuple, Union
+from typing import Callable, Iterator, Mapping, Optional, Protocol, Tuple, Union
 
 from .._core.extents import Extent
 from .._core.records import dataclass
 from .._io.port import Buffer, File
+from .place import Place
 
 OpenBeside = Callable[[str], File]
 """Opens a file that an image names, seen from the image's directory.
 
 Raises Escape for a name that leads out of it, and MissingImage.
 """
-
-
-class Place(NamedTuple):
-    """``length`` guest bytes from ``start`` on that lie in ``file`` as they are, from byte ``offset`` on."""
-
-    start: int
-    length: int
-    file: File
-    offset: int
-
-    @property
-    def end(self) -> int:
-        """The guest offset just after them."""
-        return self.start + self.length
 
 
 class ImageReader(Protocol):

@@ -20,7 +20,7 @@ from .._core.errors import Damaged
 from .._core.extents import DATA, ZERO, Extent
 from .._io.buffers import clear
 from .._io.port import File
-from .image import Place
+from .place import Place
 
 _HINT = "Restore the image from a copy."
 

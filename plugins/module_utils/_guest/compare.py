@@ -14,7 +14,8 @@ from heapq import merge
 from typing import Iterator, Optional, Sequence, Tuple
 
 from .._core.extents import ABSENT, ZERO
-from .._core.ranges import Range, complement, joined, paired
+from .._core.pairs import paired
+from .._core.ranges import Range, complement, joined
 from .._formats.image import GuestView
 from .._io.copy import WINDOW
 from .first_difference import Search

@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_right
 from typing import Callable, Dict, Iterable, Iterator, Tuple
 
-from .._core.ranges import paired
+from .._core.pairs import paired
 from .._formats.image import Place
 from .._io.port import File
 

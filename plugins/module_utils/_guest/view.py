@@ -12,21 +12,24 @@ A layer that ends early reads as zeros beyond its end, whatever lies below it (f
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, Generic, Iterator, List, Sequence, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, Iterator, List, Sequence, Tuple, TypeVar, Union
 
 from .._bundle.bundle import EXPANDING, BundleState, ImageState, refuse_encrypted
 from .._core.errors import BadRequest
 from .._core.extents import DATA, ZERO, Extent, coalesce, overlay_all, shifted, zero_absent
 from .._core.units import SECTOR
 from .._formats.hds.reader import HdsImage
-from .._formats.image import ImageReader, Place
+from .._formats.place import Place
 from .._formats.raw.reader import open_raw
 from .._io.buffers import clear
 from .._io.port import Port
 
+if TYPE_CHECKING:
+    from .._formats.image import ImageReader
+
 _REGION_BYTES = 32 << 20
 
-Reader = TypeVar("Reader", bound=ImageReader)
+Reader = TypeVar("Reader", bound="ImageReader")
 
 
 class LayerStack(Generic[Reader]):

@@ -14,8 +14,8 @@ from ..._core.extents import ABSENT, DATA, Extent, coalesce
 from ..._core.units import ceil_div
 from ..._io.port import File, Port
 from ..bounds import check_range
-from ..image import Place
 from ..mapping import StoredRun, read_runs, run_extents, run_places
+from ..place import Place
 from .bat import RunTable, read_table
 from .bat_check import check_table
 from .header import HEADER_BYTES, HdsHeader, parse_header

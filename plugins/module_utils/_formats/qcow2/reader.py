@@ -23,8 +23,9 @@ from ..._core.units import MIB, ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
-from ..image import ParentLink, Place
+from ..image import ParentLink
 from ..mapping import read_stored, run_extents
+from ..place import Place
 from .entries import (
     BROKEN,
     COMPRESSED,

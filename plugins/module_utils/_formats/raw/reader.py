@@ -14,8 +14,8 @@ from ..._core.errors import Damaged
 from ..._core.extents import ZERO, Extent, coalesce
 from ..._io.port import File, Port
 from ..bounds import check_range
-from ..image import Place
 from ..mapping import read_stored, run_extents
+from ..place import Place
 
 
 class RawImage:

@@ -14,8 +14,9 @@ from ..._core.extents import ZERO, Extent, coalesce
 from ..._core.units import ceil_div
 from ..._io.port import File, Port
 from ..bounds import check_range
-from ..image import ParentLink, Place
+from ..image import ParentLink
 from ..mapping import StoredRun, read_runs, run_extents, run_places
+from ..place import Place
 from .layout import HEADER_BYTES, VdiHeader, parse_header
 from .map import VdiMap
 

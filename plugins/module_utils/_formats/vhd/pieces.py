@@ -13,8 +13,8 @@ from itertools import accumulate
 from typing import Iterable, Iterator, Sequence, Tuple, Union
 
 from ..._io.port import File
-from ..image import Place
 from ..mapping import StoredRun
+from ..place import Place
 
 
 class JoinedPieces:

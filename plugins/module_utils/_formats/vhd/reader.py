@@ -19,8 +19,9 @@ from ..._core.extents import ABSENT, ZERO, Extent, coalesce
 from ..._core.units import SECTOR, ceil_div, round_up
 from ..._io.port import File, Port
 from ..bounds import check_range
-from ..image import OpenBeside, ParentLink, Place
+from ..image import OpenBeside, ParentLink
 from ..mapping import StoredRun, read_runs, run_extents, run_places
+from ..place import Place
 from .blocks import BlockMap, check_blocks, read_all, read_some
 from .layout import (
     DIFFERENCING,

@@ -19,8 +19,9 @@ from ..._core.units import ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
-from ..image import ParentLink, Place
+from ..image import ParentLink
 from ..mapping import ByteSource, read_stored, run_extents
+from ..place import Place
 from .bat import FULLY_PRESENT, NOT_PRESENT, PARTIALLY_PRESENT, BlockTable
 from .layout import (
     BAT,

@@ -20,8 +20,9 @@ from ..._core.units import SECTOR
 from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
-from ..image import OpenBeside, ParentLink, Place
+from ..image import OpenBeside, ParentLink
 from ..mapping import read_stored, run_extents
+from ..place import Place
 from .caches import Caches
 from .descriptor import FLAT_KINDS, MOST_TEXT_BYTES, ZERO_KIND, Descriptor, ExtentLine, parse_descriptor
 from .layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, read_sector, read_sparse_header

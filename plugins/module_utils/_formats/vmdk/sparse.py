@@ -26,8 +26,8 @@ from ..._core.units import SECTOR, ceil_div
 from ..._core.words import unpack_words
 from ..._io.buffers import clear
 from ..._io.port import File
-from ..image import Place
 from ..mapping import read_stored, run_extents
+from ..place import Place
 from .caches import Caches
 from .layout import GRAIN_HEADER, ZEROED_GRAIN
 

@@ -20,7 +20,7 @@ several of them find is joined, the first one that names a cluster gives the rea
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from ..._bundle.bundle import EXPANDING, BundleState, ImageState
 from ..._core.extents import DATA, Extent
@@ -28,12 +28,14 @@ from ..._core.ranges import Range, clipped, joined
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader
-from ..._formats.image import ImageReader
 from ..._guest.view import LayerStack, open_stack
 from ..._io.buffers import is_equal, new_buffer
 from ..._io.copy import SLICE
 from ..._io.port import Port
 from ..._io.sparse import GRAIN, is_zero
+
+if TYPE_CHECKING:
+    from ..._formats.image import ImageReader
 
 METADATA = "metadata"
 ZEROS = "zeros"

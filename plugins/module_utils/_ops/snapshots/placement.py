@@ -19,7 +19,7 @@ are overwritten; in every view that survives they are hidden by the winner until
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import ImageState
 from ..._core.errors import Unsupported
@@ -29,8 +29,11 @@ from ..._core.ranges import rounded
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, ceil_div
 from ..._formats.hds.header import HdsHeader, max_size_bytes, new_header
-from ..._formats.image import ImageReader, Place
 from ..._guest.view import LayerStack, layer_extents
+
+if TYPE_CHECKING:
+    from ..._formats.image import ImageReader
+    from ..._formats.place import Place
 
 CLEAR = "clear"
 """Zeros over layers that read as zeros, too: to be written only where the receiver holds something."""

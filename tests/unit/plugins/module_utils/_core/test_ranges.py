@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Iterable, List, Optional, Set, Tuple
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,17 +13,10 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.ranges impor
     clipped,
     complement,
     joined,
-    paired,
     rounded,
 )
 
 Range = Tuple[int, int]
-
-
-class Item(NamedTuple):
-    start: int
-    end: int
-    name: int
 
 
 def numbers(ranges: Iterable[Range]) -> List[int]:
@@ -97,23 +89,3 @@ def test_no_more_ranges_are_asked_for_than_matter() -> None:
 def test_clipped_ranges_are_the_parts_within(ranges: List[Range], start: int, end: int) -> None:
     wanted = [(max(low, start), min(high, end)) for low, high in ranges]
     assert clipped(ranges, start, end) == [(low, high) for low, high in wanted if low < high]
-
-
-@given(disjoint(), disjoint())
-def test_items_are_paired_where_both_are(one: List[Range], other: List[Range]) -> None:
-    left = [Item(start, end, number) for number, (start, end) in enumerate(one)]
-    right = [Item(start, end, -number) for number, (start, end) in enumerate(other)]
-    found = list(paired(iter(left), iter(right)))
-    assert all(start < end for start, end, _a, _b in found)
-    assert {(number, a.name, b.name) for start, end, a, b in found for number in range(start, end)} == {
-        (number, a.name, b.name)
-        for a in left
-        for b in right
-        for number in range(max(a.start, b.start), min(a.end, b.end))
-    }
-    assert numbers((start, end) for start, end, _a, _b in found) == sorted(covered(one) & covered(other))
-
-
-@pytest.mark.parametrize("one, other", [([], [Item(0, 1, 0)]), ([Item(0, 1, 0)], []), ([], [])])
-def test_nothing_is_paired_with_nothing(one: List[Item], other: List[Item]) -> None:
-    assert list(paired(one, other)) == []
