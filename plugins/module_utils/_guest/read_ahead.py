@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Telling the host what will be read soon, in the order in which it lies on the disk and not in the guest's."""
+"""Letting the host know what will be read soon, in the order in which it lies on the disk and not in the guest's."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -20,7 +20,7 @@ Slice = Tuple[int, int]
 
 
 def read_ahead(view: GuestView, slices: Iterable[Slice]) -> Iterator[Slice]:
-    """The same slices (offset, length), while the host is told one batch ahead what they need.
+    """The same slices (offset, length), while the host hears one batch ahead what they need.
 
     What has no place, such as compressed data, gets no help: what is read in order the host reads ahead by itself.
     """

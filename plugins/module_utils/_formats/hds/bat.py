@@ -49,7 +49,7 @@ _RUNS_AT_ONCE = 4096
 
 
 class Run(NamedTuple):
-    """``count`` guest clusters from ``cluster`` on that lie one behind the other in the file, from byte ``offset``
+    """``count`` guest clusters from ``cluster`` on that follow one another in the file, from byte ``offset``
     on.
     """
 
@@ -62,7 +62,7 @@ class Run(NamedTuple):
 class RunTable:
     """The allocated clusters of one image, ascending by guest cluster, as three parallel arrays of 32-bit numbers.
 
-    ``entries`` holds the table entry of the first cluster of each run. ``data_end`` is the file offset behind the last
+    ``entries`` holds the table entry of the first cluster of each run. ``data_end`` is the file offset after the last
     allocated cluster, or the start of the data area when there is none.
     """
 
@@ -110,7 +110,7 @@ class RunTable:
         )
 
     def allocated_ranges(self, first_cluster: int, end_cluster: int) -> Iterator[Tuple[int, int]]:
-        """The guest clusters (first, behind the last) from ``first_cluster`` up to ``end_cluster`` that are allocated,
+        """The guest clusters (first, after the last) from ``first_cluster`` up to ``end_cluster`` that are allocated,
         wherever they lie in the file.
 
         Neighbours are joined, but for every few thousandth.
@@ -182,7 +182,7 @@ class TableBuilder:
 
 
 def read_table(file: File, header: HdsHeader) -> RunTable:
-    """The table of ``file``, entries behind the guest size left out. Nothing is judged yet, see ``check_table``.
+    """The table of ``file``, entries past the guest size left out. Nothing is judged yet, see ``check_table``.
 
     Raises Damaged when the file ends within the table.
     """
@@ -249,7 +249,7 @@ def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuild
         return
     for start, end, entry in zip(starts, ends, firsts):
         if not entry and entries[end - 1]:
-            # Zeros, then step, 2 * step and so on: the last one tells how many there are.
+            # Zeros, then step, 2 * step and so on: the last one says how many there are.
             entry, start = step, end - entries[end - 1] // step
         if entry:
             builder.add(first_cluster + start, end - start, entry)
@@ -323,7 +323,7 @@ def sequential_entries(header: HdsHeader, first: int, count: int) -> bytes:
 def table_pieces(table: RunTable, header: HdsHeader) -> Iterator[Tuple[int, bytes]]:
     """``table`` as the bytes of a file: ascending ``(file offset, bytes)`` of bounded length.
 
-    Pieces without an entry are left out, and so are clusters behind the end of the table that ``header`` describes.
+    Pieces without an entry are left out, and so are clusters past the end of the table that ``header`` describes.
     """
     step, unit = header.entry_step, header.entry_bytes
     base, piece = 0, array("I")

@@ -68,7 +68,7 @@ def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
             else:
                 marks[slot : slot + count] = b"\1" * count
         return marks.count(1) == table.clusters_used
-    # Ranges are disjoint exactly when, both sorted, no end lies behind the next start.
+    # Ranges are disjoint exactly when, both sorted, no end is past the next start.
     starts = sorted(table.entries)
     ends = sorted(map(add, table.entries, map(mul, table.counts, repeat(step))))
     return all(map(le, ends, starts[1:]))
@@ -93,12 +93,12 @@ def _check_run(run: Run, header: HdsHeader, path: str, file_size: int) -> None:
         )
     seen = min(run.count * header.cluster_bytes, header.size_bytes - run.cluster * header.cluster_bytes)
     if run.offset + seen > file_size:
-        behind = max(0, file_size - run.offset) // header.cluster_bytes
-        found = run.offset + behind * header.cluster_bytes
+        inside = max(0, file_size - run.offset) // header.cluster_bytes
+        found = run.offset + inside * header.cluster_bytes
         _refuse(
             "A cluster lies beyond the end of the file",
             path,
-            run.cluster + behind,
+            run.cluster + inside,
             expected=f"below {file_size}",
             found=found,
         )

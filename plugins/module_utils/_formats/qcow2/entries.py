@@ -65,10 +65,10 @@ UNALLOCATED, ZEROED, STORED, COMPRESSED, BROKEN = "unallocated", "zeroed", "stor
 
 
 class Run(NamedTuple):
-    """``length`` bytes from ``start`` on of one kind; those of a STORED run lie one behind the other in the file from
+    """``length`` bytes from ``start`` on of one kind; those of a STORED run follow one another in the file from
     ``host`` on.
 
-    ``entry`` is the L2 entry it was found in first, of a COMPRESSED run in an extended table the word behind it.
+    ``entry`` is the L2 entry it was found in first, of a COMPRESSED run in an extended table the word after it.
     """
 
     start: int
@@ -112,14 +112,14 @@ def table_runs(table: bytes, first: int, end: int, cluster_bytes: int) -> Iterat
         position = 0
         while position < len(kinds):
             is_compressed = kinds[position]
-            behind = kinds.find(1 - is_compressed, position)
-            behind = len(kinds) if behind < 0 else behind
+            following = kinds.find(1 - is_compressed, position)
+            following = len(kinds) if following < 0 else following
             guest = (start + position) * cluster_bytes
             if is_compressed:
-                yield Run(guest, (behind - position) * cluster_bytes, COMPRESSED)
+                yield Run(guest, (following - position) * cluster_bytes, COMPRESSED)
             else:
-                yield from _plain_runs(piece[position * ENTRY_BYTES : behind * ENTRY_BYTES], guest, cluster_bytes)
-            position = behind
+                yield from _plain_runs(piece[position * ENTRY_BYTES : following * ENTRY_BYTES], guest, cluster_bytes)
+            position = following
 
 
 def _plain_runs(piece: bytes, guest: int, cluster_bytes: int) -> Iterator[Run]:
@@ -142,7 +142,7 @@ def _plain_runs(piece: bytes, guest: int, cluster_bytes: int) -> Iterator[Run]:
     for start, end in zip(starts, [*starts[1:], count]):
         entry, last = entries[start], entries[end - 1]
         if entry == 0 and last:
-            # Nothing, then the first cluster of the file, the second and so on: the last one tells how many there are.
+            # Nothing, then the first cluster of the file, the second and so on: the last one says how many there are.
             middle = end - last // cluster_bytes
             yield Run(guest + start * cluster_bytes, (middle - start) * cluster_bytes, UNALLOCATED)
             start, entry = middle, entries[middle]

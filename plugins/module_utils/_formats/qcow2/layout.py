@@ -40,7 +40,7 @@ _MOST_FORMAT_BYTES = 63
 _V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 _V3 = struct.Struct(">QQQII")
 
-MEND = "Keep a copy of the image and run: qemu-img check -r all"
+REPAIR_HINT = "Keep a copy of the image and run: qemu-img check -r all"
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _check_features(incompatible: int, crypt: int, kind: int, bits: int, extensi
             f"The image is encrypted ({_CRYPT_METHODS[crypt]})", path=path, offset=32, found=crypt, hint=hint
         )
     if incompatible & CORRUPT:
-        raise Damaged("The image is marked as corrupt", path=path, offset=72, found=hex(incompatible), hint=MEND)
+        raise Damaged("The image is marked as corrupt", path=path, offset=72, found=hex(incompatible), hint=REPAIR_HINT)
     if incompatible & EXTERNAL_DATA:
         hint = "Convert it with qemu-img to an image of one file."
         raise Unsupported(
@@ -309,19 +309,19 @@ def _check_tables(header: Qcow2Header, path: str, file_size: int) -> None:
             offset=56,
             expected=expected,
             found=found,
-            hint=MEND,
+            hint=REPAIR_HINT,
         )
     if header.snapshots > MOST_SNAPSHOTS:
         raise Damaged(
             "The image has too many snapshots", path=path, offset=60, expected=MOST_SNAPSHOTS, found=header.snapshots
         )
-    # QEMU ends the file behind the last entry, not behind the last cluster of a table.
+    # QEMU ends the file after the last entry, not after the last cluster of a table.
     places = [("L1 table", 40, header.l1_offset, header.l1_entries * ENTRY_BYTES)] if header.l1_entries else []
     places.append(("table of reference counts", 48, header.refcount_table_offset, 1))
     for name, field, offset, length in places:
         if offset % header.cluster_bytes or offset < header.cluster_bytes:
             raise Damaged(
-                f"The {name} does not begin at a cluster behind the header", path=path, offset=field, found=offset
+                f"The {name} does not begin at a cluster after the header", path=path, offset=field, found=offset
             )
         if offset + length > file_size:
             raise Damaged(
@@ -372,4 +372,4 @@ def refuse(
     message: str, path: str, *, offset: int, expected: Optional[object] = None, found: Optional[object] = None
 ) -> NoReturn:
     """Raise Damaged with the hint that goes with all damage of the tables."""
-    raise Damaged(message, path=path, offset=offset, expected=expected, found=found, hint=MEND)
+    raise Damaged(message, path=path, offset=offset, expected=expected, found=found, hint=REPAIR_HINT)

@@ -172,9 +172,9 @@ class Qcow2Image:
         if not table:
             yield Run(position, end - position, UNALLOCATED)
             return
-        first, behind = (position - base) // cluster_bytes, ceil_div(end - base, cluster_bytes)
+        first, last = (position - base) // cluster_bytes, ceil_div(end - base, cluster_bytes)
         find = extended_runs if self.header.is_extended else table_runs
-        for run in find(table, first, behind, cluster_bytes):
+        for run in find(table, first, last, cluster_bytes):
             run = run._replace(start=base + run.start)
             self._check_run(
                 run,
@@ -229,7 +229,7 @@ class Qcow2Image:
         pinned = self._tables.pinned
         index = bisect_left(pinned, first)
         if (index < len(pinned) and pinned[index] < end) or any(
-            first < behind and begin < end for begin, behind in self._tables.areas
+            first < stop and begin < end for begin, stop in self._tables.areas
         ):
             refuse("A cluster of the disk lies in the tables of the image", self.path, offset=entry_offset, found=host)
 

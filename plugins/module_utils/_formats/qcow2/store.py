@@ -30,7 +30,7 @@ _COUNT_BYTES = 2
 class _Counts:
     """How often the clusters of the file are used, where that is more than once.
 
-    Ascending, so what lies behind is kept packed.
+    Ascending, so what has been passed is kept packed.
     """
 
     def __init__(self) -> None:

@@ -56,9 +56,9 @@ def read_tables(file: File, header: Qcow2Header, file_size: int) -> Tables:
     blocks = array(typecode, _refcount_blocks(file, header, most))
     if any(map(eq, tables, memoryview(tables)[1:])):
         _refuse_shared(header, slots, hosts, tables, file.path)
-    for begin, behind in [*areas, *((block, block + 1) for block in blocks)]:
+    for begin, end in [*areas, *((block, block + 1) for block in blocks)]:
         index = bisect_left(tables, begin)
-        if index < len(tables) and tables[index] < behind:
+        if index < len(tables) and tables[index] < end:
             place = header.l1_offset + slots[hosts.index(tables[index])] * ENTRY_BYTES
             refuse(
                 "An L2 table lies in other tables of the image", file.path, offset=place, found=tables[index] << bits
@@ -120,7 +120,7 @@ def _refuse_shared(
 def _read_pieces(file: File, offset: int, count: int) -> Iterator[Tuple[int, array[int]]]:
     """A table in pieces, each with the index of its first entry; those without any entry are left out.
 
-    What lies behind the end of the table or of the file counts as zero.
+    What lies past the end of the table or of the file counts as zero.
     """
     buffer = bytearray(min(_READ_BYTES, ceil_div(count * ENTRY_BYTES, _PIECE_BYTES) * _PIECE_BYTES))
     position = offset

@@ -9,7 +9,7 @@
     write(...)   | (hole)      | L2 | data .......... | L2 | data ...      an L2 table lies before the data of its range
     finish()     | header | L1 | L2 | data .......... | L2 | data ... | reference counts    header last
 
-An L2 table is written when the guest leaves its range. Compressed clusters are packed one behind the other; several
+An L2 table is written when the guest leaves its range. Compressed clusters are packed one after the other; several
 share a cluster of the file, and one may reach into the next.
 """
 
@@ -220,11 +220,11 @@ class Qcow2Writer:
         if self._header.backing_name is not None:
             # A cluster that has data is there already; one that the range ends in is for the next call.
             first = max(offset // self.grain, self._next_cluster)
-            behind = ceil_div(end, self.grain) if end >= self._size_bytes else end // self.grain
-            if first < behind and self._packing is not None:
-                self._packing.zeros(first, behind - first)
-            elif first < behind:
-                self._store.zeros(first, behind - first)
+            last = ceil_div(end, self.grain) if end >= self._size_bytes else end // self.grain
+            if first < last and self._packing is not None:
+                self._packing.zeros(first, last - first)
+            elif first < last:
+                self._store.zeros(first, last - first)
         self._position = end
 
     def _check(self, offset: int, end: int) -> None:

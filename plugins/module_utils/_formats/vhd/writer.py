@@ -170,7 +170,7 @@ class VhdWriter:
 
 
 class _Blocks:
-    """Places blocks in guest order by the first byte that they get, and writes table and bitmaps behind the stream.
+    """Places blocks in guest order by the first byte that they get, and writes table and bitmaps after the stream.
 
     The bitmap of a dynamic image says that all of a block is stored, as it is: what was not written is zero. That of an
     overlay has exactly the sectors that were written, so it goes out when the stream has left the block.

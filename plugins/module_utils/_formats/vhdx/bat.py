@@ -47,7 +47,7 @@ _HINT = "Restore the image from a copy."
 
 
 class Run(NamedTuple):
-    """``count`` payload blocks from ``block`` on with one ``state``; those that are present lie one behind the other
+    """``count`` payload blocks from ``block`` on with one ``state``; those that are present follow one another
     from byte ``offset`` on.
     """
 
@@ -144,7 +144,7 @@ class BlockTable:
     def check(self, *, taken: Sequence[Region]) -> None:
         """Judge the whole table: no block may share bytes with another one, nor with a ``taken`` range of the file.
 
-        Raises Damaged, or Unsupported for a table so scattered that this cannot be told.
+        Raises Damaged, or Unsupported for a table so scattered that this cannot be known.
         """
         spans = [_span(*region) for region in taken]
         for region in self._used():
@@ -169,7 +169,7 @@ class BlockTable:
                 found=self._file_size,
                 hint=hint,
             )
-        # The end of the last block may lie behind the end of the file.
+        # The end of the last block may be past the end of the file.
         marks = bytearray(units + self._disk.block_bytes // UNIT)
         for region in chain(taken, self._used()):
             start, end = region.offset // UNIT, region.end // UNIT

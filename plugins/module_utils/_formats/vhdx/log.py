@@ -141,7 +141,7 @@ def replay(file: File, ring: Region, *, log_id: str) -> ReplayedFile:
 
 
 class _Ring:
-    """The sectors of the log; numbers behind the last one go on at the first."""
+    """The sectors of the log; numbers after the last one go on at the first."""
 
     def __init__(self, file: File, region: Region) -> None:
         self.file = file

@@ -10,7 +10,7 @@
     headers     log (empty)  metadata   block table ..   block  block  [sector bits]  block ...
 
 Blocks lie in guest order, each with its full length; what is not written of them stays a hole. In an overlay the sector
-bits of a chunk of blocks lie behind the first block of it that is present in part.
+bits of a chunk of blocks follow the first block of it that is present in part.
 """
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
@@ -305,7 +305,7 @@ class _DynamicBlocks:
 
 
 class _OverlayBlocks:
-    """Blocks over a parent, and the bits that tell for each sector whether it is here or there.
+    """Blocks over a parent, and the bits that say of each sector whether it is here or there.
 
     What becomes of a block is known when the stream leaves it: all of it zeros, all of it here, or a part of it.
     """

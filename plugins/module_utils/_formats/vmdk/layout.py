@@ -103,7 +103,7 @@ class SparseHeader:
 
     @property
     def first_free_sector(self) -> int:
-        """The first sector behind the header and the embedded descriptor."""
+        """The first sector after the header and the embedded descriptor."""
         return self.descriptor_sector + self.descriptor_sectors if self.descriptor_sectors else 1
 
 

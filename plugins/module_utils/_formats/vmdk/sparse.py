@@ -297,8 +297,8 @@ class SparseExtent:
                 "A grain overlaps the grain directory", entries, table, used[index], expected=f"not in {start}..{end}"
             )
         places, size = self._places, self._table_sectors
-        first, behind = bisect_right(places, low - size), bisect_left(places, high)
-        for place in places[first:behind] if behind - first <= len(used) else ():
+        first, last = bisect_right(places, low - size), bisect_left(places, high)
+        for place in places[first:last] if last - first <= len(used) else ():
             index = bisect_right(used, place - step)
             if index < len(used) and used[index] < place + size:
                 self._refuse_entry(
@@ -308,7 +308,7 @@ class SparseExtent:
                     used[index],
                     expected=f"not in {place}..{place + size}",
                 )
-        for sector in used if behind - first > len(used) else ():
+        for sector in used if last - first > len(used) else ():
             index = bisect_right(places, sector - size)
             if index < len(places) and places[index] < sector + step:
                 place = places[index]

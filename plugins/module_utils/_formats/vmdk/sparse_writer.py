@@ -111,7 +111,7 @@ class _SparsePiece:
         self._file.pwrite(start + offset % self._grain_bytes, view)
 
     def reserve(self, first: int, last: int) -> None:
-        """Give places to the grains ``first`` to ``last`` that have none yet; none behind them has one."""
+        """Give places to the grains ``first`` to ``last`` that have none yet; none after them has one."""
         grain = max(first, self._next_grain)
         while grain <= last:
             table, low = divmod(grain, TABLE_ENTRIES)

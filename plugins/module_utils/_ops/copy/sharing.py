@@ -125,7 +125,7 @@ class BlockSharing:
             self.flush()
         self._pending = (source, source_offset, target, target_offset, length)
         if not self._proven:
-            # The first range tells whether the host can do it at all.
+            # The first range shows whether the host can do it at all.
             self.flush()
             self._proven = True
 

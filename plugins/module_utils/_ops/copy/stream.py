@@ -52,7 +52,7 @@ def stream_disk(
 
     With ``sparse`` zeros are neither read where that is known nor written; with ``shares`` the host may share blocks.
 
-    ``on_progress`` is told how far it is.
+    ``on_progress`` is called with how far it is.
     """
     flow, writeback = Flow(), Writeback(files)
     sharing = BlockSharing(view, writer) if shares and isinstance(writer, PartsWriter) else None

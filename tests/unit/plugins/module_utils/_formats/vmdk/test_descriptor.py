@@ -151,8 +151,10 @@ def test_any_other_name_is_read_back(name: str, sectors: int) -> None:
 
 def test_what_other_writers_do_is_understood() -> None:
     raw = (
-        b'# Disk DescriptorFile\r\nVERSION = 3\r\n  Cid=A1B2\r\nPARENTCID=FFFFFFFF\r\nisNativeSnapshot="no"\r\ncreatetype=TWOGBMAXEXTENTSPARSE\r\n'
-        b'rw 5 sparse "a b.vmdk"\r\nRDONLY 6 Sparse "c.vmdk"  \r\nRW 7 ZERO\r\nNOACCESS 8 ZERO\r\nsome noise\r\nddb.adapterType="legacyESX"\r\n\0\0garbage\xff'
+        b'# Disk DescriptorFile\r\nVERSION = 3\r\n  Cid=A1B2\r\nPARENTCID=FFFFFFFF\r\nisNativeSnapshot="no"\r\n'
+        b"createtype=TWOGBMAXEXTENTSPARSE\r\n"
+        b'rw 5 sparse "a b.vmdk"\r\nRDONLY 6 Sparse "c.vmdk"  \r\nRW 7 ZERO\r\nNOACCESS 8 ZERO\r\n'
+        b'some noise\r\nddb.adapterType="legacyESX"\r\n\0\0garbage\xff'
     )
     extents = (
         ExtentLine(5, "SPARSE", "a b.vmdk"),

@@ -283,7 +283,8 @@ def sector_of_entry(name: str, built: vmdk_files.Built) -> int:
     return places[name]
 
 
-PLACES = "header descriptor directory own-table end-of-table before-table overlapping same same-in-other-order end across-end far".split()
+PLACES = """header descriptor directory own-table end-of-table before-table overlapping same same-in-other-order
+end across-end far""".split()
 
 
 @pytest.mark.parametrize("place", PLACES)
