@@ -185,12 +185,14 @@ def _refuse(message: str, blocks: BlockMap, path: str, block: int, *, expected: 
 
 
 def read_some(source: ByteSource, offset: int, length: int) -> bytes:
+    """Up to ``length`` bytes; fewer where the file ends."""
     raw = bytearray(length)
     got = source.pread_into(offset, raw) if offset < source.size() else 0
     return bytes(raw[:got])
 
 
 def read_all(source: ByteSource, offset: int, length: int, what: str) -> bytes:
+    """``length`` bytes of ``what``. Raises Damaged where the file ends before."""
     raw = read_some(source, offset, length)
     if len(raw) < length:
         raise Damaged(

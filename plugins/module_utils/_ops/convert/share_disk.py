@@ -21,7 +21,7 @@ from ..._bundle.shape import PLAIN, Shape
 from ..._core.extents import DATA
 from ..._core.units import SECTOR
 from ..._formats.image import GuestView, Place
-from ..._guest.places import BLOCK, SharedRanges, common, whole_blocks
+from ..._guest.places import SharedRanges, common, whole_blocks
 from ..._guest.source import RAW, Source
 from ..._io.buffers import new_buffer
 from ..._io.copy import WINDOW
@@ -31,22 +31,29 @@ from ..copy.parts_writer import PartsWriter
 from ..copy.sharing import BlockSharing
 from ..copy.stream import Flow
 
+_SAMPLE = 64 << 20
+"""So much of the data shows how it is stored."""
+
 
 def first_place(view: GuestView) -> Optional[Place]:
-    """The place of the first data of the disk; None when there is no data, and when that has no place, or not on whole
-    blocks.
+    """The place of the first data of the disk, when a host may share it and most of what follows; else None.
+
+    Where much is packed or lies on no whole blocks, streaming is faster than to read and write in turns.
     """
+    first: Optional[Place] = None
+    data = placed = 0
     for extent in view.extents(0, view.size):
         if extent.kind == DATA:
-            place = next(view.places(extent.start, extent.length), None)
-            is_usable = (
-                place is not None
-                and place.start == extent.start
-                and place.length >= BLOCK
-                and place.offset % BLOCK == 0
-            )
-            return place if is_usable else None
-    return None
+            length = min(extent.length, _SAMPLE - data)
+            for place in whole_blocks(view.places(extent.start, length)):
+                first = first or place
+                placed += place.length
+            if first is None or (not data and first.start != extent.start):
+                return None
+            data += length
+            if data == _SAMPLE:
+                break
+    return first if 2 * placed >= data else None
 
 
 def whole_files(port: Port, source: Source, shape: Shape, depth: int) -> Tuple[str, ...]:

@@ -402,6 +402,21 @@ def test_what_has_no_place_is_read() -> None:
         assert seen(port, path) == guest
 
 
+@pytest.mark.parametrize("packed, is_tried", [(3, True), (6, False)])
+def test_an_image_that_is_packed_for_the_most_part_is_streamed(packed: int, is_tried: bool) -> None:
+    port = Watched()
+    chance = random.Random(5)
+    guest = chance.getrandbits(8 * (9 - packed) * CLUSTER).to_bytes((9 - packed) * CLUSTER, "little")
+    guest += b"easily packed" * (packed * CLUSTER // 13) + bytes(packed * CLUSTER % 13)
+    port.plant_file("/vm/source", guest)
+    # Clusters that hardly become smaller are stored as they are.
+    disks.convert(port, "/vm/source", "/vm/packed.qcow2", format="qcow2", compression="zlib")
+    port.calls.clear()
+    execute(port, disks.plan_of_convert(port, "/vm/packed.qcow2", "/vm/out.raw"))
+    assert ("shares_blocks" in [name for name, _path in port.calls]) == is_tried
+    assert port.content("/vm/out.raw") == guest
+
+
 @pytest.mark.parametrize("wanted", [{"checksum": "sha256"}, {"sparse": False}])
 def test_what_the_content_is_asked_for_is_read(wanted: Dict[str, Any]) -> None:
     port = Watched()
