@@ -138,8 +138,8 @@ bytes_written:
   sample: 268435456
 commits:
   description:
-    - The step of each change that makes it true, in words and in order. Until that step every reader sees the disk as it
-      was; after it only what is no longer needed is removed.
+    - The step of each change that makes it true, in words and in order. Until that step every reader sees the disk as
+      it was; after it only what is no longer needed is removed.
     - Empty when nothing changes, and for a change of which every part leaves the same disk.
   returned: success
   type: list

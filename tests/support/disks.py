@@ -171,7 +171,7 @@ def plan_of_convert(
     **wanted: Any,
 ) -> Plan:
     """What ``hdd_convert`` would do."""
-    found = find_source(port, source)
+    found = find_source(port, source, backing=True)
     if snapshot is not None:
         found = replace(found, guid=snapshot)
     chosen = format or ("hdd" if dest.endswith(".hdd") else "raw")

@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.layout import crc32c
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.checksum import crc32c
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort

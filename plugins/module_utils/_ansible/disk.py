@@ -64,7 +64,7 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     if needs_recovery(state):
         warnings = (
             *warnings,
-            f"{location.directory}: an interrupted run will be finished first; the prediction is made for the disk as it is now.",
+            f"{location.directory}: an interrupted run will be finished first; the prediction is for the disk as it is now.",
         )
     return Disk(port, state, machine, tuple(warnings), recovered)
 
@@ -86,7 +86,10 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -
         # A disk that somebody else changes while it is looked at may seem damaged.
         refuse_changed(disk.port, disk.state.fingerprint)
         if module.check_mode and needs_recovery(disk.state):
-            error.hint = "An interrupted run left the disk so; a real run ends that first, and what follows cannot be predicted in check mode."
+            error.hint = (
+                "The disk is in the middle of an interrupted run. A real run ends that first; what follows from there"
+                " cannot be predicted in check mode."
+            )
         raise
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)
     if outcome is not None:

@@ -102,11 +102,13 @@ def refuse_dirty(state: BundleState, *, force: bool, ours: Tuple[str, ...] = ())
                 hint=f"Stop {holder.owner} or wait, then run again.",
             )
         raise Dirty(
-            "An image is marked as in use, but no process is seen to hold it: a virtual machine runs elsewhere, or its program died",
+            "An image is marked as in use, but no process is seen to hold it: a virtual machine runs elsewhere, or its"
+            " program died",
             path=image.path,
             offset=44,
             found="Ynot",
-            hint="Stop the virtual machine and close the disk cleanly, or set force: true when you are sure that nobody uses it.",
+            hint="Stop the virtual machine and close the disk cleanly, or set force: true when you are sure that nobody"
+            " uses it.",
         )
 
 
@@ -138,7 +140,8 @@ def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
             path=image.path,
             expected=length,
             found=whole,
-            hint="Look at the disk with hdd_check, or make a new one with hdd_convert; another program may have been cut off while it changed the size.",
+            hint="Look at the disk with hdd_check, or make a new one with hdd_convert; another program may have been"
+            " interrupted while it changed the size.",
         )
 
 

@@ -26,7 +26,7 @@ def dropped_extensions(images: Sequence[ImageState]) -> Iterator[str]:
                 if may_keep(image.extension)
                 else "the contents of a format extension"
             )
-            yield f"{image.path}: {what} do not fit the changed disk and are dropped; the next backup will be a full one."
+            yield f"{image.path}: {what} do not fit the changed disk and are dropped; the next backup is a full one."
 
 
 def as_described(

@@ -50,8 +50,8 @@ class BundleChange:
     """What one operation does inside a disk, without what surrounds it.
 
     ``journal`` is written first; without one, a journal that is there already is ended if ``ends_journal`` says so.
-    ``created`` are names of new files, ``discarded`` paths that go after the commit, ``temporaries`` paths that a failed
-    step must not leave. ``hidden`` and ``settled`` are those of ``Plan``. ``needed`` bytes must be free on the disk's
+    ``created`` are names of new files, ``discarded`` paths that go after the commit, ``temporaries`` paths that a
+    failed step must not leave. ``hidden`` and ``settled`` are those of ``Plan``. ``needed`` bytes must be free on the disk's
     file system, beside what the envelope itself takes.
     """
 
@@ -76,7 +76,7 @@ class BundleChange:
 
 
 def bundle_plan(clearance: Clearance, change: BundleChange, facts: Facts) -> Plan[Facts]:
-    """The plan of a change. Every image of the disk's own is locked, and nothing may have changed since it was observed."""
+    """The plan of a change: it locks every image of the disk's own, and goes stale when one of them changes."""
     state = clearance.state
     directory = state.location.directory
     opening = tuple(_opening(state, change))

@@ -181,8 +181,8 @@ class Cleanup:
 class Plan(Generic[Facts]):
     """The steps of one operation and all that is known of them beforehand.
 
-    ``commit`` is the index of the step that makes the change true, None where every prefix of the steps is the same disk
-    to its readers. Before the commit only new files are written, and the files in ``hidden``, where no reader looks;
+    ``commit`` is the index of the step that makes the change true, None where every prefix of the steps is the same
+    disk to its readers. Before the commit only new files are written, and the files in ``hidden``, where no reader looks;
     after it only removals, and changes of the files in ``settled``, of what nobody counts on any more.
 
     ``bytes_freed`` is what the file system gets back; ``space`` lists how many bytes must be free in which directory;

@@ -15,6 +15,7 @@ from typing import Callable, Iterator, Mapping, Optional, Protocol, Tuple, Union
 from .._core.extents import Extent
 from .._core.records import dataclass
 from .._io.port import Buffer, File
+from .place import Place
 
 OpenBeside = Callable[[str], File]
 """Opens a file that an image names, seen from the image's directory.
@@ -31,13 +32,19 @@ class ImageReader(Protocol):
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What the range is made of: ascending, gap-free, covering exactly the range.
 
-        Raises BadRequest behind ``size``.
+        Raises BadRequest beyond ``size``.
         """
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill all of ``buffer`` from ``offset``; what is not stored reads as zeros.
 
-        Raises BadRequest behind ``size`` and Damaged when the file has less than it should.
+        Raises BadRequest beyond ``size`` and Damaged when the file has less than it should.
+        """
+
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that lie in a file as they are, ascending; none of what is packed or made up.
+
+        Whether the host has a hole there does not matter. Raises BadRequest beyond ``size``.
         """
 
     def close(self) -> None:
@@ -55,18 +62,11 @@ class GuestView(Protocol):
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` with guest bytes from ``offset``."""
 
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that lie in a file as they are and hold data, ascending."""
+
     def close(self) -> None:
         """Release every file."""
-
-
-class MappedReader(ImageReader, Protocol):
-    """An image whose stored bytes lie in its file as they are, so that a copy may go from file to file."""
-
-    def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
-        """The stored parts of the range, ascending: ``(guest offset, length, file offset)``.
-
-        Raises BadRequest behind ``size``.
-        """
 
 
 @dataclass(frozen=True)

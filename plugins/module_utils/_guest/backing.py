@@ -218,8 +218,9 @@ class SiblingFiles:
 
 def _refuse_backing(path: str, link: ParentLink, backing: bool) -> None:
     if not backing:
+        below = link.names[0] if link.names else "another image"
         raise BadRequest(
-            f"The image is an overlay: what it does not hold is in {link.names[0] if link.names else 'another image'}",
+            f"The image is an overlay: what it does not hold is in {below}",
             path=path,
             found=list(link.names)[:4],
             hint="Set backing: true to follow it; only files in the directory of the source are opened.",

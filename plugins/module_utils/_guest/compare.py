@@ -11,13 +11,15 @@ first difference.
 from __future__ import annotations
 
 from heapq import merge
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 from .._core.extents import ABSENT, ZERO
+from .._core.pairs import paired
+from .._core.ranges import Range, complement, joined
 from .._formats.image import GuestView
 from .._io.copy import WINDOW
-from .._ops.copy.sharing import SharedRanges, common
 from .first_difference import Search
+from .places import SharedRanges, common
 from .view import ComposedView
 
 
@@ -50,7 +52,7 @@ def chain_difference(
         return lowest, difference
     for number in range(lowest - 1, -1, -1):
         above, below = one.below(depths[number]), other.below(number)
-        ranges = _joined(_own(one, depths[number]), _own(other, number))
+        ranges = joined(merge(_own(one, depths[number]), _own(other, number)))
         pairs = (pair for start, end in ranges for pair in _pairs(above, below, start, end))
         difference = _first_in(above, below, pairs if shared is None else _unshared(above, below, pairs, shared))
         if difference is not None:
@@ -58,60 +60,37 @@ def chain_difference(
     return None
 
 
-def _own(view: ComposedView, depth: int) -> Iterator[Tuple[int, int]]:
+def _own(view: ComposedView, depth: int) -> Iterator[Range]:
     return ((extent.start, extent.end) for extent in view.own_extents(depth) if extent.kind != ABSENT)
 
 
-def _joined(one: Iterator[Tuple[int, int]], other: Iterator[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:
-    """What either of two ascending sequences of ranges covers."""
-    first = last = 0
-    for start, end in merge(one, other):
-        if start <= last:
-            last = max(last, end)
-            continue
-        if first < last:
-            yield first, last
-        first, last = start, end
-    if first < last:
-        yield first, last
-
-
-def _first_in(one: GuestView, other: GuestView, ranges: Iterator[Tuple[int, int]]) -> Optional[int]:
+def _first_in(one: GuestView, other: GuestView, ranges: Iterator[Range]) -> Optional[int]:
     return Search(one, other, _slices(ranges)).run()
 
 
-def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[Tuple[int, int]]:
-    """The parts (start, end) of the range in which at least one disk has data."""
-    left, right = one.extents(start, end - start), other.extents(start, end - start)
-    a, b = next(left, None), next(right, None)
-    position = start
-    while a is not None and b is not None:
-        stop = min(a.end, b.end)
+def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[Range]:
+    """The parts of the range in which at least one disk has data."""
+    for low, high, a, b in paired(one.extents(start, end - start), other.extents(start, end - start)):
         if (a.kind, b.kind) != (ZERO, ZERO):
-            yield position, stop
-        position = stop
-        a = next(left, None) if a.end == stop else a
-        b = next(right, None) if b.end == stop else b
+            yield low, high
 
 
-def _unshared(
-    one: Any, other: Any, ranges: Iterator[Tuple[int, int]], shared: SharedRanges
-) -> Iterator[Tuple[int, int]]:
+def _unshared(one: GuestView, other: GuestView, ranges: Iterator[Range], shared: SharedRanges) -> Iterator[Range]:
     """The ranges without what the disks have in common."""
     for start, end in ranges:
-        for guest, length, file, offset, copy, place in common(
-            one.sources(start, end - start), other.sources(start, end - start)
-        ):
-            held = shared.held(file, offset, copy, place, length)
-            if held:
-                if start < guest:
-                    yield start, guest
-                start = guest + held
-        if start < end:
-            yield start, end
+        yield from complement(_shared(one, other, start, end, shared), start, end)
 
 
-def _slices(ranges: Iterator[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:
+def _shared(one: GuestView, other: GuestView, start: int, end: int, shared: SharedRanges) -> Iterator[Range]:
+    for guest, length, file, offset, copy, place in common(
+        one.places(start, end - start), other.places(start, end - start)
+    ):
+        held = shared.held(file, offset, copy, place, length)
+        if held:
+            yield guest, guest + held
+
+
+def _slices(ranges: Iterator[Range]) -> Iterator[Tuple[int, int]]:
     for start, end in ranges:
         for offset in range(start, end, WINDOW):
             yield offset, min(WINDOW, end - offset)

@@ -2,14 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Telling the host what will be read soon, in the order in which it lies on the disk and not in the guest's."""
+"""Letting the host know what will be read soon, in the order in which it lies on the disk and not in the guest's."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Tuple
 
+from .._core.ranges import Range, joined
+from .._formats.image import GuestView
 from .._io.port import File
 
 _BATCH = 16 << 20
@@ -17,14 +19,11 @@ _BATCH = 16 << 20
 Slice = Tuple[int, int]
 
 
-def read_ahead(view: Any, slices: Iterable[Slice]) -> Iterator[Slice]:
-    """The same slices (offset, length), while the host is told one batch ahead what they need.
+def read_ahead(view: GuestView, slices: Iterable[Slice]) -> Iterator[Slice]:
+    """The same slices (offset, length), while the host hears one batch ahead what they need.
 
-    A view that cannot tell where its data lies gets no help: what it reads in order the host reads ahead by itself.
+    What has no place, such as compressed data, gets no help: what is read in order the host reads ahead by itself.
     """
-    if not hasattr(view, "sources"):
-        yield from slices
-        return
     current: List[Slice] = []
     for batch in _batches(slices):
         _advise(view, batch)
@@ -46,29 +45,11 @@ def _batches(slices: Iterable[Slice]) -> Iterator[List[Slice]]:
         yield batch
 
 
-def _advise(view: Any, batch: List[Slice]) -> None:
-    wanted: List[Tuple[str, int, int, File]] = []
-    for start, end in _joined(batch):
-        wanted.extend(
-            (file.path, offset, length, file) for _guest, length, file, offset in view.sources(start, end - start)
-        )
-    wanted.sort(key=lambda one: one[:2])
-    first, last, reader = 0, 0, None
-    for _path, offset, length, file in wanted:
-        if reader is not file or offset != last:
-            if reader is not None:
-                reader.will_need(first, last - first)
-            first, reader = offset, file
-        last = offset + length
-    if reader is not None:
-        reader.will_need(first, last - first)
-
-
-def _joined(slices: List[Slice]) -> Iterator[Tuple[int, int]]:
-    first, last = slices[0][0], slices[0][0]
-    for offset, length in slices:
-        if offset != last:
-            yield first, last
-            first = offset
-        last = offset + length
-    yield first, last
+def _advise(view: GuestView, batch: List[Slice]) -> None:
+    needed: Dict[File, List[Range]] = {}
+    for start, end in joined((offset, offset + length) for offset, length in batch):
+        for _guest, length, file, offset in view.places(start, end - start):
+            needed.setdefault(file, []).append((offset, offset + length))
+    for file in sorted(needed, key=lambda one: one.path):
+        for start, end in joined(sorted(needed[file])):
+            file.will_need(start, end - start)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Tuple
 
 from .._core.extents import ABSENT, DATA, ZERO, Extent
+from .._core.ranges import rounded
 from .._formats.image import GuestView
 from .._io.copy import SLICE, WINDOW
 
@@ -37,7 +38,8 @@ def layer_slices(
     a DATA slice is at least a grain and else about as long as ``longest``. The last one ends with the disk.
     """
     longest = max(longest // grain * grain, grain)
-    for start, end in _rounded(own, view.size, grain):
+    touched = ((extent.start, extent.end) for extent in own if extent.kind != ABSENT)
+    for start, end in rounded(touched, grain, view.size):
         for first, last, kind in _kinds(view, start, end, grain):
             if kind == ZERO:
                 yield first, last - first, ZERO
@@ -62,20 +64,3 @@ def _kinds(view: GuestView, start: int, end: int, grain: int) -> Iterator[Tuple[
         position = last
     if position < end:
         yield position, end, DATA
-
-
-def _rounded(extents: Iterable[Extent], size: int, grain: int) -> Iterator[Tuple[int, int]]:
-    """The ranges (start, end) that are not ABSENT, rounded out to grains and joined."""
-    first = last = 0
-    for extent in extents:
-        if extent.kind == ABSENT:
-            continue
-        start, end = extent.start // grain * grain, min(size, -(-extent.end // grain) * grain)
-        if start <= last:
-            last = max(last, end)
-            continue
-        if first < last:
-            yield first, last
-        first, last = start, end
-    if first < last:
-        yield first, last

@@ -12,7 +12,7 @@ A layer that ends early reads as zeros beyond its end, whatever lies below it (f
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, Generic, Iterator, List, Sequence, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, Iterator, List, Sequence, Tuple, TypeVar, Union
 
 from .._bundle.bundle import EXPANDING, BundleState, ImageState
 from .._bundle.guards import refuse_encrypted
@@ -20,14 +20,17 @@ from .._core.errors import BadRequest
 from .._core.extents import DATA, ZERO, Extent, coalesce, overlay_all, shifted, zero_absent
 from .._core.units import SECTOR
 from .._formats.hds.reader import HdsImage
-from .._formats.image import ImageReader, MappedReader
+from .._formats.place import Place
 from .._formats.raw.reader import open_raw
 from .._io.buffers import clear
-from .._io.port import File, Port
+from .._io.port import Port
+
+if TYPE_CHECKING:
+    from .._formats.image import ImageReader
 
 _REGION_BYTES = 32 << 20
 
-Reader = TypeVar("Reader", bound=ImageReader)
+Reader = TypeVar("Reader", bound="ImageReader")
 
 
 class LayerStack(Generic[Reader]):
@@ -96,16 +99,11 @@ class LayerStack(Generic[Reader]):
             else:
                 clear(part)
 
-    def sources(self, start: int, length: int) -> Iterator[Tuple[int, int, File, int]]:
-        """Where the data of the range lies as it is: ``(guest offset, length, file, file offset)``, ascending.
-
-        Layers of other products do not tell.
-        """
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that lie in a file as they are and hold data, each in the layer that answers."""
         for extent in self.extents(start, length):
-            layer: Any = self.layers[extent.layer] if extent.kind == DATA else None
-            if hasattr(layer, "mapped"):
-                for guest, count, offset in layer.mapped(extent.start, extent.length):
-                    yield guest, count, layer.file, offset
+            if extent.kind == DATA:
+                yield from self.layers[extent.layer].places(extent.start, extent.length)
 
     def close(self) -> None:
         """Close every layer."""
@@ -183,13 +181,11 @@ class ComposedView:
             stack.pread_into(inner, view[done : done + part])
             done += part
 
-    def sources(self, start: int, length: int) -> Iterator[Tuple[int, int, File, int]]:
-        """Where the data of the range lies as it is: ``(guest offset, length, file, file offset)``, ascending; what
-        lies nowhere as it is is left out.
-        """
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that lie in a file as they are and hold data, ascending."""
         for base, stack, inner, part in self._parts(start, length):
-            for guest, count, file, offset in stack.sources(inner, part):
-                yield base + guest, count, file, offset
+            for guest, count, file, offset in stack.places(inner, part):
+                yield Place(base + guest, count, file, offset)
 
     def close(self) -> None:
         """Close every image."""
@@ -203,16 +199,16 @@ def check_range(start: int, length: int, size: int) -> None:
         raise BadRequest(f"bytes {start} to {start + length} lie outside a disk of {size} bytes")
 
 
-def open_image(port: Port, image: ImageState) -> MappedReader:
+def open_image(port: Port, image: ImageState) -> ImageReader:
     """Open one image for reading, with the tables that were read when it was observed."""
     if image.kind == EXPANDING and image.header is not None and image.table is not None:
         return HdsImage(port.open_read(image.path), image.header, image.table, image.extension)
     return open_raw(port, image.path, size=image.size)
 
 
-def open_stack(port: Port, images: Sequence[ImageState], size: int) -> LayerStack[MappedReader]:
+def open_stack(port: Port, images: Sequence[ImageState], size: int) -> LayerStack[ImageReader]:
     """Open the images of one storage, topmost first, closing all again when one fails."""
-    opened: List[MappedReader] = []
+    opened: List[ImageReader] = []
     try:
         for image in images:
             opened.append(open_image(port, image))
@@ -226,7 +222,7 @@ def open_stack(port: Port, images: Sequence[ImageState], size: int) -> LayerStac
 def open_view(port: Port, state: BundleState, guid: str) -> ComposedView:
     """The guest disk as it is at snapshot ``guid``. Raises Encrypted when the bytes would be cipher text."""
     refuse_encrypted(state)
-    parts: List[Tuple[int, LayerStack[MappedReader]]] = []
+    parts: List[Tuple[int, LayerStack[ImageReader]]] = []
     try:
         for number, storage in enumerate(state.descriptor.storages):
             size = (storage.end_sector - storage.start_sector) * SECTOR

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Iterable, Iterator, Optional, Tuple, Type, Union
 
+from .._core.ranges import joined
 from .._formats.image import GuestView
 from .._io.buffers import new_buffer
 from .._io.copy import WINDOW
@@ -34,7 +35,7 @@ class Windows:
 
     def __init__(self, view: GuestView, slices: Iterable[Slice]) -> None:
         self._view = view
-        self._ranges = _joined(slices)
+        self._ranges = joined(((offset, offset + length) for offset, length in slices), WINDOW)
         self._until_thread = _BEFORE_THREAD
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._made = 0
@@ -47,8 +48,8 @@ class Windows:
         self._free.put(memoryview(window.obj)[-WINDOW:])
 
     def __iter__(self) -> Iterator[Window]:
-        for offset, length in self._ranges:
-            window = self._buffer()[:length]
+        for offset, end in self._ranges:
+            window = self._buffer()[: end - offset]
             self._view.pread_into(offset, window)
             yield offset, window
             if self._start():
@@ -69,11 +70,11 @@ class Windows:
 
     def _work(self) -> None:
         try:
-            for offset, length in self._ranges:
+            for offset, end in self._ranges:
                 buffer = self._buffer()
                 if self._stopped:
                     return
-                window = buffer[:length]
+                window = buffer[: end - offset]
                 self._view.pread_into(offset, window)
                 self._ready.put((offset, window))
             self._ready.put(None)
@@ -99,17 +100,3 @@ class Windows:
         # It may wait for a buffer.
         self._free.put(memoryview(b""))
         self._worker.join()
-
-
-def _joined(slices: Iterable[Slice]) -> Iterator[Slice]:
-    """Slices that touch as one, as long as it fits into a window."""
-    first = last = 0
-    for offset, length in slices:
-        if offset == last and last - first + length <= WINDOW:
-            last += length
-            continue
-        if first < last:
-            yield first, last - first
-        first, last = offset, offset + length
-    if first < last:
-        yield first, last - first

@@ -18,16 +18,17 @@ memory, runs are found by arithmetic on a whole piece as one large integer. Cost
 
 from __future__ import annotations
 
-import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import compress, repeat
-from operator import add, floordiv, le, mod, mul, ne, sub
-from typing import Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from operator import add, floordiv, mod, mul, ne, sub
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
+from ..._core.ranges import Range, complement
 from ..._core.records import dataclass
 from ..._core.units import ceil_div
+from ..._core.words import pack_words, unpack_words
 from ..._io.port import File
 from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 
@@ -45,16 +46,10 @@ _FOLLOWERS = _INDEXES[1:]
 _FEW_BYTES = _PIECE_BYTES // 16
 _MANY_STARTS = 16
 _RUNS_AT_ONCE = 4096
-# Up to so many runs are compared after sorting; more are marked in a map of one byte per cluster, if it stays below 64
-# MiB.
-_SORTED_RUNS = 4096
-_MARKED_CLUSTERS = 64 << 20
-# Up to so many runs of one cluster are counted in a set, of about 60 bytes each.
-_COUNTED_RUNS = 512 << 10
 
 
 class Run(NamedTuple):
-    """``count`` guest clusters from ``cluster`` on that lie one behind the other in the file, from byte ``offset``
+    """``count`` guest clusters from ``cluster`` on that follow one another in the file, from byte ``offset``
     on.
     """
 
@@ -67,7 +62,7 @@ class Run(NamedTuple):
 class RunTable:
     """The allocated clusters of one image, ascending by guest cluster, as three parallel arrays of 32-bit numbers.
 
-    ``entries`` holds the table entry of the first cluster of each run. ``data_end`` is the file offset behind the last
+    ``entries`` holds the table entry of the first cluster of each run. ``data_end`` is the file offset after the last
     allocated cluster, or the start of the data area when there is none.
     """
 
@@ -115,7 +110,7 @@ class RunTable:
         )
 
     def allocated_ranges(self, first_cluster: int, end_cluster: int) -> Iterator[Tuple[int, int]]:
-        """The guest clusters (first, behind the last) from ``first_cluster`` up to ``end_cluster`` that are allocated,
+        """The guest clusters (first, after the last) from ``first_cluster`` up to ``end_cluster`` that are allocated,
         wherever they lie in the file.
 
         Neighbours are joined, but for every few thousandth.
@@ -187,7 +182,7 @@ class TableBuilder:
 
 
 def read_table(file: File, header: HdsHeader) -> RunTable:
-    """The table of ``file``, entries behind the guest size left out. Nothing is judged yet, see ``check_table``.
+    """The table of ``file``, entries past the guest size left out. Nothing is judged yet, see ``check_table``.
 
     Raises Damaged when the file ends within the table.
     """
@@ -228,7 +223,7 @@ def _scan(buffer: bytearray, length: int, first_cluster: int, step: int, builder
 
 
 def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuilder) -> None:
-    entries = _unpack(piece)
+    entries = unpack_words(piece)
     if piece.count(0) > _PIECE_BYTES - _FEW_BYTES:
         for index in compress(_INDEXES, entries):
             builder.add(first_cluster + index, 1, entries[index])
@@ -254,7 +249,7 @@ def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuild
         return
     for start, end, entry in zip(starts, ends, firsts):
         if not entry and entries[end - 1]:
-            # Zeros, then step, 2 * step and so on: the last one tells how many there are.
+            # Zeros, then step, 2 * step and so on: the last one says how many there are.
             entry, start = step, end - entries[end - 1] // step
         if entry:
             builder.add(first_cluster + start, end - start, entry)
@@ -285,128 +280,7 @@ def _breaks_one_by_one(entries: Sequence[int], step: int) -> List[int]:
     ]
 
 
-def _unpack(raw: bytes) -> array[int]:
-    entries = array("I", raw)
-    if sys.byteorder == "big":
-        entries.byteswap()
-    return entries
-
-
-def _pack(entries: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        entries = entries[:]
-        entries.byteswap()
-    return entries.tobytes()
-
-
-def check_table(table: RunTable, header: HdsHeader, *, path: str, file_size: int) -> None:
-    """Raise Damaged, with the offset of the entry, unless every cluster lies in the file, on the grid and only once.
-
-    Of the last guest cluster only the part that the guest sees must be in the file.
-    """
-    if not len(table):
-        return
-    if not _is_placed(table, header, file_size):
-        for run in table.runs():
-            _check_run(run, header, path, file_size)
-    if not _is_disjoint(table, header):
-        _refuse_shared(table, header, path)
-
-
-def is_sound(table: RunTable, header: HdsHeader, *, file_size: int) -> bool:
-    """Whether every cluster lies whole in the file, on the grid and only once."""
-    return not len(table) or (_is_placed(table, header, file_size) and _is_disjoint(table, header))
-
-
-def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
-    unit = header.entry_bytes
-    if min(table.entries) * unit < header.data_start or table.data_end > file_size:
-        return False
-    # The grid of version 2 starts at a cluster, as its entries do.
-    return header.version == 2 or set(map(mod, table.entries, repeat(header.entry_step))) == {
-        header.data_start // unit % header.entry_step
-    }
-
-
-def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
-    """Whether no cluster of the file belongs to two runs; all of them lie on the grid."""
-    if max(table.counts) == 1 and len(table) <= _COUNTED_RUNS:
-        return len(set(table.entries)) == len(table)
-    step = header.entry_step
-    clusters = (table.data_end - header.data_start) // header.cluster_bytes
-    if len(table) > _SORTED_RUNS and clusters <= _MARKED_CLUSTERS:
-        marks = bytearray(clusters)
-        slots = map(floordiv, map(sub, table.entries, repeat(header.data_start // header.entry_bytes)), repeat(step))
-        for slot, count in zip(slots, table.counts):
-            if count == 1:
-                marks[slot] = 1
-            else:
-                marks[slot : slot + count] = b"\1" * count
-        return marks.count(1) == table.clusters_used
-    # Ranges are disjoint exactly when, both sorted, no end lies behind the next start.
-    starts = sorted(table.entries)
-    ends = sorted(map(add, table.entries, map(mul, table.counts, repeat(step))))
-    return all(map(le, ends, starts[1:]))
-
-
-def _check_run(run: Run, header: HdsHeader, path: str, file_size: int) -> None:
-    if run.offset < header.data_start:
-        _refuse(
-            "A cluster lies before the data area",
-            path,
-            run.cluster,
-            expected=f"at least {header.data_start}",
-            found=run.offset,
-        )
-    if (run.offset - header.data_start) % header.cluster_bytes:
-        _refuse(
-            "A cluster does not lie on the grid of clusters",
-            path,
-            run.cluster,
-            expected=f"steps of {header.cluster_bytes}",
-            found=run.offset,
-        )
-    seen = min(run.count * header.cluster_bytes, header.size_bytes - run.cluster * header.cluster_bytes)
-    if run.offset + seen > file_size:
-        behind = max(0, file_size - run.offset) // header.cluster_bytes
-        found = run.offset + behind * header.cluster_bytes
-        _refuse(
-            "A cluster lies beyond the end of the file",
-            path,
-            run.cluster + behind,
-            expected=f"below {file_size}",
-            found=found,
-        )
-
-
-def _refuse_shared(table: RunTable, header: HdsHeader, path: str) -> NoReturn:
-    ordered = sorted(table.runs(), key=lambda run: run.offset)
-    lower = ordered[0]
-    for upper in ordered[1:]:
-        if upper.offset < lower.offset + lower.count * header.cluster_bytes:
-            break
-        lower = upper
-    twin = lower.cluster + (upper.offset - lower.offset) // header.cluster_bytes
-    one, other = sorted((upper.cluster, twin))
-    _refuse(
-        f"Guest clusters {one} and {other} share one cluster of the file",
-        path,
-        other,
-        expected="every cluster once",
-        found=upper.offset,
-    )
-
-
-def _refuse(message: str, path: str, cluster: int, *, expected: object, found: object) -> NoReturn:
-    hint = "Run a check of the disk, or restore the image from a copy."
-    raise Damaged(
-        message, path=path, offset=HEADER_BYTES + ENTRY_BYTES * cluster, expected=expected, found=found, hint=hint
-    )
-
-
-def unused_ranges(
-    table: RunTable, header: HdsHeader, *, file_size: int, pinned: Iterable[Tuple[int, int]] = ()
-) -> List[Tuple[int, int]]:
+def unused_ranges(table: RunTable, header: HdsHeader, *, file_size: int, pinned: Iterable[Range] = ()) -> List[Range]:
     """The byte ranges of the data area that no entry uses: whole clusters, joined; only the last may end with the file.
 
     ``pinned`` are byte ranges that are in use although no entry says so, such as those of the format extension.
@@ -417,18 +291,7 @@ def unused_ranges(
         used.append(
             (origin + (start - origin) // cluster * cluster, origin + ceil_div(end - origin, cluster) * cluster)
         )
-    used.sort()
-    unused = []
-    position = origin
-    for start, end in used:
-        if start >= file_size:
-            break
-        if start > position:
-            unused.append((position, start))
-        position = max(position, end)
-    if position < file_size:
-        unused.append((position, file_size))
-    return unused
+    return list(complement(sorted(used), origin, file_size))
 
 
 def pack_entries(header: HdsHeader, offsets: Sequence[int]) -> bytes:
@@ -446,7 +309,7 @@ def pack_entries(header: HdsHeader, offsets: Sequence[int]) -> bytes:
             f"A cluster offset does not fit into a table of version {header.version}",
             expected=f"a multiple of {unit} below {unit << 32}",
         )
-    return _pack(entries)
+    return pack_words(entries)
 
 
 def sequential_entries(header: HdsHeader, first: int, count: int) -> bytes:
@@ -454,13 +317,13 @@ def sequential_entries(header: HdsHeader, first: int, count: int) -> bytes:
     order.
     """
     start = header.data_start // header.entry_bytes + first * header.entry_step
-    return _pack(array("I", range(start, start + count * header.entry_step, header.entry_step)))
+    return pack_words(array("I", range(start, start + count * header.entry_step, header.entry_step)))
 
 
 def table_pieces(table: RunTable, header: HdsHeader) -> Iterator[Tuple[int, bytes]]:
     """``table`` as the bytes of a file: ascending ``(file offset, bytes)`` of bounded length.
 
-    Pieces without an entry are left out, and so are clusters behind the end of the table that ``header`` describes.
+    Pieces without an entry are left out, and so are clusters past the end of the table that ``header`` describes.
     """
     step, unit = header.entry_step, header.entry_bytes
     base, piece = 0, array("I")
@@ -470,7 +333,7 @@ def table_pieces(table: RunTable, header: HdsHeader) -> Iterator[Tuple[int, byte
         while cluster < end:
             if cluster >= base + len(piece):
                 if piece:
-                    yield HEADER_BYTES + ENTRY_BYTES * base, _pack(piece)
+                    yield HEADER_BYTES + ENTRY_BYTES * base, pack_words(piece)
                 base = cluster // _WRITE_ENTRIES * _WRITE_ENTRIES
                 piece = array("I", bytes(ENTRY_BYTES * min(_WRITE_ENTRIES, header.bat_entries - base)))
             count = min(end, base + len(piece)) - cluster
@@ -478,4 +341,4 @@ def table_pieces(table: RunTable, header: HdsHeader) -> Iterator[Tuple[int, byte
             cluster += count
             entry += count * step
     if piece:
-        yield HEADER_BYTES + ENTRY_BYTES * base, _pack(piece)
+        yield HEADER_BYTES + ENTRY_BYTES * base, pack_words(piece)

@@ -95,12 +95,12 @@ class HdsHeader:
 
     @property
     def table_end(self) -> int:
-        """The file offset just behind the table."""
+        """The file offset just after the table."""
         return HEADER_BYTES + ENTRY_BYTES * self.bat_entries
 
     @property
     def data_start(self) -> int:
-        """The file offset of the first cluster; ``data_off`` 0 means the first sector behind the table."""
+        """The file offset of the first cluster; ``data_off`` 0 means the first sector after the table."""
         return self.data_off * SECTOR if self.data_off else round_up(self.table_end, SECTOR)
 
     @property
@@ -115,7 +115,7 @@ class HdsHeader:
 
     @property
     def used_entries(self) -> int:
-        """How many clusters the guest size needs; entries behind them mean nothing."""
+        """How many clusters the guest size needs; entries after them mean nothing."""
         return ceil_div(self.size_sectors, self.cluster_sectors)
 
 

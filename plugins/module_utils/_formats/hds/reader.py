@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, Optional, Tuple, Union
 
-from ..._core.errors import BadRequest, Damaged
-from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
+from ..._core.extents import ABSENT, DATA, Extent, coalesce
 from ..._core.units import ceil_div
-from ..._io.buffers import clear
 from ..._io.port import File, Port
-from .bat import RunTable, check_table, read_table
+from ..bounds import check_range
+from ..mapping import StoredRun, read_runs, run_extents, run_places
+from ..place import Place
+from .bat import RunTable, read_table
+from .bat_check import check_table
 from .header import HEADER_BYTES, HdsHeader, parse_header
 
 if TYPE_CHECKING:
@@ -38,18 +40,16 @@ class HdsImage:
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What the range is made of: ABSENT where nothing is allocated, ZERO for holes of the host file, else DATA."""
-        self._check_range(start, length)
-        return coalesce(self._extents(start, start + length))
+        check_range(self.path, self.size, start, length)
+        end = start + length
+        if self._is_dense(start, end):
+            return coalesce(self._dense_extents(start, end))
+        return coalesce(run_extents(self.file, self._runs(start, end), start, end, ABSENT))
 
     def has_any(self, start: int, length: int) -> bool:
         """Whether any cluster of the range, which is not empty, is allocated."""
         cluster_bytes = self.table.cluster_bytes
         return self.table.has_any(start // cluster_bytes, ceil_div(start + length, cluster_bytes))
-
-    def _extents(self, position: int, end: int) -> Iterator[Extent]:
-        yield from (
-            self._dense_extents(position, end) if self._is_dense(position, end) else self._seen_extents(position, end)
-        )
 
     def _is_dense(self, start: int, end: int) -> bool:
         """Whether the host file has no hole that a long list of runs in the range could meet; a short one is not
@@ -73,25 +73,8 @@ class HdsImage:
             yield Extent(position, end - position, ABSENT)
 
     def _clusters(self, start: int, end: int) -> Tuple[int, int]:
-        """The first cluster that the range touches, and the one behind the last."""
+        """The first cluster that the range touches, and the one after the last."""
         return start // self.header.cluster_bytes, ceil_div(end, self.header.cluster_bytes)
-
-    def _seen_extents(self, position: int, end: int) -> Iterator[Extent]:
-        for guest, length, offset in self._mapped(position, end):
-            if guest > position:
-                yield Extent(position, guest - position, ABSENT)
-            position = guest
-            shift = guest - offset
-            for data_start, data_end in self.file.data_ranges(offset, offset + length):
-                if data_start + shift > position:
-                    yield Extent(position, data_start + shift - position, ZERO)
-                yield Extent(data_start + shift, data_end - data_start, DATA)
-                position = data_end + shift
-            if position < guest + length:
-                yield Extent(position, guest + length - position, ZERO)
-                position = guest + length
-        if position < end:
-            yield Extent(position, end - position, ABSENT)
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` from guest byte ``offset``; what is not allocated reads as zeros.
@@ -100,29 +83,15 @@ class HdsImage:
         """
         view = memoryview(buffer)
         length = len(view)
-        self._check_range(offset, length)
-        position = 0
-        for guest, count, file_offset in self._mapped(offset, offset + length):
-            begin = guest - offset
-            clear(view[position:begin])
-            position = begin + count
-            got = self.file.pread_into(file_offset, view[begin:position])
-            if got < count:
-                raise Damaged(
-                    "The file ends within a cluster",
-                    path=self.path,
-                    offset=file_offset + got,
-                    expected=count,
-                    found=got,
-                )
-        clear(view[position:])
+        check_range(self.path, self.size, offset, length)
+        read_runs(self.file, self._runs(offset, offset + length), offset, view)
 
-    def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
-        """The allocated parts of the range, ascending: ``(guest offset, length, file offset)``."""
-        self._check_range(start, length)
-        return self._mapped(start, start + length)
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The allocated parts of the range."""
+        check_range(self.path, self.size, start, length)
+        return run_places(self.file, self._runs(start, start + length))
 
-    def _mapped(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
+    def _runs(self, start: int, end: int) -> Iterator[StoredRun]:
         cluster_bytes = self.header.cluster_bytes
         for cluster, count, offset in self.table.runs(*self._clusters(start, end)):
             guest = cluster * cluster_bytes
@@ -134,15 +103,6 @@ class HdsImage:
     def close(self) -> None:
         """Release the file."""
         self.file.close()
-
-    def _check_range(self, start: int, length: int) -> None:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise BadRequest(
-                "The range leaves the disk",
-                path=self.path,
-                expected=f"0..{self.size}",
-                found=f"{start}..{start + length}",
-            )
 
 
 def open_hds(port: Port, path: str) -> HdsImage:

@@ -14,8 +14,8 @@
 
 from __future__ import annotations
 
-from ..._core.errors import BadRequest
 from ..._io.port import Buffer, File
+from ..bounds import check_next, check_range
 from .bat import RunTable, TableBuilder, sequential_entries, table_pieces
 from .header import ENTRY_BYTES, HEADER_BYTES, new_header, pack_header
 
@@ -48,14 +48,7 @@ class HdsWriter:
 
         Raises BadRequest as ``write`` does.
         """
-        if offset < self._position or offset + length > self.header.size_bytes:
-            expected = f"{self._position}..{self.header.size_bytes}"
-            raise BadRequest(
-                "The range goes back or leaves the disk",
-                path=self.file.path,
-                expected=expected,
-                found=f"{offset}..{offset + length}",
-            )
+        check_next(self.file.path, self._position, self.header.size_bytes, offset, length)
         cluster_bytes = self.header.cluster_bytes
         first, last = offset // cluster_bytes, (offset + length - 1) // cluster_bytes
         self._allocate(max(first, self._next_cluster), last)
@@ -69,14 +62,7 @@ class HdsWriter:
 
         Raises BadRequest as ``write`` does.
         """
-        if offset < self._position or offset + length > self.header.size_bytes:
-            expected = f"{self._position}..{self.header.size_bytes}"
-            raise BadRequest(
-                "The range goes back or leaves the disk",
-                path=self.file.path,
-                expected=expected,
-                found=f"{offset}..{offset + length}",
-            )
+        check_next(self.file.path, self._position, self.header.size_bytes, offset, length)
         if length > 0:
             first, last = offset // self.header.cluster_bytes, (offset + length - 1) // self.header.cluster_bytes
             self._allocate(max(first, self._next_cluster), last)
@@ -119,14 +105,7 @@ class ReservedHdsWriter:
 
     def place(self, offset: int, length: int) -> int:
         """The place in the file for bytes that the caller stores there himself. Raises BadRequest as ``write`` does."""
-        end = offset + length
-        if offset < 0 or end > self.header.size_bytes:
-            raise BadRequest(
-                "The range leaves the disk",
-                path=self.file.path,
-                expected=f"0..{self.header.size_bytes}",
-                found=f"{offset}..{end}",
-            )
+        check_range(self.file.path, self.header.size_bytes, offset, length)
         return self.header.data_start + offset
 
     def table(self) -> RunTable:

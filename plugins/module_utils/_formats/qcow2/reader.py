@@ -13,66 +13,41 @@ other; only the places of their blocks are looked at, because no data may lie th
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from itertools import compress, islice
-from operator import eq
 from threading import Lock
-from typing import TYPE_CHECKING, Iterator, Mapping, NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Tuple, Union
 
-from ..._core.errors import BadRequest, Damaged
 from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from ..._core.units import MIB, ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
+from ..bounds import check_range
 from ..image import ParentLink
-from .layout import (
+from ..mapping import read_stored, run_extents
+from ..place import Place
+from .entries import (
     BROKEN,
     COMPRESSED,
-    DIRTY,
-    ENTRY_BYTES,
-    HEADER_BYTES,
-    L1_RESERVED,
     OFFSET_MASK,
     STORED,
     UNALLOCATED,
-    Qcow2Header,
     Run,
-    cluster_bits_of,
     compressed_place,
     extended_runs,
     has_compressed,
     has_reserved_bits,
-    parse_header,
-    refuse,
-    sorted_entries,
     table_runs,
-    unpack_entries,
 )
+from .layout import DIRTY, ENTRY_BYTES, HEADER_BYTES, Qcow2Header, cluster_bits_of, parse_header, refuse
+from .tables import Tables, read_tables
 
 if TYPE_CHECKING:
     from .codec import Unpack
 
-_READ_BYTES = 256 << 10
-_PIECE_BYTES = 4 << 10
-_ZERO_PIECE = bytes(_PIECE_BYTES)
 _CACHED_TABLE_BYTES = 4 * MIB
 _LEAST_CACHED_TABLES = 4
 _CACHED_CLUSTERS = 8
-
-
-class Tables(NamedTuple):
-    """Where the metadata lie, in clusters of the file.
-
-    L1 entry ``slots[i]`` leads to the L2 table at ``hosts[i]``; entries that lead nowhere are left out. ``pinned`` are
-    all L2 tables and blocks of reference counts in order, ``areas`` the other places that no data may lie in.
-    """
-
-    slots: array[int]
-    hosts: array[int]
-    pinned: array[int]
-    areas: Tuple[Tuple[int, int], ...]
 
 
 class _Cell:
@@ -126,67 +101,52 @@ class Qcow2Image:
         """What the range is made of: ZERO for what is not stored, for clusters that say so and for holes of the host
         file.
 
-        What is not stored is ABSENT in an image with a parent. Raises BadRequest behind ``size``, and Damaged on the
+        What is not stored is ABSENT in an image with a parent. Raises BadRequest beyond ``size``, and Damaged on the
         way.
         """
-        self._check_range(start, length)
+        check_range(self.path, self.size, start, length)
         return coalesce(self._extents(start, start + length))
 
     def _extents(self, start: int, end: int) -> Iterator[Extent]:
         unallocated = ZERO if self.parent is None else ABSENT
         for run in _joined(self._runs(start, end)):
             if run.kind == STORED:
-                yield from self._stored_extents(run)
+                stored = (run.start, run.length, run.host)
+                yield from run_extents(self.file, (stored,), run.start, run.start + run.length, ZERO)
             else:
                 kind = DATA if run.kind == COMPRESSED else unallocated if run.kind == UNALLOCATED else ZERO
                 yield Extent(run.start, run.length, kind)
 
-    def _stored_extents(self, run: Run) -> Iterator[Extent]:
-        position, shift = run.start, run.start - run.host
-        for begin, stop in self.file.data_ranges(run.host, run.host + run.length):
-            yield Extent(position, begin + shift - position, ZERO)
-            yield Extent(begin + shift, stop - begin, DATA)
-            position = stop + shift
-        yield Extent(position, run.start + run.length - position, ZERO)
-
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` from guest byte ``offset``; what is not stored reads as zeros.
 
-        Raises BadRequest behind ``size``, Damaged for what contradicts itself, and Unsupported when a cluster is packed
+        Raises BadRequest beyond ``size``, Damaged for what contradicts itself, and Unsupported when a cluster is packed
         in a way that this host cannot unpack.
         """
         view = memoryview(buffer)
-        self._check_range(offset, len(view))
+        check_range(self.path, self.size, offset, len(view))
         for run in _joined(self._runs(offset, offset + len(view))):
             begin = run.start - offset
             part = view[begin : begin + run.length]
             if run.kind == STORED:
-                got = self.file.pread_into(run.host, part)
-                if got < run.length:
-                    raise Damaged(
-                        "The file ends within a cluster",
-                        path=self.path,
-                        offset=run.host + got,
-                        expected=run.length,
-                        found=got,
-                    )
+                read_stored(self.file, run.host, part)
             elif run.kind == COMPRESSED:
                 self._unpack_into(run.start, part)
             else:
                 clear(part)
 
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The stored parts of the range; compressed clusters have no place.
+
+        Raises BadRequest beyond ``size``, and Damaged on the way.
+        """
+        check_range(self.path, self.size, start, length)
+        runs = _joined(self._runs(start, start + length))
+        return (Place(run.start, run.length, self.file, run.host) for run in runs if run.kind == STORED)
+
     def close(self) -> None:
         """Release the file."""
         self.file.close()
-
-    def _check_range(self, start: int, length: int) -> None:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise BadRequest(
-                "The range leaves the disk",
-                path=self.path,
-                expected=f"0..{self.size}",
-                found=f"{start}..{start + length}",
-            )
 
     def _runs(self, position: int, end: int) -> Iterator[Run]:
         """The runs of the range, clipped to it, by the tables that have to do with it."""
@@ -212,9 +172,9 @@ class Qcow2Image:
         if not table:
             yield Run(position, end - position, UNALLOCATED)
             return
-        first, behind = (position - base) // cluster_bytes, ceil_div(end - base, cluster_bytes)
+        first, last = (position - base) // cluster_bytes, ceil_div(end - base, cluster_bytes)
         find = extended_runs if self.header.is_extended else table_runs
-        for run in find(table, first, behind, cluster_bytes):
+        for run in find(table, first, last, cluster_bytes):
             run = run._replace(start=base + run.start)
             self._check_run(
                 run,
@@ -269,7 +229,7 @@ class Qcow2Image:
         pinned = self._tables.pinned
         index = bisect_left(pinned, first)
         if (index < len(pinned) and pinned[index] < end) or any(
-            first < behind and begin < end for begin, behind in self._tables.areas
+            first < stop and begin < end for begin, stop in self._tables.areas
         ):
             refuse("A cluster of the disk lies in the tables of the image", self.path, offset=entry_offset, found=host)
 
@@ -377,7 +337,7 @@ def open_qcow2(port: Port, path: str) -> Qcow2Image:
         raw = bytearray(min(file_size, 1 << cluster_bits_of(bytes(start), path=path)))
         raw = raw[: file.pread_into(0, raw)]
         header = parse_header(bytes(raw), path=path, file_size=file_size)
-        tables = _read_tables(file, header, file_size)
+        tables = read_tables(file, header, file_size)
         return Qcow2Image(file, header, tables, file_size=file_size, real_path=port.real_path(path))
     except BaseException:
         file.close()
@@ -391,110 +351,6 @@ def _warnings(header: Qcow2Header) -> Iterator[str]:
         yield f"The image has internal snapshots ({header.snapshots}); only its current state is read."
     if header.has_bitmaps:
         yield "The image has persistent dirty bitmaps; they are left out."
-
-
-def _read_tables(file: File, header: Qcow2Header, file_size: int) -> Tables:
-    """The L1 table, judged, and the places of all other metadata. Raises Damaged."""
-    bits = header.cluster_bits
-    # A number of clusters mostly fits into 32 bits, which halves the memory.
-    typecode = "I" if file_size >> bits < 1 << 32 else "Q"
-    slots, hosts = array("I"), array(typecode)
-    most = file_size >> bits
-    bad = L1_RESERVED | header.cluster_bytes - 1
-    for first, entries in _read_pieces(file, header.l1_offset, header.used_l1_entries):
-        offsets = [entry & OFFSET_MASK for entry in entries]
-        if max(offsets) >> bits >= most or any(entry & bad for entry in entries):
-            _refuse_l1_entry(header, first, entries, file)
-        slots.extend(compress(range(first, first + len(offsets)), offsets))
-        hosts.extend([offset >> bits for offset in offsets if offset])
-    areas = _areas(header)
-    tables = sorted_entries(hosts)
-    blocks = array(typecode, _refcount_blocks(file, header, most))
-    if any(map(eq, tables, memoryview(tables)[1:])):
-        _refuse_shared(header, slots, hosts, tables, file.path)
-    for begin, behind in [*areas, *((block, block + 1) for block in blocks)]:
-        index = bisect_left(tables, begin)
-        if index < len(tables) and tables[index] < behind:
-            place = header.l1_offset + slots[hosts.index(tables[index])] * ENTRY_BYTES
-            refuse(
-                "An L2 table lies in other tables of the image", file.path, offset=place, found=tables[index] << bits
-            )
-    return Tables(slots, hosts, sorted_entries(tables + blocks) if blocks else tables, areas)
-
-
-def _areas(header: Qcow2Header) -> Tuple[Tuple[int, int], ...]:
-    places = [
-        (0, 1),
-        (header.l1_offset, header.l1_entries * ENTRY_BYTES),
-        (header.refcount_table_offset, header.refcount_table_bytes),
-    ]
-    size = header.cluster_bytes
-    return tuple((offset // size, ceil_div(offset + length, size)) for offset, length in places)
-
-
-def _refcount_blocks(file: File, header: Qcow2Header, most: int) -> Iterator[int]:
-    """The clusters of the blocks of reference counts, none in an image that says they may be stale.
-
-    Senseless entries do not matter.
-    """
-    if header.incompatible & DIRTY:
-        return iter(())
-    pieces = _read_pieces(file, header.refcount_table_offset, header.refcount_table_bytes // ENTRY_BYTES)
-    entries = (entry for _first, piece in pieces for entry in piece if entry and not entry & header.cluster_bytes - 1)
-    return (entry >> header.cluster_bits for entry in entries if entry >> header.cluster_bits < most)
-
-
-def _refuse_l1_entry(header: Qcow2Header, first: int, entries: array[int], file: File) -> NoReturn:
-    """Say what is wrong with the first of these entries that is wrong."""
-    size = header.cluster_bytes
-    end = file.size() // size * size
-    index, entry = next((i, e) for i, e in enumerate(entries) if e & (L1_RESERVED | size - 1) or e & OFFSET_MASK >= end)
-    place, offset = header.l1_offset + (first + index) * ENTRY_BYTES, entry & OFFSET_MASK
-    if entry & L1_RESERVED:
-        refuse("An L1 entry has unknown bits", file.path, offset=place, found=hex(entry))
-    if entry & size - 1:
-        refuse("An L2 table does not lie on the grid of clusters", file.path, offset=place, found=offset)
-    refuse(
-        "An L2 table lies beyond the end of the file", file.path, offset=place, expected=f"below {end}", found=offset
-    )
-
-
-def _refuse_shared(
-    header: Qcow2Header, slots: array[int], hosts: array[int], tables: array[int], path: str
-) -> NoReturn:
-    shared = next(one for one, other in zip(tables, memoryview(tables)[1:]) if one == other)
-    one, other = islice((slot for slot, host in zip(slots, hosts) if host == shared), 2)
-    found = shared << header.cluster_bits
-    refuse(
-        f"L1 entries {one} and {other} lead to one L2 table",
-        path,
-        offset=header.l1_offset + other * ENTRY_BYTES,
-        found=found,
-    )
-
-
-def _read_pieces(file: File, offset: int, count: int) -> Iterator[Tuple[int, array[int]]]:
-    """A table in pieces, each with the index of its first entry; those without any entry are left out.
-
-    What lies behind the end of the table or of the file counts as zero.
-    """
-    buffer = bytearray(min(_READ_BYTES, ceil_div(count * ENTRY_BYTES, _PIECE_BYTES) * _PIECE_BYTES))
-    position = offset
-    for start, end in file.data_ranges(offset, offset + count * ENTRY_BYTES):
-        # Holes need not end at an entry, so two ranges may share one.
-        position = max(position, offset + (start - offset) // ENTRY_BYTES * ENTRY_BYTES)
-        end = offset + ceil_div(end - offset, ENTRY_BYTES) * ENTRY_BYTES
-        while position < end:
-            length = min(len(buffer), end - position)
-            got = file.pread_into(position, memoryview(buffer)[:length])
-            buffer[got:] = bytes(len(buffer) - got)
-            for begin in range(0, length, _PIECE_BYTES):
-                if not buffer.startswith(_ZERO_PIECE, begin):
-                    yield (
-                        (position + begin - offset) // ENTRY_BYTES,
-                        unpack_entries(bytes(buffer[begin : begin + _PIECE_BYTES])),
-                    )
-            position += length
 
 
 def _joined(runs: Iterator[Run]) -> Iterator[Run]:

@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Tuple, Union
+from typing import Iterator, Optional, Union
 
-from ..._core.errors import BadRequest, Damaged
-from ..._core.extents import DATA, ZERO, Extent, coalesce
+from ..._core.errors import Damaged
+from ..._core.extents import ZERO, Extent, coalesce
 from ..._io.port import File, Port
+from ..bounds import check_range
+from ..mapping import read_stored, run_extents
+from ..place import Place
 
 
 class RawImage:
@@ -25,43 +28,25 @@ class RawImage:
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What the range is made of: DATA, and ZERO for holes of the host file."""
-        self._check_range(start, length)
-        return coalesce(self._extents(start, start + length))
-
-    def _extents(self, position: int, end: int) -> Iterator[Extent]:
-        for data_start, data_end in self.file.data_ranges(position, end):
-            if data_start > position:
-                yield Extent(position, data_start - position, ZERO)
-            yield Extent(data_start, data_end - data_start, DATA)
-            position = data_end
-        if position < end:
-            yield Extent(position, end - position, ZERO)
+        check_range(self.path, self.size, start, length)
+        return coalesce(run_extents(self.file, ((start, length, start),), start, start + length, ZERO))
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` from guest byte ``offset``. Raises Damaged when the file has become shorter."""
-        length = len(buffer)
-        self._check_range(offset, length)
-        got = self.file.pread_into(offset, buffer)
-        if got < length:
-            raise Damaged("The file is shorter than the disk", path=self.path, offset=offset + got, expected=self.size)
+        view = memoryview(buffer)
+        check_range(self.path, self.size, offset, len(view))
+        read_stored(self.file, offset, view)
 
-    def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
-        """The parts of the range that are no holes: ``(guest offset, length, file offset)``."""
-        self._check_range(start, length)
-        return ((begin, end - begin, begin) for begin, end in self.file.data_ranges(start, start + length))
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that are no holes."""
+        check_range(self.path, self.size, start, length)
+        return (
+            Place(begin, end - begin, self.file, begin) for begin, end in self.file.data_ranges(start, start + length)
+        )
 
     def close(self) -> None:
         """Release the file."""
         self.file.close()
-
-    def _check_range(self, start: int, length: int) -> None:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise BadRequest(
-                "The range leaves the disk",
-                path=self.path,
-                expected=f"0..{self.size}",
-                found=f"{start}..{start + length}",
-            )
 
 
 def open_raw(port: Port, path: str, *, size: Optional[int] = None) -> RawImage:

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from ..._core.errors import BadRequest
 from ..._io.port import Buffer, File
+from ..bounds import check_next
 
 
 class RawWriter:
@@ -29,16 +29,8 @@ class RawWriter:
 
     def place(self, offset: int, length: int) -> int:
         """The place in the file for bytes that the caller stores there himself. Raises BadRequest as ``write`` does."""
-        end = offset + length
-        if offset < self._position or end > self._size:
-            expected = f"{self._position}..{self._size}"
-            raise BadRequest(
-                "The range goes back or leaves the disk",
-                path=self.file.path,
-                expected=expected,
-                found=f"{offset}..{end}",
-            )
-        self._position = end
+        check_next(self.file.path, self._position, self._size, offset, length)
+        self._position = offset + length
         return offset
 
     def finish(self) -> None:

@@ -97,7 +97,8 @@ class VdiHeader:
             found.append(f"The VDI header has flags of unknown meaning ({self.flags:#x}); they were ignored.")
         if self.allocated > self.blocks:
             found.append(
-                f"The VDI header counts {self.allocated} stored blocks, but the disk has only {self.blocks}; VirtualBox refuses such an image."
+                f"The VDI header counts {self.allocated} stored blocks, but the disk has only {self.blocks}; "
+                "VirtualBox refuses such an image."
             )
         return tuple(found)
 
@@ -174,7 +175,8 @@ def _check_base(kind: int, linkage: bytes, path: str) -> None:
     if kind in _WITH_PARENT or linkage != _NO_UUID:
         what = _WITH_PARENT.get(kind, "differencing")
         raise Unsupported(
-            f"The VDI image is an overlay ({what}) on the image with UUID {_uuid_text(linkage)[1:-1]}, whose place only VirtualBox knows",
+            f"The VDI image is an overlay ({what}) on the image with UUID {_uuid_text(linkage)[1:-1]}, "
+            "whose place only VirtualBox knows",
             path=path,
             offset=76 if kind in _WITH_PARENT else 424,
             expected="an image without a parent",

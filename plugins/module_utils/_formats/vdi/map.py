@@ -16,7 +16,6 @@ guest's::
 
 from __future__ import annotations
 
-import sys
 import threading
 from array import array
 from bisect import bisect_right
@@ -27,6 +26,7 @@ from typing import Dict, Iterator, NamedTuple, NoReturn, Set, Tuple
 
 from ..._core.errors import Damaged
 from ..._core.units import ceil_div
+from ..._core.words import unpack_words
 from ..._io.port import File
 from .layout import ENTRY_BYTES, FREE, ZERO_BLOCK, VdiHeader
 
@@ -204,7 +204,7 @@ def _runs_of(raw: bytearray) -> _Piece:
                 entries.append(FREE)
                 expected = FREE
             continue
-        values = _unpack(part)
+        values = unpack_words(part)
         breaks = compress(count(1), map(ne, islice(values, 1, None), map(add, values, repeat(1))))
         last = 0
         for index in [0, *breaks]:
@@ -219,10 +219,3 @@ def _runs_of(raw: bytearray) -> _Piece:
                 expected = value
         expected = FREE if expected == FREE else expected + _PART_ENTRIES - last
     return _Piece(starts, entries)
-
-
-def _unpack(raw: bytes) -> array[int]:
-    entries = array("I", raw)
-    if sys.byteorder == "big":
-        entries.byteswap()
-    return entries

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping, Optional, Tuple, Union
 
-from ..._core.errors import BadRequest, Damaged
-from ..._core.extents import DATA, ZERO, Extent, coalesce
+from ..._core.extents import ZERO, Extent, coalesce
 from ..._core.units import ceil_div
-from ..._io.buffers import clear
 from ..._io.port import File, Port
+from ..bounds import check_range
 from ..image import ParentLink
+from ..mapping import StoredRun, read_runs, run_extents, run_places
+from ..place import Place
 from .layout import HEADER_BYTES, VdiHeader, parse_header
 from .map import VdiMap
 
@@ -43,19 +44,9 @@ class VdiImage:
 
         Raises Damaged when it comes to an entry of the map that is wrong.
         """
-        self._check_range(start, length)
-        return coalesce(self._extents(start, start + length))
-
-    def _extents(self, position: int, end: int) -> Iterator[Extent]:
-        for guest, length, offset in self._mapped(position, end):
-            shift = guest - offset
-            for data_start, data_end in self.file.data_ranges(offset, offset + length):
-                if data_start + shift > position:
-                    yield Extent(position, data_start + shift - position, ZERO)
-                yield Extent(data_start + shift, data_end - data_start, DATA)
-                position = data_end + shift
-        if position < end:
-            yield Extent(position, end - position, ZERO)
+        check_range(self.path, self.size, start, length)
+        end = start + length
+        return coalesce(run_extents(self.file, self._runs(start, end), start, end, ZERO))
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` from guest byte ``offset``; what is not stored reads as zeros.
@@ -63,26 +54,15 @@ class VdiImage:
         Raises Damaged for a wrong entry of the map, and when the file has become shorter.
         """
         view = memoryview(buffer)
-        length = len(view)
-        self._check_range(offset, length)
-        position = 0
-        for guest, count, file_offset in self._mapped(offset, offset + length):
-            begin = guest - offset
-            clear(view[position:begin])
-            position = begin + count
-            got = self.file.pread_into(file_offset, view[begin:position])
-            if got < count:
-                raise Damaged(
-                    "The file ends within a block", path=self.path, offset=file_offset + got, expected=count, found=got
-                )
-        clear(view[position:])
+        check_range(self.path, self.size, offset, len(view))
+        read_runs(self.file, self._runs(offset, offset + len(view)), offset, view)
 
-    def mapped(self, start: int, length: int) -> Iterator[Tuple[int, int, int]]:
-        """The stored parts of the range, ascending: ``(guest offset, length, file offset)``."""
-        self._check_range(start, length)
-        return self._mapped(start, start + length)
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The stored parts of the range."""
+        check_range(self.path, self.size, start, length)
+        return run_places(self.file, self._runs(start, start + length))
 
-    def _mapped(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
+    def _runs(self, start: int, end: int) -> Iterator[StoredRun]:
         header = self.header
         block_bytes = header.block_bytes
         first_byte = header.offset_data + header.extra_bytes
@@ -98,15 +78,6 @@ class VdiImage:
     def close(self) -> None:
         """Release the file."""
         self.file.close()
-
-    def _check_range(self, start: int, length: int) -> None:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise BadRequest(
-                "The range leaves the disk",
-                path=self.path,
-                expected=f"0..{self.size}",
-                found=f"{start}..{start + length}",
-            )
 
 
 def open_vdi(port: Port, path: str) -> VdiImage:

@@ -14,13 +14,14 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from typing import Mapping
 
 from ..._core.errors import BadRequest
 from ..._core.units import MIB
+from ..._core.words import pack_words
 from ..._io.port import Buffer, File
+from ..bounds import check_next
 from .layout import DYNAMIC, ENTRY_BYTES, FIXED, FREE, new_header, pack_header
 
 _PIECE_ENTRIES = 64 << 10
@@ -59,7 +60,7 @@ class VdiWriter:
         length = memoryview(buffer).nbytes
         if not length:
             return
-        self._check_range(offset, length)
+        check_next(self.file.path, self._position, self.header.size_bytes, offset, length)
         block_bytes = self.header.block_bytes
         if self.header.subformat == FIXED:
             place = self.header.offset_data + offset
@@ -78,17 +79,7 @@ class VdiWriter:
 
         Raises BadRequest when the range goes back or leaves the disk.
         """
-        self._check_range(offset, length)
-
-    def _check_range(self, offset: int, length: int) -> None:
-        if length < 0 or offset < self._position or offset + length > self.header.size_bytes:
-            expected = f"{self._position}..{self.header.size_bytes}"
-            raise BadRequest(
-                "The range goes back or leaves the disk",
-                path=self.file.path,
-                expected=expected,
-                found=f"{offset}..{offset + length}",
-            )
+        check_next(self.file.path, self._position, self.header.size_bytes, offset, length)
 
     def _store(self, block: int, end: int) -> None:
         """Give guest blocks ``block`` up to ``end`` the next places."""
@@ -116,9 +107,7 @@ class VdiWriter:
         self._piece = array("I", (FREE,)) * min(_PIECE_ENTRIES, self.header.blocks - self._piece_base)
 
     def _write_map(self, first: int, piece: array[int]) -> None:
-        if sys.byteorder == "big":
-            piece.byteswap()
-        self.file.pwrite(self.header.offset_map + ENTRY_BYTES * first, piece.tobytes())
+        self.file.pwrite(self.header.offset_map + ENTRY_BYTES * first, pack_words(piece))
 
     def finish(self, identity: str) -> None:
         """Give the file its length, the rest of its map and at last its header, whose UUIDs derive from the GUID

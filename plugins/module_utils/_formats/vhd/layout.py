@@ -322,8 +322,9 @@ def footer_warnings(footer: Footer) -> List[str]:
     if is_shown and shown != footer.current_size:
         creator = footer.creator_application.decode().strip()
         warnings.append(
-            f"The image was made by {creator!r}, whose guests see a disk of {shown} bytes (cylinders * heads * sectors), "
-            f"but its size field says {footer.current_size} bytes, which is what was taken."
+            f"The image was made by {creator!r}, whose guests see a disk of {shown} bytes "
+            f"(cylinders * heads * sectors), but its size field says {footer.current_size} bytes, "
+            "which is what was taken."
         )
     if footer.current_size % SECTOR:
         warnings.append(f"The size of {footer.current_size} bytes is not a multiple of {SECTOR} and was rounded up.")
@@ -374,7 +375,7 @@ def piece_name(path: str, number: int) -> str:
 
 
 def runs_of_set_bits(bitmap: bytes, first: int, end: int) -> Iterator[Tuple[int, int]]:
-    """The runs of set bits from ``first`` up to, not including, ``end``: ``(first, behind the last)``, ascending.
+    """The runs of set bits from ``first`` up to, not including, ``end``: ``(first, after the last)``, ascending.
 
     The highest bit of a byte is its first.
     """
@@ -389,12 +390,12 @@ def runs_of_set_bits(bitmap: bytes, first: int, end: int) -> Iterator[Tuple[int,
     bits = bin(int.from_bytes(b"\1" + part, "big"))[3:]
     position = bits.find("1", first - base, end - base)
     while position >= 0:
-        behind = bits.find("0", position, end - base)
-        if behind < 0:
+        following = bits.find("0", position, end - base)
+        if following < 0:
             yield base + position, end
             return
-        yield base + position, base + behind
-        position = bits.find("1", behind, end - base)
+        yield base + position, base + following
+        position = bits.find("1", following, end - base)
 
 
 def _check_sum(raw: bytes, field: int, what: str, path: str, offset: int) -> None:

@@ -18,12 +18,13 @@ KiB, its bitmap lies right in front of it.
 from __future__ import annotations
 
 from array import array
-from sys import byteorder
 from typing import Dict, Iterator, Mapping, Optional, Tuple
 
 from ..._core.errors import BadRequest
 from ..._core.units import MIB, SECTOR, ceil_div, format_size, round_up
+from ..._core.words import BIG, pack_words
 from ..._io.port import Buffer, File
+from ..bounds import check_next
 from ..image import ParentImage
 from .layout import (
     DIFFERENCING,
@@ -123,14 +124,7 @@ class VhdWriter:
 
     def _advance(self, offset: int, length: int) -> bool:
         """Check a range and remember its end; whether there is anything in it."""
-        if length < 0 or offset < self._position or offset + length > self._size:
-            expected = f"{self._position}..{self._size}"
-            raise BadRequest(
-                "The range goes back or leaves the disk",
-                path=self.file.path,
-                expected=expected,
-                found=f"{offset}..{offset + length}",
-            )
+        check_next(self.file.path, self._position, self._size, offset, length)
         self._position = offset + length
         return length > 0
 
@@ -176,7 +170,7 @@ class VhdWriter:
 
 
 class _Blocks:
-    """Places blocks in guest order by the first byte that they get, and writes table and bitmaps behind the stream.
+    """Places blocks in guest order by the first byte that they get, and writes table and bitmaps after the stream.
 
     The bitmap of a dynamic image says that all of a block is stored, as it is: what was not written is zero. That of an
     overlay has exactly the sectors that were written, so it goes out when the stream has left the block.
@@ -251,7 +245,7 @@ class _Blocks:
         """Write the table in front of ``piece``. Nothing may stay a hole: zero is a sector, too."""
         while self._piece < piece:
             self._file.pwrite(
-                self.header.table_offset + self._piece * _PIECE_ENTRIES * ENTRY_BYTES, _pack(self._entries)
+                self.header.table_offset + self._piece * _PIECE_ENTRIES * ENTRY_BYTES, pack_words(self._entries, BIG)
             )
             self._piece += 1
             self._entries = self._empty_piece()
@@ -266,13 +260,6 @@ class _Blocks:
         self._leave()
         self._go_on_to(ceil_div(self.header.entries, _PIECE_ENTRIES))
         return self._place() + self.header.stored_bytes if self._count else self._table_end
-
-
-def _pack(entries: array[int]) -> bytes:
-    packed = array("I", entries)
-    if byteorder == "little":
-        packed.byteswap()
-    return packed.tobytes()
 
 
 def _mark(bitmap: bytearray, first: int, end: int) -> None:

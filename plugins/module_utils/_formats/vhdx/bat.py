@@ -17,15 +17,15 @@ comparing memory.
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections import OrderedDict
 from itertools import chain
 from threading import Lock
-from typing import Iterator, NamedTuple, Optional, Protocol, Sequence, Tuple, Union
+from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import Damaged, Unsupported
 from ..._core.units import ceil_div
+from ..._core.words import unpack_words
+from ..mapping import ByteSource
 from .layout import UNIT, Region, VhdxDisk
 
 ENTRY_BYTES = 8
@@ -46,26 +46,8 @@ _LENGTH_MASK = (1 << _LENGTH_BITS) - 1
 _HINT = "Restore the image from a copy."
 
 
-class Source(Protocol):
-    """What the table is read from: the file, or the file with its log laid over it."""
-
-    path: str
-
-    def size(self) -> int:
-        """The length in bytes."""
-
-    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> int:
-        """Fill ``buffer`` from ``offset``; fewer bytes than asked come back only at the end."""
-
-    def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The parts of the range that are no holes, ascending."""
-
-    def close(self) -> None:
-        """Release the file."""
-
-
 class Run(NamedTuple):
-    """``count`` payload blocks from ``block`` on with one ``state``; those that are present lie one behind the other
+    """``count`` payload blocks from ``block`` on with one ``state``; those that are present follow one another
     from byte ``offset`` on.
     """
 
@@ -78,7 +60,7 @@ class Run(NamedTuple):
 class PieceCache:
     """The last used pieces of a file. Threads may share it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
         self._pieces: OrderedDict[int, bytes] = OrderedDict()
         self._lock = Lock()
@@ -125,7 +107,7 @@ class PieceCache:
 class BlockTable:
     """The table of one image. Every entry is judged whenever it is read."""
 
-    def __init__(self, source: Source, disk: VhdxDisk, region: Region) -> None:
+    def __init__(self, source: ByteSource, disk: VhdxDisk, region: Region) -> None:
         self._source = source
         self._disk = disk
         self._region = region
@@ -162,7 +144,7 @@ class BlockTable:
     def check(self, *, taken: Sequence[Region]) -> None:
         """Judge the whole table: no block may share bytes with another one, nor with a ``taken`` range of the file.
 
-        Raises Damaged, or Unsupported for a table so scattered that this cannot be told.
+        Raises Damaged, or Unsupported for a table so scattered that this cannot be known.
         """
         spans = [_span(*region) for region in taken]
         for region in self._used():
@@ -187,7 +169,7 @@ class BlockTable:
                 found=self._file_size,
                 hint=hint,
             )
-        # The end of the last block may lie behind the end of the file.
+        # The end of the last block may be past the end of the file.
         marks = bytearray(units + self._disk.block_bytes // UNIT)
         for region in chain(taken, self._used()):
             start, end = region.offset // UNIT, region.end // UNIT
@@ -253,7 +235,7 @@ class BlockTable:
         if _ZERO_PIECE.startswith(raw):
             yield Run(block, self._blocks_before(index + len(raw) // ENTRY_BYTES) - block, NOT_PRESENT, 0)
             return
-        entries = _unpack(raw)
+        entries = unpack_words(raw, "Q")
         chunk_blocks = self._disk.chunk_blocks
         del entries[(chunk_blocks - index) % (chunk_blocks + 1) :: chunk_blocks + 1]
         count = len(entries)
@@ -338,10 +320,3 @@ class BlockTable:
 def _span(offset: int, length: int) -> int:
     """A range as one number that sorts by offset; both count units."""
     return offset // UNIT << _LENGTH_BITS | length // UNIT
-
-
-def _unpack(raw: bytes) -> array[int]:
-    entries = array("Q", raw)
-    if sys.byteorder == "big":
-        entries.byteswap()
-    return entries

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The structures of a VHDX file (MS-VHDX), parsed and packed: checksum, headers, region table, metadata and parent
+"""The structures of a VHDX file (MS-VHDX), parsed and packed: headers, region table, metadata and parent
 locator.
 
 All numbers are little-endian, GUIDs have their first three fields little-endian, texts are UTF-16LE. The first MiB::
@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import struct
 import uuid
-from functools import lru_cache
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
 from ..._core.guid import normalise
 from ..._core.records import dataclass
 from ..._core.units import KIB, MIB, TIB
-from ..._io.port import Buffer
+from .checksum import crc32c
 
 MAGIC = b"vhdxfile"
 HEADER_OFFSETS = (64 * KIB, 128 * KIB)
@@ -51,7 +50,6 @@ PHYSICAL_SECTOR = "{cda348c7-445d-4471-9cc9-e9885251c556}"
 PARENT_LOCATOR = "{a8d35f2d-b30b-454d-abf7-d3d84834ab0c}"
 LOCATOR_TYPE = "{b04aefb7-d19e-4a81-b789-25b8e9445913}"
 
-_POLYNOMIAL = 0x82F63B78
 _HEADER = struct.Struct("<4sIQ16s16s16sHHIQ")
 _REGIONS = struct.Struct("<4sIII")
 _REGION = struct.Struct("<16sQII")
@@ -70,68 +68,8 @@ _FIXED_ITEMS = {FILE_PARAMETERS: 8, VIRTUAL_SIZE: 8, DISK_ID: 16, LOGICAL_SECTOR
 _FLAGS = {FILE_PARAMETERS: _IS_REQUIRED, PARENT_LOCATOR: _IS_REQUIRED}
 
 
-def crc32c(content: Buffer, crc: int = 0) -> int:
-    """The CRC-32C of ``content``; ``crc`` is that of what comes before it.
-
-    The message is one large number that is halved again and again: its first part, multiplied by the right power of x,
-    is added to the rest. That takes a few dozen operations on large numbers instead of one for each byte.
-    """
-    view = memoryview(content)
-    bits = view.nbytes * 8
-    crc ^= 0xFFFFFFFF
-    if bits > 1024:
-        message = int.from_bytes(view, "little") ^ crc
-        crc = 0
-        power = (bits - 65).bit_length() - 1
-        while bits > 1024:
-            kept = (1 << power) + 64
-            folded = bits - kept
-            low = message & ((1 << folded) - 1)
-            message >>= folded
-            for degree in _weight(kept):
-                message ^= low << (kept - folded - degree)
-            bits = kept
-            power -= 1
-        view = memoryview(message.to_bytes(bits // 8, "little"))
-    table = _table()
-    for byte in view:
-        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
-
-
-@lru_cache(maxsize=64)
-def _weight(power: int) -> Tuple[int, ...]:
-    """The degrees of the terms of x^power modulo the polynomial. Bit 31 is x^0 here, as in the checksum."""
-    result, factor = 1 << 31, 1 << 30
-    while power:
-        if power & 1:
-            result = _product(result, factor)
-        factor = _product(factor, factor)
-        power >>= 1
-    return tuple(degree for degree in range(32) if result >> (31 - degree) & 1)
-
-
-def _product(one: int, other: int) -> int:
-    result = 0
-    for bit in range(31, -1, -1):
-        if one >> bit & 1:
-            result ^= other
-        other = (other >> 1) ^ (_POLYNOMIAL if other & 1 else 0)
-    return result
-
-
-@lru_cache(maxsize=1)
-def _table() -> Tuple[int, ...]:
-    entries = []
-    for entry in range(256):
-        for _bit in range(8):
-            entry = (entry >> 1) ^ (_POLYNOMIAL if entry & 1 else 0)
-        entries.append(entry)
-    return tuple(entries)
-
-
 def _is_intact(raw: bytes, signature: bytes) -> bool:
-    """Whether a structure begins with its signature, and with its checksum behind that."""
+    """Whether a structure begins with its signature, and with its checksum after that."""
     return raw[:4] == signature and crc32c(raw[:4] + bytes(4) + raw[8:]) == int.from_bytes(raw[4:8], "little")
 
 
@@ -219,7 +157,7 @@ class Region(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset just behind the region."""
+        """The offset just after the region."""
         return self.offset + self.length
 
 
@@ -273,7 +211,7 @@ def pack_regions(*, bat: Region, metadata: Region) -> bytes:
 
 
 class Item(NamedTuple):
-    """``length`` bytes of metadata, ``offset`` bytes behind the beginning of its region."""
+    """``length`` bytes of metadata, ``offset`` bytes after the beginning of its region."""
 
     offset: int
     length: int
@@ -398,9 +336,7 @@ def complaints(disk: VhdxDisk) -> List[Tuple[str, str, int]]:
 
 
 def pack_metadata(disk: VhdxDisk) -> Tuple[bytes, bytes]:
-    """The used beginning of the metadata table, and that of the items, which lie directly behind the 64 KiB of the
-    table.
-    """
+    """The used beginning of the metadata table, and that of the items, which follow its 64 KiB directly."""
     flags = (_LEAVE_ALLOCATED if disk.is_fixed else 0) | (0 if disk.locator is None else _HAS_PARENT)
     values = {
         FILE_PARAMETERS: struct.pack("<II", disk.block_bytes, flags),
@@ -465,7 +401,7 @@ def parse_locator(raw: bytes, *, path: str) -> Dict[str, str]:
         key in pairs for key in ("relative_path", "volume_path", "absolute_win32_path")
     ):
         raise Damaged(
-            "The parent locator does not tell the parent",
+            "The parent locator does not name the parent",
             path=path,
             expected="parent_linkage and a path",
             found=sorted(pairs)[:8],

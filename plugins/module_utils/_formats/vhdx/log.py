@@ -22,7 +22,8 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, U
 from ..._core.errors import Damaged, Unsupported
 from ..._core.units import ceil_div, round_up
 from ..._io.port import File
-from .layout import UNIT, Region, crc32c, pack_guid
+from .checksum import crc32c
+from .layout import UNIT, Region, pack_guid
 
 SECTOR = 4096
 MOST_LOG_BYTES = 32 << 20
@@ -140,7 +141,7 @@ def replay(file: File, ring: Region, *, log_id: str) -> ReplayedFile:
 
 
 class _Ring:
-    """The sectors of the log; numbers behind the last one go on at the first."""
+    """The sectors of the log; numbers after the last one go on at the first."""
 
     def __init__(self, file: File, region: Region) -> None:
         self.file = file

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from ..._core.errors import BadRequest, Damaged
+from ..._core.errors import Damaged
 from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from ..._core.units import ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
+from ..bounds import check_range
 from ..image import ParentLink
-from .bat import FULLY_PRESENT, NOT_PRESENT, PARTIALLY_PRESENT, BlockTable, Source
+from ..mapping import ByteSource, read_stored, run_extents
+from ..place import Place
+from .bat import FULLY_PRESENT, NOT_PRESENT, PARTIALLY_PRESENT, BlockTable
 from .layout import (
     BAT,
     HEADER_BYTES,
@@ -48,18 +51,18 @@ class VhdxImage:
     """An open image of ``size`` guest bytes.
 
     ``disk`` is what its metadata says. ``parent_linkage2`` is a second identity that its parent may have instead of the
-    one in ``parent``.
+    one in ``parent``. ``source`` is the ``file``, or stands for it while its log is laid over it.
     """
 
     def __init__(
         self,
-        source: Source,
+        file: File,
+        source: ByteSource,
         header: VhdxHeader,
         disk: VhdxDisk,
         table: BlockTable,
         *,
         real_path: str,
-        was_replayed: bool,
     ) -> None:
         self.path = source.path
         self.files: Tuple[str, ...] = (real_path,)
@@ -71,13 +74,14 @@ class VhdxImage:
         self.parent_linkage2 = None if disk.locator is None else disk.locator.get("parent_linkage2")
         subformat = "differencing" if disk.locator is not None else "fixed" if disk.is_fixed else "dynamic"
         self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": disk.block_bytes}
-        self.warnings: Tuple[str, ...] = (_REPLAYED,) if was_replayed else ()
+        self.warnings: Tuple[str, ...] = (_REPLAYED,) if source is not file else ()
+        self._file = file
         self._source = source
         self._table = table
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What the range is made of: DATA, ZERO also for holes of the host file, ABSENT for what the parent answers."""
-        self._check_range(start, length)
+        check_range(self.path, self.size, start, length)
         return coalesce(self._extents(start, start + length))
 
     def _extents(self, start: int, end: int) -> Iterator[Extent]:
@@ -85,14 +89,7 @@ class VhdxImage:
             if kind != DATA:
                 yield Extent(position, length, kind)
                 continue
-            shift = position - offset
-            stop = position + length
-            for data_start, data_end in self._source.data_ranges(offset, offset + length):
-                if data_start + shift > position:
-                    yield Extent(position, data_start + shift - position, ZERO)
-                yield Extent(data_start + shift, data_end - data_start, DATA)
-                position = data_end + shift
-            yield Extent(position, stop - position, ZERO)
+            yield from run_extents(self._source, ((position, length, offset),), position, position + length, ZERO)
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` from guest byte ``offset``; what is not stored here reads as zeros.
@@ -100,22 +97,21 @@ class VhdxImage:
         Raises Damaged when the file has become shorter than its table says.
         """
         view = memoryview(buffer)
-        self._check_range(offset, len(view))
+        check_range(self.path, self.size, offset, len(view))
         for position, length, kind, file_offset in self._parts(offset, offset + len(view)):
             part = view[position - offset : position - offset + length]
-            if kind != DATA:
+            if kind == DATA:
+                read_stored(self._source, file_offset, part)
+            else:
                 clear(part)
-                continue
-            got = self._source.pread_into(file_offset, part)
-            if got < length:
-                raise Damaged(
-                    "The file ends within a block",
-                    path=self.path,
-                    offset=file_offset + got,
-                    expected=length,
-                    found=got,
-                    hint=_HINT,
-                )
+
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that are present here; none while the log is laid over the file."""
+        check_range(self.path, self.size, start, length)
+        file, parts = self._file, self._parts(start, start + length)
+        if self._source is not file:
+            return iter(())
+        return (Place(guest, count, file, offset) for guest, count, kind, offset in parts if count and kind == DATA)
 
     def _parts(self, start: int, end: int) -> Iterator[Tuple[int, int, str, int]]:
         """The range without gaps: guest offset, length, kind, and for DATA the offset in the file."""
@@ -153,15 +149,6 @@ class VhdxImage:
     def close(self) -> None:
         """Release the file; a second call does nothing."""
         self._source.close()
-
-    def _check_range(self, start: int, length: int) -> None:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise BadRequest(
-                "The range leaves the disk",
-                path=self.path,
-                expected=f"0..{self.size}",
-                found=f"{start}..{start + length}",
-            )
 
 
 def parent_link(locator: Optional[Mapping[str, str]]) -> Optional[ParentLink]:
@@ -202,7 +189,7 @@ def _open(file: File, real_path: str) -> VhdxImage:
         raise Damaged("The file is no VHDX image", path=path, offset=0, expected=MAGIC, found=magic)
     header = choose_header([_read(file, offset, HEADER_BYTES) for offset in HEADER_OFFSETS], path=path)
     log = _log_region(header, path=path, file_size=file.size())
-    source: Source = file
+    source: ByteSource = file
     if header.log_id is not None:
         from .log import replay
 
@@ -222,10 +209,10 @@ def _open(file: File, real_path: str) -> VhdxImage:
         )
     table = BlockTable(source, disk, regions[BAT])
     table.check(taken=taken)
-    return VhdxImage(source, header, disk, table, real_path=real_path, was_replayed=header.log_id is not None)
+    return VhdxImage(file, source, header, disk, table, real_path=real_path)
 
 
-def _read(source: Source, offset: int, length: int) -> bytes:
+def _read(source: ByteSource, offset: int, length: int) -> bytes:
     """Up to ``length`` bytes; fewer at the end of the file."""
     buffer = bytearray(length)
     return bytes(memoryview(buffer)[: source.pread_into(offset, buffer)])
@@ -274,7 +261,7 @@ def _check_regions(regions: List[Region], *, path: str, file_size: int) -> None:
             )
 
 
-def _metadata(source: Source, region: Region) -> Dict[str, bytes]:
+def _metadata(source: ByteSource, region: Region) -> Dict[str, bytes]:
     """The values of the known items of metadata."""
     if region.length < TABLE_BYTES:
         raise Damaged(

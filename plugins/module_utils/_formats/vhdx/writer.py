@@ -10,21 +10,22 @@
     headers     log (empty)  metadata   block table ..   block  block  [sector bits]  block ...
 
 Blocks lie in guest order, each with its full length; what is not written of them stays a hole. In an overlay the sector
-bits of a chunk of blocks lie behind the first block of it that is present in part.
+bits of a chunk of blocks follow the first block of it that is present in part.
 """
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
 from __future__ import annotations
 
-import sys
 from array import array
 from typing import Mapping, Optional, Protocol
 
 from ..._core.errors import BadRequest
 from ..._core.guid import derive
 from ..._core.units import MIB, round_up
+from ..._core.words import pack_words
 from ..._io.port import Buffer, File
+from ..bounds import check_next
 from ..image import ParentImage
 from .bat import ENTRY_BYTES, FULLY_PRESENT, PARTIALLY_PRESENT, ZERO_BLOCK
 from .layout import (
@@ -131,16 +132,8 @@ class VhdxWriter:
             self._blocks.write_zeros(offset, length)
 
     def _advance(self, offset: int, length: int) -> None:
-        end = offset + length
-        if offset < self._position or length < 0 or end > self._disk.size:
-            expected = f"{self._position}..{self._disk.size}"
-            raise BadRequest(
-                "The range goes back or leaves the disk",
-                path=self.file.path,
-                expected=expected,
-                found=f"{offset}..{end}",
-            )
-        self._position = end
+        check_next(self.file.path, self._position, self._disk.size, offset, length)
+        self._position = offset + length
 
     def finish(self, identity: str) -> None:
         """Give the file its table, its length, its metadata and at last its headers."""
@@ -255,9 +248,7 @@ class _TableStream:
 
     def flush(self) -> None:
         """Write the current piece and begin a new one."""
-        if sys.byteorder == "big":
-            self._piece.byteswap()
-        raw = self._piece.tobytes()
+        raw = pack_words(self._piece)
         if raw != _ZERO_PIECE:
             self._file.pwrite(self._start + self._number * len(raw), raw)
         self._piece = array("Q", _ZERO_PIECE)
@@ -314,7 +305,7 @@ class _DynamicBlocks:
 
 
 class _OverlayBlocks:
-    """Blocks over a parent, and the bits that tell for each sector whether it is here or there.
+    """Blocks over a parent, and the bits that say of each sector whether it is here or there.
 
     What becomes of a block is known when the stream leaves it: all of it zeros, all of it here, or a part of it.
     """

@@ -160,7 +160,7 @@ def _parse_extent(line: str, number: int, path: str) -> ExtentLine:
 def _parse_setting(line: str, number: int, settings: Dict[str, str], path: str) -> None:
     match = _SETTING.fullmatch(line)
     if match is None:
-        # Tools add lines of their own; none of them tells what the disk holds.
+        # Tools add lines of their own; none of them says what the disk holds.
         return
     key = match.group(1).lower()
     value = match.group(2) if match.group(2) is not None else match.group(3).strip()
@@ -188,7 +188,10 @@ def _understood(settings: Dict[str, str], extents: List[ExtentLine], path: str, 
             found=None,
         )
     if kind.lower() not in _READ_TYPES:
-        hint = "Convert it with a tool of VMware (vmkfstools, vmware-vdiskmanager) to a type that is read, such as monolithicSparse."
+        hint = (
+            "Convert it with a tool of VMware (vmkfstools, vmware-vdiskmanager) to a type that is read, "
+            "such as monolithicSparse."
+        )
         raise Unsupported(
             f"Disks of type {kind[:40]!r} are not read",
             path=path,

@@ -12,8 +12,8 @@ from typing import Mapping, Sequence
 
 from ..._core.units import SECTOR
 from ..._io.port import Buffer, File
+from .cursor import Cursor, split_range
 from .descriptor import NewDescriptor
-from .writer import Course, split_range
 
 
 class FlatWriter:
@@ -32,12 +32,12 @@ class FlatWriter:
         self._file = files[0]
         self._pieces = files[1:]
         self._descriptor = descriptor
-        self._course = Course(sum(extent.sectors for extent in descriptor.extents) * SECTOR, files[0].path)
+        self._cursor = Cursor(sum(extent.sectors for extent in descriptor.extents) * SECTOR, files[0].path)
 
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at guest byte ``offset``. Raises BadRequest when that goes back or leaves the disk."""
         view = memoryview(buffer).cast("B")
-        self._course.advance(offset, len(view))
+        self._cursor.advance(offset, len(view))
         done = 0
         for index, start, length in split_range(self._descriptor.extents, offset, offset + len(view)):
             self._pieces[index].pwrite(start, view[done : done + length])
@@ -45,7 +45,7 @@ class FlatWriter:
 
     def write_zeros(self, offset: int, length: int) -> None:
         """Nothing needs to be stored. Raises BadRequest when the range goes back or leaves the disk."""
-        self._course.advance(offset, length)
+        self._cursor.advance(offset, length)
 
     def finish(self, identity: str) -> None:
         """Give the files their lengths, and write the descriptor."""

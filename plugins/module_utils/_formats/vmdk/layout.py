@@ -103,7 +103,7 @@ class SparseHeader:
 
     @property
     def first_free_sector(self) -> int:
-        """The first sector behind the header and the embedded descriptor."""
+        """The first sector after the header and the embedded descriptor."""
         return self.descriptor_sector + self.descriptor_sectors if self.descriptor_sectors else 1
 
 
@@ -139,6 +139,34 @@ def parse_sparse_header(raw: bytes, *, path: str, offset: int = 0) -> SparseHead
             expected="1, 2 or 3",
             found=version,
         )
+    _check_flags(flags, newlines, path, offset)
+    _check_capacity(capacity, path, offset + 12)
+    _check_power(grain, _LEAST_GRAIN_SECTORS, _MOST_GRAIN_SECTORS, "sectors of a grain", path, offset + 20)
+    _check_power(entries, 1, TABLE_ENTRIES, "entries of a grain table", path, offset + 44)
+    if desc_sectors > MOST_DESCRIPTOR_SECTORS or (desc_sectors and not 0 < desc_at <= MOST_SECTORS):
+        _damaged(
+            "The place of the descriptor is impossible",
+            path,
+            offset + 28,
+            expected=f"up to {MOST_DESCRIPTOR_SECTORS} sectors",
+            found=(desc_at, desc_sectors),
+        )
+    if algorithm > 1:
+        raise Unsupported(
+            "The compression of the extent is not known",
+            path=path,
+            offset=offset + 77,
+            expected="0 or 1",
+            found=algorithm,
+        )
+    header = SparseHeader(
+        version, flags, capacity, grain, desc_at, desc_sectors, entries, rgd, gd, data, bool(unclean), algorithm == 1
+    )
+    _check_compressed(header, path, offset)
+    return header
+
+
+def _check_flags(flags: int, newlines: bytes, path: str, offset: int) -> None:
     if flags & FLAG_NEWLINES and newlines != _NEWLINES:
         hint = "The file was transferred as text, or is damaged; transfer it again in binary mode."
         raise Damaged(
@@ -157,42 +185,19 @@ def parse_sparse_header(raw: bytes, *, path: str, offset: int = 0) -> SparseHead
             expected="bits 16 and 17 at most",
             found=hex(flags),
         )
-    _check_capacity(capacity, path, offset + 12)
-    _check_power(grain, _LEAST_GRAIN_SECTORS, _MOST_GRAIN_SECTORS, "sectors of a grain", path, offset + 20)
-    _check_power(entries, 1, TABLE_ENTRIES, "entries of a grain table", path, offset + 44)
-    if desc_sectors > MOST_DESCRIPTOR_SECTORS or (desc_sectors and not 0 < desc_at <= MOST_SECTORS):
-        _damaged(
-            "The place of the descriptor is impossible",
-            path,
-            offset + 28,
-            expected=f"up to {MOST_DESCRIPTOR_SECTORS} sectors",
-            found=(desc_at, desc_sectors),
-        )
-    header = SparseHeader(
-        version, flags, capacity, grain, desc_at, desc_sectors, entries, rgd, gd, data, bool(unclean), algorithm == 1
-    )
-    if algorithm > 1:
-        raise Unsupported(
-            "The compression of the extent is not known",
-            path=path,
-            offset=offset + 77,
-            expected="0 or 1",
-            found=algorithm,
-        )
+
+
+def _check_compressed(header: SparseHeader, path: str, offset: int) -> None:
     if header.is_compressed != header.is_deflated:
         _damaged(
             "Flags and compression of the header contradict each other",
             path,
             offset + 77,
             expected=int(header.is_compressed),
-            found=algorithm,
+            found=int(header.is_deflated),
         )
-    if header.is_compressed:
-        _check_compressed(header, path, offset)
-    return header
-
-
-def _check_compressed(header: SparseHeader, path: str, offset: int) -> None:
+    if not header.is_compressed:
+        return
     if not header.flags & FLAG_MARKERS:
         raise Unsupported(
             "Compressed extents without markers are not known", path=path, offset=offset + 8, found=hex(header.flags)

@@ -14,15 +14,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
-from ..._core.errors import BadRequest, Damaged, Unsupported
+from ..._core.errors import Damaged, Unsupported
 from ..._core.extents import ABSENT, ZERO, Extent, coalesce, shifted
 from ..._core.units import SECTOR
 from ..._io.buffers import clear
 from ..._io.port import File, Port
+from ..bounds import check_range
 from ..image import OpenBeside, ParentLink
+from ..mapping import read_stored, run_extents
+from ..place import Place
+from .caches import Caches
 from .descriptor import FLAT_KINDS, MOST_TEXT_BYTES, ZERO_KIND, Descriptor, ExtentLine, parse_descriptor
 from .layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, read_sector, read_sparse_header
-from .sparse import Caches, SparseExtent, open_hosted, open_sparse_extent, read_exactly, stored
+from .opening import open_hosted, open_sparse_extent
+from .sparse import SparseExtent
 
 _HINT = "Restore the image from a copy; nothing was changed."
 
@@ -36,6 +41,9 @@ class _Part(Protocol):
     def pread_into(self, offset: int, view: memoryview) -> None:
         """Fill ``view`` from ``offset``."""
 
+    def places(self, start: int, end: int) -> Iterator[Place]:
+        """The parts of a range that lie in the file as they are."""
+
 
 class _FlatExtent:
     """Bytes that lie in a file as they are, from byte ``offset`` on."""
@@ -45,10 +53,13 @@ class _FlatExtent:
         self._offset = offset
 
     def extents(self, start: int, end: int, hole: str) -> Iterator[Extent]:
-        return stored(self._file, start, end, self._offset + start)
+        return run_extents(self._file, ((start, end - start, self._offset + start),), start, end, ZERO)
 
     def pread_into(self, offset: int, view: memoryview) -> None:
-        read_exactly(self._file, self._offset + offset, view)
+        read_stored(self._file, self._offset + offset, view)
+
+    def places(self, start: int, end: int) -> Iterator[Place]:
+        yield Place(start, end - start, self._file, self._offset + start)
 
 
 class _ZeroExtent:
@@ -59,6 +70,9 @@ class _ZeroExtent:
 
     def pread_into(self, offset: int, view: memoryview) -> None:
         clear(view)
+
+    def places(self, start: int, end: int) -> Iterator[Place]:
+        return iter(())
 
 
 class VmdkImage:
@@ -96,7 +110,7 @@ class VmdkImage:
 
         ABSENT only in an image with a parent; compressed grains are DATA, whatever they hold.
         """
-        self._check_range(start, length)
+        check_range(self.path, self.size, start, length)
         return coalesce(self._extents(start, start + length))
 
     def _extents(self, start: int, end: int) -> Iterator[Extent]:
@@ -108,9 +122,20 @@ class VmdkImage:
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` from guest byte ``offset``; what is not stored reads as zeros. Raises Damaged."""
         view = memoryview(buffer)
-        self._check_range(offset, len(view))
+        check_range(self.path, self.size, offset, len(view))
         for index, begin, stop in self._touched(offset, offset + len(view)):
             self._pieces[index].pread_into(begin - self._starts[index], view[begin - offset : stop - offset])
+
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        """The parts of the range that are stored; compressed grains have no place."""
+        check_range(self.path, self.size, start, length)
+        return self._places(start, start + length)
+
+    def _places(self, start: int, end: int) -> Iterator[Place]:
+        for index, begin, stop in self._touched(start, end):
+            base = self._starts[index]
+            for guest, length, file, offset in self._pieces[index].places(begin - base, stop - base):
+                yield Place(base + guest, length, file, offset)
 
     def _touched(self, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
         """The pieces that a range touches, as ``(index, start, end)`` on the disk."""
@@ -124,15 +149,6 @@ class VmdkImage:
     def close(self) -> None:
         """Release all files; a second call does nothing."""
         _close(self._open_files)
-
-    def _check_range(self, start: int, length: int) -> None:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise BadRequest(
-                "The range leaves the disk",
-                path=self.path,
-                expected=f"0..{self.size}",
-                found=f"{start}..{start + length}",
-            )
 
 
 def _properties(descriptor: Descriptor, sparse: Sequence[SparseExtent]) -> Dict[str, object]:
@@ -190,7 +206,7 @@ def _read_text(file: File) -> Descriptor:
             found=size,
         )
     raw = bytearray(size)
-    read_exactly(file, 0, memoryview(raw))
+    read_stored(file, 0, memoryview(raw))
     return parse_descriptor(bytes(raw), path=file.path)
 
 
@@ -200,7 +216,7 @@ def _open_embedded(file: File) -> Tuple[Descriptor, Sequence[_Part]]:
         hint = "Name the small file with the description of the disk instead."
         raise Unsupported("This file is a part of a VMDK, without a descriptor", path=file.path, offset=28, hint=hint)
     raw = bytearray(header.descriptor_sectors * SECTOR)
-    read_exactly(file, header.descriptor_sector * SECTOR, memoryview(raw))
+    read_stored(file, header.descriptor_sector * SECTOR, memoryview(raw))
     descriptor = parse_descriptor(bytes(raw), path=file.path, offset=header.descriptor_sector * SECTOR)
     if len(descriptor.extents) != 1 or descriptor.extents[0].kind != "SPARSE":
         found = [extent.kind for extent in descriptor.extents[:3]]

@@ -13,34 +13,23 @@ whenever it is read.
 
 from __future__ import annotations
 
-import sys
-import threading
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from itertools import repeat
 from operator import add, le
-from typing import Generic, Hashable, Iterator, NoReturn, Optional, Sequence, Tuple, TypeVar
+from typing import Iterator, NoReturn, Optional, Sequence, Tuple
 
-from ..._core.errors import Damaged, Unsupported
+from ..._core.errors import Damaged
 from ..._core.extents import DATA, ZERO, Extent
 from ..._core.units import SECTOR, ceil_div
+from ..._core.words import unpack_words
 from ..._io.buffers import clear
 from ..._io.port import File
-from .layout import (
-    COWD_MAGIC,
-    COWD_TABLE_ENTRIES,
-    FLAG_REDUNDANT,
-    GRAIN_HEADER,
-    MOST_EXTENTS,
-    MOST_TABLES,
-    ZEROED_GRAIN,
-    SparseHeader,
-    parse_cowd_header,
-    read_sector,
-    read_sparse_header,
-)
+from ..mapping import read_stored, run_extents
+from ..place import Place
+from .caches import Caches
+from .layout import GRAIN_HEADER, ZEROED_GRAIN
 
 _READ_BYTES = 256 << 10
 _ZEROS = bytes(_READ_BYTES)
@@ -48,54 +37,6 @@ _FIRST_READ = 4096
 # So many tables are taken one by one, through the cache.
 _FEW_TABLES = 4
 _HINT = "Restore the image from a copy; nothing was changed."
-
-Value = TypeVar("Value")
-
-
-class Cache(Generic[Value]):
-    """The values that were used last, for several threads. Two of them may make the same value at once."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[Hashable, Value] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> Optional[Value]:
-        """The value that was put under ``key``, if it is still there."""
-        with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
-
-    def put(self, key: Hashable, value: Value) -> None:
-        """Keep a value, and forget the one that was used longest ago."""
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
-
-
-class Caches:
-    """What all extents of a disk share: tables of at most 4 MiB together, the last inflated grain, and the room for
-    directories.
-    """
-
-    def __init__(self) -> None:
-        self.tables: Cache[array[int]] = Cache(256)
-        self.grain: Cache[bytes] = Cache(1)
-        self._tables_left = MOST_TABLES + MOST_EXTENTS
-
-    def reserve(self, tables: int, path: str) -> None:
-        """Take the room for a directory, before it is read. Raises Unsupported when a disk has too many tables."""
-        self._tables_left -= tables
-        if self._tables_left < 0:
-            raise Unsupported(
-                "The disk has too many grain tables",
-                path=path,
-                expected=f"up to {MOST_TABLES}",
-                found=f"{-self._tables_left} more",
-            )
 
 
 class SparseExtent:
@@ -135,9 +76,7 @@ class SparseExtent:
             self._refuse(
                 "The grain directory lies outside of the file's free room", None, expected=expected, found=sector
             )
-        directory = array("I", self._read(sector * SECTOR, length))
-        if sys.byteorder == "big":
-            directory.byteswap()
+        directory = unpack_words(self._read(sector * SECTOR, length))
         places = array("I", sorted(filter(None, directory)))
         if places:
             self._check_places(directory, places, sector, end)
@@ -182,7 +121,8 @@ class SparseExtent:
             elif self.is_compressed:
                 yield Extent(begin, stop - begin, DATA)
             else:
-                yield from stored(self.file, begin, stop, sector * SECTOR + begin - first * grain)
+                stored = (begin, stop - begin, sector * SECTOR + begin - first * grain)
+                yield from run_extents(self.file, (stored,), begin, stop, ZERO)
 
     def pread_into(self, offset: int, view: memoryview) -> None:
         """Fill ``view`` from ``offset``; grains that are not stored give zeros. Raises Damaged."""
@@ -196,7 +136,15 @@ class SparseExtent:
             elif self.is_compressed:
                 part[:] = self._inflated(first, sector)[begin - first * grain : stop - first * grain]
             else:
-                read_exactly(self.file, sector * SECTOR + begin - first * grain, part)
+                read_stored(self.file, sector * SECTOR + begin - first * grain, part)
+
+    def places(self, start: int, end: int) -> Iterator[Place]:
+        """The grains of the range that are stored and not compressed."""
+        grain = self.grain_bytes
+        for first, count, sector in () if self.is_compressed else self._runs(start // grain, ceil_div(end, grain)):
+            begin, stop = max(start, first * grain), min(end, (first + count) * grain)
+            if sector > ZEROED_GRAIN:
+                yield Place(begin, stop - begin, self.file, sector * SECTOR + begin - first * grain)
 
     def _runs(self, first: int, end: int) -> Iterator[Tuple[int, int, int]]:
         """Grains ``first`` up to ``end`` as ``(grain, count, sector)``, stored ones as they follow in the file; else
@@ -256,8 +204,8 @@ class SparseExtent:
             position = stop
 
     def _read_tables(self, first: int, count: int) -> Iterator[Tuple[int, int, Optional[array[int]]]]:
-        """``count`` tables that lie one behind the other in the file."""
-        # Tables of fewer entries than a sector holds have a gap behind them.
+        """``count`` tables that lie one after the other in the file."""
+        # Tables of fewer entries than a sector holds have a gap after them.
         stride = self._table_sectors * SECTOR
         base = self.directory[first] * SECTOR
         done = 0
@@ -297,10 +245,8 @@ class SparseExtent:
         return entries
 
     def _unpacked(self, raw: bytes, table: int) -> array[int]:
-        entries = array("I", raw)
-        if sys.byteorder == "big":
-            entries.byteswap()
-        # What lies behind the end of the disk means nothing.
+        entries = unpack_words(raw)
+        # What lies past the end of the disk means nothing.
         del entries[self.grains - table * self.table_entries :]
         self._check_entries(entries, table)
         return entries
@@ -351,8 +297,8 @@ class SparseExtent:
                 "A grain overlaps the grain directory", entries, table, used[index], expected=f"not in {start}..{end}"
             )
         places, size = self._places, self._table_sectors
-        first, behind = bisect_right(places, low - size), bisect_left(places, high)
-        for place in places[first:behind] if behind - first <= len(used) else ():
+        first, last = bisect_right(places, low - size), bisect_left(places, high)
+        for place in places[first:last] if last - first <= len(used) else ():
             index = bisect_right(used, place - step)
             if index < len(used) and used[index] < place + size:
                 self._refuse_entry(
@@ -362,7 +308,7 @@ class SparseExtent:
                     used[index],
                     expected=f"not in {place}..{place + size}",
                 )
-        for sector in used if behind - first > len(used) else ():
+        for sector in used if last - first > len(used) else ():
             index = bisect_right(places, sector - size)
             if index < len(places) and places[index] < sector + step:
                 place = places[index]
@@ -426,7 +372,7 @@ class SparseExtent:
 
     def _read(self, offset: int, length: int) -> bytes:
         buffer = bytearray(length)
-        read_exactly(self.file, offset, memoryview(buffer))
+        read_stored(self.file, offset, memoryview(buffer))
         return bytes(buffer)
 
     def _refuse_entry(
@@ -437,83 +383,3 @@ class SparseExtent:
 
     def _refuse(self, message: str, offset: Optional[int], *, expected: object, found: object) -> NoReturn:
         raise Damaged(message, path=self.path, offset=offset, expected=expected, found=found, hint=_HINT)
-
-
-def read_exactly(file: File, offset: int, view: memoryview) -> None:
-    """Fill ``view`` from ``offset``. Raises Damaged where the file has become shorter."""
-    got = file.pread_into(offset, view)
-    if got < len(view):
-        raise Damaged(
-            "The file is shorter than it should be",
-            path=file.path,
-            offset=offset + got,
-            expected=len(view),
-            found=got,
-            hint=_HINT,
-        )
-
-
-def stored(file: File, begin: int, end: int, offset: int) -> Iterator[Extent]:
-    """Guest bytes that lie in ``file`` from ``offset`` on as they are: ZERO in holes of the host file, else DATA."""
-    shift = begin - offset
-    for start, stop in file.data_ranges(offset, offset + end - begin):
-        yield Extent(begin, start + shift - begin, ZERO)
-        yield Extent(start + shift, stop - start, DATA)
-        begin = stop + shift
-    yield Extent(begin, end - begin, ZERO)
-
-
-def open_sparse_extent(file: File, caches: Caches) -> SparseExtent:
-    """The sparse extent in ``file``, of whichever kind.
-
-    Raises Damaged or Unsupported; closing the file is left to the caller.
-    """
-    if read_sector(file, 0)[:4] == COWD_MAGIC:
-        return _open_cowd(file, caches)
-    return open_hosted(file, read_sparse_header(file), caches)
-
-
-def _open_cowd(file: File, caches: Caches) -> SparseExtent:
-    header = parse_cowd_header(read_sector(file, 0), path=file.path)
-    caches.reserve(header.tables, file.path)
-    entries = COWD_TABLE_ENTRIES
-    extent = SparseExtent(
-        file,
-        capacity=header.capacity,
-        grain_sectors=header.grain_sectors,
-        table_entries=entries,
-        first_free=1,
-        caches=caches,
-    )
-    extent.load_directory(header.gd_sector)
-    return extent
-
-
-def open_hosted(file: File, header: SparseHeader, caches: Caches) -> SparseExtent:
-    """The sparse extent with this header.
-
-    A bad directory is replaced by the redundant one, if that is good, with a warning.
-    """
-    caches.reserve(header.tables, file.path)
-    extent = SparseExtent(
-        file,
-        capacity=header.capacity,
-        grain_sectors=header.grain_sectors,
-        table_entries=header.table_entries,
-        first_free=header.first_free_sector,
-        caches=caches,
-    )
-    extent.is_compressed = header.is_compressed
-    extent.has_zeroed_grains = header.has_zeroed_grains
-    warnings = (
-        [f"{file.path} was not closed cleanly; what was written last may be missing."] if header.is_unclean else []
-    )
-    try:
-        extent.load_directory(header.gd_sector)
-    except Damaged:
-        if not (header.flags & FLAG_REDUNDANT and header.rgd_sector):
-            raise
-        extent.load_directory(header.rgd_sector)
-        warnings.append(f"The grain directory of {file.path} is damaged; its redundant copy was used.")
-    extent.warnings = tuple(warnings)
-    return extent

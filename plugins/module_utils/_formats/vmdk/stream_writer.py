@@ -6,9 +6,10 @@
 
 ::
 
-    header, descriptor, pad to sector 128 | grains of table 0 | marker, table 0 | ... | marker, directory | marker, footer | end
+    header, descriptor | grains of table 0 | marker, table 0 | ... | marker, directory | marker, footer | end
+                         sector 128
 
-Grains are deflated in threads and written in the order of the disk, each behind the one before it. Only the first 64
+Grains are deflated in threads and written in the order of the disk, each after the one before it. Only the first 64
 KiB are written at the end, because the descriptor holds the id that the image gets then. Grains of zeros are left out,
 and so are tables without grains. The same input gives the same bytes with any number of threads; another build of zlib
 may give others.
@@ -18,7 +19,6 @@ may give others.
 
 from __future__ import annotations
 
-import sys
 import zlib
 from array import array
 from typing import List, Mapping, Optional, Tuple
@@ -26,9 +26,11 @@ from typing import List, Mapping, Optional, Tuple
 from ..._core.errors import BadRequest
 from ..._core.randomness import looks_random
 from ..._core.units import SECTOR, round_up
+from ..._core.words import pack_words
 from ..._io.pipeline import OrderedPool
 from ..._io.port import Buffer, File
 from ..._io.sparse import is_zero
+from .cursor import Cursor
 from .descriptor import NewDescriptor
 from .layout import (
     DESCRIPTOR_SECTORS,
@@ -44,7 +46,6 @@ from .layout import (
     pack_sparse_header,
     stream_header,
 )
-from .writer import Course
 
 _GATHER_BYTES = 256 << 10
 
@@ -78,7 +79,7 @@ class StreamWriter:
         self._file = file
         self._descriptor = descriptor
         self._header = stream_header(capacity=size_bytes // SECTOR, grain_sectors=grain_bytes // SECTOR)
-        self._course = Course(size_bytes, file.path)
+        self._cursor = Cursor(size_bytes, file.path)
         self._level = level
         self._workers = workers
         self._pool: Optional[OrderedPool[_Task, _Task]] = None
@@ -96,7 +97,7 @@ class StreamWriter:
         Raises BadRequest when that goes back or leaves the disk, or the file becomes too large.
         """
         view = memoryview(buffer).cast("B")
-        self._course.advance(offset, len(view))
+        self._cursor.advance(offset, len(view))
         try:
             done = 0
             while done < len(view):
@@ -110,7 +111,7 @@ class StreamWriter:
 
     def write_zeros(self, offset: int, length: int) -> None:
         """Nothing needs to be stored. Raises BadRequest when the range goes back or leaves the disk."""
-        self._course.advance(offset, length)
+        self._cursor.advance(offset, length)
 
     def finish(self, identity: str) -> None:
         """Write what is pending, the directory and the footer, and then the beginning of the file."""
@@ -171,14 +172,14 @@ class StreamWriter:
     def _end_table(self, following: int) -> None:
         if any(self._entries):
             self._tail.add(pack_marker(TABLE_SECTORS, MARKER_TABLE))
-            self._directory[self._table] = self._tail.add(_packed(self._entries))
+            self._directory[self._table] = self._tail.add(pack_words(self._entries))
             self._entries = array("I", bytes(4 * TABLE_ENTRIES))
         self._table = following
 
     def _end_file(self) -> None:
         sectors = directory_sectors(self._header.tables)
         self._tail.add(pack_marker(sectors, MARKER_DIRECTORY))
-        gd_sector = self._tail.add(_packed(self._directory).ljust(sectors * SECTOR, b"\0"))
+        gd_sector = self._tail.add(pack_words(self._directory).ljust(sectors * SECTOR, b"\0"))
         self._tail.add(pack_marker(1, MARKER_FOOTER))
         self._tail.add(pack_sparse_header(type(self._header)(**{**vars(self._header), "gd_sector": gd_sector})))
         self._tail.add(pack_marker(0, MARKER_END))
@@ -228,10 +229,3 @@ class _Tail:
         self._written += len(content)
         self._pending = []
         self._pending_bytes = 0
-
-
-def _packed(entries: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        entries = entries[:]
-        entries.byteswap()
-    return entries.tobytes()

@@ -18,7 +18,8 @@ from ..._core.findings import ERROR, NO, Finding, found, worst
 from ..._core.records import replace
 from ..._core.units import SECTOR
 from ..._formats.detect import detect
-from ..._formats.hds.bat import RunTable, check_table, read_table
+from ..._formats.hds.bat import RunTable, read_table
+from ..._formats.hds.bat_check import check_table
 from ..._formats.hds.header import FLAG_EMPTY, FLAGS_UNKNOWN, HEADER_BYTES, HdsHeader, is_hds, unpack_header
 from ..._io.port import FILE, File, Port, Stat
 from .examination import ImageExam, Named

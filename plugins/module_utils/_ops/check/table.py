@@ -17,7 +17,8 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from ..._core.findings import LOSSY, NO, Finding, found
 from ..._core.records import dataclass
 from ..._core.units import ceil_div
-from ..._formats.hds.bat import Run, RunTable, is_sound
+from ..._formats.hds.bat import Run, RunTable
+from ..._formats.hds.bat_check import is_sound
 from ..._formats.hds.header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 from ..._io.port import File
 

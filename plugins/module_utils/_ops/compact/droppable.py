@@ -20,20 +20,23 @@ several of them find is joined, the first one that names a cluster gives the rea
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Tuple
 
 from ..._bundle.bundle import EXPANDING, BundleState, ImageState
 from ..._core.extents import DATA, Extent
+from ..._core.ranges import Range, clipped, joined
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader
-from ..._formats.image import MappedReader
 from ..._guest.view import LayerStack, open_stack
 from ..._io.buffers import is_equal, new_buffer
 from ..._io.copy import SLICE
 from ..._io.port import Port
 from ..._io.sparse import GRAIN, is_zero
 from .clusters import Clusters, union, without
+
+if TYPE_CHECKING:
+    from ..._formats.image import ImageReader
 
 METADATA = "metadata"
 ZEROS = "zeros"
@@ -43,8 +46,6 @@ EQUAL = "equal"
 
 _WINDOW = 64 << 20
 """Extents are looked up for so many guest bytes at once."""
-
-Part = Tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -116,30 +117,14 @@ def _windows(image: ImageState, header: HdsHeader) -> Iterator[Tuple[int, int]]:
         following = next(image.table.runs(end), None)
 
 
-class _Parts:
-    """Ascending ranges, asked for in ascending order."""
-
-    def __init__(self, extents: Iterator[Extent]) -> None:
-        self._parts = [(extent.start, extent.end) for extent in extents if extent.kind == DATA]
-        self._position = 0
-
-    def within(self, start: int, end: int) -> List[Part]:
-        """What of the range is data."""
-        parts, index = self._parts, self._position
-        while index < len(parts) and parts[index][1] <= start:
-            index += 1
-        self._position = index
-        found = []
-        while index < len(parts) and parts[index][0] < end:
-            found.append((max(start, parts[index][0]), min(end, parts[index][1])))
-            index += 1
-        return found
+def _data(extents: Iterator[Extent]) -> List[Range]:
+    return [(extent.start, extent.end) for extent in extents if extent.kind == DATA]
 
 
 class _Comparison:
     """Compares the clusters of the topmost layer of a stack with what the others read as."""
 
-    def __init__(self, stack: LayerStack[MappedReader]) -> None:
+    def __init__(self, stack: LayerStack[ImageReader]) -> None:
         self._own = stack.layers[0]
         self._below = stack.below(1)
         self._buffers = new_buffer(SLICE), new_buffer(SLICE)
@@ -155,29 +140,25 @@ class _Comparison:
         low, high = first * step, min(end * step, image.size)
         if image.table is None:
             return
-        own = _Parts(self._own.extents(low, max(0, high - low)))
+        own = _data(self._own.extents(low, max(0, high - low)))
         has_below = bool(self._below.layers) and low < high
-        below = _Parts(self._below.extents(low, high - low) if has_below else iter(()))
+        below = _data(self._below.extents(low, high - low) if has_below else iter(()))
         for run in image.table.runs(first, end):
             for cluster in range(run.cluster, run.cluster + run.count):
                 start, stop = cluster * step, min((cluster + 1) * step, image.size)
                 if start >= image.size and header.size_bytes > image.size:
                     # The image is longer than the disk: this may be all that is left of a change by another program.
                     continue
-                # Nobody sees what lies past the end of a shorter image.
-                self._judge(
-                    cluster,
-                    own.within(start, stop) if start < stop else [],
-                    below.within(start, stop) if start < stop else [],
-                )
+                # Nobody sees what is past the end of a shorter image.
+                self._judge(cluster, clipped(own, start, stop), clipped(below, start, stop))
 
-    def _judge(self, cluster: int, own: List[Part], below: List[Part]) -> None:
+    def _judge(self, cluster: int, own: List[Range], below: List[Range]) -> None:
         if not below:
             if all(self._is_zero(start, end) for start, end in own):
                 self.zero.add(cluster, cluster + 1)
             return
         self._saw_data = False
-        if all(self._is_equal(start, end) for start, end in _union(own, below)):
+        if all(self._is_equal(start, end) for start, end in joined(sorted(own + below))):
             (self.equal if self._saw_data else self.zero).add(cluster, cluster + 1)
 
     def _is_zero(self, start: int, end: int) -> bool:
@@ -199,7 +180,7 @@ class _Comparison:
         return True
 
     def _read(
-        self, reader: LayerStack[MappedReader] | MappedReader, offset: int, buffer: memoryview, length: int
+        self, reader: LayerStack[ImageReader] | ImageReader, offset: int, buffer: memoryview, length: int
     ) -> None:
         reader.pread_into(offset, buffer[:length])
         self.bytes_read += length
@@ -212,14 +193,3 @@ def _pieces(start: int, end: int) -> Iterator[Tuple[int, int]]:
         yield start, length
         start += length
         length = min(SLICE, end - start)
-
-
-def _union(one: List[Part], other: List[Part]) -> List[Part]:
-    """What lies in either."""
-    joined: List[Part] = []
-    for start, end in sorted(one + other):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined

@@ -12,20 +12,19 @@ found again once it is a hole.
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, List, Tuple
+from typing import Iterable, Iterator, List
 
+from ..._core.ranges import Range, complement, joined
 from ..._core.units import round_up
 from ..._io.buffers import new_buffer
 from ..._io.copy import SLICE
 from ..._io.port import File
-from ..._io.sparse import data_parts, holes
+from ..._io.sparse import data_parts
 
 SMALLEST = 64 << 10
 """Shorter runs of zeros are left: each hole costs an entry in the host's tables, and a call."""
 
 _LARGEST_BLOCK = 1 << 20
-
-Range = Tuple[int, int]
 
 
 class ZeroScan:
@@ -51,7 +50,7 @@ class ZeroScan:
                 length = self._file.pread_into(offset, self._buffer[: end - offset])
                 self.bytes_read += length
                 length -= length % self._block
-                for low, high in holes(data_parts(self._buffer, length, self._block), 0, length):
+                for low, high in complement(data_parts(self._buffer, length, self._block), 0, length):
                     yield offset + low, offset + high
 
 
@@ -63,19 +62,6 @@ def data_within(file: File, parts: Iterable[Range], block: int) -> Iterator[Rang
             low, high = round_up(low, grain), high - high % grain
             if low < high:
                 yield low, high
-
-
-def joined(ranges: Iterable[Range]) -> Iterator[Range]:
-    """The same with neighbours made one."""
-    first = last = -1
-    for start, end in ranges:
-        if start != last:
-            if first < last:
-                yield first, last
-            first = start
-        last = end
-    if first < last:
-        yield first, last
 
 
 def grain_of(block: int) -> int:

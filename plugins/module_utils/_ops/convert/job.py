@@ -21,11 +21,13 @@ from ..._formats.catalog import FORMATS, HDD, RAW
 from ..._formats.image import ForeignWriter, ParentImage
 from ..._guest.compare import chain_difference
 from ..._guest.digests import ContentDigest, LayerDigest, checksum_of
+from ..._guest.places import SharedRanges
 from ..._guest.source import Source, find_source, open_source
 from ..._guest.view import ComposedView
 from ..._io.fingerprint import identity as identity_of_file
 from ..._io.port import File, Port
-from ..copy.sharing import BlockSharing, SharedRanges
+from ..copy.parts_writer import PartsWriter
+from ..copy.sharing import BlockSharing
 from ..copy.stream import Flow, stream_disk, stream_layer
 from .request import AnyShape
 from .writers import new_writer
@@ -117,14 +119,14 @@ class TransferJob:
         """
         if not self.shares or self.needs_digest or self.checksum is not None or not isinstance(self.shape, Shape):
             return False
-        from .share_disk import first_stored
+        from .share_disk import first_place
 
         stats = [port.stat(path) for path, _seen in self.source.fingerprint]
         if len({stat.device for stat in stats if stat is not None}) != 1:
             # What the first file can, files on other file systems cannot.
             return False
-        place = first_stored(view.below(self.layers[-1].depth))
-        return place is not None and port.shares_blocks(place[2], place[3], self.output_directory)
+        place = first_place(view.below(self.layers[-1].depth))
+        return place is not None and port.shares_blocks(place.file, place.offset, self.output_directory)
 
     def run(self, port: Port, on_progress: Optional[Progress] = None) -> TransferReport:
         """Fill the files, sync them, and read them back when asked.
@@ -235,23 +237,29 @@ class _Output:
         self, layer: LayerJob, writer: ForeignWriter, files: Sequence[File], on_layer: LayerProgress
     ) -> Tuple[Flow, Optional[Digest]]:
         view = self._view_of(layer)
-        own = self._view.own_extents(layer.depth)
+        extents = self._view.own_extents(layer.depth)
         digest = LayerDigest() if self._needs_digest else None
-        sharing = None if self.shared is None else BlockSharing(view, writer, self.shared)
-        return stream_layer(view, own, writer, files, digest=digest, sharing=sharing, on_progress=on_layer), digest
+        sharing = self._sharing(view, writer)
+        return stream_layer(view, extents, writer, files, digest=digest, sharing=sharing, on_progress=on_layer), digest
+
+    def _sharing(self, view: ComposedView, writer: ForeignWriter) -> Optional[BlockSharing]:
+        """How blocks of the source come into the output; None where they do not."""
+        if self.shared is None or not isinstance(writer, PartsWriter):
+            return None
+        return BlockSharing(view, writer, self.shared)
 
     def _whole_disk(
         self, layer: LayerJob, writer: ForeignWriter, files: Sequence[File], on_layer: LayerProgress
     ) -> Tuple[Flow, Optional[Digest]]:
         job, view = self._job, self._view_of(layer)
-        sharing = None if self.shared is None else BlockSharing(view, writer, self.shared)
         # Few hosts can share blocks or clone files.
-        if _are_cloned(job, files):
+        if isinstance(writer, PartsWriter) and _are_cloned(job, files):
             from .share_disk import note_clones
 
             self.shared = self.shared or SharedRanges()
             return note_clones(view, writer, self.shared, on_layer), None
-        if sharing is not None:
+        sharing = self._sharing(view, writer)
+        if isinstance(writer, PartsWriter) and sharing is not None:
             from .share_disk import share_disk
 
             return share_disk(view, writer, sharing, on_layer), None

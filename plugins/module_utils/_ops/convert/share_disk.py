@@ -15,32 +15,45 @@ its bytes.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 from ..._bundle.shape import PLAIN, Shape
 from ..._core.extents import DATA
 from ..._core.units import SECTOR
-from ..._formats.image import GuestView
+from ..._formats.image import GuestView, Place
+from ..._guest.places import SharedRanges, common, whole_blocks
 from ..._guest.source import RAW, Source
 from ..._io.buffers import new_buffer
 from ..._io.copy import WINDOW
 from ..._io.port import Port
 from ..._io.sparse import data_parts
-from ..copy.sharing import BLOCK, LONGEST, BlockSharing, Place, SharedRanges, common
+from ..copy.parts_writer import PartsWriter
+from ..copy.sharing import BlockSharing
 from ..copy.stream import Flow
 
+_SAMPLE = 64 << 20
+"""So much of the data shows how it is stored."""
 
-def first_stored(view: GuestView) -> Optional[Place]:
-    """The first range of the disk that lies in a file as it is: ``(guest offset, length, file, file offset)``.
 
-    None when there is no data, and when that lies nowhere as it is, or not on whole blocks.
+def first_place(view: GuestView) -> Optional[Place]:
+    """The place of the first data of the disk, when a host may share it and most of what follows; else None.
+
+    Where much is packed or lies on no whole blocks, streaming is faster than to read and write in turns.
     """
+    first: Optional[Place] = None
+    data = placed = 0
     for extent in view.extents(0, view.size):
         if extent.kind == DATA:
-            place = next(_stored(view, extent.start, extent.length), None)
-            is_usable = place is not None and place[0] == extent.start and place[1] >= BLOCK and place[3] % BLOCK == 0
-            return place if is_usable else None
-    return None
+            length = min(extent.length, _SAMPLE - data)
+            for place in whole_blocks(view.places(extent.start, length)):
+                first = first or place
+                placed += place.length
+            if first is None or (not data and first.start != extent.start):
+                return None
+            data += length
+            if data == _SAMPLE:
+                break
+    return first if 2 * placed >= data else None
 
 
 def whole_files(port: Port, source: Source, shape: Shape, depth: int) -> Tuple[str, ...]:
@@ -50,7 +63,7 @@ def whole_files(port: Port, source: Source, shape: Shape, depth: int) -> Tuple[s
     The output shows what lies ``depth`` layers below the top of the source.
     """
     if shape.kind != PLAIN or shape.size != source.size:
-        # What a file holds behind the end of the disk is no part of it.
+        # What a file holds past the end of the disk is no part of it.
         return ()
     if source.state is None or source.guid is None:
         files = [(0, source.path)] if source.format == RAW else []
@@ -68,16 +81,15 @@ def whole_files(port: Port, source: Source, shape: Shape, depth: int) -> Tuple[s
 
 
 def note_clones(
-    view: GuestView, writer: Any, shared: SharedRanges, on_progress: Optional[Callable[[int], None]] = None
+    view: GuestView, writer: PartsWriter, shared: SharedRanges, on_progress: Optional[Callable[[int], None]] = None
 ) -> Flow:
     """Note what the files of the output have because they are clones of the source's."""
     flow = Flow()
     for extent in view.extents(0, view.size):
         if extent.kind == DATA:
-            for place in _stored(view, extent.start, extent.length):
-                for _guest, length, file, offset, target, target_offset in common(
-                    iter((place,)), iter(writer.place(place[0], place[1]))
-                ):
+            for place in view.places(extent.start, extent.length):
+                targets = writer.places(place.start, place.length)
+                for _guest, length, file, offset, target, target_offset in common((place,), targets):
                     shared.add(file, offset, target, target_offset, length)
                     flow.written += length
     if on_progress is not None:
@@ -86,23 +98,23 @@ def note_clones(
 
 
 def share_disk(
-    view: GuestView, writer: Any, sharing: BlockSharing, on_progress: Optional[Callable[[int], None]] = None
+    view: GuestView, writer: PartsWriter, sharing: BlockSharing, on_progress: Optional[Callable[[int], None]] = None
 ) -> Flow:
     """Store the whole disk; zeros that the source stores as data are data here, too.
 
-    What lies nowhere as it is, such as compressed clusters, or not on whole blocks, is read; what the host refuses to
-    share is copied. Of both zeros are left out.
+    What has no place, such as compressed clusters, or not on whole blocks, is read; what the host refuses to share is
+    copied. Of both zeros are left out.
     """
     flow = Flow()
     for extent in view.extents(0, view.size):
         if extent.kind != DATA:
             continue
         position = extent.start
-        for guest, length, file, offset in _whole_blocks(_stored(view, extent.start, extent.length)):
-            _store_read(view, writer, position, guest, flow)
-            sharing.put_unread(guest, length, file, offset)
-            flow.written += length
-            position = guest + length
+        for place in whole_blocks(view.places(extent.start, extent.length)):
+            _store_read(view, writer, position, place.start, flow)
+            sharing.put_unread(place)
+            flow.written += place.length
+            position = place.end
             if on_progress is not None:
                 on_progress(position)
         _store_read(view, writer, position, extent.end, flow)
@@ -111,19 +123,7 @@ def share_disk(
     return flow
 
 
-def _stored(view: Any, start: int, length: int) -> Iterator[Place]:
-    return iter(view.sources(start, length) if hasattr(view, "sources") else ())
-
-
-def _whole_blocks(places: Iterator[Place]) -> Iterator[Place]:
-    """Of each place the part that consists of whole blocks, in pieces that the host shares in a moment."""
-    for guest, length, file, offset in places:
-        if guest % BLOCK == 0 and offset % BLOCK == 0:
-            for done in range(0, length - length % BLOCK, LONGEST):
-                yield guest + done, min(LONGEST, length - length % BLOCK - done), file, offset + done
-
-
-def _store_read(view: GuestView, writer: Any, start: int, end: int, flow: Flow) -> None:
+def _store_read(view: GuestView, writer: PartsWriter, start: int, end: int, flow: Flow) -> None:
     """Store a range by reading and writing it, without its zeros."""
     if start == end:
         return

@@ -12,10 +12,10 @@ from typing import List, Mapping, Sequence, Tuple, Union
 
 from ..._bundle.shape import EXPANDING, PLAIN, Shape
 from ..._formats.hds.writer import HdsWriter, ReservedHdsWriter
+from ..._formats.image import Place
 from ..._formats.raw.writer import RawWriter
 from ..._io.port import Buffer, File
 
-Place = Tuple[int, int, File, int]
 OwnWriter = Union[HdsWriter, ReservedHdsWriter, RawWriter]
 
 
@@ -38,15 +38,13 @@ class PartsWriter:
             if low < high:
                 writer.write(low - start, view[low - offset : high - offset])
 
-    def place(self, offset: int, length: int) -> Tuple[Place, ...]:
-        """The places for ``length`` bytes that the caller stores there himself: ``(guest offset, length, file, file
-        offset)``.
-        """
+    def places(self, offset: int, length: int) -> Tuple[Place, ...]:
+        """The places for ``length`` bytes that the caller stores there himself."""
         found: List[Place] = []
         for (start, size), writer in self._parts:
             low, high = max(offset, start), min(offset + length, start + size)
             if low < high:
-                found.append((low, high - low, writer.file, writer.place(low - start, high - low)))
+                found.append(Place(low, high - low, writer.file, writer.place(low - start, high - low)))
         return tuple(found)
 
     def write_zeros(self, offset: int, length: int) -> None:

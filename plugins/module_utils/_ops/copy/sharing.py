@@ -10,55 +10,17 @@ written twice.
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_right
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Optional, Tuple
 
 from ..._core.errors import Damaged
 from ..._core.extents import DATA
+from ..._formats.image import GuestView, Place
+from ..._guest.places import BLOCK, LONGEST, SharedRanges, common
 from ..._io.buffers import new_buffer
 from ..._io.copy import WINDOW
 from ..._io.port import File
 from ..._io.sparse import data_parts
-
-BLOCK = 4096
-LONGEST = 256 << 20
-
-Place = Tuple[int, int, File, int]
-
-
-class SharedRanges:
-    """Which ranges of new files have the blocks of which ranges of others; each file is filled in ascending order."""
-
-    def __init__(self) -> None:
-        # By the paths of source and target: where ranges begin in the target, where in the source, how long they are.
-        self._ranges: Dict[Tuple[str, str], Tuple[array[int], array[int], array[int]]] = {}
-
-    def add(self, source: File, source_offset: int, target: File, offset: int, length: int) -> None:
-        """The host has let the target have these blocks."""
-        columns = self._ranges.setdefault((source.path, target.path), (array("Q"), array("Q"), array("Q")))
-        for column, value in zip(columns, (offset, source_offset, length)):
-            column.append(value)
-
-    def held(self, source: File, source_offset: int, target: File, offset: int, length: int) -> int:
-        """How much of the range of the target, from its start on, has the blocks of that range of the source."""
-        columns = self._ranges.get((source.path, target.path))
-        if columns is None:
-            return 0
-        offsets, sources, lengths = columns
-        position, end, shift = offset, offset + length, source_offset - offset
-        while position < end:
-            index = bisect_right(offsets, position) - 1
-            if index < 0 or sources[index] - offsets[index] != shift or position >= offsets[index] + lengths[index]:
-                break
-            position = min(end, offsets[index] + lengths[index])
-        return position - offset
-
-    def resolved(self, real_path: Callable[[str], str]) -> SharedRanges:
-        """The same with the targets called as those know them who look them up."""
-        found = SharedRanges()
-        found._ranges = {(source, real_path(target)): columns for (source, target), columns in self._ranges.items()}
-        return found
+from .parts_writer import PartsWriter
 
 
 class BlockSharing:
@@ -69,13 +31,13 @@ class BlockSharing:
     What the host has shared is added to ``shared``; ``bytes_read`` counts what had to be copied after all.
     """
 
-    def __init__(self, view: Any, writer: Any, shared: Optional[SharedRanges] = None) -> None:
+    def __init__(self, view: GuestView, writer: PartsWriter, shared: Optional[SharedRanges] = None) -> None:
         self.bytes_read = 0
         self._shared = shared
         self._view = view
         self._writer = writer
         self._buffer: Optional[memoryview] = None
-        self._works = hasattr(view, "sources") and hasattr(writer, "place")
+        self._works = True
         self._proven = False
         # What is to be shared next: source, its offset, target, its offset, length.
         self._pending: Optional[Tuple[File, int, File, int, int]] = None
@@ -87,13 +49,13 @@ class BlockSharing:
         if not self._works:
             return False
         length = len(window)
-        sources = tuple(self._view.sources(offset, length)) if offset % BLOCK == 0 and length % BLOCK == 0 else ()
-        if sum(source[1] for source in sources) != length or any(
-            at % BLOCK or count % BLOCK for _guest, count, _file, at in sources
+        places = tuple(self._view.places(offset, length)) if offset % BLOCK == 0 and length % BLOCK == 0 else ()
+        if sum(place.length for place in places) != length or any(
+            place.offset % BLOCK or place.length % BLOCK for place in places
         ):
             return False
         for _guest, count, source, source_offset, target, target_offset in common(
-            iter(sources), iter(self._writer.place(offset, length))
+            places, self._writer.places(offset, length)
         ):
             part = window[:count]
             window = window[count:]
@@ -108,29 +70,24 @@ class BlockSharing:
 
         Returns how many bytes that were; 0, with nothing done, when it must be read.
 
-        That is when some of it lies nowhere as it is, or not on whole blocks.
+        That is when some of it has no place, or not on whole blocks.
         """
-        places = tuple(self._view.sources(offset, length)) if self._works else ()
+        places = tuple(self._view.places(offset, length)) if self._works else ()
         data = (
             sum(extent.length for extent in self._view.extents(offset, length) if extent.kind == DATA) if places else 0
         )
-        if sum(place[1] for place in places) != data or any(
-            number % BLOCK for guest, count, _file, at in places for number in (guest, count, at)
+        if sum(place.length for place in places) != data or any(
+            number % BLOCK for place in places for number in (place.start, place.length, place.offset)
         ):
             return 0
-        for guest, count, file, at in places:
-            self.put_unread(guest, count, file, at)
+        for place in places:
+            self.put_unread(place)
         return data
 
-    def put_unread(self, guest: int, length: int, source: File, source_offset: int) -> None:
-        """Store ``length`` bytes of guest ``guest``, which lie in ``source`` as they are.
-
-        All three are multiples of BLOCK.
-        """
-        place = (guest, length, source, source_offset)
-        for _guest, count, _source, start, target, target_offset in common(
-            iter((place,)), iter(self._writer.place(guest, length))
-        ):
+    def put_unread(self, place: Place) -> None:
+        """Store the guest bytes of ``place``, whose three numbers are multiples of BLOCK."""
+        targets = self._writer.places(place.start, place.length)
+        for _guest, count, source, start, target, target_offset in common((place,), targets):
             if self._works and not any(number % BLOCK for number in (start, target_offset, count)):
                 self._add(source, start, target, target_offset, count)
             else:
@@ -168,7 +125,7 @@ class BlockSharing:
             self.flush()
         self._pending = (source, source_offset, target, target_offset, length)
         if not self._proven:
-            # The first range tells whether the host can do it at all.
+            # The first range shows whether the host can do it at all.
             self.flush()
             self._proven = True
 
@@ -184,19 +141,3 @@ class BlockSharing:
         else:
             self._works = False
             self._copy(source, source_offset, target, target_offset, length)
-
-
-def common(one: Iterator[Place], other: Iterator[Place]) -> Iterator[Tuple[int, int, File, int, File, int]]:
-    """The guest ranges that both have, ascending: ``(guest offset, length, file and offset of one, file and offset
-    of the other)``.
-    """
-    left, right = next(one, None), next(other, None)
-    while left is not None and right is not None:
-        start, end = max(left[0], right[0]), min(left[0] + left[1], right[0] + right[1])
-        if start < end:
-            yield start, end - start, left[2], left[3] + start - left[0], right[2], right[3] + start - right[0]
-        # Whichever ends first can have nothing more in common.
-        if left[0] + left[1] == end:
-            left = next(one, None)
-        else:
-            right = next(other, None)

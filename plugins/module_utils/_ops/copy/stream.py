@@ -22,6 +22,7 @@ from ..._io.copy import SLICE, WINDOW, Writeback
 from ..._io.port import File
 from ..._io.sparse import GRAIN, data_parts
 from .digest_thread import DigestThread
+from .parts_writer import PartsWriter
 from .sharing import BlockSharing
 
 Progress = Callable[[int], None]
@@ -51,10 +52,10 @@ def stream_disk(
 
     With ``sparse`` zeros are neither read where that is known nor written; with ``shares`` the host may share blocks.
 
-    ``on_progress`` is told how far it is.
+    ``on_progress`` is called with how far it is.
     """
     flow, writeback = Flow(), Writeback(files)
-    sharing = BlockSharing(view, writer) if shares else None
+    sharing = BlockSharing(view, writer) if shares and isinstance(writer, PartsWriter) else None
     slices = read_ahead(view, _disk_slices(view, sparse))
     with Windows(view, slices) as windows, DigestThread(digest, windows.release) as digesting:
         for offset, window in windows:

@@ -71,8 +71,8 @@ class NewPart:
 class Growth:
     """How a disk becomes longer: to ``size`` bytes in ``parts``. ``reserve`` takes the host's blocks for what it gains.
 
-    With ``top_only`` snapshots stay as short as they are and show zeros past their end. A layer that was merged a moment
-    ago (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes.
+    With ``top_only`` snapshots stay as short as they are and show zeros past their end. A layer that was merged a
+    moment ago (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes.
     """
 
     size: int

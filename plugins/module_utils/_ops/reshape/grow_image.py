@@ -129,7 +129,8 @@ def _refuse_too_large(image: ImageState, header: HdsHeader, size: int) -> None:
     largest = max_size_bytes(header.version, header.cluster_bytes)
     if size > largest:
         raise BadRequest(
-            f"size: {format_size(size)} do not fit format version {header.version} with clusters of {format_size(header.cluster_bytes)}",
+            f"size: {format_size(size)} do not fit format version {header.version}"
+            f" with clusters of {format_size(header.cluster_bytes)}",
             path=image.path,
             expected=f"at most {largest} bytes",
             found=size,

@@ -130,7 +130,7 @@ class GuestWriter:
         try:
             for extent in stack.extents(start, min(length, size - start)):
                 if extent.kind == DATA:
-                    for guest, count, offset in stack.layers[extent.layer].mapped(extent.start, extent.length):
+                    for guest, count, _file, offset in stack.layers[extent.layer].places(extent.start, extent.length):
                         yield Move(chain[extent.layer].path, offset, place + guest - start, count)
         finally:
             stack.close()

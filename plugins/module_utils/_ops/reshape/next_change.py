@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The changes that bring a disk to what a task asks for: one after the other, each with its own commit, all of them planned
-before the first.
-"""
+"""The changes that bring a disk to what a task asks for, each with its own commit, all planned before the first."""
 
 # This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
 
@@ -268,7 +266,8 @@ def _refuse_cluster_size(state: BundleState, request: ReshapeRequest) -> None:
     headers = [image.header for image in state.images.values() if image.header is not None]
     if request.cluster is not None and any(header.cluster_bytes != request.cluster for header in headers):
         raise Unsupported(
-            f"cluster_size: The cluster size of a disk is fixed when it is created; the disk has {headers[0].cluster_bytes}, the task asks for {request.cluster}",
+            "cluster_size: The cluster size of a disk is fixed when it is created;"
+            f" the disk has {headers[0].cluster_bytes}, the task asks for {request.cluster}",
             path=state.location.directory,
             expected=request.cluster,
             found=headers[0].cluster_bytes,
@@ -296,7 +295,8 @@ def _refuse_bad_sizes(task: Reshaping, state: BundleState) -> Optional[Gpt]:
         return gpt
     if not request.shrink:
         raise BadRequest(
-            f"size: the disk has {format_size(state.descriptor.size_bytes)}, the task asks for {format_size(size)}, which is less",
+            f"size: the disk has {format_size(state.descriptor.size_bytes)}, the task asks for {format_size(size)},"
+            " which is less",
             path=state.location.directory,
             expected=size,
             found=state.descriptor.size_bytes,

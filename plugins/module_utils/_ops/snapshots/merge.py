@@ -102,7 +102,7 @@ class MergedImage:
 
 @dataclass(frozen=True)
 class MergeFacts(ChangeFacts):
-    """The GUIDs of the snapshots that go, names asked for that the disk does not have, and the disk after the change."""
+    """The GUIDs of the snapshots that go, names asked for that the disk does not have, the disk after the change."""
 
     merged: Tuple[str, ...] = ()
     unknown: Tuple[str, ...] = ()
@@ -410,7 +410,10 @@ def _in_place_steps(in_place: Sequence[MergedImage]) -> Iterator[Step]:
 def _warnings(merged: Sequence[MergedImage]) -> Iterator[str]:
     for one in merged:
         if one.receiver.header is not None and one.group.images[-1].header is None:
-            yield f"{one.group.images[-1].path}: the plain image was merged into an expanding one, which moves fewer bytes; the disk is no longer plain."
+            yield (
+                f"{one.group.images[-1].path}: the plain image was merged into an expanding one, which moves fewer"
+                " bytes; the disk is no longer plain."
+            )
         for image in one.group.images:
             stays = image.outside or (image.path == one.receiver.path and not one.changes_file)
             if image.extension is not None and not stays:
@@ -419,7 +422,10 @@ def _warnings(merged: Sequence[MergedImage]) -> Iterator[str]:
                     if may_keep(image.extension)
                     else "the contents of a format extension"
                 )
-                yield f"{image.path}: {what} are no longer true after the merge and are dropped; the next backup will be a full one."
+                yield (
+                    f"{image.path}: {what} are no longer true after the merge and are dropped; the next backup is a"
+                    " full one."
+                )
 
 
 def _after(state: BundleState, target: Descriptor, merged: Sequence[MergedImage]) -> BundleState:

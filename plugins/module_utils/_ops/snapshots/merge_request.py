@@ -23,8 +23,8 @@ from .removals import REFUSE, choose_removals, refuse_doubtful
 
 @dataclass(frozen=True)
 class MergeRequest:
-    """At most ``max_layers`` layers. Only the ``snapshots`` named may go, all when it is None; with ``orphans`` only those
-    that the virtual machine does not list. ``branches`` and ``strategy`` are those of the planners.
+    """At most ``max_layers`` layers. Only the ``snapshots`` named may go, all when it is None; with ``orphans`` only
+    those that the virtual machine does not list. ``branches`` and ``strategy`` are those of the planners.
     """
 
     max_layers: int = 1

@@ -19,18 +19,22 @@ are overwritten; in every view that survives they are hidden by the winner until
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import ImageState
 from ..._change.slots import Slots
 from ..._core.errors import Unsupported
 from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce, overlay_all
 from ..._core.plan import Move
+from ..._core.ranges import rounded
 from ..._core.records import dataclass, replace
-from ..._core.units import SECTOR, ceil_div
+from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader, max_size_bytes, new_header
-from ..._formats.image import MappedReader
 from ..._guest.view import LayerStack, layer_extents
+
+if TYPE_CHECKING:
+    from ..._formats.image import ImageReader
+    from ..._formats.place import Place
 
 CLEAR = "clear"
 """Zeros over layers that read as zeros, too: to be written only where the receiver holds something."""
@@ -48,7 +52,7 @@ class Group:
     storage: int
     survivor: str
     images: Tuple[ImageState, ...]
-    stack: LayerStack[MappedReader]
+    stack: LayerStack[ImageReader]
 
 
 class Placement(NamedTuple):
@@ -188,7 +192,7 @@ def place_in_expanding(
     filled = 0
     for extent in _foreign(group, extents, receiver):
         position = extent.start
-        for start, length, offset in _mapped(group, extent, receiver):
+        for start, length, _file, offset in _present(group, extent, receiver):
             gaps += _gap(extent, position, start)
             taken = Extent(start, length, extent.kind, extent.layer)
             if receiver is not None:
@@ -207,11 +211,12 @@ def place_in_expanding(
     return Placement(tuple(fresh), tuple(overwrites), tuple(entries), end, filled)
 
 
-def _mapped(group: Group, extent: Extent, receiver: Optional[int]) -> Iterator[Tuple[int, int, int]]:
+def _present(group: Group, extent: Extent, receiver: Optional[int]) -> Iterator[Place]:
+    """The parts of the range of ``extent`` that the receiver has clusters for."""
     if receiver is None:
         return iter(())
     inside = min(extent.end, group.images[receiver].size) - extent.start
-    return group.stack.layers[receiver].mapped(extent.start, inside) if inside > 0 else iter(())
+    return group.stack.layers[receiver].places(extent.start, inside) if inside > 0 else iter(())
 
 
 def _gap(extent: Extent, start: int, end: int) -> List[Extent]:
@@ -239,7 +244,7 @@ def _moves(group: Group, extent: Extent, target: int) -> List[Move]:
     path = group.images[extent.layer].path
     return [
         Move(path, offset, target + start - extent.start, length)
-        for start, length, offset in source.mapped(extent.start, extent.length)
+        for start, length, _file, offset in source.places(extent.start, extent.length)
     ]
 
 
@@ -251,8 +256,8 @@ def _allocate(
     entries: List[Tuple[int, int]] = []
     room = _Room(slots, step)
     waiting = list(reversed(gaps))
-    for first, count in _cluster_runs(gaps, step):
-        for cluster, number, offset, is_stale in room.take(first, count):
+    for start, stop in rounded(((gap.start, gap.end) for gap in gaps), step):
+        for cluster, number, offset, is_stale in room.take(start // step, (stop - start) // step):
             entries += [(cluster + index, offset + index * step) for index in range(number)]
             inner = _fill(group, waiting, cluster * step, number * step, offset)
             if is_stale and sum(move.length for move in inner if move.source is not None) < number * step:
@@ -274,21 +279,6 @@ def _fill(group: Group, waiting: List[Extent], start: int, length: int, offset: 
             gap = Extent(gap.start, end - gap.start, gap.kind, gap.layer)
         moves += _moves(group, gap, offset + gap.start - start)
     return moves
-
-
-def _cluster_runs(gaps: Sequence[Extent], step: int) -> Iterator[Tuple[int, int]]:
-    """First cluster and number of each run of clusters that the gaps touch."""
-    first = last = None
-    for gap in gaps:
-        low, high = gap.start // step, ceil_div(gap.end, step)
-        if last is not None and low <= last:
-            last = max(last, high)
-            continue
-        if first is not None and last is not None:
-            yield first, last - first
-        first, last = low, high
-    if first is not None and last is not None:
-        yield first, last - first
 
 
 class _Room:

@@ -49,7 +49,8 @@ def choose_removals(
                 f"Several branches start at snapshot {guid}",
                 path=state.location.directory,
                 found=aside,
-                hint="Set branches: discard to give up those that are not current, name the snapshots to merge in the option snapshots, or raise max_layers.",
+                hint="Set branches: discard to give up those that are not current, name the snapshots to merge in the"
+                " option snapshots, or raise max_layers.",
             )
         for child in aside:
             removals += [child, *tree.descendants(child)]

@@ -22,8 +22,8 @@ def methods(kind: type) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("kind", [HdsImage, RawImage])
 def test_readers_have_the_methods_of_the_protocol(kind: type) -> None:
-    wanted = methods(reader.MappedReader)
-    assert set(wanted) == {"extents", "pread_into", "mapped", "close"}
+    wanted = methods(reader.ImageReader)
+    assert set(wanted) == {"extents", "pread_into", "places", "close"}
     assert {name: parameters for name, parameters in methods(kind).items() if name in wanted} == wanted
 
 

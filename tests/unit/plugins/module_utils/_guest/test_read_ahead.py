@@ -31,7 +31,7 @@ class View:
         self._places = places
         self._file = File("/a", self.log)
 
-    def sources(self, start, length):
+    def places(self, start, length):
         position = start
         while position < start + length:
             cluster = position // MIB
@@ -57,7 +57,7 @@ def test_all_slices_come_in_order_and_all_that_is_read_was_announced_once(seed):
     needed = {
         at
         for start, length in slices
-        for _g, count, _f, offset in view.sources(start, length)
+        for _g, count, _f, offset in view.places(start, length)
         for at in range(offset, offset + count, SLICE)
     }
     assert sorted(at for start, end in told for at in range(start, end, SLICE)) == sorted(needed)
@@ -79,6 +79,8 @@ def test_places_are_announced_in_their_own_order_and_joined():
     assert view.log == [("/a", 0, 4 * MIB), ("/a", 9 * MIB, MIB)]
 
 
-def test_a_view_that_tells_nothing_gets_no_help():
-    assert list(read_ahead(object(), iter([(0, 1), (5, 2)]))) == [(0, 1), (5, 2)]
+def test_what_has_no_place_gets_no_help():
+    view = View([None, None])
+    assert list(read_ahead(view, iter([(0, 1), (5, 2)]))) == [(0, 1), (5, 2)]
+    assert view.log == []
     assert not list(read_ahead(View([]), iter(())))

@@ -28,6 +28,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.heade
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.reader import HdsImage, open_hds
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support.places import checked_places
 
 PORT = OsPort()
 
@@ -111,12 +112,7 @@ def test_reader_gives_the_bytes_of_the_model(
             }
             assert absent == {extent.kind == ABSENT}
             assert extent.kind == DATA or not any(model[extent.start : extent.end])
-        with open(path, "rb") as stream:
-            raw = stream.read()
-        rebuilt = bytearray(length)
-        for guest, count, offset in image.mapped(start, length):
-            rebuilt[guest - start : guest - start + count] = raw[offset : offset + count]
-        assert bytes(rebuilt) == model[start : start + length]
+        checked_places(image, start, length)
     finally:
         image.close()
 
@@ -161,7 +157,7 @@ def test_a_range_outside_the_disk_is_a_bad_request(tmp_path: Path, start: int, l
     with pytest.raises(BadRequest):
         image.extents(start, length)
     with pytest.raises(BadRequest):
-        image.mapped(start, length)
+        image.places(start, length)
     if 0 <= length <= 1:
         with pytest.raises(BadRequest):
             image.pread_into(start, bytearray(length))
@@ -174,7 +170,7 @@ def test_empty_ranges_are_answered_everywhere(tmp_path: Path) -> None:
     image = open_hds(PORT, path)
     for start in (0, MIB, MIB + 5, 4 * MIB):
         assert list(image.extents(start, 0)) == []
-        assert list(image.mapped(start, 0)) == []
+        assert list(image.places(start, 0)) == []
         image.pread_into(start, bytearray())
     image.close()
 
@@ -275,7 +271,7 @@ def test_a_sparse_disk_of_many_tebibytes_opens_by_what_is_allocated(tmp_path: Pa
         stream.seek(64 + 4 * 9_000_000)
         stream.write(struct.pack("<2I", data_off // 2048, data_off // 2048 + 1))
     image = open_hds(PORT, path)
-    assert list(image.mapped(0, image.size)) == [(9_000_000 * MIB, 2 * MIB, data_off * 512)]
+    assert list(image.places(0, image.size)) == [(9_000_000 * MIB, 2 * MIB, image.file, data_off * 512)]
     assert [extent.kind for extent in image.extents(0, image.size)] == [ABSENT, ZERO, ABSENT]
     image.close()
 

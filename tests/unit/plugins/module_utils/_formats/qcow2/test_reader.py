@@ -27,6 +27,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import Qcow2Image, open_qcow2
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support.places import checked_places
 
 PORT = OsPort()
 COPIED, PACKED, ZERO_BIT = 1 << 63, 1 << 62, 1
@@ -229,6 +230,8 @@ def test_a_range_behind_the_disk_is_a_bad_request(tmp_path: Path, offset: int, l
     image = open_qcow2(PORT, usual().write(tmp_path / "disk.qcow2"))
     with pytest.raises(BadRequest):
         image.extents(offset, length)
+    with pytest.raises(BadRequest):
+        image.places(offset, length)
     if length > 0:
         with pytest.raises(BadRequest):
             image.pread_into(offset, bytearray(length))
@@ -250,6 +253,7 @@ def test_any_range_is_a_part_of_the_whole(tmp_path_factory: pytest.TempPathFacto
         if extent.kind != DATA:
             assert not any(EXPECTED[extent.start : extent.end])
     assert position == start + length
+    checked_places(image, start, length, has_packed=True)
     image.close()
 
 
@@ -305,7 +309,7 @@ def test_a_header_that_cannot_be_meant_is_refused(tmp_path: Path, name: str) -> 
     )
 
 
-def test_a_corrupt_image_names_what_mends_it(tmp_path: Path) -> None:
+def test_a_corrupt_image_names_what_repairs_it(tmp_path: Path) -> None:
     with pytest.raises(Damaged) as caught:
         open_qcow2(PORT, usual(incompatible=2).write(tmp_path / "disk.qcow2"))
     assert "qemu-img check -r all" in (caught.value.hint or "")
@@ -728,6 +732,8 @@ def test_subclusters_are_read(tmp_path: Path) -> None:
         + content
     )
     assert image.properties["compression"] == "zlib"
+    checked_places(image, 0, 3 << 14)
+    assert checked_places(image, 3 << 14, 1 << 14, has_packed=True) == []
     image.close()
 
 

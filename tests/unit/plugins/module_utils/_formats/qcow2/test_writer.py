@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 import struct
-import sys
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage, ParentLink
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2 import store
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import open_qcow2
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -394,8 +394,7 @@ def test_the_largest_disk_of_small_clusters_is_refused_when_it_fills_up() -> Non
 def test_many_packed_clusters_are_counted_past_one_piece_of_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules[Qcow2Writer.__module__]
-    monkeypatch.setattr(module, "_COUNTS_PER_PIECE", 64)
+    monkeypatch.setattr(store, "_COUNTS_PER_PIECE", 64)
     path = str(tmp_path / "disk.qcow2")
     steps = [Step(index * 8192, filled(index, 8192), 8192) for index in range(200)]
     write_file(path, steps, size=2 * MIB, cluster_bytes=1024, compression="zlib")

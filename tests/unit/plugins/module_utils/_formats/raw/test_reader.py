@@ -15,6 +15,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw.reader import RawImage, open_raw
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support.places import checked_places
 
 PORT = OsPort()
 
@@ -55,7 +56,7 @@ def test_holes_are_zero_and_nothing_is_absent(tmp_path: Path) -> None:
     assert list(image.extents(MIB + 10, 20)) == [Extent(MIB + 10, 20, DATA)]
     assert list(image.extents(10, 20)) == [Extent(10, 20, ZERO)]
     assert list(image.extents(MIB, 0)) == []
-    assert list(image.mapped(0, image.size)) == [(MIB, 65536, MIB)]
+    assert checked_places(image, 0, image.size) == [(MIB, 65536, image.file, MIB)]
     image.close()
 
 
@@ -63,7 +64,7 @@ def test_a_size_below_that_of_the_file_hides_the_rest(tmp_path: Path) -> None:
     image = open_raw(PORT, sparse_file(tmp_path), size=MIB + 512)
     assert image.size == MIB + 512
     assert sum(extent.length for extent in image.extents(0, image.size)) == MIB + 512
-    assert list(image.mapped(0, image.size)) == [(MIB, 512, MIB)]
+    assert list(image.places(0, image.size)) == [(MIB, 512, image.file, MIB)]
     with pytest.raises(BadRequest):
         read(image, MIB, 513)
     image.close()
@@ -92,7 +93,7 @@ def test_a_range_outside_the_disk_is_a_bad_request(tmp_path: Path, start: int, l
     with pytest.raises(BadRequest):
         image.extents(start, length)
     with pytest.raises(BadRequest):
-        image.mapped(start, length)
+        image.places(start, length)
     image.close()
 
 

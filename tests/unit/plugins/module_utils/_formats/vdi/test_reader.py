@@ -25,6 +25,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.reader import VdiImage, open_vdi
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images, vdi_images
+from ansible_collections.vdisk.parallels.tests.support.places import checked_places
 from ansible_collections.vdisk.parallels.tests.support.vdi_images import FREE, build_vdi, change
 from ansible_collections.vdisk.parallels.tests.support.vdi_images import ZERO as ZERO_ENTRY
 
@@ -90,10 +91,7 @@ def test_every_range_reads_as_the_model(
             else set()
         )
         assert {part.kind for part in parts} <= {DATA, ZERO}
-        with open(path, "rb") as stream:
-            for offset, count, place in image.mapped(start, length):
-                stream.seek(place)
-                assert stream.read(count) == model[offset : offset + count]
+        checked_places(image, start, length)
     image.close()
 
 
@@ -121,7 +119,7 @@ def test_a_fixed_image_whose_file_has_holes(tmp_path: Path) -> None:
     data = build_vdi(path, size=3 * MIB, contents=contents, type=2, header_bytes=400)
     image = open_vdi(PORT, path)
     assert image.properties["subformat"] == "fixed"
-    assert list(image.mapped(0, image.size)) == [(0, 3 * MIB, data)]
+    assert list(image.places(0, image.size)) == [(0, 3 * MIB, image.file, data)]
     assert whole(image) == bytes(MIB) + b"y" * MIB + bytes(MIB)
     zeros = sum(part.length for part in image.extents(0, image.size) if part.kind == ZERO)
     assert zeros >= 2 * MIB - 16 * KIB
@@ -145,7 +143,7 @@ def test_behind_the_disk_is_a_bad_request(tmp_path: Path, start: int, length: in
     with pytest.raises(BadRequest):
         image.extents(start, length)
     with pytest.raises(BadRequest):
-        image.mapped(start, length)
+        image.places(start, length)
     if length >= 0:
         with pytest.raises(BadRequest):
             image.pread_into(start, bytearray(length))

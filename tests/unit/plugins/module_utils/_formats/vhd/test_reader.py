@@ -27,6 +27,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd.reade
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support.places import checked_places
 
 KIB = 1024
 BLOCK = 16 * KIB
@@ -343,6 +344,7 @@ def test_any_image_reads_as_its_model(
         assert len(sectors) == 1
     assert position == start + length
     assert all(one.kind != other.kind for one, other in zip(found, found[1:]))
+    checked_places(image, start, length)
     image.close()
 
 
@@ -539,42 +541,6 @@ def test_a_wrong_checksum_of_the_dynamic_header_is_refused(tmp_path: Path) -> No
     assert refused(path).offset == 548
 
 
-@pytest.mark.parametrize("sector", [0, 1, 2, 3, 4, 1 << 20, 0xFFFFFFFE])
-@pytest.mark.parametrize("order", [(1, 3), (3, 1)])
-@pytest.mark.parametrize("block", [0, 5])
-def test_a_block_outside_the_data_is_refused(tmp_path: Path, sector: int, order: Tuple[int, int], block: int) -> None:
-    # Sectors 0 to 2 are footer and header, the table is sector 3, and names and blocks follow.
-    names = [(b"W2ru", ".\\b".encode("utf-16-le"))]
-    path, _sectors = build(
-        tmp_path / "disk.vhd",
-        blocks={1: block_of(1), 3: block_of(3)},
-        order=order,
-        entries={block: sector},
-        disk_type=4,
-        names=names,
-    )
-    found = refused(path)
-    assert found.offset == TABLE + 4 * block
-
-
-def test_every_overlap_of_two_blocks_is_refused(tmp_path: Path) -> None:
-    blocks = {1: block_of(1), 3: block_of(3)}
-    path, sectors = build(tmp_path / "disk.vhd", blocks=blocks)
-    step = BLOCK // 512 + 1
-    for other in range(sectors[1] - 1, sectors[3] + 2):
-        build(Path(path), blocks=blocks, entries={4: other})
-        refused(path)
-    build(Path(path), blocks=blocks, entries={3: sectors[1]})
-    assert refused(path).offset == TABLE + 4 * 3
-    build(Path(path), blocks=blocks, entries={3: sectors[3] - 1})
-    assert refused(path).offset == TABLE + 4 * 3
-    build(Path(path), blocks=blocks, entries={1: sectors[3], 3: sectors[1]})
-    image = open_alone(path)
-    assert read(image, BLOCK, BLOCK) == block_of(3) and read(image, 3 * BLOCK, BLOCK) == block_of(1)
-    image.close()
-    assert sectors[3] - sectors[1] == step
-
-
 def test_a_name_behind_the_blocks_is_no_reason_to_refuse(tmp_path: Path) -> None:
     path, sectors = build(tmp_path / "disk.vhd", blocks={1: block_of(1), 3: block_of(3)}, disk_type=4)
     text = ".\\behind.vhd".encode("utf-16-le")
@@ -646,44 +612,6 @@ def test_a_huge_empty_disk_costs_nothing_and_a_block_at_its_end_is_found(tmp_pat
     image.close()
 
 
-def test_a_table_full_of_one_block_is_refused_without_much_memory(tmp_path: Path) -> None:
-    count = 1 << 20
-    path = tmp_path / "disk.vhd"
-    size = count * 4096
-    with open(path, "wb") as stream:
-        tail = footer_of(3, size)
-        stream.write(tail + header_of(count, 4096) + u32(2 + TABLE // 512 + count // 128) * count)
-        stream.truncate(TABLE + count * 4 + MIB)
-        stream.seek(0, 2)
-        stream.write(tail)
-    refused(str(path))
-
-
-def test_blocks_out_of_order_in_many_parts_of_the_file_are_judged(tmp_path: Path) -> None:
-    # Blocks in three stretches of 2 GiB of a sparse file, descending; then one that begins in one stretch and ends in
-    # the next.
-    stretch = 1 << 22
-    sectors = [3 * stretch - 10, 2 * stretch, stretch - 4, 100]
-    entries = dict(enumerate(sectors))
-    path = tmp_path / "disk.vhd"
-
-    def make() -> str:
-        build(path, blocks={}, entries=entries, size=6 * BLOCK, has_tail=False)
-        with open(path, "r+b") as stream:
-            stream.seek(4 * stretch * 512)
-            stream.write(footer_of(3, 6 * BLOCK))
-            for index, sector in entries.items():
-                stream.seek(sector * 512)
-                stream.write(b"\xff" * 512 + block_of(index))
-        return str(path)
-
-    image = open_alone(make())
-    assert read(image, 0, 4 * BLOCK) == b"".join(block_of(index) for index in range(4))
-    image.close()
-    entries[4] = stretch + 1
-    assert refused(make()).offset == TABLE + 4 * 4
-
-
 def test_a_file_that_became_shorter_is_damaged(tmp_path: Path) -> None:
     path, sectors = build(tmp_path / "disk.vhd", blocks={1: block_of(1), 3: block_of(3)})
     image = open_alone(path)
@@ -705,82 +633,12 @@ def test_a_range_behind_the_end_is_a_bad_request(tmp_path: Path, start: int, len
     image = open_alone(path)
     with pytest.raises(BadRequest):
         image.extents(start, length)
+    with pytest.raises(BadRequest):
+        image.places(start, length)
     if length >= 0:
         with pytest.raises(BadRequest):
             image.pread_into(start, bytearray(length))
     image.close()
-
-
-def split(
-    folder: Path, whole: bytes, sizes: Sequence[int], stem: str = "disk", letter: str = "v", first: str = "vhd"
-) -> str:
-    """Cut an image into pieces of these sizes; what remains is the last piece."""
-    position = 0
-    for number, size in enumerate([*sizes, len(whole)]):
-        name = f"{stem}.{letter}{number:02d}" if number else f"{stem}.{first}"
-        (folder / name).write_bytes(whole[position : position + size])
-        position += size
-    return str(folder / f"{stem}.{first}")
-
-
-@pytest.mark.parametrize("sizes", [[4096], [600, 1024, 700, 300], [20000, 16896, 16896], [1, 1, 1]])
-@pytest.mark.parametrize("kind", ["fixed", "dynamic"])
-def test_a_split_image_reads_as_a_whole(tmp_path: Path, sizes: List[int], kind: str) -> None:
-    source = tmp_path / "whole.vhd"
-    if kind == "fixed":
-        build_fixed(source, images.fill(1, 64 * KIB))
-    else:
-        build(source, blocks={index: block_of(index) for index in range(6)})
-    whole = open_alone(str(source))
-    path = split(tmp_path, source.read_bytes(), sizes)
-    port = CountingPort()
-    image = open_vhd(port, path, beside(port, tmp_path))
-    assert image.files == tuple(
-        os.path.realpath(tmp_path / name)
-        for name in ["disk.vhd", *(f"disk.v{n:02d}" for n in range(1, len(sizes) + 1))]
-    )
-    assert read(image) == read(whole)
-    assert list(image.extents(0, image.size)) == list(whole.extents(0, whole.size))
-    for offset in range(0, image.size - 3000, 2999):
-        assert read(image, offset, 3000) == read(whole, offset, 3000)
-    assert (image.path, image.identity, image.warnings) == (path, whole.identity, ())
-    image.close()
-    whole.close()
-    port.assert_all_closed()
-
-
-def test_pieces_in_capitals_are_found(tmp_path: Path) -> None:
-    build_fixed(tmp_path / "whole.vhd", images.fill(1, 64 * KIB))
-    path = split(tmp_path, (tmp_path / "whole.vhd").read_bytes(), [1000], stem="MY.DISK", letter="V", first="VHD")
-    image = open_vhd(OsPort(), path, beside(OsPort(), tmp_path))
-    assert read(image) == images.fill(1, 64 * KIB)
-    image.close()
-
-
-def test_a_missing_piece_is_named(tmp_path: Path) -> None:
-    build_fixed(tmp_path / "whole.vhd", images.fill(1, 64 * KIB))
-    path = split(tmp_path, (tmp_path / "whole.vhd").read_bytes(), [10000, 10000, 10000])
-    (tmp_path / "disk.v02").unlink()
-    assert "disk.v02" in str(refused(path).hint)
-
-
-def test_at_most_64_pieces_are_joined(tmp_path: Path) -> None:
-    build_fixed(tmp_path / "whole.vhd", images.fill(1, 70 * KIB))
-    whole = (tmp_path / "whole.vhd").read_bytes()
-    path = split(tmp_path, whole, [KIB] * 64)
-    refused(path)
-    path = split(tmp_path, whole, [KIB] * 63, stem="other")
-    image = open_vhd(OsPort(), path, beside(OsPort(), tmp_path))
-    assert len(image.files) == 64 and read(image) == images.fill(1, 70 * KIB)
-    image.close()
-
-
-def test_a_whole_image_does_not_look_for_pieces(tmp_path: Path) -> None:
-    def unexpected(name: str) -> File:
-        raise AssertionError(name)
-
-    path = build_fixed(tmp_path / "disk.vhd", images.fill(1, 4096))
-    open_vhd(OsPort(), path, unexpected).close()
 
 
 def test_threads_may_share_an_image(tmp_path: Path) -> None:

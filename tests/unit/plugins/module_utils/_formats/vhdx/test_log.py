@@ -242,6 +242,7 @@ def test_table_metadata_and_payload_are_read_through_the_log(tmp_path: Path) -> 
     assert vhdx_images.kinds(image) == [(0, MIB, "data"), (MIB, MIB, "zero"), (2 * MIB, MIB, "data")]
     assert len(image.warnings) == 1
     assert "log" in image.warnings[0]
+    assert list(image.places(0, image.size)) == [], "bytes of the file are hidden by those of the log"
     image.close()
     assert Path(path).read_bytes() == before
 

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
@@ -22,6 +23,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.reader import open_vhdx
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images
+from ansible_collections.vdisk.parallels.tests.support.places import checked_places
 from ansible_collections.vdisk.parallels.tests.support.vhdx_images import (
     BAT,
     BAT_AT,
@@ -84,6 +86,8 @@ def test_ranges_behind_the_disk_are_refused(tmp_path: Path) -> None:
     for start, length in ((-1, 1), (0, 4 * MIB + 1), (4 * MIB, 1), (1, -1)):
         with pytest.raises(BadRequest):
             image.extents(start, length)
+        with pytest.raises(BadRequest):
+            image.places(start, length)
     with pytest.raises(BadRequest):
         image.pread_into(4 * MIB - 1, bytearray(2))
     assert list(image.extents(4 * MIB, 0)) == []
@@ -98,6 +102,23 @@ def test_a_fixed_image_says_so_and_its_holes_are_zeros(tmp_path: Path) -> None:
     assert image.properties["subformat"] == "fixed"
     assert content_of(image) == bytes(MIB) + b"x" * 65536 + bytes(2 * MIB - 65536)
     assert sum(length for _start, length, _kind in kinds(image)) == 3 * MIB
+    image.close()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1 << 32), st.data())
+def test_places_are_where_the_bytes_are(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, data: st.DataObject
+) -> None:
+    chance = random.Random(seed)
+    built = Built(6 * MIB - 512, pairs=PAIRS)
+    bits = bytes(chance.choice((0, 255, 0x81)) for _byte in range(MIB // 4)).ljust(MIB, b"\0")
+    built.put(4096, 20 * MIB, bits)
+    for place, block in enumerate(chance.sample(range(6), 4)):
+        built.put(block, (5 + place) * MIB, images.fill(block, MIB), state=chance.choice((6, 7)))
+    image = opened(built.write(tmp_path_factory.mktemp("image") / "disk.vhdx"))
+    start = data.draw(st.integers(0, image.size))
+    checked_places(image, start, data.draw(st.integers(0, image.size - start)))
     image.close()
 
 
@@ -132,6 +153,8 @@ def test_sector_bits_choose_between_this_file_and_the_parent(tmp_path: Path, sec
     for start, length in ((MIB + 9 * sector - 1, sector + 2), (2 * MIB - 1, 2), (MIB + 100, 5000)):
         assert content_of(image, start, length) == model[start : start + length]
         assert sum(extent.length for extent in image.extents(start, length)) == length
+        checked_places(image, start, length)
+    checked_places(image, 0, image.size)
     image.close()
 
 

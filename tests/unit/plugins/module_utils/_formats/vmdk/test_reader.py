@@ -26,6 +26,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.reader import VmdkImage, open_vmdk
 from ansible_collections.vdisk.parallels.tests.support import images, vmdk_files
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.tests.support.places import checked_places
 
 GRAIN = 4096
 FOLDER = "/vm"
@@ -120,6 +121,7 @@ def test_a_stream() -> None:
     assert image.size == 77 * 512
     assert kinds(image)[1] == (3 * GRAIN, GRAIN, DATA)
     assert content_of(image)[3 * GRAIN : 4 * GRAIN] == images.fill(3, GRAIN)
+    assert checked_places(image, 0, image.size, has_packed=True) == []
 
 
 def test_an_overlay_has_absent_parts_and_names_its_parent() -> None:
@@ -309,3 +311,4 @@ def test_any_row_of_pieces_reads_like_its_model(pieces: List[Tuple[str, int]], d
     image.pread_into(start, buffer)
     assert buffer == model[start : start + len(buffer)]
     assert sum(extent.length for extent in image.extents(start, len(buffer))) == len(buffer)
+    checked_places(image, start, len(buffer))

@@ -14,14 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, Unsupported
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.sparse import (
-    Cache,
-    Caches,
-    SparseExtent,
-    open_sparse_extent,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.caches import Caches
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.opening import open_sparse_extent
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.sparse import SparseExtent
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images, vmdk_files
 
@@ -214,15 +211,6 @@ class CountingFile:
         return self._file.pread_into(offset, buffer)
 
 
-def test_tables_are_read_once_by_small_reads_and_forgotten_by_many() -> None:
-    cache: Cache[int] = Cache(2)
-    cache.put("a", 1)
-    cache.put("b", 2)
-    assert cache.get("a") == 1
-    cache.put("c", 3)
-    assert (cache.get("a"), cache.get("b"), cache.get("c")) == (1, None, 3)
-
-
 def test_a_table_is_cached(tmp_path: Path) -> None:
     path = tmp_path / "d.vmdk"
     path.write_bytes(vmdk_files.sparse(capacity=8192, grains={1: b"x" * GRAIN, 2: b"y" * GRAIN}).raw)
@@ -340,76 +328,6 @@ def test_entries_behind_the_end_of_the_disk_mean_nothing(tmp_path: Path) -> None
     with pytest.raises(Damaged):
         kinds(extent)
     extent.file.close()
-
-
-@pytest.mark.parametrize(
-    "value", ["header", "descriptor", "directory", "other-table", "half-a-table", "end", "across-end", "far"]
-)
-@pytest.mark.parametrize("redundant", [False, True], ids=["one", "two"])
-def test_a_bad_directory_is_damaged_or_replaced(tmp_path: Path, value: str, redundant: bool) -> None:
-    built = two_grains()
-    sectors = len(built.raw) // 512
-    other = built.tables[1] // 512
-    places = {
-        "header": 1,
-        "descriptor": 20,
-        "directory": built.directory // 512,
-        "other-table": other,
-        "half-a-table": other + 3,
-    }
-    places.update({"end": sectors, "across-end": sectors - 3, "far": 0xFFFFFFFF})
-    struct.pack_into("<I", built.raw, built.directory, places[value])
-    if redundant:
-        extent = opened(tmp_path / "d.vmdk", built.raw)
-        assert content_of(extent)[: 2 * GRAIN] == images.fill(0, GRAIN) + images.fill(1, GRAIN)
-        assert len(extent.warnings) == 1 and "redundant" in extent.warnings[0]
-        extent.file.close()
-        return
-    vmdk_files.put(built.raw, "flags", 1)
-    with pytest.raises(Damaged) as caught:
-        opened(tmp_path / "d.vmdk", built.raw)
-    assert caught.value.offset in (built.directory, built.directory + 4)
-
-
-@pytest.mark.parametrize("sector", [0, 1, 20, 1 << 20, 1 << 40, (1 << 63) - 1, (1 << 64) - 2])
-def test_a_directory_that_lies_elsewhere_is_damaged(tmp_path: Path, sector: int) -> None:
-    built = two_grains()
-    vmdk_files.put(built.raw, "gd", sector)
-    vmdk_files.put(built.raw, "flags", 1)
-    with pytest.raises(Damaged):
-        opened(tmp_path / "d.vmdk", built.raw)
-
-
-def test_both_directories_bad_is_damaged(tmp_path: Path) -> None:
-    built = two_grains()
-    vmdk_files.put(built.raw, "gd", 1 << 40)
-    vmdk_files.put(built.raw, "rgd", 1 << 41)
-    with pytest.raises(Damaged):
-        opened(tmp_path / "d.vmdk", built.raw)
-
-
-def test_an_unclean_extent_opens_with_a_warning(tmp_path: Path) -> None:
-    built = two_grains()
-    vmdk_files.put(built.raw, "unclean", 1)
-    extent = opened(tmp_path / "d.vmdk", built.raw)
-    assert len(extent.warnings) == 1 and "d.vmdk" in extent.warnings[0]
-    extent.file.close()
-
-
-@pytest.mark.parametrize("capacity", [1 << 44, (1 << 25) + 1 << 11])
-def test_more_tables_than_a_disk_may_have_are_unsupported(tmp_path: Path, capacity: int) -> None:
-    built = vmdk_files.sparse(capacity=100, grains={}, grain=8)
-    vmdk_files.put(built.raw, "capacity", capacity)
-    with pytest.raises(Unsupported):
-        opened(tmp_path / "d.vmdk", built.raw)
-
-
-def test_all_extents_share_the_room_for_directories(tmp_path: Path) -> None:
-    caches = Caches()
-    caches.reserve(1 << 20, "/d")
-    caches.reserve(4096, "/d")
-    with pytest.raises(Unsupported):
-        caches.reserve(1, "/d")
 
 
 def one_grain() -> vmdk_files.Built:

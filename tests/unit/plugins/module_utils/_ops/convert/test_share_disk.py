@@ -24,7 +24,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan, Transfer
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.writer import HdsWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import Place
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw.writer import RawWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest import places
 from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Stat
@@ -38,6 +40,7 @@ from ansible_collections.vdisk.parallels.tests.support.darwin_library import Dar
 from ansible_collections.vdisk.parallels.tests.support.disks import TOP
 from ansible_collections.vdisk.parallels.tests.support.memory_file import MemoryFile
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.tests.support.shared_blocks import refuse_without_sharing, shared_bytes
 
 CLUSTER = 65536
 SIZE = 40 * CLUSTER
@@ -239,7 +242,7 @@ def test_no_call_shares_more_than_a_moment_takes(monkeypatch: pytest.MonkeyPatch
         return share(self, source, source_offset, offset, length)
 
     monkeypatch.setattr(MemoryFile, "share_from", share_from)
-    for module in (share_disk, sharing):
+    for module in (places, sharing):
         monkeypatch.setattr(module, "LONGEST", 3 * CLUSTER)
     port = Watched()
     port.plant_file("/vm/source", random.Random(3).getrandbits(8 * SIZE).to_bytes(SIZE, "little"))
@@ -266,8 +269,8 @@ def test_what_lies_between_blocks_is_read_and_its_zeros_are_left_out(shift: int)
         def extents(self, start: int, length: int) -> Any:
             return iter([Extent(start, length, DATA)])
 
-        def sources(self, start: int, length: int) -> Any:
-            return iter([(0, 8 * 4096, even, 0), (8 * 4096, 8 * 4096, odd, shift)])
+        def places(self, start: int, length: int) -> Any:
+            return iter([Place(0, 8 * 4096, even, 0), Place(8 * 4096, 8 * 4096, odd, shift)])
 
         def pread_into(self, offset: int, buffer: Any) -> None:
             odd.pread_into(shift + offset - 8 * 4096, buffer)
@@ -278,13 +281,13 @@ def test_what_lies_between_blocks_is_read_and_its_zeros_are_left_out(shift: int)
     writer = RawWriter(output, size_bytes=View.size)
 
     class Placing:
-        def place(self, offset: int, length: int) -> Any:
-            return ((offset, length, output, writer.place(offset, length)),)
+        def places(self, offset: int, length: int) -> Any:
+            return (Place(offset, length, output, writer.place(offset, length)),)
 
         def write(self, offset: int, buffer: Any) -> None:
             writer.write(offset, buffer)
 
-    known = sharing.SharedRanges()
+    known = places.SharedRanges()
     flow = share_disk.share_disk(View(), Placing(), sharing.BlockSharing(View(), Placing(), known))
     writer.finish()
     is_read = shift == 512
@@ -311,13 +314,108 @@ def test_layers_on_several_file_systems_are_read() -> None:
     assert port.content("/vm/out.raw") == guest
 
 
-def test_what_lies_nowhere_as_it_is_is_read() -> None:
+# How a source is written, and what of it: its current state, or all its layers.
+FOREIGN: Dict[str, Dict[str, Any]] = {
+    "qcow2": {"format": "qcow2", "keeps_layers": True},
+    "qcow2 of one file": {"format": "qcow2"},
+    "vhd": {"format": "vhd", "keeps_layers": True},
+    "fixed vhd": {"format": "vhd", "subformat": "fixed"},
+    "vhdx": {"format": "vhdx", "keeps_layers": True},
+    "fixed vhdx": {"format": "vhdx", "subformat": "fixed"},
+    "vmdk": {"format": "vmdk", "keeps_layers": True},
+    "flat vmdk": {"format": "vmdk", "subformat": "monolithicFlat"},
+    "vdi": {"format": "vdi"},
+}
+
+
+def foreign(port: Any, kind: str) -> str:
+    """The disk as images of another product; returns the uppermost."""
+    path = f"/vm/foreign.{FOREIGN[kind]['format']}"
+    disks.convert(port, DISK, path, **FOREIGN[kind])
+    return path
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("target", ["raw", "larger clusters", "plain"])
+@pytest.mark.parametrize("seed", range(3))
+def test_images_of_other_products_are_shared_as_well(kind: str, target: str, seed: int) -> None:
+    port = Watched()
+    port.kernel_shares = False
+    guest = layers(port, seed)
+    source = foreign(port, kind)
+    port.kernel_shares = True
+    path, options = TARGETS[target]
+    predicted = disks.plan_of_convert(port, source, path, predict=True, **options)
+    port.calls.clear()
+    outcome = done(port, source, target)
+    assert (predicted.bytes_read, predicted.bytes_written) == (outcome.bytes_read, outcome.bytes_written)
+    assert seen(port, path) == guest
+    assert [name for name, _path in port.calls if name == "share_from"]
+    # Sectors of an overlay that begin within a block are read.
+    assert outcome.bytes_read < outcome.bytes_written / 2
+    if path.endswith(".hdd"):
+        assert examine(port, locate_damaged(port, path)).findings == ()
+
+
+@pytest.mark.parametrize("kind", ["qcow2", "vhd", "vhdx", "vmdk"])
+def test_layers_of_other_products_are_shared_layer_by_layer(kind: str) -> None:
+    port = Watched()
+    port.kernel_shares = False
+    guest = layers(port)
+    source = foreign(port, kind)
+    port.kernel_shares = True
+    port.calls.clear()
+    done(port, source, "with snapshots")
+    assert seen(port, "/vm/out.hdd") == guest
+    assert [name for name, _path in port.calls if name == "share_from"]
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("target", ["raw", "expanding", "plain", "streamed"])
+def test_a_file_system_that_shares_blocks_gives_those_of_other_products(tmp_path: Path, kind: str, target: str) -> None:
+    refuse_without_sharing(tmp_path)
+    chance = random.Random(7)
+    content = bytearray(chance.getrandbits(8 * SIZE).to_bytes(SIZE, "little"))
+    for start in range(0, SIZE, 5 * CLUSTER):
+        content[start : start + CLUSTER] = bytes(CLUSTER)
+    (tmp_path / "source").write_bytes(content)
+    port = OsPort()
+    options = {name: value for name, value in FOREIGN[kind].items() if name != "keeps_layers"}
+    source = str(tmp_path / f"foreign.{options['format']}")
+    disks.convert(port, str(tmp_path / "source"), source, **options)
+    (tmp_path / "source").unlink()
+    name, wanted = TARGETS["expanding" if target == "streamed" else target]
+    # What the identity comes of is read, and shared all the same.
+    wanted = {**wanted, "reproducible": True} if target == "streamed" else wanted
+    dest = str(tmp_path / name.rsplit("/", 1)[1])
+    disks.convert(port, source, dest, **wanted)
+    assert (disks.read(port, dest) if dest.endswith(".hdd") else Path(dest).read_bytes()) == content
+    files = [Path(dest)] if dest.endswith(".raw") else list(Path(dest).glob("*.hds"))
+    assert sum(shared_bytes(file) for file in files) >= SIZE * 7 // 10
+
+
+def test_what_has_no_place_is_read() -> None:
     port = Watched()
     guest = layers(port)
     disks.convert(port, DISK, "/vm/packed.qcow2", format="qcow2", compression="zlib")
     for target, (path, _options) in TARGETS.items():
         done(port, "/vm/packed.qcow2", target, force=True)
         assert seen(port, path) == guest
+
+
+@pytest.mark.parametrize("packed, is_tried", [(3, True), (6, False)])
+def test_an_image_that_is_packed_for_the_most_part_is_streamed(packed: int, is_tried: bool) -> None:
+    port = Watched()
+    chance = random.Random(5)
+    guest = chance.getrandbits(8 * (9 - packed) * CLUSTER).to_bytes((9 - packed) * CLUSTER, "little")
+    guest += b"easily packed" * (packed * CLUSTER // 13) + bytes(packed * CLUSTER % 13)
+    port.plant_file("/vm/source", guest)
+    # Clusters that hardly become smaller are stored as they are.
+    disks.convert(port, "/vm/source", "/vm/packed.qcow2", format="qcow2", compression="zlib")
+    port.calls.clear()
+    execute(port, disks.plan_of_convert(port, "/vm/packed.qcow2", "/vm/out.raw"))
+    assert ("shares_blocks" in [name for name, _path in port.calls]) == is_tried
+    assert port.content("/vm/out.raw") == guest
 
 
 @pytest.mark.parametrize("wanted", [{"checksum": "sha256"}, {"sparse": False}])

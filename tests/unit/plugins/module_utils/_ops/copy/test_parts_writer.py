@@ -2,90 +2,91 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One ascending stream over the parts of a split disk."""
-
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+import random
+from typing import List, Tuple
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import EXPANDING, PLAIN, Shape
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.reader import open_hds
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.writer import HdsWriter, ReservedHdsWriter
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import Place
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw.writer import RawWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.parts_writer import PartsWriter, parts_writer
-from ansible_collections.vdisk.parallels.tests.support import disks
-from ansible_collections.vdisk.parallels.tests.support.writers import Recorder
+from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
-STEP = disks.SMALL_CLUSTER
-
-
-class Kept:
-    """A writer that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.written: List[Tuple[int, bytes]] = []
-        self.finished = 0
-
-    def write(self, offset: int, buffer: Any) -> None:
-        self.written.append((offset, bytes(buffer)))
-
-    def finish(self) -> None:
-        self.finished += 1
+CLUSTER = 4096
+SIZE = 10 * CLUSTER
+SPLIT = 4 * CLUSTER
 
 
-def test_a_stream_is_cut_at_the_borders_of_parts() -> None:
-    writers = [Kept(), Kept(), Kept()]
-    writer = PartsWriter([(0, 10), (10, 10), (20, 5)], writers, grain=1)  # type: ignore[arg-type]
-    writer.write(2, memoryview(b"abc"))
-    writer.write(8, memoryview(b"0123456789abcd"))
-    writer.write(24, memoryview(b"z"))
+def writer_of(port: MemoryPort, *, is_overlay: bool = False, **options: object) -> PartsWriter:
+    shape = Shape(SIZE, cluster_bytes=CLUSTER, **options)  # type: ignore[arg-type]
+    files = [port.create(f"/part{number}") for number in range(len(shape.parts))]
+    return parts_writer(shape, files, is_overlay=is_overlay)
+
+
+def test_a_disk_in_parts_is_cut_at_their_borders() -> None:
+    port = MemoryPort()
+    writer = writer_of(port, kind="plain", part_size=SPLIT)
+    content = random.Random(1).getrandbits(8 * SIZE).to_bytes(SIZE, "little")
+    for start in range(0, SIZE, 3000):
+        writer.write(start, content[start : start + 3000])
     writer.finish("")
-    assert [one.written for one in writers] == [
-        [(2, b"abc"), (8, b"01")],
-        [(0, b"23456789ab")],
-        [(0, b"cd"), (4, b"z")],
-    ]
-    assert [one.finished for one in writers] == [1, 1, 1]
+    parts = [port.content(f"/part{number}") for number in range(3)]
+    assert [len(part) for part in parts] == [SPLIT, SPLIT, SIZE - 2 * SPLIT]
+    assert b"".join(parts) == content
 
 
-def shape(kind: str, *, preallocate: bool = False) -> Shape:
-    return disks.shape(8 * STEP, kind=kind, part_size=3 * STEP, preallocate=preallocate)
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_is_stored_at_its_places_is_read_as_what_is_written(version: int) -> None:
+    port = MemoryPort()
+    writer = writer_of(port, part_size=SPLIT, version=version)
+    content = random.Random(2).getrandbits(8 * SIZE).to_bytes(SIZE, "little")
+    ranges: List[Tuple[int, int]] = [(CLUSTER, 4 * CLUSTER), (5 * CLUSTER, CLUSTER), (7 * CLUSTER + 100, 2 * CLUSTER)]
+    for start, length in ranges:
+        places = writer.places(start, length)
+        assert sum(place.length for place in places) == length
+        assert all(isinstance(place, Place) for place in places)
+        for place in places:
+            place.file.pwrite(place.offset, content[place.start : place.end])
+    writer.finish("")
+    seen = bytearray()
+    for number in range(3):
+        image = open_hds(port, f"/part{number}")
+        buffer = bytearray(image.size)
+        image.pread_into(0, buffer)
+        seen += buffer
+        image.close()
+    model = bytearray(SIZE)
+    for start, length in ranges:
+        model[start : start + length] = content[start : start + length]
+    assert seen == model
+
+
+def test_zeros_of_a_layer_have_clusters_and_those_of_a_plain_disk_none() -> None:
+    port = MemoryPort()
+    layer = writer_of(port, part_size=SPLIT, is_overlay=True)
+    layer.write_zeros(3 * CLUSTER, 2 * CLUSTER)
+    assert [writer.table().clusters_used for writer in layer.writers if isinstance(writer, HdsWriter)] == [1, 1, 0]
+    plain = writer_of(MemoryPort(), kind="plain")
+    plain.write_zeros(3 * CLUSTER, 2 * CLUSTER)
+    assert len(plain.writers) == 1
 
 
 @pytest.mark.parametrize(
-    "wanted, is_overlay, kinds",
+    "options, kind",
     [
-        (shape(PLAIN), False, RawWriter),
-        (shape(PLAIN, preallocate=True), False, RawWriter),
-        (shape(EXPANDING), False, HdsWriter),
-        (shape(EXPANDING, preallocate=True), False, ReservedHdsWriter),
-        (shape(PLAIN, preallocate=True), True, HdsWriter),
-        (shape(EXPANDING, preallocate=True), True, HdsWriter),
+        ({}, HdsWriter),
+        ({"preallocate": True}, ReservedHdsWriter),
+        ({"kind": "plain"}, RawWriter),
+        ({"kind": "plain", "is_overlay": True}, HdsWriter),
+        ({"preallocate": True, "is_overlay": True}, HdsWriter),
     ],
 )
-def test_every_part_has_the_writer_of_its_kind(wanted: Shape, is_overlay: bool, kinds: type) -> None:
-    files = [Recorder(str(number)) for number in range(3)]
-    writer = parts_writer(wanted, files, is_overlay=is_overlay)  # type: ignore[arg-type]
-    assert [type(one) for one in writer.writers] == [kinds] * 3
-    assert writer.grain == STEP
-    allocated = [call for file in files for call in file.calls if call[0] == "allocate"]
-    assert bool(allocated) == (wanted.preallocate and not is_overlay)
-
-
-def test_places_are_cut_at_the_borders_of_parts() -> None:
-    files = [Recorder(str(number)) for number in range(3)]
-    writer = parts_writer(shape(PLAIN), files)  # type: ignore[arg-type]
-    assert writer.place(2 * STEP, 5 * STEP) == (
-        (2 * STEP, STEP, files[0], 2 * STEP),
-        (3 * STEP, 3 * STEP, files[1], 0),
-        (6 * STEP, STEP, files[2], 0),
-    )
-
-
-def test_zeros_of_an_overlay_take_clusters_and_those_of_a_plain_disk_nothing() -> None:
-    for wanted, is_overlay, count in ((shape(EXPANDING), True, 2), (shape(PLAIN), False, 0)):
-        writer = parts_writer(wanted, [Recorder(str(number)) for number in range(3)], is_overlay=is_overlay)  # type: ignore[misc]
-        writer.write_zeros(2 * STEP, 2 * STEP)
-        used = sum(one.table().clusters_used for one in writer.writers if isinstance(one, HdsWriter))
-        assert used == count
+def test_the_shape_chooses_the_writer(options: dict, kind: type) -> None:
+    writer = writer_of(MemoryPort(), **options)
+    assert [type(one) for one in writer.writers] == [kind]
+    assert writer.grain == CLUSTER

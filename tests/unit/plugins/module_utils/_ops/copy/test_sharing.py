@@ -15,12 +15,9 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import Place
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.sharing import (
-    BlockSharing,
-    SharedRanges,
-    common,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.sharing import BlockSharing
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -40,6 +37,22 @@ TARGETS: Dict[str, Dict[str, Any]] = {
 }
 
 
+FOREIGN: Dict[str, Dict[str, Any]] = {
+    "qcow2": {"format": "qcow2"},
+    "qcow2 with a snapshot": {"format": "qcow2", "keeps_layers": True},
+    "vhd": {"format": "vhd"},
+    "fixed vhd": {"format": "vhd", "subformat": "fixed"},
+    "vhd with a snapshot": {"format": "vhd", "keeps_layers": True},
+    "vhdx": {"format": "vhdx"},
+    "vhdx with a snapshot": {"format": "vhdx", "keeps_layers": True},
+    "vmdk": {"format": "vmdk"},
+    "flat vmdk": {"format": "vmdk", "subformat": "monolithicFlat"},
+    "vmdk with a snapshot": {"format": "vmdk", "keeps_layers": True},
+    "vdi": {"format": "vdi"},
+}
+FOREIGN_NAMES = {f"foreign.{options['format']}" for options in FOREIGN.values()}
+
+
 def noise(chance: random.Random, length: int) -> bytes:
     return chance.getrandbits(8 * length).to_bytes(length, "little")
 
@@ -55,10 +68,18 @@ def content(size: int = SIZE) -> bytes:
 
 
 def scene(kind: str, *, shares: bool) -> MemoryPort:
-    """A raw file, or a disk with a snapshot."""
+    """A raw file, a disk with a snapshot, or either as images of another product."""
     port = MemoryPort()
-    port.kernel_shares = shares
     port.plant_directory("/vm")
+    if kind in FOREIGN:
+        options = dict(FOREIGN[kind])
+        source = LAYERS if options.get("keeps_layers") else "/vm/source"
+        port = scene("layers" if source == LAYERS else "raw", shares=False)
+        disks.convert(port, source, "/vm/foreign." + str(options["format"]), **options)
+        port.calls.clear()
+    port.kernel_shares = shares
+    if kind in FOREIGN:
+        return port
     if kind == "layers":
         disks.new_disk(port, LAYERS, size=SIZE, cluster_bytes=CLUSTER)
         disks.write(port, LAYERS, 0, content())
@@ -72,7 +93,9 @@ def scene(kind: str, *, shares: bool) -> MemoryPort:
 def converted(port: MemoryPort, target: str) -> Dict[str, Any]:
     options = dict(TARGETS[target])
     name = "/vm/out.qcow2" if target == "qcow2" else "/vm/out.raw" if target.startswith("raw") else "/vm/out.hdd"
-    disks.convert(port, "/vm/source" if port.stat("/vm/source") else LAYERS, name, **options)
+    foreign = [name for name in port.list_directory("/vm") if name in FOREIGN_NAMES]
+    source = f"/vm/{foreign[0]}" if foreign else "/vm/source" if port.stat("/vm/source") else LAYERS
+    disks.convert(port, source, name, **options)
     return port.listing()
 
 
@@ -84,7 +107,7 @@ def tried(port: MemoryPort) -> int:
     return sum(name == "shares_blocks" for name, _path in port.calls)
 
 
-@pytest.mark.parametrize("kind", ["raw", "odd", "layers"])
+@pytest.mark.parametrize("kind", ["raw", "odd", "layers", *FOREIGN])
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_output_does_not_depend_on_what_the_host_can_do(kind: str, target: str) -> None:
     copying, sharing = scene(kind, shares=False), scene(kind, shares=True)
@@ -123,14 +146,14 @@ def test_parts_of_a_split_disk_and_runs_of_the_source_are_cut_at_each_others_bor
     before = port.content("/one")[4096 : 4 * 4096] + port.content("/two")[: 3 * 4096]
 
     class View:
-        def sources(self, start: int, length: int) -> Any:
+        def places(self, start: int, length: int) -> Any:
             assert (start, length) == (4096, 6 * 4096)
-            return iter([(4096, 3 * 4096, one, 4096), (4 * 4096, 3 * 4096, two, 0)])
+            return iter([Place(4096, 3 * 4096, one, 4096), Place(4 * 4096, 3 * 4096, two, 0)])
 
     class Writer:
-        def place(self, offset: int, length: int) -> Any:
+        def places(self, offset: int, length: int) -> Any:
             assert (offset, length) == (4096, 6 * 4096)
-            return ((4096, 4096, first, 7 * 4096), (2 * 4096, 5 * 4096, second, 4096))
+            return (Place(4096, 4096, first, 7 * 4096), Place(2 * 4096, 5 * 4096, second, 4096))
 
     port.kernel_shares = True
     sharing = BlockSharing(View(), Writer())
@@ -161,12 +184,14 @@ def test_a_range_is_stored_unread_when_all_of_it_lies_on_whole_blocks(places: An
         def extents(self, start: int, length: int) -> Any:
             return iter([Extent(start, 8 * 4096, DATA), Extent(start + 8 * 4096, length - 8 * 4096, ZERO)])
 
-        def sources(self, start: int, length: int) -> Any:
-            return iter([(int(guest * 4096), int(count * 4096), source, int(at * 4096)) for guest, count, at in places])
+        def places(self, start: int, length: int) -> Any:
+            return iter(
+                Place(int(guest * 4096), int(count * 4096), source, int(at * 4096)) for guest, count, at in places
+            )
 
     class Writer:
-        def place(self, offset: int, length: int) -> Any:
-            return ((offset, length, target, offset),)
+        def places(self, offset: int, length: int) -> Any:
+            return (Place(offset, length, target, offset),)
 
     sharing = BlockSharing(View(), Writer())
     assert sharing.put_range_unread(0, 12 * 4096) == stored * 4096
@@ -201,48 +226,3 @@ def test_on_a_file_system_that_shares_blocks_nothing_is_written_twice(tmp_path: 
         assert (tmp_path / name).read_bytes() == content()
     else:
         assert disks.read(port, str(tmp_path / name)) == content()
-
-
-def test_what_is_shared_is_known_to_the_byte() -> None:
-    port = MemoryPort()
-    for name in ("/source", "/other", "/target"):
-        port.plant_file(name, bytes(4096))
-    source, other, target = port.open_read("/source"), port.open_read("/other"), port.open_write("/target")
-    shared_ranges = SharedRanges()
-    shared_ranges.add(source, 40960, target, 8192, 8192)
-    shared_ranges.add(source, 49152, target, 16384, 4096)
-    shared_ranges.add(source, 4096, target, 20480, 4096)
-    assert shared_ranges.held(source, 40960, target, 8192, 12288) == 12288
-    assert shared_ranges.held(source, 41000, target, 8232, 8000) == 8000
-    assert shared_ranges.held(source, 4096, target, 20480, 4096) == 4096
-    assert shared_ranges.held(source, 40960, target, 8192, 12289) == 12288
-    assert shared_ranges.held(source, 4096, target, 20480, 4097) == 4096
-    assert shared_ranges.held(source, 40959, target, 8191, 10) == 0
-    assert shared_ranges.held(source, 40961, target, 8192, 10) == 0
-    assert shared_ranges.held(other, 40960, target, 8192, 4096) == 0
-    assert shared_ranges.held(source, 40960, other, 8192, 4096) == 0
-    assert shared_ranges.resolved(lambda path: "/other").held(source, 40960, other, 8192, 12289) == 12288
-
-
-def test_what_two_disks_have_in_common() -> None:
-    chance = random.Random(5)
-    for _round in range(300):
-        maps = []
-        for name in ("one", "other"):
-            places, position = [], 0
-            while position < 60:
-                length = chance.randrange(1, 9)
-                if chance.random() < 0.7:
-                    places.append((position, length, name, chance.randrange(1000)))
-                position += length
-            maps.append(places)
-        known = [
-            {guest + step: offset + step for guest, length, _name, offset in places for step in range(length)}
-            for places in maps
-        ]
-        found = {}
-        for guest, length, one, offset, other, place in common(iter(maps[0]), iter(maps[1])):  # type: ignore[arg-type]
-            assert (one, other) == ("one", "other")
-            assert length > 0
-            found.update({guest + step: (offset + step, place + step) for step in range(length)})
-        assert found == {guest: (known[0][guest], known[1][guest]) for guest in known[0] if guest in known[1]}

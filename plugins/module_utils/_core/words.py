@@ -1,0 +1,31 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tables of numbers of one width, as the bytes of a file and as an array of this machine."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import Union
+
+LITTLE, BIG = "little", "big"
+
+
+def unpack_words(raw: Union[bytes, bytearray], typecode: str = "I", order: str = LITTLE) -> array[int]:
+    """The numbers in ``raw``, which holds whole ones: of 32 bits, or with the typecode ``Q`` of 64."""
+    words = array(typecode, raw)
+    if order != sys.byteorder:
+        words.byteswap()
+    return words
+
+
+def pack_words(words: array[int], order: str = LITTLE) -> bytes:
+    """The bytes of the numbers, whatever their width. ``words`` stay as they are."""
+    if order != sys.byteorder:
+        words = words[:]
+        words.byteswap()
+    return words.tobytes()

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the table (BAT) of an expanding image can be: every cluster lies in the file, on the grid and only once."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from itertools import repeat
+from operator import add, floordiv, le, mod, mul, sub
+from typing import NoReturn
+
+from ..._core.errors import Damaged
+from .bat import Run, RunTable
+from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
+
+# Up to so many runs are compared after sorting; more are marked in a map of one byte per cluster, if it stays below 64
+# MiB.
+_SORTED_RUNS = 4096
+_MARKED_CLUSTERS = 64 << 20
+# Up to so many runs of one cluster are counted in a set, of about 60 bytes each.
+_COUNTED_RUNS = 512 << 10
+
+
+def check_table(table: RunTable, header: HdsHeader, *, path: str, file_size: int) -> None:
+    """Raise Damaged, with the offset of the entry, unless every cluster lies in the file, on the grid and only once.
+
+    Of the last guest cluster only the part that the guest sees must be in the file.
+    """
+    if not len(table):
+        return
+    if not _is_placed(table, header, file_size):
+        for run in table.runs():
+            _check_run(run, header, path, file_size)
+    if not _is_disjoint(table, header):
+        _refuse_shared(table, header, path)
+
+
+def is_sound(table: RunTable, header: HdsHeader, *, file_size: int) -> bool:
+    """Whether every cluster lies whole in the file, on the grid and only once."""
+    return not len(table) or (_is_placed(table, header, file_size) and _is_disjoint(table, header))
+
+
+def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
+    unit = header.entry_bytes
+    if min(table.entries) * unit < header.data_start or table.data_end > file_size:
+        return False
+    # The grid of version 2 starts at a cluster, as its entries do.
+    return header.version == 2 or set(map(mod, table.entries, repeat(header.entry_step))) == {
+        header.data_start // unit % header.entry_step
+    }
+
+
+def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
+    """Whether no cluster of the file belongs to two runs; all of them lie on the grid."""
+    if max(table.counts) == 1 and len(table) <= _COUNTED_RUNS:
+        return len(set(table.entries)) == len(table)
+    step = header.entry_step
+    clusters = (table.data_end - header.data_start) // header.cluster_bytes
+    if len(table) > _SORTED_RUNS and clusters <= _MARKED_CLUSTERS:
+        marks = bytearray(clusters)
+        slots = map(floordiv, map(sub, table.entries, repeat(header.data_start // header.entry_bytes)), repeat(step))
+        for slot, count in zip(slots, table.counts):
+            if count == 1:
+                marks[slot] = 1
+            else:
+                marks[slot : slot + count] = b"\1" * count
+        return marks.count(1) == table.clusters_used
+    # Ranges are disjoint exactly when, both sorted, no end is past the next start.
+    starts = sorted(table.entries)
+    ends = sorted(map(add, table.entries, map(mul, table.counts, repeat(step))))
+    return all(map(le, ends, starts[1:]))
+
+
+def _check_run(run: Run, header: HdsHeader, path: str, file_size: int) -> None:
+    if run.offset < header.data_start:
+        _refuse(
+            "A cluster lies before the data area",
+            path,
+            run.cluster,
+            expected=f"at least {header.data_start}",
+            found=run.offset,
+        )
+    if (run.offset - header.data_start) % header.cluster_bytes:
+        _refuse(
+            "A cluster does not lie on the grid of clusters",
+            path,
+            run.cluster,
+            expected=f"steps of {header.cluster_bytes}",
+            found=run.offset,
+        )
+    seen = min(run.count * header.cluster_bytes, header.size_bytes - run.cluster * header.cluster_bytes)
+    if run.offset + seen > file_size:
+        inside = max(0, file_size - run.offset) // header.cluster_bytes
+        found = run.offset + inside * header.cluster_bytes
+        _refuse(
+            "A cluster lies beyond the end of the file",
+            path,
+            run.cluster + inside,
+            expected=f"below {file_size}",
+            found=found,
+        )
+
+
+def _refuse_shared(table: RunTable, header: HdsHeader, path: str) -> NoReturn:
+    ordered = sorted(table.runs(), key=lambda run: run.offset)
+    lower = ordered[0]
+    for upper in ordered[1:]:
+        if upper.offset < lower.offset + lower.count * header.cluster_bytes:
+            break
+        lower = upper
+    twin = lower.cluster + (upper.offset - lower.offset) // header.cluster_bytes
+    one, other = sorted((upper.cluster, twin))
+    _refuse(
+        f"Guest clusters {one} and {other} share one cluster of the file",
+        path,
+        other,
+        expected="every cluster once",
+        found=upper.offset,
+    )
+
+
+def _refuse(message: str, path: str, cluster: int, *, expected: object, found: object) -> NoReturn:
+    hint = "Run a check of the disk, or restore the image from a copy."
+    raise Damaged(
+        message, path=path, offset=HEADER_BYTES + ENTRY_BYTES * cluster, expected=expected, found=found, hint=hint
+    )

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pieces of a split VHD image, read as if they were one file."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Iterable, Iterator, Sequence, Tuple, Union
+
+from ..._io.port import File
+from ..mapping import StoredRun
+from ..place import Place
+
+
+class JoinedPieces:
+    """The pieces of a split image one after the other. Their lengths are those at the time of opening.
+
+    Implements ``ByteSource``.
+    """
+
+    def __init__(self, path: str, pieces: Sequence[File]) -> None:
+        self.path = path
+        self._pieces = tuple(pieces)
+        self._ends = list(accumulate(piece.size() for piece in pieces))
+
+    def size(self) -> int:
+        """The length of all pieces together."""
+        return self._ends[-1]
+
+    def _parts(self, start: int, end: int) -> Iterator[Tuple[File, int, int, int]]:
+        """For each piece that the range touches: the piece, where it begins in the whole, and start and end of the
+        part in the whole.
+        """
+        while start < min(end, self._ends[-1]):
+            index = bisect_right(self._ends, start)
+            stop = min(end, self._ends[index])
+            yield self._pieces[index], self._ends[index - 1] if index else 0, start, stop
+            start = stop
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> int:
+        """Fill ``buffer`` from ``offset``; fewer bytes than asked come back only at the end of the image, or when a
+        piece has become shorter.
+        """
+        view = memoryview(buffer)
+        done = 0
+        for piece, base, start, stop in self._parts(offset, offset + len(view)):
+            got = piece.pread_into(start - base, view[start - offset : stop - offset])
+            done += got
+            if got < stop - start:
+                break
+        return done
+
+    def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
+        """The parts of the range that are no holes, ascending."""
+        for piece, base, begin, stop in self._parts(start, end):
+            for data_start, data_end in piece.data_ranges(begin - base, stop - base):
+                yield base + data_start, base + data_end
+
+    def places(self, runs: Iterable[StoredRun]) -> Iterator[Place]:
+        """The places of runs of the image, each in its piece."""
+        for guest, length, offset in runs:
+            for piece, base, start, stop in self._parts(offset, offset + length):
+                yield Place(guest + start - offset, stop - start, piece, start - base)
+
+    def close(self) -> None:
+        """Release all pieces."""
+        for piece in self._pieces:
+            piece.close()

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Opening a sparse extent of a VMDK, of whichever kind, by its header."""
+
+# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+
+from __future__ import annotations
+
+from ..._core.errors import Damaged
+from ..._io.port import File
+from .caches import Caches
+from .layout import (
+    COWD_MAGIC,
+    COWD_TABLE_ENTRIES,
+    FLAG_REDUNDANT,
+    SparseHeader,
+    parse_cowd_header,
+    read_sector,
+    read_sparse_header,
+)
+from .sparse import SparseExtent
+
+
+def open_sparse_extent(file: File, caches: Caches) -> SparseExtent:
+    """The sparse extent in ``file``, of whichever kind.
+
+    Raises Damaged or Unsupported; closing the file is left to the caller.
+    """
+    if read_sector(file, 0)[:4] == COWD_MAGIC:
+        return _open_cowd(file, caches)
+    return open_hosted(file, read_sparse_header(file), caches)
+
+
+def _open_cowd(file: File, caches: Caches) -> SparseExtent:
+    header = parse_cowd_header(read_sector(file, 0), path=file.path)
+    caches.reserve(header.tables, file.path)
+    entries = COWD_TABLE_ENTRIES
+    extent = SparseExtent(
+        file,
+        capacity=header.capacity,
+        grain_sectors=header.grain_sectors,
+        table_entries=entries,
+        first_free=1,
+        caches=caches,
+    )
+    extent.load_directory(header.gd_sector)
+    return extent
+
+
+def open_hosted(file: File, header: SparseHeader, caches: Caches) -> SparseExtent:
+    """The sparse extent with this header.
+
+    A bad directory is replaced by the redundant one, if that is good, with a warning.
+    """
+    caches.reserve(header.tables, file.path)
+    extent = SparseExtent(
+        file,
+        capacity=header.capacity,
+        grain_sectors=header.grain_sectors,
+        table_entries=header.table_entries,
+        first_free=header.first_free_sector,
+        caches=caches,
+    )
+    extent.is_compressed = header.is_compressed
+    extent.has_zeroed_grains = header.has_zeroed_grains
+    warnings = (
+        [f"{file.path} was not closed cleanly; what was written last may be missing."] if header.is_unclean else []
+    )
+    try:
+        extent.load_directory(header.gd_sector)
+    except Damaged:
+        if not (header.flags & FLAG_REDUNDANT and header.rgd_sector):
+            raise
+        extent.load_directory(header.rgd_sector)
+        warnings.append(f"The grain directory of {file.path} is damaged; its redundant copy was used.")
+    extent.warnings = tuple(warnings)
+    return extent
