@@ -30,9 +30,7 @@ HEADER = (
     # In two parts, because reuse would take it for a statement about this file.
     "# SPDX-License-" + "Identifier: GPL-3.0-or-later",
 )
-PRIVATE = (
-    "# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it."
-)
+PRIVATE = "# PRIVATE: only vdisk.parallels itself imports this file."
 MOST_LINES_OF_A_FILE = 450
 MOST_LINES_OF_A_FUNCTION = 60
 
@@ -42,7 +40,8 @@ def test_a_file_begins_with_copyright_and_licence(path: str) -> None:
     lines = sources.read(path).split("\n")
     while lines[0].startswith("#!") or lines[0] == "---":
         del lines[0]
-    assert tuple(lines[:3]) == HEADER
+    # What travels to managed nodes names its licence in one line.
+    assert tuple(lines[:3]) == HEADER or (path in ENGINE and tuple(lines[:2]) == HEADER[::2])
 
 
 @pytest.mark.parametrize("path", ENGINE + sources.files(".py", under="plugins/doc_fragments"))

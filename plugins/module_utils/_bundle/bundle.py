@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Observe: everything that is known of a virtual disk without changing it, as frozen facts.
@@ -7,7 +6,7 @@
 A single-file image is described by a descriptor made up for it, so that all that follows sees one shape only.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
@@ -120,6 +119,14 @@ class BundleState:
     def is_bundle(self) -> bool:
         """Whether this is a bundle and no single-file image."""
         return self.location.kind == "bundle"
+
+    @property
+    def parts(self) -> Tuple[Tuple[int, int], ...]:
+        """Start and length in bytes of the part of the guest disk that each storage holds."""
+        return tuple(
+            (storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR)
+            for storage in self.descriptor.storages
+        )
 
     @property
     def journal_path(self) -> str:

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What a ``DiskDescriptor.xml`` says, as facts, and the rules it must keep. Format reference, sections 2.2 to 2.4.
@@ -7,7 +6,7 @@
 Sectors are 512 bytes whatever the descriptor says of the guest's sectors. GUIDs are in the one form of ``_core.guid``.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Changing ``DiskDescriptor.xml``, or writing a new one, so that it says what a set of facts says.
@@ -7,7 +6,7 @@
 Whatever is not known here belongs to somebody else and keeps its bytes. Format reference, section 2.2.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Guards: every reason not to touch a disk, each once, and the one order in which every change has to pass them.
@@ -8,7 +7,7 @@ Each guard is a function that raises, named ``refuse_*``. An operation does not 
 to the disk (``Touches``), and gets a ``Clearance`` to plan with.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
@@ -18,7 +17,6 @@ from .._core.errors import Dirty, Encrypted, HasSnapshots, Interrupted, InUse, U
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .bundle import BundleState
-from .shape import parts_of
 
 ANY = "any"
 SHORTER = "shorter"
@@ -130,7 +128,7 @@ def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
     What such an image holds behind the end of the disk may be all that is left of a change by another program, and
     nobody sees it here.
     """
-    for number, (_start, length) in enumerate(parts_of(state)):
+    for number, (_start, length) in enumerate(state.parts):
         image = state.images[(number, state.tree.top)]
         whole = image.header.size_bytes if image.header is not None else image.stat.size // SECTOR * SECTOR
         if image.outside or whole == length or (whole < length and may_be_shorter):

@@ -1,10 +1,9 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """How the guest disk is cut into parts and which image each part gets: pure arithmetic of sizes."""
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
@@ -162,21 +161,13 @@ def descriptor_of(shape: Shape, *, name: str, base: str, uid: Optional[str]) -> 
 Parts = Tuple[Tuple[int, int], ...]
 
 
-def parts_of(state: BundleState) -> Parts:
-    """Start and length of each part in bytes."""
-    return tuple(
-        (storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR)
-        for storage in state.descriptor.storages
-    )
-
-
 def wanted_parts(state: BundleState, size: int, part_size: Optional[int] = None) -> Parts:
     """The parts of the disk at another size: of ``part_size`` bytes, or by the rule that the parts follow now, the
     last one taking the rest.
     """
     if part_size is not None:
         return Shape(size, part_size=part_size).parts
-    parts = parts_of(state)
+    parts = state.parts
     if len(parts) == 1:
         return ((0, size),)
     length = parts[0][1]

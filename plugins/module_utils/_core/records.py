@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Value classes: the part of the standard library's ``dataclasses`` that is used here, at a tenth of its cost at start.
@@ -9,7 +8,7 @@ A module run begins from nothing each time, and ``dataclasses`` compiles six fun
 all classes. For type checkers these are the functions of the standard library.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

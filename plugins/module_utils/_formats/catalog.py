@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The image formats, one row each: what a format is called and known by, and what it offers.
@@ -10,7 +9,7 @@ To add a format: a folder beside this file, a row in ``FORMATS``, its opener and
 The rows are facts and load no reader or writer, so any module may ask them; ``codecs`` is for hdd_convert alone.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

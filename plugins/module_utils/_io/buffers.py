@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Buffers that the kernel fills quickly, and comparing and clearing them at the speed of memory.
@@ -8,7 +7,7 @@ A large block from malloc begins 16 bytes behind the start of a page. Into exact
 copy at a quarter of their speed, so a buffer here begins a cache line later.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The port: every system call that the engine makes, in one small contract.
@@ -9,7 +8,7 @@ All offsets and lengths are bytes. Every method that the operating system refuse
 AlreadyExists, NoSpace) with the path; nothing is retried silently except EINTR and short transfers.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

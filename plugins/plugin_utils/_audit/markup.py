@@ -4,7 +4,7 @@
 
 """Text for HTML: the one place where what comes from disks and hosts is made harmless."""
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

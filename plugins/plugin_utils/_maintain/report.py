@@ -4,7 +4,7 @@
 
 """What a run of maintenance did to each disk of a host, and how it is told to people."""
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@
 Wherever this is not wanted or not possible, the module runs as any module without an action plugin does.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

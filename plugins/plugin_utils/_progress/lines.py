@@ -4,7 +4,7 @@
 
 """From the progress file of a run to lines that people read. Knows nothing of connections."""
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

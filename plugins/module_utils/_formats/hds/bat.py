@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The table (BAT) of an expanding image as runs: which guest clusters lie where in the file (format reference, 1.3 and
@@ -14,7 +13,7 @@ A table may have millions of entries, so nothing here looks at them one by one: 
 memory, runs are found by arithmetic on a whole piece as one large integer. Cost follows what is allocated.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

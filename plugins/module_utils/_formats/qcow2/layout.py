@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The header of a qcow2 file and its extensions (docs/interop/qcow2.rst of QEMU).
@@ -8,7 +7,7 @@ All numbers are big-endian. The guest disk is cut into clusters of 512 bytes to 
 which is one cluster long, and an L2 entry to a cluster; see ``entries``.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The header of VirtualBox disk images (VDI): its fields, what they may be, and its bytes.
@@ -14,7 +13,7 @@ of a parent is nowhere: VirtualBox keeps the names of all images in a registry o
 ``VDICore.h`` of VirtualBox and of ``block/vdi.c`` of QEMU.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

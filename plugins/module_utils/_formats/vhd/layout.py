@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The structures of a VHD image (Virtual PC, Hyper-V, Azure): "Virtual Hard Disk Image Format Specification", version
@@ -15,7 +14,7 @@ All numbers are big-endian. A table entry is the sector of a block's bitmap, or 
 sector, the highest bit of a byte first; a set bit means that the sector is stored here.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The structures of a VHDX file (MS-VHDX), parsed and packed: headers, region table, metadata and parent
@@ -11,7 +10,7 @@ All numbers are little-endian, GUIDs have their first three fields little-endian
     vhdxfile   header 1  header 2  region table   region table copy    zeros up to 1 MiB
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

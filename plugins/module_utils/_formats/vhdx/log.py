@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The log of a VHDX file that was not closed: what it still has to write is laid over the file for reading only.
@@ -11,7 +10,7 @@ The log is a ring of 4 KiB sectors. An entry is a run of them, which may go on a
 The active entries have consecutive sequence numbers; the last one says where the first one of them lies (its tail).
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The binary structures of a VMDK: headers of sparse extents, markers, and where a new extent has its tables.
@@ -12,7 +11,7 @@ the Virtual Disk Format 5.0 note of VMware and from what VMware, VirtualBox and 
     marker, footer | end COWD              header | directory | tables and grains as they were allocated
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Rules for the header of an image (findings ``header_*``): how it must be understood, when its fields contradict each
@@ -9,7 +8,7 @@ A field is corrected only where the others leave one value: guest size, table le
 and the descriptor gives two of them once more. The start of the data area follows from the table.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Repair: a plan that puts right what a check has found, as far as it may. What cannot be repaired keeps its finding.
@@ -13,7 +12,7 @@ Each image and the descriptor become right on their own, so a run may be cut off
 there.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

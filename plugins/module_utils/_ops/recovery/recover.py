@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Recovery: finish or clear what an interrupted run of this collection left. Only its own traces are touched.
@@ -8,7 +7,7 @@ It is never an undo of something that has become true: before the commit, what w
 unmarked; after it, the removals are finished; a merge that was changing images in place goes forward to its end.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

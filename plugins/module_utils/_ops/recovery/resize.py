@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The end of a change of size that was cut off: a grow is taken back until its commit, a shrink goes forward from its
@@ -9,7 +8,7 @@ The journal says what the disk was to become; the descriptor (of a single file, 
 true.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

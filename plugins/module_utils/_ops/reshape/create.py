@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Create and remove whole bundles.
@@ -8,7 +7,7 @@ A new bundle is built under a temporary name beside its place. Commit point of a
 A removal commits by giving the bundle a temporary name; then its files go.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

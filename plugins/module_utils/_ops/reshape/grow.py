@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Grow: the guest disk becomes longer, in place; what it gains reads as zeros.
@@ -11,7 +10,7 @@ cleared, and the header comes last, each behind a barrier. A run that is cut off
 journal has the headers as they were.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from ..._bundle.descriptor import Descriptor, ImageEntry
 from ..._bundle.guards import ANY, EXACT, Touches, check_guards, refuse_snapshots
 from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
-from ..._bundle.shape import PLAIN, Parts, Shape, header_of_part, parts_of, resized
+from ..._bundle.shape import PLAIN, Parts, Shape, header_of_part, resized
 from ..._change.after import as_described, dropped_extensions
 from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.image import clear_steps, close_steps, entry_steps, mark_steps
@@ -93,7 +92,7 @@ def plan_grow(state: BundleState, growth: Growth, *, force: bool = False) -> Pla
     _refuse(state, top_only=growth.top_only)
     number = len(state.descriptor.storages) - 1
     image, length = state.images[(number, state.tree.top)], growth.parts[number][1]
-    grown = _grown(state, image, length, growth.reserve) if length > parts_of(state)[number][1] else None
+    grown = _grown(state, image, length, growth.reserve) if length > state.parts[number][1] else None
     added = tuple(_new_parts(state, growth.parts, growth.reserve))
     target = _target(state, growth.size, growth.parts, added)
     steps = list(_steps(state, grown, added))
@@ -132,7 +131,7 @@ def _refuse(state: BundleState, *, top_only: bool) -> None:
     if len(state.tree.shots) > 1 and not top_only:
         refuse_snapshots(state, "grow")
     number = len(state.descriptor.storages) - 1
-    length = parts_of(state)[number][1]
+    length = state.parts[number][1]
     top = state.images[(number, state.tree.top)]
     if top.outside:
         raise Unsupported(

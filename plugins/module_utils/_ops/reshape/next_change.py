@@ -1,10 +1,9 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The changes that bring a disk to what a task asks for, each with its own commit, all planned before the first."""
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
@@ -17,7 +16,6 @@ from ..._bundle.shape import (
     PLAIN,
     Shape,
     part_size_of,
-    parts_of,
     refuse_many_parts,
     refuse_odd_cluster,
     wanted_parts,
@@ -213,7 +211,7 @@ def _other_shape(state: BundleState, request: ReshapeRequest, size: Optional[int
     if kind == EXPANDING and request.version is not None:
         differs = differs or any(header.version != request.version for header in headers)
     new_size = max(state.descriptor.size_bytes, size or 0)
-    parts = parts_of(state)
+    parts = state.parts
     wanted = _parts(state, request, new_size)
     if request.split is not None:
         differs = differs or not _reaches(parts, wanted, grows=new_size > state.descriptor.size_bytes)

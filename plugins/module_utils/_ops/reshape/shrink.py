@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Shrink: the guest disk becomes shorter, in place.
@@ -11,7 +10,7 @@ the free end of each file is cut off, and parts that lie behind the end are remo
 commit goes forward.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from typing import List, Optional, Sequence, Tuple
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.guards import EXACT, Touches, check_guards, refuse_snapshots
-from ..._bundle.shape import parts_of, resized, wanted_parts
+from ..._bundle.shape import resized, wanted_parts
 from ..._change.after import as_described, dropped_extensions
 from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.journal import descriptor_step
@@ -54,7 +53,7 @@ def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[C
     images = _own_images(state)
     wanted = wanted_parts(state, size)
     number = len(wanted) - 1
-    cuts = [cut_image(images[number], wanted[number][1])] if wanted[number][1] < parts_of(state)[number][1] else []
+    cuts = [cut_image(images[number], wanted[number][1])] if wanted[number][1] < state.parts[number][1] else []
     gone = images[len(wanted) :]
     target = _target(state, size, len(wanted))
     kept = {key: image for key, image in state.images.items() if key[0] < len(wanted)}

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Merging a run of layers in one storage: which file takes the rest in, and what moves where.
@@ -15,7 +14,7 @@ Clusters that the receiver lacks go to places that no table refers to ("fresh").
 are overwritten; in every view that survives they are hidden by the winner until the commit.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 

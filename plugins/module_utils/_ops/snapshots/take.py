@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The vdisk.parallels authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Take a snapshot: the current layer is frozen where it lies, and a new empty layer goes on top of it.
@@ -8,7 +7,7 @@ Commit point: the rename of the descriptor. Before it there are only new files t
 touched at all, because linked clones may refer to them by name.
 """
 
-# This file is PRIVATE to the vdisk.parallels collection: other collections and playbooks must not import it.
+# PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
