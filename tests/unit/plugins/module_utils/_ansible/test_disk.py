@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.disk import change_disk, open_disk
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.bundle_plan import ChangeFacts, unchanged
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, StalePlan
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import PREPARE, Journal, pack_journal
@@ -33,13 +34,13 @@ def test_names_of_snapshots_are_those_of_the_machine(root: str) -> None:
     make_machine(f"{root}/a.pvm", disk="a.hdd", snapshots={ONE: "before", guid_of(7): ""})
     build_bundle(f"{root}/a.pvm/a.hdd", **DISK)  # type: ignore[arg-type]
     disk = open_disk(Task(path=f"{root}/a.pvm/a.hdd"))  # type: ignore[arg-type]
-    assert disk.snapshot_names == {ONE: "before"}
+    assert disk.machine.snapshot_names == {ONE: "before"}
     assert disk.facts()["vm"]["name"] == "Mac"
 
 
 def test_a_disk_outside_of_a_machine_has_no_names(path: str, built: object) -> None:
     disk = open_disk(Task(path=path))  # type: ignore[arg-type]
-    assert (disk.snapshot_names, disk.vm, disk.recovered) == ({}, None, ())
+    assert (disk.machine.snapshot_names, disk.machine.facts, disk.recovered) == ({}, None, ())
 
 
 def test_what_an_earlier_run_left_is_ended_first_but_not_in_check_mode(root: str, path: str, built: object) -> None:
@@ -59,7 +60,7 @@ def test_a_change_is_reported_with_what_differs(root: str, path: str, built: obj
         assert result["changed"] and (tree(root) == before) is check
         assert (result["diff"]["before"]["name"], result["diff"]["after"]["name"]) == ("a", "other")
         assert result["disk"]["name"] == "other"
-    result, plan, _disk = change_disk(Task(path=path), lambda disk: Plan("nothing"))  # type: ignore[arg-type]
+    result, plan, _disk = change_disk(Task(path=path), lambda disk: unchanged("x", ChangeFacts(disk.state)))  # type: ignore[arg-type]
     assert not result["changed"] and result["diff"]["before"] == result["diff"]["after"] == {}
 
 

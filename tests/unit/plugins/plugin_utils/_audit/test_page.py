@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.page import render
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.page import parts_of, render
 from ansible_collections.vdisk.parallels.tests.support.reports import disk, fleet_report, info
 
 

@@ -16,7 +16,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.records impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import PREPARE, ImageBefore, Journal
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import recover
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.resize import resize_end_steps
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.shrink import plan_shrink
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.images import fill
@@ -70,7 +69,7 @@ def test_a_journal_that_does_not_fit_changes_nothing(port, operation, request_):
 
 def planned(port, change):
     state = disks.state_of(port, DISK)
-    return plan_grow(state, 12 * STEP) if change == "grow" else plan_shrink(state, 5 * STEP)
+    return disks.plan_of_grow(state, 12 * STEP) if change == "grow" else plan_shrink(state, 5 * STEP)
 
 
 @pytest.mark.parametrize("options", [{}, {"part_size": 3 * STEP}, {"kind": "plain"}], ids=["one", "split", "plain"])
