@@ -40,6 +40,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for report in reports:
             if getattr(report, "when", None) == "call":
                 for name, number in report.user_properties:
-                    totals[name] = totals.get(name, 0) + number if name in totals else 0
+                    if name in totals:
+                        totals[name] += number
     if totals[EXPLORED]:
         terminalreporter.write_line(f"{EXPLORED}: {totals[EXPLORED]} ({DIFFERENT}: {totals[DIFFERENT]})")

@@ -60,7 +60,7 @@ def rewrite(disk: TrialDisk, content: bytes, cluster: int) -> None:
             pattern.write_bytes(content[start : start + length])
             oracles.qemu_io(
                 image.path,
-                f"write -s {pattern} {start - image.start} {length}",
+                f"write -s ../{pattern.name} {start - image.start} {length}",
                 format="raw" if image.is_plain else "parallels",
             )
             disk.now[start : start + length] = content[start : start + length]

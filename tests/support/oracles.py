@@ -145,9 +145,15 @@ def qemu_img(*arguments: str) -> str:
 
 
 def qemu_io(path: str, *commands: str, format: str = "parallels") -> str:
-    """Open ``path`` with qemu-io and run commands such as ``write -P 0x5a 1M 64k``; all must succeed."""
+    """Open ``path`` with qemu-io and run commands such as ``write -P 0x5a 1M 64k``; all must succeed.
+
+    A command cannot quote a space, so a file that one names is named from the folder of ``path``.
+    """
     require("qemu-io")
-    ended = run("qemu-io", "-f", format, *[part for command in commands for part in ("-c", command)], path)
+    parts = [part for command in commands for part in ("-c", command)]
+    folder, name = os.path.split(os.path.abspath(path))
+    # What begins like the name of a protocol would be taken for one.
+    ended = run("qemu-io", "-f", format, *parts, os.path.join(".", name), directory=folder)
     failed = ended.code != 0 or "failed" in ended.output
     assert not failed, f"qemu-io {path}: rc {ended.code}\n{ended.output}"
     return ended.output

@@ -21,6 +21,7 @@ from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build
 from ansible_collections.vdisk.parallels.tests.support.faults import CHAIN, FAULTS, held
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    guest_of,
     refused,
     run,
     succeed,
@@ -48,10 +49,6 @@ def root_fixture(tmp_path):
 
 def found_in(result, code):
     return [one for one in result["findings"] if one["code"] == code]
-
-
-def guest_of(path):
-    return succeed("hdd_info", path=path, checksum="sha256")["disks"][0]["checksum"]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=ids)

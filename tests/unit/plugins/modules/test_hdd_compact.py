@@ -18,7 +18,14 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    guest_of,
+    refused,
+    run,
+    succeed,
+    three_runs,
+    tree,
+)
 
 MIB = 1 << 20
 SECTORS = 2048 * 8
@@ -51,10 +58,6 @@ KINDS = {
 
 
 DISK = dict(size_sectors=SECTORS, layers=ONE)
-
-
-def guest_of(path):
-    return succeed("hdd_info", path=path, checksum="sha256")["disks"][0]["checksum"]
 
 
 def leak(path, cluster_count=3):

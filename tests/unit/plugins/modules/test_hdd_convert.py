@@ -21,7 +21,9 @@ from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    content,
     predictable,
+    put,
     refused,
     run,
     succeed,
@@ -58,16 +60,6 @@ DISK = dict(size_sectors=SECTORS, layers=LAYERS)
 def raw_fixture(root):
     put(f"{root}/a.raw", RAW)
     return f"{root}/a.raw"
-
-
-def put(path, content):
-    with open(path, "wb") as stream:
-        stream.write(content)
-
-
-def content(path):
-    with open(path, "rb") as stream:
-        return stream.read()
 
 
 def as_predicted(root, **options):

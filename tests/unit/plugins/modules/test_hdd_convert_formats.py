@@ -20,7 +20,9 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    content,
     predictable,
+    put,
     refused,
     run,
     succeed,
@@ -74,16 +76,6 @@ CHAINS = {
 
 
 DISK = dict(size_sectors=SECTORS, layers=LAYERS)
-
-
-def content(path):
-    with open(path, "rb") as stream:
-        return stream.read()
-
-
-def put(path, data):
-    with open(path, "wb") as stream:
-        stream.write(data)
 
 
 def as_predicted(root, options):

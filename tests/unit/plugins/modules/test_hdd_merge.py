@@ -20,6 +20,7 @@ from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    guest_of,
     refused,
     run,
     succeed,
@@ -48,10 +49,6 @@ KINDS = {
 
 
 DISK = dict(size_sectors=SECTORS, layers=LAYERS)
-
-
-def guest_of(path):
-    return succeed("hdd_info", path=path, checksum="sha256")["disks"][0]["checksum"]
 
 
 def is_guest(path, built):

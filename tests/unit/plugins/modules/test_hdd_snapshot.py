@@ -19,7 +19,14 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    guest_of,
+    refused,
+    run,
+    succeed,
+    three_runs,
+    tree,
+)
 
 MIB = 1 << 20
 SECTORS = 2048 * 4
@@ -34,10 +41,6 @@ KINDS = {
 
 
 DISK = dict(size_sectors=SECTORS, **KINDS["expanding"])
-
-
-def guest_of(path):
-    return succeed("hdd_info", path=path, checksum="sha256")["disks"][0]["checksum"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

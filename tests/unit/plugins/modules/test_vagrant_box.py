@@ -24,7 +24,7 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import UUID, make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs
+from ansible_collections.vdisk.parallels.tests.support.module_runner import content, refused, run, succeed, three_runs
 
 MIB = 1 << 20
 IMAGE = f"box.pvm/mac.hdd/mac.hdd.0.{TOP}.hds"
@@ -51,11 +51,6 @@ def image_of(machine):
 
 def options(root, **more):
     return {"src": f"{root}/one/mac.pvm", "dest": f"{root}/out/mac.box", "architecture": "arm64", **more}
-
-
-def content(path):
-    with open(path, "rb") as stream:
-        return stream.read()
 
 
 def members(box):
