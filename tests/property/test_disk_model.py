@@ -236,7 +236,7 @@ class DiskMachine(RuleBasedStateMachine):
         if not plan.is_empty:
             outcome = disks.apply(self.port, plan)
             assert outcome.bytes_written == plan.bytes_written
-            assert outcome.bytes_read + plan.facts.get("scanned", 0) == plan.bytes_read
+            assert outcome.bytes_read + plan.bytes_scanned == plan.bytes_read
         found = disks.facts_of(self.port, self.state())
         assert found == predicted
         again = planned()
