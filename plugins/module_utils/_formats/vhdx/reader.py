@@ -54,14 +54,7 @@ class VhdxImage:
     """
 
     def __init__(
-        self,
-        file: File,
-        source: ByteSource,
-        header: VhdxHeader,
-        disk: VhdxDisk,
-        table: BlockTable,
-        *,
-        real_path: str,
+        self, file: File, source: ByteSource, header: VhdxHeader, disk: VhdxDisk, table: BlockTable, *, real_path: str
     ) -> None:
         self.path = source.path
         self.files: Tuple[str, ...] = (real_path,)

@@ -25,11 +25,7 @@ from .descriptor import (
     NewDescriptor,
     checked_name,
 )
-from .layout import (
-    DESCRIPTOR_SECTORS,
-    MOST_EXTENTS,
-    MOST_SECTORS,
-)
+from .layout import DESCRIPTOR_SECTORS, MOST_EXTENTS, MOST_SECTORS
 
 SPLIT_BYTES = 2047 << 20
 """The size of one piece of a split disk, as VMware cuts it."""

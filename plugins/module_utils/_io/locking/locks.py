@@ -27,12 +27,12 @@ import struct
 import sys
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from .._core.errors import InUse
+from ..._core.errors import InUse
+from ..capabilities import Capabilities
+from ..failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
+from ..kernel import release, repeated
+from ..port import Holder
 from . import owners
-from .capabilities import Capabilities
-from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
-from .kernel import release, repeated
-from .port import Holder
 
 WRITE = "write"
 READ = "read"
