@@ -17,8 +17,7 @@ from typing import Any, Dict, Optional
 class DiskError(Exception):
     """Root of all errors that the engine raises on purpose.
 
-    ``offset`` is in bytes from the start of the file at ``path``. ``hint`` is one sentence that tells the user what to
-    do.
+    ``offset`` is in bytes from the start of the file at ``path``. ``hint`` is a sentence: what the user can do.
     """
 
     code = "error"

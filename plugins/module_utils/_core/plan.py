@@ -167,9 +167,7 @@ Step = Union[
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What to do when a step fails: remove these paths, end the publishing from ``staging``, or run the recovery of
-    the disk at ``disk``.
-    """
+    """When a step fails: remove these paths, end the publishing from ``staging``, or recover the disk at ``disk``."""
 
     remove: Tuple[str, ...] = ()
     disk: Optional[str] = None

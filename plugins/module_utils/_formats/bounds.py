@@ -19,9 +19,7 @@ def check_range(path: str, size: int, start: int, length: int) -> None:
 
 
 def check_next(path: str, position: int, size: int, offset: int, length: int) -> None:
-    """Raise BadRequest unless the range lies between the ``position`` that a writer has reached and the end of the
-    disk.
-    """
+    """Raise BadRequest unless the range is between ``position``, which a writer has reached, and the disk's end."""
     if length < 0 or offset < position or offset + length > size:
         raise BadRequest(
             "The range goes back or leaves the disk",

@@ -22,9 +22,7 @@ from .image import ForeignImage, ForeignWriter, OpenBeside, ParentImage
 
 @dataclass(frozen=True)
 class NewImage:
-    """One image to write: what it is like, its empty files and what these will be called, the image below it, and the
-    identity of the lowest one.
-    """
+    """An image to write: its shape, empty files and their final names, its parent, the identity of the lowest image."""
 
     shape: ForeignShape
     files: Sequence[File]

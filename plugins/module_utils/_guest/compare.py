@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compare two guest disks by content: extents first, bytes only where one of them has data, no further than the
-first difference.
-"""
+"""Compare two guest disks by content, up to the first difference: extents first, bytes only where one has data."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -38,8 +36,7 @@ def first_difference(one: GuestView, other: GuestView, shared: Optional[SharedRa
 def chain_difference(
     one: ComposedView, other: ComposedView, depths: Sequence[int], shared: Optional[SharedRanges] = None
 ) -> Optional[Tuple[int, int]]:
-    """Where the first layer differs of those ``depths`` layers below the top of ``one``, which ``other`` should have
-    from its top down.
+    """Where layers ``depths`` below the top of ``one`` first differ from those that ``other`` has from its top down.
 
     Returns how many layers below the top of ``other`` and the guest offset, None when all are the same. Where neither
     disk's layer has anything of its own, those below answer; so nothing is compared twice. ``shared`` are blocks of

@@ -57,9 +57,7 @@ class SharedRanges:
 
 
 def common(one: Iterable[Place], other: Iterable[Place]) -> Iterator[Tuple[int, int, File, int, File, int]]:
-    """The guest ranges that both have, ascending: ``(guest offset, length, file and offset of one, file and offset
-    of the other)``.
-    """
+    """The guest ranges that both have: ``(guest offset, length, file, offset, file and offset of other)``."""
     for start, end, left, right in paired(one, other):
         yield (
             start,

@@ -148,9 +148,7 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> HdsHeader:
 
 
 def unpack_header(raw: bytes, *, version: int) -> Tuple[int, HdsHeader]:
-    """The kind of disk and the fields in ``raw`` (64 bytes) as they stand; nothing is judged, not even the
-    signature.
-    """
+    """The kind of disk and the fields in ``raw`` (64 bytes) as stored; nothing is checked, not even the signature."""
     _magic, disk_type, heads, cylinders, cluster_sectors, entries, size, in_use, data_off, flags, ext_off = (
         _LAYOUT.unpack_from(raw)
     )

@@ -64,8 +64,7 @@ UNALLOCATED, ZEROED, STORED, COMPRESSED, BROKEN = "unallocated", "zeroed", "stor
 
 
 class Run(NamedTuple):
-    """``length`` bytes from ``start`` on of one kind; those of a STORED run follow one another in the file from
-    ``host`` on.
+    """``length`` bytes from ``start`` on of one kind; a STORED run is one piece of the file from ``host`` on.
 
     ``entry`` is the L2 entry it was found in first, of a COMPRESSED run in an extended table the word after it.
     """
@@ -92,8 +91,7 @@ def has_compressed(table: bytes, entry_bytes: int) -> bool:
 
 
 def table_runs(table: bytes, first: int, end: int, cluster_bytes: int) -> Iterator[Run]:
-    """What entries ``first`` up to ``end`` of an L2 table say, ascending and gap-free; starts count from the start of
-    the table's range.
+    """What entries ``first`` up to ``end`` of an L2 table say: runs without gaps, from the start of the table's range.
 
     No entry is looked at alone where it continues the one before. Neighbouring runs may belong together.
     """

@@ -97,10 +97,9 @@ class Qcow2Image:
         }
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
-        """What the range is made of: ZERO for what is not stored, for clusters that say so and for holes of the host
-        file.
+        """What the range is made of; ZERO also for zeroed clusters and for holes of the host file.
 
-        What is not stored is ABSENT in an image with a parent. Raises BadRequest beyond ``size``, and Damaged on the
+        What is not stored is ABSENT with a parent, else ZERO. Raises BadRequest beyond ``size``, and Damaged on the
         way.
         """
         check_range(self.path, self.size, start, length)

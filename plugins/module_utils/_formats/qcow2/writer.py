@@ -44,9 +44,7 @@ _BYTES_PER_WORKER = 8 * MIB
 
 
 class _Piece(NamedTuple):
-    """Guest clusters on their way into the file: one with ``content`` or ``packed`` bytes, or, with neither,
-    ``count`` of zeros.
-    """
+    """Guest clusters on their way: one with ``content`` or ``packed`` bytes, else ``clusters`` of zeros."""
 
     guest: int
     clusters: int
@@ -304,7 +302,5 @@ def _new_header(
 
 
 def _backing_name(name: str) -> str:
-    """``name`` as it must be written: QEMU takes what stands before a colon for a protocol unless a slash comes
-    first.
-    """
+    """``name`` as QEMU wants it: without a slash first, what stands before a colon is a protocol."""
     return f"./{name}" if ":" in name.partition("/")[0] else name

@@ -168,9 +168,7 @@ def _check_mark(raw: bytes, path: str) -> None:
 
 
 def _check_base(kind: int, linkage: bytes, path: str) -> None:
-    """Whoever takes an overlay for a whole disk reads zeros where the parent has data, so nothing with a parent
-    passes.
-    """
+    """Nothing with a parent passes: taken for a whole disk it reads zeros where the parent has data."""
     if kind in _WITH_PARENT or linkage != _NO_UUID:
         what = _WITH_PARENT.get(kind, "differencing")
         raise Unsupported(

@@ -67,11 +67,9 @@ class VdiMap:
         self._marks: Dict[int, bytearray] = {}
 
     def runs(self, first: int, end: int) -> Iterator[Tuple[int, int, int]]:
-        """The stored blocks among guest blocks ``first`` up to ``end``: ``(guest block, number of blocks, first
-        ordinal)``.
+        """The stored blocks from ``first`` up to ``end``: ``(guest block, number of blocks, first ordinal)``.
 
-        Raises Damaged, with the offset of the entry, at one that leads out of the file or to a block that another one
-        has.
+        Raises Damaged, with its offset, at an entry past the end of the file or to a block that another one has.
         """
         for number in range(first // _PIECE_ENTRIES, ceil_div(end, _PIECE_ENTRIES)):
             base = number * _PIECE_ENTRIES
@@ -125,9 +123,7 @@ class VdiMap:
         return piece
 
     def _judge(self, number: int, piece: _Piece) -> None:
-        """Raise Damaged unless every stored block of a piece lies in the file and has no other guest block, as far
-        as that is known.
-        """
+        """Raise Damaged unless the stored blocks of a piece are in the file and, as far as known, used once."""
         ends = [*piece.starts[1:], _PIECE_ENTRIES]
         stored = [run for run in zip(piece.starts, ends, piece.entries) if run[2] < ZERO_BLOCK]
         base = number * _PIECE_ENTRIES

@@ -109,9 +109,7 @@ class VdiWriter:
         self.file.pwrite(self.header.offset_map + ENTRY_BYTES * first, pack_words(piece))
 
     def finish(self, identity: str) -> None:
-        """Give the file its length, the rest of its map and at last its header, whose UUIDs derive from the GUID
-        ``identity``.
-        """
+        """Give the file its length, the rest of its map and at last its header; its UUIDs derive from ``identity``."""
         self.file.truncate(self._length())
         if self.header.subformat == DYNAMIC:
             self._flush_before(self.header.blocks)

@@ -46,20 +46,14 @@ class BlockMap:
         self._bitmaps: OrderedDict[int, bytes] = OrderedDict()
 
     def blocks(self, first: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The blocks from ``first`` up to, not including, ``end`` that are stored: ``(block, sector of its
-        bitmap)``, ascending.
-        """
+        """The stored blocks from ``first`` up to, not including, ``end``: ``(block, sector of its bitmap)``."""
         for start, entries in self.chunks(first, end):
             for block, sector in enumerate(entries, start):
                 if sector != NOT_STORED:
                     yield block, sector
 
     def chunks(self, first: int, end: int) -> Iterator[Tuple[int, Tuple[int, ...]]]:
-        """The table entries of blocks ``first`` up to, not including, ``end`` in short stretches: ``(first block,
-        entries)``.
-
-        Stretches without a stored block are left out.
-        """
+        """The entries of blocks ``first`` up to ``end`` in stretches ``(first block, entries)`` with a stored one."""
         end = min(end, self.used_entries)
         while first < end:
             number, index = divmod(first, _PIECE_ENTRIES)
@@ -102,9 +96,7 @@ class BlockMap:
 
 
 def check_blocks(blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]], data_end: int) -> None:
-    """Raise Damaged unless each block lies within the data of the file, on none of the ``reserved`` ranges (start,
-    length), and alone.
-    """
+    """Raise Damaged unless each block is within the data, outside the ``reserved`` (start, length), and alone."""
     step = blocks.header.stored_bytes // SECTOR
     buckets = _collect(blocks, path, reserved, data_end)
     free = 0
@@ -125,9 +117,7 @@ def check_blocks(blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]
 
 
 def _collect(blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]], data_end: int) -> Dict[int, array[int]]:
-    """The sectors of all blocks by the stretch of the file that they begin in; no more of a stretch than show that
-    they overlap.
-    """
+    """The sectors of all blocks by the stretch of the file they begin in, no more than show an overlap."""
     step = blocks.header.stored_bytes // SECTOR
     last = (data_end - blocks.header.stored_bytes) // SECTOR
     metadata_end = max(ceil_div(start + length, SECTOR) for start, length in reserved)

@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The structures of a VHD image (Virtual PC, Hyper-V, Azure): "Virtual Hard Disk Image Format Specification", version
-1.0.
+"""The structures of a VHD image (Virtual PC, Hyper-V, Azure): "Virtual Hard Disk Image Format Specification", 1.0.
 
 ::
 
@@ -267,9 +266,7 @@ def _parse_locators(raw: bytes) -> Tuple[Locator, ...]:
 
 
 def check_header(header: DynamicHeader, *, size: int, path: str, offset: int, file_size: int) -> None:
-    """Raise Damaged unless the table covers a disk of ``size`` bytes and lies within the file, and Unsupported for
-    an excessive one.
-    """
+    """Raise Damaged unless the table covers ``size`` bytes and is within the file, Unsupported for an excessive one."""
     if header.entries * header.block_bytes < size:
         expected = f"at least {ceil_div(size, header.block_bytes)} entries"
         raise Damaged(
@@ -337,9 +334,7 @@ def footer_warnings(footer: Footer) -> List[str]:
 
 
 def decode_name(raw: bytes, encoding: str) -> Optional[str]:
-    """A name of a parent with ``/`` between its parts and without a leading ``./``, or None when there is none or it
-    is no text.
-    """
+    """A parent's name with ``/`` between its parts and no leading ``./``; None when there is none or it is no text."""
     if encoding.startswith("utf-16"):
         raw = raw[: len(raw) // 2 * 2]
     try:

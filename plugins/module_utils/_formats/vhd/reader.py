@@ -81,9 +81,7 @@ class VhdImage:
         self._blocks = blocks
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
-        """What the range is made of: DATA, ZERO for holes of the host file, and ABSENT or ZERO for what is not
-        stored here.
-        """
+        """What the range is made of: DATA, ZERO for holes of the host file, ABSENT or ZERO for what is not stored."""
         check_range(self.path, self.size, start, length)
         end = start + length
         missing = ZERO if self.parent is None else ABSENT
@@ -178,9 +176,7 @@ def _open(port: Port, files: List[File], found: _Found) -> VhdImage:
 
 
 def _find_footer(files: List[File], path: str, open_beside: OpenBeside) -> _Found:
-    """The footer at the end of the file, else at the end of the last piece (pieces are added to ``files``), else its
-    copy at the start.
-    """
+    """The footer at the end of the file or of its last piece (added to ``files``), else its copy at the start."""
     source: _Source = files[0]
     tail = _tail(source)
     if tail is None and _add_pieces(files, path, open_beside):

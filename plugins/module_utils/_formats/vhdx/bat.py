@@ -3,7 +3,7 @@
 
 """The block table (BAT) of a VHDX file: where the payload blocks of the disk and their sector bits lie.
 
-64 bits an entry: the state in bits 0 to 2, the file offset in bits 20 to 63. Behind the entries of each chunk of
+64 bits an entry: the state in bits 0 to 2, the file offset in bits 20 to 63. After the entries of each chunk of
 payload blocks stands the entry of the block that holds their sector bits::
 
     payload 0 .. chunk-1 | bits of chunk 0 | payload chunk .. 2*chunk-1 | bits of chunk 1 | ...
@@ -46,9 +46,7 @@ _HINT = "Restore the image from a copy."
 
 
 class Run(NamedTuple):
-    """``count`` payload blocks from ``block`` on with one ``state``; those that are present follow one another
-    from byte ``offset`` on.
-    """
+    """``count`` payload blocks from ``block`` on with one ``state``; if present, in the file from ``offset`` on."""
 
     block: int
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
@@ -133,9 +131,7 @@ class BlockTable:
             yield pending
 
     def sector_bits(self, block: int, first: int, end: int) -> bytes:
-        """Bytes ``first`` up to ``end`` of the bits of a partially present block: one for each sector, the lowest
-        first; 1 lies in this file.
-        """
+        """Bytes ``first`` up to ``end`` of the bits of a block present in part, lowest first; 1 is a sector here."""
         chunk, number = divmod(block, self._disk.chunk_blocks)
         block_bytes = self._disk.block_bytes // self._disk.logical_sector // 8
         return self._cache.read(self._needed_bits(chunk) + number * block_bytes + first, end - first)

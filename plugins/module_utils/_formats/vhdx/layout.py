@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The structures of a VHDX file (MS-VHDX), parsed and packed: headers, region table, metadata and parent
-locator.
+"""The structures of a VHDX file (MS-VHDX), parsed and packed: headers, region table, metadata, parent locator.
 
 All numbers are little-endian, GUIDs have their first three fields little-endian, texts are UTF-16LE. The first MiB::
 

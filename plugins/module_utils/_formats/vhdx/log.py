@@ -38,9 +38,7 @@ _HINT = "Attach the disk once where it was used, or run 'qemu-img check -r all' 
 
 
 class Entry(NamedTuple):
-    """A valid entry; ``position`` and ``tail`` count sectors of the ring, ``flushed`` and ``last`` are file sizes in
-    bytes.
-    """
+    """A valid entry. ``position`` and ``tail`` are sectors of the ring, ``flushed`` and ``last`` file sizes."""
 
     position: int
     sectors: int

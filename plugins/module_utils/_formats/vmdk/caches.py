@@ -43,9 +43,7 @@ class Cache(Generic[Value]):
 
 
 class Caches:
-    """What all extents of a disk share: tables of at most 4 MiB together, the last inflated grain, and the room for
-    directories.
-    """
+    """Shared by all extents of a disk: tables up to 4 MiB, the last inflated grain, the room for directories."""
 
     def __init__(self) -> None:
         self.tables: Cache[array[int]] = Cache(256)

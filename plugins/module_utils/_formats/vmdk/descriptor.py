@@ -64,9 +64,7 @@ _HINT = "Restore the image from a copy; nothing was changed."
 
 @dataclass(frozen=True)
 class ExtentLine:
-    """One piece of the disk: ``sectors`` of it, of ``kind``, in the file ``name`` (None for ZERO) from sector
-    ``offset`` on.
-    """
+    """``sectors`` of the disk, of ``kind``, in the file ``name`` (None for ZERO) from sector ``offset`` on."""
 
     sectors: int
     kind: str
@@ -241,9 +239,7 @@ def _cid(settings: Dict[str, str], key: str, path: str) -> Optional[str]:
 
 
 def cid_of(identity: str) -> str:
-    """The content id that every image with this GUID has: eight hex digits, none of those with a meaning of their
-    own.
-    """
+    """The content id of every image with this GUID: eight hex digits, none with a meaning of its own."""
     text = identity
     while True:
         text = derive(text, "vmdk", "CID")
@@ -337,9 +333,7 @@ def checked_name(name: str) -> str:
 
 
 def geometry(sectors: int, adapter_type: str) -> Tuple[int, int, int]:
-    """Cylinders, heads and sectors of a track as VMware gives them to a disk at this adapter; nobody derives the
-    size from them.
-    """
+    """Cylinders, heads and sectors of a track as VMware gives them at this adapter; no size is derived from them."""
     heads, most = (16, 16383) if adapter_type == "ide" else (255, 65535)
     return max(1, min(sectors // (heads * 63), most)), heads, 63
 

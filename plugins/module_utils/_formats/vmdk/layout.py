@@ -371,8 +371,7 @@ def hosted_header(*, capacity: int, grain_sectors: int, descriptor_sectors: int)
 
 
 def stream_header(*, capacity: int, grain_sectors: int) -> SparseHeader:
-    """The header of a new streamOptimized extent: version 3, as ESXi demands, and a directory that only the footer can
-    place.
+    """The header of a new streamOptimized extent: version 3, as ESXi demands; its directory is in the footer.
 
     Raises BadRequest for more tables than readers accept.
     """

@@ -146,9 +146,7 @@ class SparseExtent:
                 yield Place(begin, stop - begin, self.file, sector * SECTOR + begin - first * grain)
 
     def _runs(self, first: int, end: int) -> Iterator[Tuple[int, int, int]]:
-        """Grains ``first`` up to ``end`` as ``(grain, count, sector)``, stored ones as they follow in the file; else
-        0 or ZEROED_GRAIN.
-        """
+        """Grains ``first`` up to ``end`` as runs ``(grain, count, sector)``; not stored: 0 or ZEROED_GRAIN."""
         size = self.table_entries
         for table, count, entries in self._tables(first // size, ceil_div(end, size)):
             begin, stop = max(first, table * size), min(end, (table + count) * size)
@@ -179,9 +177,7 @@ class SparseExtent:
             index = stop
 
     def _tables(self, position: int, end: int) -> Iterator[Tuple[int, int, Optional[array[int]]]]:
-        """Tables ``position`` up to ``end`` as ``(table, count, entries)``; None for ``count`` of them without any
-        entry.
-        """
+        """Tables ``position`` up to ``end`` as ``(table, count, entries)``; None for tables without entries."""
         directory = self.directory
         one_by_one = end - position <= _FEW_TABLES
         step = self._table_sectors
@@ -251,9 +247,7 @@ class SparseExtent:
         return entries
 
     def _check_entries(self, entries: array[int], table: int) -> None:
-        """Raise Damaged unless every grain lies in the file, outside of what else is known to lie there, and only
-        once.
-        """
+        """Raise Damaged unless every grain is in the file, only once, and outside of what else is known to be there."""
         used = sorted(filter(None, entries))
         if self.has_zeroed_grains:
             del used[: bisect_right(used, ZEROED_GRAIN)]
