@@ -21,13 +21,14 @@ class DiskError(Exception):
     """
 
     code = "error"
+    usual_hint: Optional[str] = None
 
     def __init__(
         self,
         message: str,
-        *,
         path: Optional[str] = None,
         offset: Optional[int] = None,
+        *,
         expected: Optional[object] = None,
         found: Optional[object] = None,
         hint: Optional[str] = None,
@@ -38,7 +39,7 @@ class DiskError(Exception):
         self.offset = offset
         self.expected = expected
         self.found = found
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     @property
     def context(self) -> Dict[str, Any]:

@@ -176,7 +176,7 @@ def open_image(port: Port, format: str, path: str, open_beside: OpenBeside) -> F
     Raises Unsupported for a format that is not read so, and what the reader raises.
     """
     if format not in OPENERS:
-        raise Unsupported(f"{format} is no format that can be read", path=None, found=format)
+        raise Unsupported(f"{format} is no format that can be read", None, found=format)
     return OPENERS[format](port, path, open_beside)
 
 

@@ -16,7 +16,7 @@ from .._core.ranges import Range, complement, joined
 from .._formats.image import GuestView
 from .._io.copy import WINDOW
 from .first_difference import Search
-from .places import SharedRanges, common
+from .places import Common, SharedRanges, common
 from .view import ComposedView
 
 
@@ -74,13 +74,12 @@ def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[R
 def _unshared(one: GuestView, other: GuestView, ranges: Iterator[Range], shared: SharedRanges) -> Iterator[Range]:
     """The ranges without what the disks have in common."""
     for start, end in ranges:
-        yield from complement(_shared(one, other, start, end, shared), start, end)
+        both = common(one.places(start, end - start), other.places(start, end - start))
+        yield from complement(_shared(both, shared), start, end)
 
 
-def _shared(one: GuestView, other: GuestView, start: int, end: int, shared: SharedRanges) -> Iterator[Range]:
-    for guest, length, file, offset, copy, place in common(
-        one.places(start, end - start), other.places(start, end - start)
-    ):
+def _shared(both: Iterator[Common], shared: SharedRanges) -> Iterator[Range]:
+    for guest, length, file, offset, copy, place in both:
         held = shared.held(file, offset, copy, place, length)
         if held:
             yield guest, guest + held

@@ -128,7 +128,7 @@ class TableBuilder:
 
     def __init__(self, header: HdsHeader) -> None:
         self._header = header
-        self._step = header.entry_step
+        self.step = header.entry_step
         self._starts = array("I")
         self._counts = array("I")
         self._entries = array("I")
@@ -140,7 +140,7 @@ class TableBuilder:
 
         Raises BadRequest for a place that no table entry can name.
         """
-        if entry + (count - 1) * self._step > _MOST_ENTRY:
+        if entry + (count - 1) * self.step > _MOST_ENTRY:
             raise BadRequest(
                 "The file would become too long for its table",
                 found=entry,
@@ -153,7 +153,7 @@ class TableBuilder:
             self._counts.append(count)
             self._entries.append(entry)
         self._next_cluster = cluster + count
-        self._next_entry = entry + count * self._step
+        self._next_entry = entry + count * self.step
 
     def extend(self, clusters: List[int], counts: List[int], entries: List[int]) -> None:
         """Add many runs at once, none of which continues another one of them."""
@@ -163,7 +163,7 @@ class TableBuilder:
             self._counts.fromlist(counts[1:])
             self._entries.fromlist(entries[1:])
             self._next_cluster = clusters[-1] + counts[-1]
-            self._next_entry = entries[-1] + counts[-1] * self._step
+            self._next_entry = entries[-1] + counts[-1] * self.step
 
     def build(self) -> RunTable:
         """The table of everything added so far."""
@@ -189,7 +189,7 @@ def read_table(file: File, header: HdsHeader) -> RunTable:
         while position < range_end:
             length = min(len(buffer), range_end - position)
             _read_piece(file, HEADER_BYTES + position, buffer, length)
-            _scan(buffer, length, position // ENTRY_BYTES, header.entry_step, builder)
+            _scan(buffer, length, position // ENTRY_BYTES, builder)
             position += length
     return builder.build()
 
@@ -198,24 +198,23 @@ def _read_piece(file: File, offset: int, buffer: bytearray, length: int) -> None
     """Fill ``length`` bytes of ``buffer`` and clear the rest of the piece that they end in."""
     got = file.pread_into(offset, memoryview(buffer)[:length])
     if got < length:
-        raise Damaged("The file ends within its table", path=file.path, offset=offset + got, expected=length, found=got)
+        raise Damaged("The file ends within its table", file.path, offset + got, expected=length, found=got)
     rest = -length % _PIECE_BYTES
     buffer[length : length + rest] = bytes(rest)
 
 
-def _scan(buffer: bytearray, length: int, first_cluster: int, step: int, builder: TableBuilder) -> None:
+def _scan(buffer: bytearray, length: int, first_cluster: int, builder: TableBuilder) -> None:
     """Add the runs among the entries in ``buffer``; the first entry belongs to ``first_cluster``."""
     if buffer.startswith(_ZEROS[:length]):
         return
     for start in range(0, length, _PIECE_BYTES):
         if not buffer.startswith(_ZERO_PIECE, start):
-            _scan_piece(
-                bytes(buffer[start : start + _PIECE_BYTES]), first_cluster + start // ENTRY_BYTES, step, builder
-            )
+            piece = bytes(buffer[start : start + _PIECE_BYTES])
+            _scan_piece(piece, first_cluster + start // ENTRY_BYTES, builder)
 
 
-def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuilder) -> None:
-    entries = unpack_words(piece)
+def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None:
+    entries, step = unpack_words(piece), builder.step
     if piece.count(0) > _PIECE_BYTES - _FEW_BYTES:
         for index in compress(_INDEXES, entries):
             builder.add(first_cluster + index, 1, entries[index])

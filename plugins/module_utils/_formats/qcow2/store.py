@@ -90,7 +90,7 @@ class Store:
             hint = "Choose a larger cluster_size."
             raise BadRequest(
                 "The image becomes too large for its cluster size",
-                path=self._file.path,
+                self._file.path,
                 expected=self._most_hosts,
                 found=host + count,
                 hint=hint,

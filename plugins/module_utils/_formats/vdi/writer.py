@@ -42,7 +42,7 @@ class VdiWriter:
         self.grain = block_bytes
         self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": block_bytes}
         if preallocate and subformat != FIXED:
-            raise BadRequest("Only a fixed VDI image can be reserved", path=file.path, expected=FIXED, found=subformat)
+            raise BadRequest("Only a fixed VDI image can be reserved", file.path, expected=FIXED, found=subformat)
         self._allocated = self.header.blocks if subformat == FIXED else 0
         self._next_block = 0
         self._position = 0

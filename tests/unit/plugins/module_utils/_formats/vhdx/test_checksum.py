@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhdx.checksum import crc32c
 from ansible_collections.vdisk.parallels.tests.support import images
-from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.vhdx import test_reader as built
+from ansible_collections.vdisk.parallels.tests.support import vhdx_images as built
 
 
 @pytest.mark.parametrize(
