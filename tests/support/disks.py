@@ -338,7 +338,7 @@ def _write_part(port: Port, part: Part, offset: int, content: bytes) -> None:
 
 def leak(port: Port, path: str, *, guid: Optional[str] = None, index: int) -> None:
     """Let the table of the first part forget a cluster; its place in the file stays."""
-    image = _Image(port(port, path, guid)[0].chain[0][0], writable=True)
+    image = _Image(port, parts_of(port, path, guid)[0].chain[0][0], writable=True)
     image.file.pwrite(64 + 4 * index, bytes(4))
     image.file.close()
 

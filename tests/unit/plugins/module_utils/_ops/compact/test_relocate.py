@@ -26,7 +26,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     WriteBytes,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import TableBuilder, check_table
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import TableBuilder
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat_check import check_table
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.extension import Extension
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import (
     HdsHeader,
