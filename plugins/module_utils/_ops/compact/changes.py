@@ -47,7 +47,7 @@ class Relocation:
 
     @property
     def size_after(self) -> int:
-        """The length of the file: what stays is in the first slots that nothing pins."""
+        """The length of the file."""
         after_pinned = [high for _low, high in pinned_slots(self.image, self.header)]
         # A file that ends within its last cluster is not made longer.
         return min(max([packed_end(self.image, self.header, self.dropped), *after_pinned]), self.image.stat.size)
@@ -134,7 +134,7 @@ class FreshCopy:
 
     @property
     def temporary(self) -> str:
-        """Where the new file lies until it is complete."""
+        """Where the new file is until it is complete."""
         return f"{self.directory}/{temporary_name(self.image.path.rsplit('/', 1)[-1], UNFINISHED_COPY)}"
 
     @property
@@ -162,7 +162,7 @@ class FreshCopy:
         file = port.open_read(self.image.path)
         try:
             for cluster, count, offset in kept_runs(self.image, self.header, self.dropped):
-                # Nobody sees what lies past the end of the disk.
+                # Nobody sees what is past the end of the disk.
                 visible = min(count * step, fresh.size_bytes - cluster * step)
                 for low, high in file.data_ranges(offset, offset + visible):
                     yield Move(self.image.path, low, target + low - offset, high - low)
@@ -184,8 +184,7 @@ class FreshCopy:
 
 @dataclass(frozen=True)
 class Holes:
-    """Punch ``stored`` byte ranges of the file, which are zeros or belong to nobody; then forget the ``dropped``
-    clusters and punch ``left``, their slots.
+    """Punch ``stored`` ranges, zeros or of nobody; forget the ``dropped`` clusters and punch ``left``, their slots.
 
     Zero clusters keep their entries: they read as zeros as before, hide what they hid, and the guest finds their slots
     again.
