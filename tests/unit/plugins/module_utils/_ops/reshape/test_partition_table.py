@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.partition_table import (
     find_gpt,
     plan_partition_fix,
@@ -36,7 +35,7 @@ def fixed(port: MemoryPort) -> object:
 
 def test_a_grown_disk_gets_its_backup_at_the_new_end(port: MemoryPort) -> None:
     with_table(port, (40, 100))
-    disks.apply(port, plan_grow(disks.state_of(port, PATH), 2 * SIZE))
+    disks.apply(port, disks.plan_of_grow(disks.state_of(port, PATH), 2 * SIZE))
     plan = fixed(port)
     disks.apply(port, plan)
     assert gpt.judge(disks.read_naively(port, PATH)) == [(40, 100)]
