@@ -242,10 +242,7 @@ def _makes_folder(port: Port, examined: Examination, folder: str) -> List[Step]:
     if there is not None:
         if there.kind != DIRECTORY:
             raise AlreadyExists(
-                "backup_dir: what is there is no directory",
-                path=folder,
-                found=there.kind,
-                hint="Choose another name.",
+                "backup_dir: what is there is no directory", path=folder, found=there.kind, hint="Choose another name."
             )
         return []
     parent = posixpath.dirname(folder) or "/"
