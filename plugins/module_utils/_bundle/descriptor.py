@@ -35,7 +35,7 @@ MAX_CLUSTER_SECTORS = (1 << 31) // SECTOR - 1
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One image of a storage: ``file`` holds the layer ``guid``. ``type`` is as written, normally Compressed or Plain."""
+    """One image of a storage: ``file`` holds layer ``guid``. ``type`` is as written, normally Compressed or Plain."""
 
     guid: str
     type: str
@@ -60,7 +60,7 @@ class StorageEntry:
 
 @dataclass(frozen=True)
 class Shot:
-    """One node of the snapshot tree; the null GUID is a root's parent. ``temporary``: a delete or merge is unfinished."""
+    """One node of the snapshot tree; a root has the null GUID as parent. A ``temporary`` one is being removed."""
 
     guid: str
     parent: str
