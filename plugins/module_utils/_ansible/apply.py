@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._change.executor import Outcome, check_preconditions, execute
 from .._core.plan import Plan
 from .._io.port import Port
-from .run import Result
+from .run import Result, titled_diff
 
 _SHOWN_IN_DIFF = (
     "virtual_size",
@@ -39,8 +39,7 @@ def apply_plan(
 ) -> Tuple[Result, Optional[Outcome]]:
     """Apply ``plan`` unless in check mode.
 
-    ``recovered`` says what was finished of earlier runs; ``recover`` brings a disk back to order after a step of a plan
-    that works in place has failed.
+    ``recovered`` says what was finished of earlier runs; ``recover`` puts a disk in order after a failed step.
     """
     outcome = None
     if not plan.is_empty and module.check_mode:
@@ -50,28 +49,28 @@ def apply_plan(
         if progress is not None:
             progress.phase("writing")
         outcome = execute(port, plan, on_progress=progress, recover=recover)
-    result: Result = {
-        "changed": not plan.is_empty or bool(recovered),
+    result = _result(plan, outcome)
+    result["changed"] = not plan.is_empty or bool(recovered)
+    result["warnings"] = [*recovered, *result["warnings"]]
+    return result, outcome
+
+
+def _result(plan: Plan[Any], outcome: Optional[Outcome]) -> Result:
+    return {
         "bytes_read": outcome.bytes_read + plan.bytes_scanned if outcome is not None else plan.bytes_read,
         "bytes_written": outcome.bytes_written if outcome is not None else plan.bytes_written,
         "elapsed": round(outcome.elapsed, 3) if outcome is not None else 0.0,
         "commits": [plan.commit_text] if plan.commit_text is not None else [],
-        "warnings": [*recovered, *plan.warnings, *(outcome.warnings if outcome is not None else ())],
+        "warnings": [*plan.warnings, *(outcome.warnings if outcome is not None else ())],
     }
-    return result, outcome
 
 
 def diff_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Dict[str, Any]:
     """What differs between two sets of disk facts, readable: sizes, files and the tree of snapshots."""
     old, new = _shown(before), _shown(after)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    header = f"{after.get('path') or before.get('path')} (disk)"
-    return {
-        "before": {key: old[key] for key in keys if key in old},
-        "after": {key: new[key] for key in keys if key in new},
-        "before_header": header,
-        "after_header": header,
-    }
+    title = f"{after.get('path') or before.get('path')} (disk)"
+    return titled_diff(title, *({key: facts[key] for key in keys if key in facts} for facts in (old, new)))
 
 
 def _shown(facts: Mapping[str, Any]) -> Dict[str, Any]:

@@ -18,7 +18,7 @@ from .._io.port import Port
 from .._io.process import source_date_epoch
 from .._io.real import OsPort
 from .._ops.box.pack import PACKED, Box, BoxRequest, find_box, find_machine, pack
-from .run import Result, absolute, apply_file_options
+from .run import Result, absolute, apply_file_options, titled_diff
 
 
 def pack_box(module: AnsibleModule) -> Result:
@@ -57,6 +57,7 @@ def _request(module: AnsibleModule, port: Port) -> BoxRequest:
 def _result(path: str, box: Box) -> Dict[str, Any]:
     names = [entry.name for entry in box.entries if not entry.is_directory]
     after = {"box": PACKED, "files": names}
+    before = after if box.before == PACKED else {"box": box.before, "files": []}
     return {
         "dest": path,
         "uuid": box.uuid,
@@ -64,10 +65,5 @@ def _result(path: str, box: Box) -> Dict[str, Any]:
         "content_size": sum(entry.size for entry in box.entries),
         "size": None if box.packed is None else box.packed.size,
         "checksum": None if box.packed is None else box.packed.checksum,
-        "diff": {
-            "before": after if box.before == PACKED else {"box": box.before, "files": []},
-            "after": after,
-            "before_header": f"{path} (box)",
-            "after_header": f"{path} (box)",
-        },
+        "diff": titled_diff(f"{path} (box)", before, after),
     }

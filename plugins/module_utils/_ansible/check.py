@@ -16,15 +16,15 @@ from .._core.findings import ERROR, WARNING, Finding, counts, remaining
 from .._core.plan import Plan
 from .._io.port import Port
 from .._io.real import OsPort
-from .._ops.check.check_and_repair import NONE, CheckRequest, check_and_repair
+from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
-from .run import Result, absolute
+from .run import Result, absolute, titled_diff
 
 _SHOWN = 5
 
 
 def check_disk(module: AnsibleModule) -> Result:
-    """Check the disk and repair what may be repaired; fails when what remains is as bad as ``fail_on`` says."""
+    """Check the disk and repair what may be repaired; fail when what remains is as bad as ``fail_on`` says."""
     port = OsPort()
     location = locate_damaged(port, absolute(port, module.params["path"]))
 
@@ -35,6 +35,12 @@ def check_disk(module: AnsibleModule) -> Result:
         return run_plan(module, port, plan, tuple(recovered))[0]
 
     checked = check_and_repair(port, location, _request(module, port), apply)
+    result = _result(location, checked)
+    _fail_on(module, checked.findings, result)
+    return result
+
+
+def _result(location: Location, checked: Checked) -> Result:
     findings = checked.findings
     result = {
         "bytes_read": 0,
@@ -48,7 +54,6 @@ def check_disk(module: AnsibleModule) -> Result:
     }
     if checked.data_read is not None:
         result["bytes_read"] = checked.data_read
-    _fail_on(module, findings, result)
     return result
 
 
@@ -71,17 +76,12 @@ def _line(one: Finding) -> str:
 
 def _diff(location: Location, findings: Sequence[Finding]) -> Dict[str, Any]:
     """The findings before and after."""
-    header = f"{location.image or location.directory} (findings)"
+    title = f"{location.image or location.directory} (findings)"
     before = [_line(one) for one in findings]
     after = [_line(one) for one in findings if not one.repaired]
     if before == after:
-        return {"before": {}, "after": {}, "before_header": header, "after_header": header}
-    return {
-        "before": {"findings": before},
-        "after": {"findings": after},
-        "before_header": header,
-        "after_header": header,
-    }
+        return titled_diff(title, {}, {})
+    return titled_diff(title, {"findings": before}, {"findings": after})
 
 
 def _fail_on(module: AnsibleModule, findings: Sequence[Finding], result: Result) -> None:

@@ -23,14 +23,8 @@ def compact_disk(module: AnsibleModule) -> Result:
     threshold = size_option(params["threshold"], "threshold")
 
     def planner(disk: Disk) -> Plan[CompactFacts]:
-        return plan_compact(
-            disk.port,
-            disk.state,
-            scan=params["scan"],
-            strategy=params["strategy"],
-            threshold=threshold or 0,
-            force=params["force"],
-        )
+        chosen = {name: params[name] for name in ("scan", "strategy", "force")}
+        return plan_compact(disk.port, disk.state, threshold=threshold or 0, **chosen)
 
     result, plan, _disk = change_disk(module, planner)
     result.update(summary(plan.facts.savings, reclaimed=not plan.is_empty, scan=params["scan"]))

@@ -14,6 +14,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from .._change.aside import clear_siblings
+from .._change.executor import Outcome
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
@@ -29,8 +30,8 @@ from .._ops.convert.output import Facts, OutputFile, output_files, predicted_fac
 from .._ops.convert.plan import plan_convert
 from .._ops.convert.request import CONTENT, ConvertRequest, SourceRequest
 from .apply import apply_plan, diff_of
-from .run import Result, absolute, apply_file_options, apply_owner
-from .spec import disk_name, size_option
+from .run import Result, absolute, apply_file_options, apply_owner, titled_diff
+from .spec import disk_name, size_option, version_option
 
 _AZURE_LEAST = 20 * MIB
 
@@ -52,9 +53,7 @@ def convert_disk(module: AnsibleModule) -> Result:
     result, outcome = apply_plan(module, port, plan)
     report: Any = outcome.reports["transfer"] if outcome is not None else None
     files = output_files(port, request, plan, report)
-    result.update(_described(request, plan, files))
-    if not plan.is_empty and outcome is not None and outcome.elapsed > 0:
-        result["rate"] = int(outcome.bytes_written / outcome.elapsed)
+    result.update(_described(request, plan, files, outcome))
     is_predicted = module.check_mode and not plan.is_empty
     after = predicted_facts(port, request, plan) if is_predicted else present_facts(port, request)
     result["diff"] = _diff(before, after, request, plan)
@@ -94,35 +93,30 @@ def _request(params: Mapping[str, Any], dest: str) -> ConvertRequest:
     chosen = output_format(dest, params["dest_format"])
     refuse_options(params, chosen, dest)
     is_azure = params["azure"]
-    align = alignment(size_option(params["align"], "align"), is_azure=is_azure)
     kinds: Dict[str, Any] = {"subformat": "fixed" if is_azure else params["subformat"]}
     if chosen == HDD:
         kinds = {} if params["subformat"] is None else {"kind": params["subformat"]}
+    same = ("sparse", "preallocate", "update", "verify", "reproducible", "force", "compression", "adapter_type")
     return ConvertRequest(
         format=chosen,
         path=dest,
         cluster_bytes=size_option(params["cluster_size"], "cluster_size"),
-        version=None if params["format_version"] == "auto" else int(params["format_version"]),
+        version=version_option(params),
         split_size=size_option(params["split_size"], "split_size"),
-        align=align,
-        sparse=params["sparse"],
-        preallocate=params["preallocate"],
+        align=alignment(size_option(params["align"], "align"), is_azure=is_azure),
         name=disk_name(params["name"]),
-        update=params["update"],
-        verify=params["verify"],
         checksum=None if params["checksum"] == "none" else params["checksum"],
-        reproducible=params["reproducible"],
-        force=params["force"],
-        compression=params["compression"],
         level=params["compression_level"],
-        adapter_type=params["adapter_type"],
         timestamp=source_date_epoch() if params["reproducible"] else int(time.time()),
         keeps_layers=params["chain"] == "preserve",
+        **{option: params[option] for option in same},
         **kinds,
     )
 
 
-def _described(request: ConvertRequest, plan: Plan[ConvertFacts], files: Sequence[OutputFile]) -> Result:
+def _described(
+    request: ConvertRequest, plan: Plan[ConvertFacts], files: Sequence[OutputFile], outcome: Optional[Outcome]
+) -> Result:
     facts = plan.facts
     described: Result = {
         "dest": request.path,
@@ -134,6 +128,8 @@ def _described(request: ConvertRequest, plan: Plan[ConvertFacts], files: Sequenc
     }
     if len(files) == 1 and files[0].checksum is not None:
         described["checksum"] = files[0].checksum
+    if outcome is not None and outcome.elapsed > 0:
+        described["rate"] = int(outcome.bytes_written / outcome.elapsed)
     return described
 
 
@@ -141,13 +137,7 @@ def _diff(before: Facts, after: Facts, request: ConvertRequest, plan: Plan[Conve
     if request.format == HDD:
         diff = diff_of(before, after)
     else:
-        header = f"{request.path} (image)"
-        diff = {
-            "before": _image_lines(before),
-            "after": _image_lines(after),
-            "before_header": header,
-            "after_header": header,
-        }
+        diff = titled_diff(f"{request.path} (image)", _image_lines(before), _image_lines(after))
     if not plan.is_empty:
         diff["after"] = {**diff["after"], "content": plan.facts.reason}
     return diff

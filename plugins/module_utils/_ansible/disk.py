@@ -30,9 +30,16 @@ if TYPE_CHECKING:
     from .._bundle.pvm import VmReport
 
 
+_INTERRUPTED = "an interrupted run will be finished first; the prediction is for the disk as it is now."
+_UNPREDICTABLE = (
+    "The disk is in the middle of an interrupted run. A real run ends that first; what follows from there cannot be"
+    " predicted in check mode."
+)
+
+
 @dataclass(frozen=True)
 class Disk:
-    """A disk as the task found it; ``recovered`` says in sentences what was finished of earlier runs."""
+    """A disk as the task found it; ``recovered`` are sentences about what was finished of earlier runs."""
 
     port: Port
     state: BundleState
@@ -42,7 +49,7 @@ class Disk:
 
     def facts(self, state: Optional[BundleState] = None) -> Dict[str, Any]:
         """The facts of the disk, or of it in another state."""
-        return disk_facts(self.port, state or self.state, vm=self.machine.facts, warnings=self.warnings)
+        return disk_facts(self.port, state or self.state, self.machine._replace(warnings=self.warnings))
 
 
 def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
@@ -61,11 +68,8 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     machine = find_vm(port, location)
     warnings = machine.warnings
     if needs_recovery(state):
-        warnings = (
-            *warnings,
-            f"{location.directory}: an interrupted run will be finished first; the prediction is for the disk as it is now.",
-        )
-    return Disk(port, state, machine, tuple(warnings), recovered)
+        warnings += (f"{location.directory}: {_INTERRUPTED}",)
+    return Disk(port, state, machine, warnings, recovered)
 
 
 def run_plan(
@@ -76,29 +80,28 @@ def run_plan(
 
 
 def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Result, Plan[Facts], Disk]:
-    """Open the disk, plan, apply and report. ``result`` has ``changed``, ``diff``, ``disk`` and the amounts of data."""
+    """Open the disk, plan, apply and report. The result has ``changed``, ``diff``, ``disk`` and the amounts of data."""
     disk = open_disk(module)
     before = disk.facts()
-    try:
-        plan = planner(disk)
-    except DiskError as error:
-        # A disk that somebody else changes while it is looked at may seem damaged.
-        refuse_changed(disk.port, disk.state.fingerprint)
-        if module.check_mode and needs_recovery(disk.state):
-            error.hint = (
-                "The disk is in the middle of an interrupted run. A real run ends that first; what follows from there"
-                " cannot be predicted in check mode."
-            )
-        raise
+    plan = _planned(module, disk, planner)
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)
+    state = plan.facts.after
     if outcome is not None:
         state = observe(disk.port, disk.state.location, allow_outside=bool(module.params.get("allow_outside")))
-        after = disk.facts(state)
-    else:
-        after = disk.facts(plan.facts.after)
-    result["disk"] = after
+    result["disk"] = after = disk.facts(state)
     if module.check_mode and not disk.recovered and needs_recovery(disk.state):
         result["changed"] = True
     result["diff"] = diff_of(before, after)
     result["warnings"] += after["warnings"]
     return result, plan, disk
+
+
+def _planned(module: AnsibleModule, disk: Disk, planner: Callable[[Disk], Plan[Facts]]) -> Plan[Facts]:
+    try:
+        return planner(disk)
+    except DiskError as error:
+        # A disk that somebody else changes at the same time may seem damaged.
+        refuse_changed(disk.port, disk.state.fingerprint)
+        if module.check_mode and needs_recovery(disk.state):
+            error.hint = _UNPREDICTABLE
+        raise

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import List
+from typing import Any, List, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -16,10 +16,11 @@ from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import without_suffix
 from .._bundle.paths import locate, refuse_layer
 from .._bundle.predicted import predicted_bundle
-from .._bundle.shape import DEFAULT_CLUSTER, EXPANDING, shape_of
+from .._bundle.shape import DEFAULT_CLUSTER, EXPANDING, Shape, shape_of
 from .._change.aside import clear_siblings
 from .._core import guid as guids
 from .._core.errors import BadRequest, NotFound
+from .._core.plan import Plan
 from .._core.records import replace
 from .._core.units import MIB, format_size, round_up
 from .._io.port import DIRECTORY, Port
@@ -28,7 +29,7 @@ from .._ops.report.facts import absent_facts, disk_facts
 from .._ops.reshape.create import plan_create, plan_remove
 from .disk import diff_of, run_plan
 from .run import Result, absolute, apply_file_options, apply_owner
-from .spec import disk_name, size_option, size_or
+from .spec import disk_name, size_option, size_or, version_option
 
 
 def ensure_disk(module: AnsibleModule) -> Result:
@@ -61,40 +62,39 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
     if params["size"] is None:
         raise BadRequest("size is required to create a disk", path=path, hint="Add the option size, for example 64G.")
     _refuse_without_directory(port, path)
-    shape = shape_of(
-        size=_rounded_size(params["size"], warnings),
-        kind=params["type"] or EXPANDING,
-        cluster_bytes=size_or(params["cluster_size"], "cluster_size", DEFAULT_CLUSTER),
-        version=None if params["format_version"] == "auto" else int(params["format_version"]),
-        split_size=size_option(params["split_size"], "split_size"),
-        preallocate=params["preallocate"],
-    )
+    shape = _shape(params, _rounded_size(params["size"], warnings))
     name = disk_name(params["name"]) or without_suffix(path.rsplit("/", 1)[-1])
     plan = plan_create(path, shape, name=name, uid=guids.draw(), token=uuid.uuid4().hex[:8])
     result, _outcome = run_plan(module, port, plan)
-    before = absent_facts(path)
     if module.check_mode:
         descriptor = replace(plan.facts.descriptor, uid=None)
         state = predicted_bundle(path, shape, descriptor, plan.facts.lengths)
     else:
-        state = observe(port, locate(port, path))
-        _give_file_options(port, module, state)
+        _give_file_options(port, module, observe(port, locate(port, path)))
         state = observe(port, locate(port, path))
     result["disk"] = disk_facts(port, state)
-    result["diff"] = diff_of(before, result["disk"])
+    result["diff"] = diff_of(absent_facts(path), result["disk"])
     result["warnings"] = warnings + result["warnings"]
     return result
+
+
+def _shape(params: Mapping[str, Any], size: int) -> Shape:
+    return shape_of(
+        size=size,
+        kind=params["type"] or EXPANDING,
+        cluster_bytes=size_or(params["cluster_size"], "cluster_size", DEFAULT_CLUSTER),
+        version=version_option(params),
+        split_size=size_option(params["split_size"], "split_size"),
+        preallocate=params["preallocate"],
+    )
 
 
 def _refuse_without_directory(port: Port, path: str) -> None:
     directory = path.rsplit("/", 1)[0] or "/"
     stat = port.stat(directory)
     if stat is None or stat.kind != DIRECTORY:
-        raise NotFound(
-            "The directory for the disk does not exist",
-            path=directory,
-            hint="Create it first, for example with ansible.builtin.file.",
-        )
+        hint = "Create it first, for example with ansible.builtin.file."
+        raise NotFound("The directory for the disk does not exist", path=directory, hint=hint)
 
 
 def _give_file_options(port: Port, module: AnsibleModule, state: BundleState) -> bool:
@@ -126,24 +126,14 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
         refuse_layer(port, location)
         state = observe(port, location, allow_outside=True)
     except NotFound:
-        # Nothing, a link that leads nowhere, or a disk that another run has just removed.
+        # Nothing, a broken link, or a disk that another run has just removed.
         if port.stat(path) is not None:
             raise
-        gone = absent_facts(path)
-        return {
-            "changed": False,
-            "disk": gone,
-            "diff": diff_of({}, gone),
-            "bytes_read": 0,
-            "bytes_written": 0,
-            "elapsed": 0.0,
-            "commits": [],
-            "warnings": [],
-        }
-    before = disk_facts(port, state)
-    result, _outcome = run_plan(
-        module, port, plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"])
-    )
+        before, plan = absent_facts(path), Plan("remove", facts=None)
+    else:
+        before = disk_facts(port, state)
+        plan = plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"])
+    result, _outcome = run_plan(module, port, plan)
     result["disk"] = absent_facts(before["path"])
     result["diff"] = diff_of(before, result["disk"])
     return result

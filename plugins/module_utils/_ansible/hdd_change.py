@@ -26,7 +26,7 @@ from .._ops.reshape.next_change import (
 from .._ops.reshape.request import ReshapeRequest
 from .disk import Disk, diff_of, open_disk, run_plan
 from .run import Result
-from .spec import disk_name, size_option
+from .spec import disk_name, size_option, version_option
 
 
 def reshape_request(params: Dict[str, Any], size: Optional[int]) -> ReshapeRequest:
@@ -36,7 +36,7 @@ def reshape_request(params: Dict[str, Any], size: Optional[int]) -> ReshapeReque
         exact=size_option(params["size"], "size"),
         kind=params["type"],
         cluster=size_option(params["cluster_size"], "cluster_size"),
-        version=None if params["format_version"] == "auto" else int(params["format_version"]),
+        version=version_option(params),
         split=size_option(params["split_size"], "split_size"),
         name=disk_name(params["name"]),
         reserve=params["preallocate"],
@@ -55,30 +55,33 @@ def change_existing(module: AnsibleModule, request: ReshapeRequest) -> Tuple[Res
     try:
         changes = plan_all_changes(task, disk.state)
     except DiskError:
-        # A disk that somebody else changes while it is looked at may seem damaged.
+        # A disk that somebody else changes at the same time may seem damaged.
         refuse_changed(disk.port, disk.state.fingerprint)
         raise
     results, state = _run_all(module, disk, task, changes)
-    result: Result = {
-        "changed": bool(changes.plans or disk.recovered) or needs_recovery(disk.state),
+    result = _summed(results)
+    result["changed"] = bool(changes.plans or disk.recovered) or needs_recovery(disk.state)
+    result["disk"] = after = disk.facts(state)
+    result["diff"] = diff_of(before, after)
+    notes = [*changes.notes, *after["warnings"], *machine_warnings(disk.machine, state)]
+    result["warnings"] = [*disk.recovered, *result["warnings"], *notes]
+    return result, disk, state
+
+
+def _summed(results: List[Result]) -> Result:
+    return {
         "bytes_read": sum(one["bytes_read"] for one in results),
         "bytes_written": sum(one["bytes_written"] for one in results),
         "elapsed": round(sum(one["elapsed"] for one in results), 3),
         "commits": [commit for one in results for commit in one["commits"]],
-        "disk": disk.facts(state),
-        "warnings": [*disk.recovered, *(warning for one in results for warning in one["warnings"]), *changes.notes],
+        "warnings": [warning for one in results for warning in one["warnings"]],
     }
-    result["diff"] = diff_of(before, result["disk"])
-    result["warnings"] += [*result["disk"]["warnings"], *machine_warnings(disk.machine, state)]
-    return result, disk, state
 
 
 def _run_all(
     module: AnsibleModule, disk: Disk, task: Reshaping, changes: AllChanges
 ) -> Tuple[List[Result], BundleState]:
-    """Carry out one plan after the other, each made for the disk as the one before has left it; in check mode all as
-    they are.
-    """
+    """Apply one plan after the other, each made for the disk as the one before has left it; all in check mode."""
     plans = list(changes.plans)
     if module.check_mode:
         results = [run_plan(module, disk.port, plan)[0] for plan in plans]

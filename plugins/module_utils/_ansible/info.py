@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -40,29 +40,27 @@ def describe_disks(module: AnsibleModule) -> Result:
 
 def _describe_all(module: AnsibleModule, port: Port, path: str) -> Tuple[List[Dict[str, Any]], List[Failure]]:
     """The disks that one path stands for; each that cannot be described becomes a failure of its own."""
-    params = module.params
-    request = DescribeRequest(
-        allow_outside=params["allow_outside"],
-        scan=params["scan"],
-        buckets=params["map"] or 0,
-        checksum=params["checksum"] if params["checksum"] != "none" else None,
-    )
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
+    recurse = module.params["recurse"]
     try:
         if port.lstat(path) is None:
             return [absent_facts(path)], []
-        found = bundles_in(port, path, recurse=params["recurse"])
-        if not found and not params["recurse"]:
-            found = [path]
+        found = bundles_in(port, path, recurse=recurse) or ([] if recurse else [path])
     except DiskError as error:
         return [], [{"path": path, **describe_failure(error)}]
+    request = _request(module.params)
     for one in found:
         try:
             disks.append(describe_disk(port, one, request))
         except DiskError as error:
             failures.append({"path": one, **describe_failure(error)})
     return disks, failures
+
+
+def _request(params: Mapping[str, Any]) -> DescribeRequest:
+    checksum = params["checksum"] if params["checksum"] != "none" else None
+    return DescribeRequest(params["allow_outside"], params["scan"], params["map"] or 0, checksum)
 
 
 def describe_failure(error: DiskError) -> Dict[str, object]:

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Mapping
+
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.plan import Plan
@@ -18,15 +20,7 @@ from .run import Result
 
 def merge_layers(module: AnsibleModule) -> Result:
     """Make the current chain as short as asked for."""
-    params = module.params
-    request = MergeRequest(
-        max_layers=params["max_layers"],
-        snapshots=None if params["snapshots"] is None else tuple(params["snapshots"]),
-        orphans=params["orphans"],
-        branches=params["branches"],
-        strategy=params["strategy"],
-        force=params["force"],
-    )
+    request = _request(module.params)
     refuse_no_layers(request)
 
     def planner(disk: Disk) -> Plan[MergeFacts]:
@@ -42,3 +36,14 @@ def merge_layers(module: AnsibleModule) -> Result:
         for name in plan.facts.unknown
     ]
     return result
+
+
+def _request(params: Mapping[str, Any]) -> MergeRequest:
+    return MergeRequest(
+        max_layers=params["max_layers"],
+        snapshots=None if params["snapshots"] is None else tuple(params["snapshots"]),
+        orphans=params["orphans"],
+        branches=params["branches"],
+        strategy=params["strategy"],
+        force=params["force"],
+    )

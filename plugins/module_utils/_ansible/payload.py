@@ -15,22 +15,16 @@ from zipimport import zipimporter
 
 
 class PayloadImporter(zipimporter):
-    """Imports from an archive, and compiles each module once: ``zipimport`` compiles it a first time only to tell
-    the name of its file.
-    """
+    """Imports from an archive and compiles each module once; ``zipimport`` does it twice, to name the file first."""
 
     def get_filename(self, fullname: str) -> str:
-        """Where the source of a module lies. Raises ZipImportError for one that is not in the archive."""
+        """The file of a module. Raises ZipImportError for one that is not in the archive."""
         tail = "/__init__.py" if self.is_package(fullname) else ".py"
         return posixpath.join(self.archive, self.prefix) + fullname.rpartition(".")[2] + tail
 
 
 def compile_once(importing: Optional[ModuleSpec]) -> None:
-    """Let all that is imported from now on out of the archive of ``importing``, the module that asks for it, come
-    through PayloadImporter.
-
-    Nothing changes where it comes from no archive.
-    """
+    """Let PayloadImporter import from now on what is in the archive of ``importing``, if it comes from one."""
     loader = getattr(importing, "loader", None)
     if not isinstance(loader, zipimporter):
         return

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Telling how far a run is, in a small file beside the job file of Ansible that the controller reads.
-
-Only a run that is asked to does so.
-"""
+"""How far a run is, in a small file beside the job file of Ansible, for the controller; only in a run that is asked."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -29,9 +26,7 @@ _INTERVAL = 0.5
 
 
 class Progress:
-    """The phase of a run, the bytes done in it, and the file that tells them.
-
-    An instance is the ``on_progress`` of the executor.
+    """The phase of a run, the bytes done in it, and the file that says so. It is the ``on_progress`` of the executor.
 
     The file is replaced by a rename, so that a reader never sees half of it. It is not synced: it means nothing after a
     crash. When it cannot be written, the run goes on without it.
@@ -54,10 +49,8 @@ class Progress:
         self._write()
 
     def __call__(self, done: int, total: int) -> None:
-        """``done`` of ``total`` bytes are done in this phase.
-
-        What is left when all of them are is to sync and to read back.
-        """
+        """``done`` of ``total`` bytes are done in this phase."""
+        # After the last byte there is still a sync, and what is written is read back.
         if done >= total > 0 and self._phase == WRITING:
             self.phase(FINISHING)
             return
@@ -68,47 +61,40 @@ class Progress:
     def close(self) -> None:
         """The run is over: the file goes."""
         path, self._path = self._path, None
-        if path is None:
-            return
-        try:
-            self._port.remove(path)
-        except DiskError:
-            pass
+        if path is not None:
+            self._remove(path)
 
     def _write(self) -> None:
         if self._path is None:
             return
         self._written = self._clock()
-        seconds = round(self._written - self._since, 3)
-        content = {
-            "pid": process_id(),
-            "phase": self._phase,
-            "done": self._done,
-            "total": self._total,
-            "seconds": seconds,
-        }
         temporary = f"{self._path}.new"
         try:
             self._port.remove(temporary)
             file = self._port.create(temporary, 0o600)
             try:
-                file.pwrite(0, json.dumps(content).encode())
+                file.pwrite(0, self._content())
             finally:
                 file.close()
             self._port.rename(temporary, self._path)
         except DiskError:
-            self._give_up(temporary)
+            self.close()
+            self._remove(temporary)
 
-    def _give_up(self, temporary: str) -> None:
-        self.close()
+    def _content(self) -> bytes:
+        seconds = round(self._written - self._since, 3)
+        counts = {"phase": self._phase, "done": self._done, "total": self._total, "seconds": seconds}
+        return json.dumps({"pid": process_id(), **counts}).encode()
+
+    def _remove(self, path: str) -> None:
         try:
-            self._port.remove(temporary)
+            self._port.remove(path)
         except DiskError:
             pass
 
 
 def start_progress(port: Port, path: str) -> Progress:
-    """Begin to tell in the file ``path`` how far this run is, as the controller asks for through the environment."""
+    """Begin to say in the file ``path`` how far this run is, as the controller asks for through the environment."""
     mask = setting(UMASK)
     if mask is not None:
         # Ansible's async wrapper sets its own, and new files must be like those of a plain run.

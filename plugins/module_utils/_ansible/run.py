@@ -30,12 +30,10 @@ compile_once(__spec__)
 
 class _Module(AnsibleModule):  # type: ignore[misc]
     progress: Any = None
-    """Whoever wants to be told how far the run is, None when nobody does."""
+    """The receiver of progress, None for none."""
 
     def add_path_info(self, kwargs: Result) -> Result:
-        """Nothing: what Ansible adds beside ``path`` and ``dest`` would differ in check mode, and its size of a
-        bundle is that of a directory.
-        """
+        """Nothing: what Ansible adds beside a path would differ in check mode, and take a bundle for a directory."""
         return kwargs
 
 
@@ -43,17 +41,12 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
     """Parse the arguments, do ``work`` and leave with its result, or with the error's code, context and advice."""
     module = _Module(argument_spec=spec, supports_check_mode=True, **constraints)
     require_lxml(module)
-    told_in = setting("VDISK_PROGRESS_FILE")
-    if told_in is not None and not module.check_mode:
-        from .._io.real import OsPort
-        from .progress import start_progress
-
-        module.progress = start_progress(OsPort(), told_in)
+    _start_progress(module)
     try:
         result = work(module)
     except DiskError as error:
         if error.path is None:
-            # What is wrong with an option is found before any file is looked at.
+            # A wrong option is found before any file is opened.
             error.path = module.params.get("path") or module.params.get("dest")
         module.fail_json(msg=str(error), error_code=error.code, error_context=error.context)
     finally:
@@ -64,13 +57,19 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
     module.exit_json(**result)
 
 
-def absolute(port: Port, path: str, option: str = "path") -> str:
-    """The path as the engine wants it: absolute, links in the directory resolved, the last part as it was typed.
+def _start_progress(module: _Module) -> None:
+    path = setting("VDISK_PROGRESS_FILE")
+    if path is not None and not module.check_mode:
+        from .._io.real import OsPort
+        from .progress import start_progress
 
-    Raises BadRequest.
-    """
+        module.progress = start_progress(OsPort(), path)
+
+
+def absolute(port: Port, path: str, option: str = "path") -> str:
+    """The path as the engine wants it: absolute, its directory without links. Raises BadRequest for an empty one."""
     if not path.strip():
-        # Left alone, it would mean the working directory.
+        # It would mean the working directory.
         raise BadRequest(f"{option}: the path is empty", hint="Look at the variable that it comes from.")
     directory, base = posixpath.split(path.rstrip("/"))
     if base in ("", ".", ".."):
@@ -79,9 +78,7 @@ def absolute(port: Port, path: str, option: str = "path") -> str:
 
 
 def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
-    """Give every path the owner, group, mode and attributes that the task asks for; returns whether anything
-    changed.
-    """
+    """Give every path the owner, group, mode and attributes of the task; returns whether anything changed."""
     for path in paths:
         if port.lstat(path) is not None:
             arguments = module.load_file_common_arguments(module.params, path=path)
@@ -90,9 +87,12 @@ def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], 
 
 
 def apply_owner(module: AnsibleModule, directory: str, *, changed: bool) -> bool:
-    """Give the directory of a bundle the owner and group that the task asks for; ``mode`` and attributes are for
-    files.
-    """
+    """Give the directory of a bundle the owner and group of the task; ``mode`` and attributes are for files."""
     arguments = module.load_file_common_arguments(module.params, path=directory)
     arguments.update(mode=None, attributes=None)
     return module.set_fs_attributes_if_different(arguments, changed)
+
+
+def titled_diff(title: str, before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:
+    """A difference as Ansible shows it."""
+    return {"before": before, "after": after, "before_header": title, "after_header": title}

@@ -43,13 +43,6 @@ def _facts_of(disk: Disk, after: Mapping[str, Any], guid: str, name: Optional[st
     if found is None and guid in disk.state.tree.shots:
         found = one_snapshot(disk.state, guid, disk.machine.facts)
     if found is None:
-        found = {
-            "guid": guid,
-            "name": None,
-            "parent": None,
-            "children": [],
-            "depth": None,
-            "current": False,
-            "vm_snapshot": guid in disk.machine.snapshot_names,
-        }
+        found = dict.fromkeys(("name", "parent", "depth"))
+        found.update(guid=guid, children=[], current=False, vm_snapshot=guid in disk.machine.snapshot_names)
     return {**found, "name": found["name"] or name}

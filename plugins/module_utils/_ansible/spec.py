@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from .._core.errors import BadRequest
 from .._core.units import parse_size
@@ -34,18 +34,19 @@ def size_option(value: Optional[str], option: str) -> Optional[int]:
 
 
 def size_or(value: Optional[str], option: str, default: int) -> int:
-    """Bytes meant by a size option, ``default`` when it was left out.
-
-    Raises BadRequest; 0 is a value like any other.
-    """
+    """Bytes meant by a size option, ``default`` when it was left out; 0 is a value. Raises BadRequest."""
     size = size_option(value, option)
     return default if size is None else size
+
+
+def version_option(params: Mapping[str, Any]) -> Optional[int]:
+    """The format version that a task asks for, None for any."""
+    return None if params["format_version"] == "auto" else int(params["format_version"])
 
 
 def disk_name(value: Optional[str]) -> Optional[str]:
     """The name for the descriptor, None when it was left out. Raises BadRequest for one that says nothing."""
     if value is not None and not value.strip():
-        raise BadRequest(
-            "name: the name of a disk must not be empty", hint="Leave the option out to call it like its directory."
-        )
+        hint = "Leave the option out to call it like its directory."
+        raise BadRequest("name: the name of a disk must not be empty", hint=hint)
     return value

@@ -3,7 +3,7 @@
 
 """Observe: everything that is known of a virtual disk without changing it, as frozen facts.
 
-A single-file image is described by a descriptor made up for it, so that all that follows sees one shape only.
+A single-file image gets a descriptor made up for it, so that all that follows sees one shape only.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -11,28 +11,23 @@ A single-file image is described by a descriptor made up for it, so that all tha
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._core import guid as guids
-from .._core.errors import (
-    Damaged,
-    DiskError,
-    MissingImage,
-    Unsupported,
-)
+from .._core.errors import Damaged, DiskError, Unsupported
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.detect import detect
 from .._formats.hds.bat import RunTable, unused_ranges
 from .._formats.hds.header import HdsHeader, is_hds
 from .._formats.hds.reader import open_hds
-from .._io.durable import read_file
+from .._io.durable import read_file, read_start
 from .._io.fingerprint import identity, refuse_changed
-from .._io.port import FILE, Holder, Port, Stat
-from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
+from .._io.port import Holder, Port, Stat
+from .descriptor import Descriptor, ImageEntry, StorageEntry, one_layer, validate
 from .descriptor_xml import parse_descriptor
 from .naming import UNFINISHED_COPY, temporary_name
-from .paths import Location, journal_path, resolve_image
+from .paths import BUNDLE, Location, ResolvedImage, image_stat, journal_path, resolve_image
 from .tree import SnapshotTree, build_tree
 
 if TYPE_CHECKING:
@@ -48,9 +43,9 @@ _PREFIX = 512
 
 @dataclass(frozen=True)
 class ImageState:
-    """One image: the part of one layer that lies in one storage. ``size`` is what it holds of the guest disk, in bytes.
+    """One image: the part of one layer in one storage. ``size`` is what it holds of the guest disk, in bytes.
 
-    ``held_by`` names who holds the file of an image that carries the in-use mark; of others it is not asked.
+    ``held_by`` are the holders of an image with the in-use mark; of others they are not asked for.
     """
 
     storage: int
@@ -79,7 +74,7 @@ class ImageState:
 
     @property
     def leaked(self) -> int:
-        """Bytes of the file behind the table that no entry and no extension uses."""
+        """Bytes of the file after the table that no entry and no extension uses."""
         if self.header is None:
             return 0
         pinned = sum(end - start for start, end in self.pinned)
@@ -100,10 +95,7 @@ class ImageState:
 
 @dataclass(frozen=True)
 class BundleState:
-    """A disk at one moment.
-
-    ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them.
-    """
+    """A disk at one moment. ``images`` is keyed by storage number and GUID; ``others`` are the names beside them."""
 
     location: Location
     xml: bytes
@@ -118,19 +110,16 @@ class BundleState:
     @property
     def is_bundle(self) -> bool:
         """Whether this is a bundle and no single-file image."""
-        return self.location.kind == "bundle"
+        return self.location.kind == BUNDLE
 
     @property
     def parts(self) -> Tuple[Tuple[int, int], ...]:
         """Start and length in bytes of the part of the guest disk that each storage holds."""
-        return tuple(
-            (storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR)
-            for storage in self.descriptor.storages
-        )
+        return tuple((one.start_sector * SECTOR, one.length_sectors * SECTOR) for one in self.descriptor.storages)
 
     @property
     def journal_path(self) -> str:
-        """Where the journal of this disk lies while a change is under way."""
+        """Where the journal of this disk is while a change is under way."""
         return journal_path(self.location)
 
     def layer(self, guid: str) -> Tuple[ImageState, ...]:
@@ -145,11 +134,11 @@ class BundleState:
 def observe(port: Port, location: Location, *, allow_outside: bool = False) -> BundleState:
     """Read the descriptor, every header and every table of a disk.
 
-    Raises an error that says what is wrong and where; a disk that is observed is consistent as far as metadata tell.
+    Raises an error that says what is wrong and where; an observed disk is consistent as far as its metadata show.
     Raises StalePlan when somebody else changes the disk at this very moment.
     """
     # The fingerprint is taken first: whatever changes while the rest is read makes the plan stale.
-    described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == "bundle" else ()
+    described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == BUNDLE else ()
     try:
         return _observe(port, location, described, allow_outside)
     except DiskError:
@@ -168,7 +157,7 @@ def _journal(port: Port, path: str) -> Optional[Journal]:
 
 def _observe(port: Port, location: Location, described: Fingerprint, allow_outside: bool) -> BundleState:
     journal = _journal(port, journal_path(location))
-    if location.kind == "bundle":
+    if location.kind == BUNDLE:
         xml = read_file(port, location.descriptor, limit=_DESCRIPTOR_LIMIT)
         descriptor = parse_descriptor(xml, path=location.descriptor)
         others: Tuple[str, ...] = tuple(port.list_directory(location.directory))
@@ -176,36 +165,20 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
         xml, descriptor, others = b"", _descriptor_of_single_file(port, location), _unfinished_files(port, location)
     validate(descriptor, path=location.descriptor)
     tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
-    images = _observe_images(port, location, descriptor, tree, allow_outside)
-    paths = [image.path for image in images.values()]
-    # A link that the descriptor names is an image as much as the file that it leads to.
-    named = (
-        {path.rsplit("/", 1)[-1] for path in [*paths, *(image.file for image in images.values())]}
-        if location.kind == "bundle"
-        else set()
-    )
+    images = _observe_images(port, location, _named_images(descriptor, tree), allow_outside)
+    if location.kind == BUNDLE:
+        # A link that the descriptor names is an image as much as the file that it leads to.
+        named = {path.rsplit("/", 1)[-1] for image in images.values() for path in (image.path, image.file)}
+        others = tuple(name for name in others if name not in named)
+    fingerprint = described + tuple((image.path, identity(image.stat)) for image in images.values())
     warnings = tuple(size_warnings(descriptor, tree, images))
-    return BundleState(
-        location,
-        xml,
-        descriptor,
-        tree,
-        images,
-        tuple(name for name in others if name not in named),
-        journal,
-        described + tuple((image.path, identity(image.stat)) for image in images.values()),
-        warnings,
-    )
+    return BundleState(location, xml, descriptor, tree, images, others, journal, fingerprint, warnings)
 
 
 def _unfinished_files(port: Port, location: Location) -> Tuple[str, ...]:
-    """What of a single-file disk was not complete when its run was cut off, journal or copy; of the names beside
-    such a disk only these are its own.
-    """
-    names = (
-        temporary_name(posixpath.basename(journal_path(location)), "new"),
-        temporary_name(location.base, UNFINISHED_COPY),
-    )
+    """Unfinished journal and copy of a single-file disk; of the names beside it only these are its own."""
+    journal = temporary_name(posixpath.basename(journal_path(location)), "new")
+    names = (journal, temporary_name(location.base, UNFINISHED_COPY))
     return tuple(name for name in names if port.lstat(posixpath.join(location.directory, name)) is not None)
 
 
@@ -214,28 +187,14 @@ def _descriptor_of_single_file(port: Port, location: Location) -> Descriptor:
     path = location.image or location.descriptor
     with_magic, size_sectors, cluster_sectors = _probe_single_file(port, path)
     image = ImageEntry(guids.TOP, "Compressed" if with_magic else "Plain", path.rsplit("/", 1)[-1])
-    return Descriptor(
-        root_name="",
-        version=None,
-        size_sectors=size_sectors,
-        cylinders=size_sectors // 512,
-        heads=16,
-        sectors=32,
-        padding=0,
-        encrypted=False,
-        uid=None,
-        name=location.name,
-        logical_sector=SECTOR,
-        physical_sector=None,
-        suspended=False,
-        storages=(StorageEntry(0, size_sectors, cluster_sectors, False, (image,)),),
-        shots=(Shot(guids.TOP, guids.NONE),),
-        declared_top=None,
+    storage = StorageEntry(0, size_sectors, cluster_sectors, False, (image,))
+    return replace(
+        one_layer((storage,), name=location.name, uid=None), root_name="", version=None, physical_sector=None
     )
 
 
 def _probe_single_file(port: Port, path: str) -> Tuple[bool, int, int]:
-    if is_hds(_prefix(port, path)):
+    if is_hds(read_start(port, path, _PREFIX)):
         image = open_hds(port, path)
         try:
             return True, image.header.size_sectors, image.header.cluster_sectors
@@ -245,36 +204,45 @@ def _probe_single_file(port: Port, path: str) -> Tuple[bool, int, int]:
     return False, (stat.size if stat else 0) // SECTOR, 2048
 
 
-def _prefix(port: Port, path: str) -> bytes:
-    stream = port.open_read(path)
-    try:
-        buffer = bytearray(_PREFIX)
-        return bytes(buffer[: stream.pread_into(0, buffer)])
-    finally:
-        stream.close()
+class _Named(NamedTuple):
+    """An image that the descriptor names, and the ``length`` in bytes of its part of the guest disk."""
+
+    storage: int
+    entry: ImageEntry
+    length: int
+    is_root: bool
+
+
+def _named_images(descriptor: Descriptor, tree: SnapshotTree) -> Iterator[_Named]:
+    for number, storage in enumerate(descriptor.storages):
+        for entry in storage.images:
+            if entry.guid in tree.shots:
+                is_root = tree.shots[entry.guid].parent == guids.NONE
+                yield _Named(number, entry, storage.length_sectors * SECTOR, is_root)
 
 
 def _observe_images(
-    port: Port, location: Location, descriptor: Descriptor, tree: SnapshotTree, allow_outside: bool
+    port: Port, location: Location, named: Iterable[_Named], allow_outside: bool
 ) -> Dict[Tuple[int, str], ImageState]:
     images: Dict[Tuple[int, str], ImageState] = {}
     used: Dict[Tuple[int, int], str] = {}
-    for number, storage in enumerate(descriptor.storages):
-        for entry in storage.images:
-            if entry.guid not in tree.shots:
-                continue
-            is_root = tree.shots[entry.guid].parent == guids.NONE
-            state = _observe_image(port, location, number, storage, entry, is_root=is_root, allow_outside=allow_outside)
-            key = (state.stat.device, state.stat.inode)
-            if key in used:
-                raise Damaged(
-                    "One file serves as two images",
-                    path=state.path,
-                    found=entry.file,
-                    expected=f"a file other than {used[key]}",
-                )
-            used[key] = entry.file
-            images[(number, entry.guid)] = state
+    for one in named:
+        entry = one.entry
+        if location.kind == BUNDLE:
+            file = resolve_image(port, location, entry.file, allow_outside=allow_outside)
+        else:
+            file = ResolvedImage(location.image or location.descriptor, False)
+        state = _observe_image(port, file, one)
+        key = (state.stat.device, state.stat.inode)
+        if key in used:
+            other = f"a file other than {used[key]}"
+            raise Damaged("One file serves as two images", path=state.path, found=entry.file, expected=other)
+        used[key] = entry.file
+        images[(one.storage, entry.guid)] = state
+    return _with_holders(port, images)
+
+
+def _with_holders(port: Port, images: Dict[Tuple[int, str], ImageState]) -> Dict[Tuple[int, str], ImageState]:
     dirty = [image.path for image in images.values() if image.is_dirty]
     for path, holder in port.holders(dirty) if dirty else ():
         where = next(where for where, image in images.items() if image.path == path)
@@ -282,98 +250,56 @@ def _observe_images(
     return images
 
 
-def _observe_image(
-    port: Port,
-    location: Location,
-    number: int,
-    storage: StorageEntry,
-    entry: ImageEntry,
-    *,
-    is_root: bool,
-    allow_outside: bool,
-) -> ImageState:
-    if location.kind == "bundle":
-        found = resolve_image(port, location, entry.file, allow_outside=allow_outside)
-        path, outside = found.path, found.outside
-    else:
-        path, outside = location.image or location.descriptor, False
-    stat = port.stat(path)
-    if stat is None:
-        raise MissingImage(
-            "An image that the descriptor names is missing",
-            path=path,
-            hint="Restore the file from a backup of the bundle.",
-        )
-    if stat.kind != FILE:
-        raise Damaged("An image is not a regular file", path=path, found=stat.kind)
-    length = (storage.end_sector - storage.start_sector) * SECTOR
-    if is_root and entry.type == "Plain":
-        return ImageState(number, entry.guid, entry.file, path, outside, PLAIN, stat, _plain_size(stat, length, path))
-    if entry.type not in ("Compressed", "Plain"):
-        raise Unsupported(
-            f"An image of type {entry.type[:40]!r} cannot be read",
-            path=path,
-            found=entry.type[:40],
-            expected="Compressed or Plain",
-        )
-    prefix = _prefix(port, path)
+def _observe_image(port: Port, file: ResolvedImage, named: _Named) -> ImageState:
+    number, entry, length, is_root = named
+    path, kind = file.path, entry.type
+    stat = image_stat(port, path, entry.file)
+    is_plain = is_root and kind == "Plain"
+    size = _plain_size(stat, length, path) if is_plain else 0
+    state = ImageState(number, entry.guid, entry.file, path, file.outside, PLAIN, stat, size)
+    if is_plain:
+        return state
+    if kind not in ("Compressed", "Plain"):
+        text = f"An image of type {kind[:40]!r} cannot be read"
+        raise Unsupported(text, path=path, found=kind[:40], expected="Compressed or Plain")
+    prefix = read_start(port, path, _PREFIX)
     if not is_hds(prefix):
         _refuse_foreign(prefix, path)
-    image = open_hds(port, path)
+    return _with_metadata(port, state, length)
+
+
+def _with_metadata(port: Port, state: ImageState, length: int) -> ImageState:
+    """The state of an expanding image, with what its file says."""
+    image = open_hds(port, state.path)
     try:
-        size = min(image.size, length)
-        used = image.table.clusters_used
-        return ImageState(
-            number,
-            entry.guid,
-            entry.file,
-            path,
-            outside,
-            EXPANDING,
-            stat,
-            size,
-            image.header,
-            image.table,
-            image.extension,
-            used,
+        return replace(
+            state,
+            kind=EXPANDING,
+            size=min(image.size, length),
+            header=image.header,
+            table=image.table,
+            extension=image.extension,
+            used_clusters=image.table.clusters_used,
         )
     finally:
         image.close()
 
 
 def _plain_size(stat: Stat, length: int, path: str) -> int:
-    """A plain root may be shorter than its storage: a grow that left it alone made it so.
-
-    Only an empty one is wrong.
-    """
+    """A plain root may be shorter than its storage after a grow that left it alone; only an empty one is wrong."""
     if stat.size < SECTOR <= length:
-        raise Damaged(
-            "A plain image is cut short",
-            path=path,
-            expected=length,
-            found=stat.size,
-            hint="Restore the file from a backup.",
-        )
+        hint = "Restore the file from a backup."
+        raise Damaged("A plain image is cut short", path=path, expected=length, found=stat.size, hint=hint)
     return min(stat.size // SECTOR * SECTOR, length)
 
 
 def _refuse_foreign(prefix: bytes, path: str) -> None:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
-        raise Damaged(
-            "An image does not begin as an expanding image does",
-            path=path,
-            offset=0,
-            expected="WithoutFreeSpace or WithouFreSpacExt",
-            found=prefix[:16].hex(),
-        )
-    raise Unsupported(
-        f"An image is of the foreign format {kind}",
-        path=path,
-        offset=0,
-        found=kind,
-        expected="an expanding Parallels image",
-    )
+        text, found = "An image does not begin as an expanding image does", prefix[:16].hex()
+        raise Damaged(text, path=path, offset=0, expected="WithoutFreeSpace or WithouFreSpacExt", found=found)
+    text = f"An image is of the foreign format {kind}"
+    raise Unsupported(text, path=path, offset=0, found=kind, expected="an expanding Parallels image")
 
 
 def size_warnings(
@@ -383,7 +309,7 @@ def size_warnings(
     notes = []
     for number, storage in enumerate(descriptor.storages):
         top = images[(number, tree.top)]
-        length = (storage.end_sector - storage.start_sector) * SECTOR
+        length = storage.length_sectors * SECTOR
         whole = top.header.size_bytes if top.header is not None else top.stat.size
         if whole != length:
             notes.append(f"{top.path}: the image holds {whole} bytes of guest disk, the descriptor says {length}.")

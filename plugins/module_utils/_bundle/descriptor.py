@@ -35,10 +35,7 @@ MAX_CLUSTER_SECTORS = (1 << 31) // SECTOR - 1
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One image of a storage: the layer ``guid`` lies in ``file``.
-
-    ``type`` is as written, normally Compressed or Plain.
-    """
+    """One image of a storage: ``file`` holds layer ``guid``. ``type`` is as written, normally Compressed or Plain."""
 
     guid: str
     type: str
@@ -55,13 +52,15 @@ class StorageEntry:
     preallocated: bool
     images: Tuple[ImageEntry, ...]
 
+    @property
+    def length_sectors(self) -> int:
+        """The length of the part."""
+        return self.end_sector - self.start_sector
+
 
 @dataclass(frozen=True)
 class Shot:
-    """One node of the snapshot tree; ``parent`` is the null GUID for a root.
-
-    ``temporary`` marks an unfinished delete or merge.
-    """
+    """One node of the snapshot tree; a root has the null GUID as parent. A ``temporary`` one is being removed."""
 
     guid: str
     parent: str
@@ -104,16 +103,38 @@ class Descriptor:
         return next((image for image in self.storages[storage_index].images if image.guid == guid), None)
 
 
+def one_layer(storages: Tuple[StorageEntry, ...], *, name: Optional[str], uid: Optional[str]) -> Descriptor:
+    """The descriptor of a disk of one layer in these storages, as Parallels Desktop writes it."""
+    size_sectors = storages[-1].end_sector
+    return Descriptor(
+        root_name="Parallels_disk_image",
+        version="1.0",
+        size_sectors=size_sectors,
+        cylinders=size_sectors // (16 * 32),
+        heads=16,
+        sectors=32,
+        padding=0,
+        encrypted=False,
+        uid=uid,
+        name=name,
+        logical_sector=SECTOR,
+        physical_sector=4096,
+        suspended=False,
+        storages=storages,
+        shots=(Shot(guids.TOP, guids.NONE),),
+        declared_top=None,
+    )
+
+
 def validate(descriptor: Descriptor, *, path: str) -> None:
     """Raise Damaged or Unsupported unless ``descriptor`` agrees with itself and keeps within the limits.
 
-    The tree of shots is ``build_tree``'s.
+    The tree of shots is judged by ``build_tree``.
     """
     check_counts(storages=len(descriptor.storages), shots=len(descriptor.shots), path=path)
     if descriptor.padding:
-        raise Unsupported(
-            "The images are padded, which nobody supports", path=path, expected=0, found=descriptor.padding
-        )
+        text = "The images are padded, which nobody supports"
+        raise Unsupported(text, path=path, expected=0, found=descriptor.padding)
     _check_ranges(descriptor, path)
     guid_set = _check_shots(descriptor, path)
     files: Set[str] = set()
@@ -129,42 +150,34 @@ def check_counts(*, storages: int, shots: int, path: str) -> None:
     """Raise Unsupported for more storages or shots than any honest disk has."""
     for found, limit, what in ((storages, MAX_STORAGES, "storages"), (shots, MAX_SHOTS, "snapshots")):
         if found > limit:
-            raise Unsupported(
-                f"The descriptor has too many {what}", path=path, expected=f"at most {limit}", found=found
-            )
+            text = f"The descriptor has too many {what}"
+            raise Unsupported(text, path=path, expected=f"at most {limit}", found=found)
 
 
 def _check_ranges(descriptor: Descriptor, path: str) -> None:
-    if not 0 < descriptor.size_sectors <= MAX_SIZE_SECTORS:
-        raise Damaged(
-            "Disk_size is out of range",
-            path=path,
-            expected=f"1 to {MAX_SIZE_SECTORS} sectors",
-            found=descriptor.size_sectors,
-        )
+    size = descriptor.size_sectors
+    if not 0 < size <= MAX_SIZE_SECTORS:
+        possible = f"1 to {MAX_SIZE_SECTORS} sectors"
+        raise Damaged("Disk_size is out of range", path=path, expected=possible, found=size)
     if not descriptor.storages:
         raise Damaged("The descriptor names no storage", path=path)
     position = 0
     for index, storage in enumerate(descriptor.storages):
-        if storage.start_sector != position or storage.end_sector <= storage.start_sector:
-            raise Damaged(
-                f"Storage {index} does not follow the one before it",
-                path=path,
-                expected=f"a range from sector {position}",
-                found=f"{storage.start_sector} to {storage.end_sector}",
-            )
-        if not 0 < storage.cluster_sectors <= MAX_CLUSTER_SECTORS:
-            raise Damaged(
-                f"The cluster size of storage {index} is out of range",
-                path=path,
-                expected=f"1 to {MAX_CLUSTER_SECTORS} sectors",
-                found=storage.cluster_sectors,
-            )
+        _check_range(index, storage, position, path)
         position = storage.end_sector
-    if position != descriptor.size_sectors:
-        raise Damaged(
-            "The storages do not add up to Disk_size", path=path, expected=descriptor.size_sectors, found=position
-        )
+    if position != size:
+        raise Damaged("The storages do not add up to Disk_size", path=path, expected=size, found=position)
+
+
+def _check_range(index: int, storage: StorageEntry, position: int, path: str) -> None:
+    """``position`` is the sector at which the storage must start."""
+    start, end, cluster = storage.start_sector, storage.end_sector, storage.cluster_sectors
+    if start != position or end <= start:
+        text, possible = f"Storage {index} does not follow the one before it", f"a range from sector {position}"
+        raise Damaged(text, path=path, expected=possible, found=f"{start} to {end}")
+    if not 0 < cluster <= MAX_CLUSTER_SECTORS:
+        text, possible = f"The cluster size of storage {index} is out of range", f"1 to {MAX_CLUSTER_SECTORS} sectors"
+        raise Damaged(text, path=path, expected=possible, found=cluster)
 
 
 def _check_shots(descriptor: Descriptor, path: str) -> Set[str]:

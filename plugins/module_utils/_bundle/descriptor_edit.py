@@ -64,22 +64,21 @@ _COUNTERS = (
 
 
 def apply(xml: bytes, target: Descriptor, *, path: str) -> bytes:
-    """``xml`` with what ``target`` asks for, such that parsing the result gives ``target``; the same bytes when it does
-    already.
+    """``xml`` edited so that parsing it gives ``target``; the same bytes if it already does.
 
     Images are found again by their file, else by GUID; shots by GUID; storages by number. Raises BadRequest for what
     cannot be changed here: the root's name and version, and encryption.
     """
     document = parse_xml(xml, path=path)
-    current = facts_of(document.root, path)
+    root, current = document.root, facts_of(document.root, path)
     if current == target:
         return xml
     if replace(target, root_name=current.root_name, version=current.version, encrypted=current.encrypted) != target:
         raise BadRequest("The root element, its version and encryption of a descriptor cannot be changed", path=path)
     editor = Editor(document, path=path)
-    _apply_parameters(editor, needed_child(document.root, "Disk_Parameters", path), current, target)
-    _apply_storages(editor, needed_child(document.root, "StorageData", path), current, target)
-    _apply_snapshots(editor, document.root, current, target, path)
+    _apply_parameters(editor, needed_child(root, "Disk_Parameters", path), current, target)
+    _apply_storages(editor, needed_child(root, "StorageData", path), current, target)
+    _apply_snapshots(editor, root, current, target)
     changed = editor.to_bytes()
     if parse_descriptor(changed, path=path) != target:
         raise BadRequest("The descriptor cannot say what was asked for", path=path)
@@ -118,31 +117,26 @@ def _apply_storage(editor: Editor, element: etree._Element, current: StorageEntr
             editor.set_child(element, tag, str(getattr(target, field)), order=_STORAGE_ORDER)
     if current.preallocated != target.preallocated:
         editor.set_child(element, "Preallocated", "1" if target.preallocated else "0", order=_STORAGE_ORDER)
-    if current.images == target.images:
-        return
+    if current.images != target.images:
+        _apply_images(editor, element, current, target)
+
+
+def _apply_images(editor: Editor, element: etree._Element, current: StorageEntry, target: StorageEntry) -> None:
     elements = element.findall("Image")
-    found = _match_images(current.images, target.images)
     wanted: List[Union[etree._Element, Node]] = []
-    for image, number in zip(target.images, found):
+    for image, number in zip(target.images, _match_images(current.images, target.images)):
         if number is None:
             wanted.append(_image_node(image))
             continue
-        before = current.images[number]
-        for tag, old, new in (
-            ("GUID", before.guid, image.guid),
-            ("Type", before.type, image.type),
-            ("File", before.file, image.file),
-        ):
-            if old != new:
-                editor.set_child(elements[number], tag, new, order=_IMAGE_ORDER)
+        for tag, field in (("GUID", "guid"), ("Type", "type"), ("File", "file")):
+            if getattr(current.images[number], field) != getattr(image, field):
+                editor.set_child(elements[number], tag, getattr(image, field), order=_IMAGE_ORDER)
         wanted.append(elements[number])
     editor.arrange(element, elements, wanted, after=last_before(element, "Image", _STORAGE_ORDER))
 
 
 def _match_images(current: Sequence[ImageEntry], target: Sequence[ImageEntry]) -> List[Optional[int]]:
-    """For each target image the number of the current one that it continues: the same file in any role, else the
-    same role.
-    """
+    """For each target image the number of the current one that it continues: the same file, else the same GUID."""
     found: List[Optional[int]] = [None] * len(target)
     free: Dict[int, ImageEntry] = dict(enumerate(current))
     for field in ("file", "guid"):
@@ -155,7 +149,7 @@ def _match_images(current: Sequence[ImageEntry], target: Sequence[ImageEntry]) -
     return found
 
 
-def _apply_snapshots(editor: Editor, root: etree._Element, current: Descriptor, target: Descriptor, path: str) -> None:
+def _apply_snapshots(editor: Editor, root: etree._Element, current: Descriptor, target: Descriptor) -> None:
     if current.shots == target.shots and current.declared_top == target.declared_top:
         return
     parent = root.find("Snapshots")
@@ -165,7 +159,7 @@ def _apply_snapshots(editor: Editor, root: etree._Element, current: Descriptor, 
     if current.declared_top != target.declared_top:
         editor.set_child(parent, "TopGUID", target.declared_top, order=_SNAPSHOT_ORDER)
     elements = parent.findall("Shot")
-    by_guid = {guid_in(element, "GUID", path): element for element in elements}
+    by_guid = {guid_in(element, "GUID", editor.path): element for element in elements}
     before = {shot.guid: shot for shot in current.shots}
     wanted: List[Union[etree._Element, Node]] = []
     for shot in target.shots:
@@ -220,26 +214,16 @@ def new_descriptor(target: Descriptor, *, bootable: bool = False, path: str = DE
     storages = Node("StorageData", tuple(_storage_node(storage) for storage in target.storages))
     parts = (_parameters_node(target, bootable=bootable), storages, _snapshots_node(target))
     body = "".join(lead + render(part, lead=lead, unit=unit, path=path) for part in parts)
-    version = "" if target.version is None else f' Version="{target.version}"'
-    xml = (
-        f"<?xml version='1.0' encoding='UTF-8'?>\n<{target.root_name}{version}>{body}\n</{target.root_name}>\n".encode()
-    )
-    if target.root_name not in ROOT_NAMES or target.encrypted or parse_descriptor(xml, path=path) != target:
+    name, version = target.root_name, "" if target.version is None else f' Version="{target.version}"'
+    xml = f"<?xml version='1.0' encoding='UTF-8'?>\n<{name}{version}>{body}\n</{name}>\n".encode()
+    if name not in ROOT_NAMES or target.encrypted or parse_descriptor(xml, path=path) != target:
         raise BadRequest("A new descriptor cannot say what was asked for", path=path)
     return xml
 
 
 def _parameters_node(target: Descriptor, *, bootable: bool) -> Node:
     encryption = Node("Encryption", (Node("Engine", guids.NONE), Node("Data", ""), Node("Salt", "")))
-    state = (
-        Node("CompatLevel", "level2"),
-        Node("SuspendState", "1" if target.suspended else "0"),
-        Node("ChangeState", "0"),
-        *(Node(counter, "0") for counter in _COUNTERS),
-        Node("Bootable", "1" if bootable else "0"),
-        Node("ShutdownState", "0"),
-    )
-    special = {"Encryption": encryption, "Miscellaneous": Node("Miscellaneous", state)}
+    special = {"Encryption": encryption, "Miscellaneous": _state_node(target, bootable)}
     fields = dict(_PARAMETER_FIELDS)
     nodes = []
     for tag in _PARAMETER_ORDER:
@@ -249,3 +233,15 @@ def _parameters_node(target: Descriptor, *, bootable: bool) -> Node:
         elif value is not None:
             nodes.append(Node(tag, str(value)))
     return Node("Disk_Parameters", tuple(nodes))
+
+
+def _state_node(target: Descriptor, bootable: bool) -> Node:
+    parts = (
+        Node("CompatLevel", "level2"),
+        Node("SuspendState", "1" if target.suspended else "0"),
+        Node("ChangeState", "0"),
+        *(Node(counter, "0") for counter in _COUNTERS),
+        Node("Bootable", "1" if bootable else "0"),
+        Node("ShutdownState", "0"),
+    )
+    return Node("Miscellaneous", parts)

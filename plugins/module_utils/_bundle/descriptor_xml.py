@@ -24,7 +24,7 @@ MARKS = ("Temporary", "TemporaryZero", "TemporaryZeroSwap")
 def parse_descriptor(xml: bytes, *, path: str) -> Descriptor:
     """The facts in ``xml``, not yet checked against each other (``descriptor.validate`` does that).
 
-    Raises NotABundle for another kind of document, Damaged for what cannot be understood, Unsupported beyond the
+    Raises NotABundle for another kind of document, Damaged for one that cannot be understood, Unsupported beyond the
     limits.
     """
     return facts_of(parse_xml(xml, path=path).root, path)
@@ -58,10 +58,13 @@ def facts_of(root: etree._Element, path: str) -> Descriptor:
         suspended=_is_suspended(_child(parameters, "Miscellaneous", path), path),
         storages=storage_entries,
         shots=_with_implied_top(tuple(_shot(element, path) for element in shots), storage_entries),
-        declared_top=guid_in(snapshots, "TopGUID", path)
-        if snapshots is not None and snapshots.find("TopGUID") is not None
-        else None,
+        declared_top=_declared_top(snapshots, path),
     )
+
+
+def _declared_top(snapshots: Optional[etree._Element], path: str) -> Optional[str]:
+    names_top = snapshots is not None and snapshots.find("TopGUID") is not None
+    return guid_in(snapshots, "TopGUID", path) if names_top else None
 
 
 def _storage(element: etree._Element, path: str) -> StorageEntry:
@@ -82,26 +85,21 @@ def _storage(element: etree._Element, path: str) -> StorageEntry:
 
 def _image(element: etree._Element, path: str) -> ImageEntry:
     kind = (_text(element, "Type", path) or "").strip()
-    return ImageEntry(
-        guid=guid_in(element, "GUID", path), type=kind or COMPRESSED, file=_text(element, "File", path) or ""
-    )
+    return ImageEntry(guid_in(element, "GUID", path), kind or COMPRESSED, _text(element, "File", path) or "")
 
 
 def _shot(element: etree._Element, path: str) -> Shot:
     temporary = any(element.find(mark) is not None for mark in MARKS)
-    return Shot(guid=guid_in(element, "GUID", path), parent=guid_in(element, "ParentGUID", path), temporary=temporary)
+    return Shot(guid_in(element, "GUID", path), guid_in(element, "ParentGUID", path), temporary)
 
 
 def _with_implied_top(shots: Tuple[Shot, ...], storages: Tuple[StorageEntry, ...]) -> Tuple[Shot, ...]:
     """ploop reads a disk with one image more than shots as having the predefined top, without a parent."""
-    images = storages[0].images if storages else ()
-    if (
-        len(images) != len(shots) + 1
-        or any(shot.guid == guids.TOP for shot in shots)
-        or all(image.guid != guids.TOP for image in images)
-    ):
-        return shots
-    return (Shot(guids.TOP, guids.NONE),) + shots
+    images = [image.guid for image in storages[0].images] if storages else []
+    is_implied = len(images) == len(shots) + 1 and guids.TOP in images
+    if is_implied and all(shot.guid != guids.TOP for shot in shots):
+        return (Shot(guids.TOP, guids.NONE),) + shots
+    return shots
 
 
 def _is_encrypted(element: Optional[etree._Element], path: str) -> bool:
@@ -150,12 +148,8 @@ def _number(parent: etree._Element, tag: str, path: str) -> Optional[int]:
         return None
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 19 and int(digits) <= _MAX_NUMBER):
-        raise Damaged(
-            f"{tag} is no number that can be{at_line(parent)}",
-            path=path,
-            expected=f"0 to {_MAX_NUMBER}",
-            found=digits[:60],
-        )
+        text, possible = f"{tag} is not a possible number{at_line(parent)}", f"0 to {_MAX_NUMBER}"
+        raise Damaged(text, path=path, expected=possible, found=digits[:60])
     return int(digits)
 
 
@@ -165,5 +159,5 @@ def _needed_number(parent: etree._Element, tag: str, path: str) -> int:
 
 
 def guid_in(parent: etree._Element, tag: str, path: str) -> str:
-    """The GUID that the child ``tag`` holds, in its normal form. Raises Damaged."""
+    """The GUID in the child ``tag``, in its normal form. Raises Damaged."""
     return guids.normalise(leaf_text(needed_child(parent, tag, path), path=path), path=path, what=tag)

@@ -21,12 +21,10 @@ _MAX_FOLDER_DEPTH = 32
 
 
 def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
-    """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that
-    directory.
+    """The disks that ``path`` stands for, sorted: itself if it is a file or a bundle, else the bundles in it.
 
-    Machines (``.pvm``) in the directory are looked into; other directories only with ``recurse``. Links are not
-    followed, and nothing is searched within a bundle. A directory that cannot be listed is in the result, so that
-    looking at it tells why. Raises NotFound.
+    Machines (``.pvm``) in the directory are searched, other directories only with ``recurse``, and no links. A
+    directory that cannot be listed is in the result, so that looking at it says why. Raises NotFound.
     """
     stat = port.stat(path)
     if stat is None:
@@ -38,8 +36,7 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
     while pending:
         folder, depth = pending.pop()
         try:
-            inner = [posixpath.join(folder, name) for name in port.list_directory(folder)]
-            folders = [entry for entry in inner if _is_directory(port, entry)]
+            folders = _folders(port, folder)
         except DiskError:
             if folder == path:
                 raise
@@ -53,16 +50,14 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
     return sorted(found)
 
 
-def _is_directory(port: Port, path: str) -> bool:
-    stat = port.lstat(path)
-    return stat is not None and stat.kind == DIRECTORY
+def _folders(port: Port, path: str) -> List[str]:
+    inner = [posixpath.join(path, name) for name in port.list_directory(path)]
+    stats = [(entry, port.lstat(entry)) for entry in inner]
+    return [entry for entry, stat in stats if stat is not None and stat.kind == DIRECTORY]
 
 
 def _is_bundle(port: Port, path: str) -> bool:
-    """Whether the directory has a descriptor, of whatever kind.
-
-    One that may not be entered counts, so that looking at it tells why.
-    """
+    """Whether the directory has a descriptor. One that may not be entered counts: looking at it says why."""
     try:
         return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None
     except DiskError:

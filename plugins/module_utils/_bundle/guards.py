@@ -80,10 +80,9 @@ def refuse_encrypted(state: BundleState) -> None:
 
 
 def refuse_dirty(state: BundleState, *, force: bool, ours: Tuple[str, ...] = ()) -> None:
-    """Raise Dirty when an image carries the in-use mark, unless forced or when this very engine set it on the files in
-    ``ours``.
+    """Raise Dirty for an image with the in-use mark, unless forced or set by this engine itself (on ``ours``).
 
-    Raises InUse instead when the one who set it is seen to hold the image.
+    Raises InUse instead when somebody is seen to hold the image.
     """
     if force:
         return
@@ -125,7 +124,7 @@ def refuse_converting(state: BundleState) -> None:
 def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
     """Raise Unsupported unless each image of the current layer is as long as its part of the disk.
 
-    What such an image holds behind the end of the disk may be all that is left of a change by another program, and
+    What such an image holds past the end of the disk may be all that is left of a change by another program, and
     nobody sees it here.
     """
     for number, (_start, length) in enumerate(state.parts):
@@ -144,9 +143,7 @@ def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
 
 
 def refuse_suspended(state: BundleState, *, force: bool) -> None:
-    """Raise Dirty for the disk of a suspended machine, whose saved memory goes by what the disk is like now; unless
-    forced.
-    """
+    """Raise Dirty for the disk of a suspended machine, whose saved memory needs the disk as it is; unless forced."""
     if state.descriptor.suspended and not force:
         raise Dirty(
             "The virtual machine is suspended; its saved memory would no longer fit the disk",
@@ -166,7 +163,5 @@ def refuse_snapshots(state: BundleState, what: str) -> None:
 
 
 def minds_holes(state: BundleState) -> bool:
-    """Whether the disk belongs to ploop or Virtuozzo, some versions of which refuse files with holes (format
-    reference, section 1.4).
-    """
+    """Whether the disk is of ploop or Virtuozzo, some of which refuse files with holes (format reference, 1.4)."""
     return state.is_bundle and (state.descriptor.version is None or state.descriptor.root_name.startswith("Virtuozzo"))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What else is in a bundle: who holds it, images that nobody names, files that an interrupted run left."""
+"""What else there is about a bundle: who holds it, images that nobody names, files of an interrupted run."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names of files in a bundle: how they are made and what they tell. Format reference, section 2.1.
+"""Names of files in a bundle: how they are made and what they say. Format reference, section 2.1.
 
-A name never tells which layer an image is; only the descriptor does.
+A name never says which layer an image is; only the descriptor does.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -23,20 +23,23 @@ TEMPORARY_MARK = ".vdisk-"
 """What marks an unfinished file as made by this collection."""
 
 UNFINISHED_COPY = "compact"
-"""The token of an image that will take the place of another; always the same, so that it is found beside a
-single-file disk.
-"""
+"""The token of an image that will replace another; always the same, so that it is found beside a single-file disk."""
 
 _TEMPORARY_END = ".tmp"
+
+_KINDS = {
+    DESCRIPTOR: "descriptor",
+    BACKUP: "backup",
+    ".DS_Store": "companion",
+    ".statfs": "ploop_leftover",
+    "DiskDescriptor.xml.tmp": "ploop_leftover",
+}
 
 
 def without_suffix(bundle_base: str) -> str:
     """The name of a disk: ``bundle_base`` without ``.hdd``."""
-    return (
-        bundle_base[: -len(SUFFIX)]
-        if bundle_base.lower().endswith(SUFFIX) and len(bundle_base) > len(SUFFIX)
-        else bundle_base
-    )
+    has_suffix = bundle_base.lower().endswith(SUFFIX) and len(bundle_base) > len(SUFFIX)
+    return bundle_base[: -len(SUFFIX)] if has_suffix else bundle_base
 
 
 def marker_name(bundle_base: str) -> str:
@@ -67,19 +70,15 @@ def is_temporary_of(name: str, final_name: str) -> bool:
 
 
 def classify(name: str) -> str:
-    """What a directory entry of a bundle is for: descriptor, backup, marker, image, companion, lock, ploop_leftover,
-    ours or foreign.
-    """
-    if name == DESCRIPTOR:
-        return "descriptor"
-    if name == BACKUP:
-        return "backup"
+    """The kind of an entry: descriptor, backup, marker, image, companion, lock, ploop_leftover, ours or foreign."""
+    if name in _KINDS:
+        return _KINDS[name]
     if name == JOURNAL or name.startswith(JOURNAL + "-") or is_temporary(name):
         return "ours"
-    # AppleDouble files carry the name of the file they describe, so they are told before images.
-    if name == ".DS_Store" or name.startswith("._") or name.endswith(".drh"):
+    # AppleDouble files carry the name of the file that they describe, so they come before images.
+    if name.startswith("._") or name.endswith(".drh"):
         return "companion"
-    if name in ("DiskDescriptor.xml.tmp", ".statfs") or name.endswith((".idx", ".hds.mnt")):
+    if name.endswith((".idx", ".hds.mnt")):
         return "ploop_leftover"
     if name.endswith(".lck"):
         return "lock"

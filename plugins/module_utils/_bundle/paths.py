@@ -5,7 +5,7 @@
 
 Format reference, sections 2.1 and 2.3.
 
-A path is judged by where it leads with every link resolved. Nothing but a regular file is ever opened.
+A path is judged by what it names with every link resolved. Only regular files are opened.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -13,12 +13,13 @@ A path is judged by where it leads with every link resolved. Nothing but a regul
 from __future__ import annotations
 
 import posixpath
-from typing import NoReturn, Optional, Tuple
+from typing import Optional, Tuple
 
 from .._core.errors import BadRequest, Damaged, Escape, MissingImage, NotABundle, NotFound
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
+from .._io.durable import read_start
 from .._io.port import DIRECTORY, FILE, Port, Stat
 from .naming import DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
 
@@ -31,9 +32,9 @@ _LONGEST_NAME = 4096
 
 @dataclass(frozen=True)
 class Location:
-    """Where a disk lies, in absolute paths without links.
+    """Where a disk is, in absolute paths without links.
 
-    A bundle has no ``image``; for a single file ``descriptor`` and ``image`` are both that file and ``directory`` is
+    A bundle has no ``image``; of a single file ``descriptor`` and ``image`` are both that file and ``directory`` is
     its folder. ``base`` is the last part of the path, such as ``mac.hdd``, and ``name`` the same without ``.hdd``.
     """
 
@@ -47,7 +48,7 @@ class Location:
 
 @dataclass(frozen=True)
 class ResolvedImage:
-    """An image file. One that lies ``outside`` of the bundle is shared with others and must never be changed."""
+    """An image file. One ``outside`` of the bundle is shared with others and must never be changed."""
 
     path: str
     outside: bool
@@ -56,38 +57,36 @@ class ResolvedImage:
 def locate(port: Port, path: str) -> Location:
     """The disk that ``path`` names: a bundle, its descriptor, its empty inner ``.hdd``, or a single-file image.
 
-    Raises NotFound, NotABundle, BadRequest for a path that cannot be one, and Escape for a descriptor that is a link
-    out of its bundle.
+    Raises NotFound, NotABundle, BadRequest for a path that cannot be one, Escape for a descriptor outside its bundle.
     """
     if not path or "\0" in path:
         raise BadRequest("The path is empty or holds a NUL character", found=path[:80])
     stat = port.stat(path)
     if stat is None:
-        raise NotFound(
-            "A link leads nowhere" if port.lstat(path) is not None else "There is nothing",
-            path=path,
-            hint="Check the path.",
-        )
+        what = "A link leads nowhere" if port.lstat(path) is not None else "There is nothing"
+        raise NotFound(what, path=path, hint="Check the path.")
     real = port.real_path(path)
-    directory, base = posixpath.split(real)
     if stat.kind == DIRECTORY:
         return _bundle_at(port, real)
     if stat.kind != FILE:
-        raise NotABundle(
-            "The path is neither a regular file nor a directory",
-            path=path,
-            found=stat.kind,
-            hint="Name the .hdd directory.",
-        )
-    if base == DESCRIPTOR:
-        return _bundle_at(port, directory)
-    if (
-        stat.size == 0
-        and base.lower().endswith(SUFFIX)
-        and port.stat(posixpath.join(directory, DESCRIPTOR)) is not None
-    ):
-        return _bundle_at(port, directory)
+        what, hint = "The path is neither a regular file nor a directory", "Name the .hdd directory."
+        raise NotABundle(what, path=path, found=stat.kind, hint=hint)
+    if _stands_for_bundle(port, real, stat):
+        return _bundle_at(port, posixpath.dirname(real))
     return _single_file(port, real, stat)
+
+
+def _stands_for_bundle(port: Port, path: str, stat: Stat) -> bool:
+    """Whether a file is a descriptor, or the empty ``.hdd`` beside one."""
+    directory, base = posixpath.split(path)
+    is_marker = stat.size == 0 and base.lower().endswith(SUFFIX)
+    return base == DESCRIPTOR or (is_marker and port.stat(posixpath.join(directory, DESCRIPTOR)) is not None)
+
+
+def bundle_location(directory: str) -> Location:
+    """The location of a bundle whose real path this is."""
+    base = posixpath.basename(directory)
+    return Location(BUNDLE, directory, posixpath.join(directory, DESCRIPTOR), None, base, without_suffix(base))
 
 
 def _bundle_at(port: Port, directory: str) -> Location:
@@ -97,7 +96,7 @@ def _bundle_at(port: Port, directory: str) -> Location:
         raise NotABundle(
             f"The directory has no {DESCRIPTOR}",
             path=directory,
-            hint="Name the .hdd directory itself; the disks of a virtual machine lie within its .pvm.",
+            hint="Name the .hdd directory itself; the disks of a virtual machine are within its .pvm.",
         )
     if stat.kind != FILE:
         raise NotABundle(f"{DESCRIPTOR} is not a regular file", path=descriptor, found=stat.kind)
@@ -107,14 +106,13 @@ def _bundle_at(port: Port, directory: str) -> Location:
             path=descriptor,
             hint="Name the directory that the link leads to.",
         )
-    base = posixpath.basename(directory)
-    return Location(BUNDLE, directory, descriptor, None, base, without_suffix(base))
+    return bundle_location(directory)
 
 
 def _single_file(port: Port, real: str, stat: Stat) -> Location:
     directory, base = posixpath.split(real)
     location = Location(SINGLE_FILE, directory, real, real, base, without_suffix(base))
-    if stat.size and is_hds(_prefix(port, real)):
+    if stat.size and is_hds(read_start(port, real, _MAGIC_BYTES)):
         return location
     if stat.size and stat.size % SECTOR == 0 and base.lower().endswith(SUFFIX):
         return location
@@ -126,25 +124,16 @@ def _single_file(port: Port, real: str, stat: Stat) -> Location:
     )
 
 
-def _prefix(port: Port, path: str) -> bytes:
-    stream = port.open_read(path)
-    try:
-        buffer = bytearray(_MAGIC_BYTES)
-        return bytes(buffer[: stream.pread_into(0, buffer)])
-    finally:
-        stream.close()
-
-
 def is_inside(path: str, directory: str) -> bool:
-    """Whether ``path`` lies below ``directory``. Both are absolute and without links."""
+    """Whether ``path`` is below ``directory``. Both are absolute and without links."""
     return path.startswith(directory.rstrip("/") + "/")
 
 
 def resolve_image(port: Port, location: Location, file: str, *, allow_outside: bool) -> ResolvedImage:
     """The image that a descriptor calls ``file``, relative to the bundle or absolute.
 
-    An absolute path that leads nowhere means the file of that name in the bundle when there is one: the bundle was
-    moved. Raises Escape for an image outside of the bundle unless ``allow_outside``, MissingImage, and Damaged for what
+    An absolute path at which nothing is means the file of that name in the bundle, if there is one: the bundle was
+    moved. Raises MissingImage, Escape for an image outside of the bundle unless ``allow_outside``, and Damaged for what
     is no regular file.
     """
     _check_name(file, location.descriptor)
@@ -154,38 +143,30 @@ def resolve_image(port: Port, location: Location, file: str, *, allow_outside: b
         real, inside = _moved(port, location, real)
     if not inside and not allow_outside:
         raise Escape(
-            f"The image {file[:255]!r} lies outside of the bundle",
+            f"The image {file[:255]!r} is outside of the bundle",
             path=location.descriptor,
             found=real[:_LONGEST_NAME],
             hint="Set allow_outside: true to read it where it is; it will not be changed.",
         )
-    stat = port.stat(real)
-    if stat is None:
-        raise MissingImage(
-            "An image that the descriptor names is missing",
-            path=real,
-            found=file[:255],
-            hint="Restore the file from a backup of the bundle.",
-        )
-    if stat.kind != FILE:
-        raise Damaged("An image is not a regular file", path=real, expected=FILE, found=stat.kind)
+    image_stat(port, real, file)
     return ResolvedImage(real, not inside)
 
 
+def image_stat(port: Port, path: str, file: str) -> Stat:
+    """The facts of the image at ``path``, which the descriptor calls ``file``. Raises MissingImage and Damaged."""
+    stat = port.stat(path)
+    if stat is None:
+        hint = "Restore the file from a backup of the bundle."
+        raise MissingImage("An image that the descriptor names is missing", path=path, found=file[:255], hint=hint)
+    if stat.kind != FILE:
+        raise Damaged("An image is not a regular file", path=path, expected=FILE, found=stat.kind)
+    return stat
+
+
 def _check_name(file: str, path: str) -> None:
-    if not file or "\0" in file or len(file) > _LONGEST_NAME:
-        _refuse_name(file, path)
-    if posixpath.basename(file) in ("", ".", ".."):
-        _refuse_name(file, path)
-
-
-def _refuse_name(file: str, path: str) -> NoReturn:
-    raise Damaged(
-        "The descriptor names something that cannot be an image",
-        path=path,
-        expected="the name of a file",
-        found=file[:255],
-    )
+    if "\0" in file or len(file) > _LONGEST_NAME or posixpath.basename(file) in ("", ".", ".."):
+        text = "The descriptor names something that cannot be an image"
+        raise Damaged(text, path=path, expected="the name of a file", found=file[:255])
 
 
 def _moved(port: Port, location: Location, real: str) -> Tuple[str, bool]:
@@ -199,9 +180,7 @@ def _moved(port: Port, location: Location, real: str) -> Tuple[str, bool]:
 
 
 def refuse_layer(port: Port, location: Location) -> None:
-    """Raise BadRequest for an image in a bundle: alone it lacks what the layers below it hold, and the bundle needs
-    it as it is.
-    """
+    """Raise BadRequest for an image in a bundle: it is no disk without the layers below it."""
     if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
         raise BadRequest(
             "The image is a layer of a bundle and no disk of its own",
@@ -211,6 +190,6 @@ def refuse_layer(port: Port, location: Location) -> None:
 
 
 def journal_path(location: Location) -> str:
-    """Where the journal of the disk at ``location`` lies: in the bundle, or beside a single-file image."""
-    name = JOURNAL if location.kind == "bundle" else f"{JOURNAL}-{location.base}"
+    """Where the journal of the disk at ``location`` is kept: in the bundle, or beside a single-file image."""
+    name = JOURNAL if location.kind == BUNDLE else f"{JOURNAL}-{location.base}"
     return f"{location.directory}/{name}"

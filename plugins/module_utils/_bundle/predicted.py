@@ -7,14 +7,16 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
+from .._core.records import replace
 from .._core.units import SECTOR
+from .._formats.hds.header import HdsHeader
 from .._io.port import FILE, Stat
 from .bundle import BundleState, ImageState
 from .descriptor import Descriptor
-from .naming import DESCRIPTOR, marker_name, without_suffix
-from .paths import Location
+from .naming import DESCRIPTOR, marker_name
+from .paths import bundle_location
 from .shape import EXPANDING, PLAIN, Shape, header_of_part
 from .tree import build_tree
 
@@ -26,26 +28,18 @@ def unwritten(size: int) -> Stat:
 
 def predicted_bundle(path: str, shape: Shape, descriptor: Descriptor, lengths: Mapping[str, int]) -> BundleState:
     """A bundle of layers above each other whose image files will have these ``lengths``, by name."""
-    base = path.rsplit("/", 1)[-1]
-    location = Location("bundle", path, f"{path}/{DESCRIPTOR}", None, base, without_suffix(base))
+    location = bundle_location(path)
     images: Dict[Tuple[int, str], ImageState] = {}
     for number, storage in enumerate(descriptor.storages):
-        size = (storage.end_sector - storage.start_sector) * SECTOR
+        size = storage.length_sectors * SECTOR
         for entry in storage.images:
-            is_plain = entry.type == "Plain"
-            header = None if is_plain else header_of_part(shape, size)
-            used = 0 if header is None else (lengths[entry.file] - header.data_start) // header.cluster_bytes
-            images[(number, entry.guid)] = ImageState(
-                number,
-                entry.guid,
-                entry.file,
-                f"{path}/{entry.file}",
-                False,
-                PLAIN if is_plain else EXPANDING,
-                unwritten(lengths[entry.file]),
-                size,
-                header,
-                used_clusters=used,
-            )
+            file, header = entry.file, None if entry.type == "Plain" else header_of_part(shape, size)
+            stat, kind = unwritten(lengths[file]), PLAIN if header is None else EXPANDING
+            image = ImageState(number, entry.guid, file, f"{path}/{file}", False, kind, stat, size, header)
+            images[(number, entry.guid)] = replace(image, used_clusters=_used(header, lengths[file]))
     tree = build_tree(descriptor.shots, declared_top=None, path=location.descriptor)
-    return BundleState(location, b"", descriptor, tree, images, (DESCRIPTOR, marker_name(base)), None, ())
+    return BundleState(location, b"", descriptor, tree, images, (DESCRIPTOR, marker_name(location.base)), None, ())
+
+
+def _used(header: Optional[HdsHeader], length: int) -> int:
+    return 0 if header is None else (length - header.data_start) // header.cluster_bytes

@@ -12,7 +12,7 @@ the disk. Format reference, section 2.5.
 from __future__ import annotations
 
 import posixpath
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, DiskError
@@ -32,10 +32,7 @@ _MAX_NUMBER = 1 << 53
 
 @dataclass(frozen=True)
 class VmSnapshot:
-    """A snapshot of the machine.
-
-    ``state`` is poweroff, poweron, pause or suspend; ``date`` is as written, without a time zone.
-    """
+    """A snapshot of the machine. ``state`` is poweroff, poweron, pause or suspend; ``date`` is as written."""
 
     name: str
     state: str
@@ -69,7 +66,7 @@ class VmReport(NamedTuple):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether there is a machine whose snapshots are not known, so that nobody can tell what it needs."""
+        """Whether there is a machine whose snapshots, and so its needs, are not known."""
         return bool(self.warnings) if self.facts is None else not self.facts.snapshots_known
 
     @property
@@ -85,16 +82,15 @@ class VmReport(NamedTuple):
 
 
 def find_vm(port: Port, location: Location) -> VmReport:
-    """The virtual machine whose folder the disk lies in. Never raises for what that folder holds."""
+    """The virtual machine in whose folder the disk is. Never raises for what that folder holds."""
     folder = posixpath.dirname(location.directory) if location.kind == "bundle" else location.directory
     config = posixpath.join(folder, CONFIG)
     try:
         stat = port.stat(config)
+        if stat is None and port.stat(posixpath.join(folder, SNAPSHOTS)) is None:
+            return VmReport()
         if stat is None:
-            has_snapshots = port.stat(posixpath.join(folder, SNAPSHOTS)) is not None
-            return VmReport(
-                None, (f"{config} is missing, although the machine has snapshots.",) if has_snapshots else ()
-            )
+            return VmReport(None, (f"{config} is missing, although the machine has snapshots.",))
         if stat.kind != FILE:
             return VmReport(None, (f"{config} is not a regular file.",))
         return _read_vm(port, folder, config, location)
@@ -104,20 +100,12 @@ def find_vm(port: Port, location: Location) -> VmReport:
 
 def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmReport:
     root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
-    if not str(root.tag).endswith("VirtualMachine"):
-        raise Damaged(
-            "The document is no virtual machine",
-            path=config,
-            expected="ParallelsVirtualMachine",
-            found=str(root.tag)[:80],
-        )
-    warnings: List[str] = []
+    tag = str(root.tag)
+    if not tag.endswith("VirtualMachine"):
+        expected = "ParallelsVirtualMachine"
+        raise Damaged("The document is no virtual machine", path=config, expected=expected, found=tag[:80])
     disk = _own_disk(root, folder, location)
-    if disk is None:
-        warnings.append(f"{config} does not name this disk.")
-    interface = _value(disk, "InterfaceType")
-    if interface == "3" and root.tag.startswith("Virtuozzo"):
-        interface = "virtio"
+    warnings = [f"{config} does not name this disk."] if disk is None else []
     snapshots = _snapshots_or_warning(port, folder, warnings)
     facts = VmFacts(
         name=_value(root, "Identification/VmName"),
@@ -125,7 +113,7 @@ def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmRepo
         config=config,
         disk_index=_number(_value(disk, "Index")),
         config_size_mib=_number(_value(disk, "Size")),
-        interface=_INTERFACES.get(interface, interface) if interface is not None else None,
+        interface=_interface(_value(disk, "InterfaceType"), tag),
         suspended=any(name.endswith((".mem", ".sav")) for name in port.list_directory(folder)),
         snapshots=snapshots or {},
         snapshots_known=snapshots is not None,
@@ -133,10 +121,14 @@ def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmRepo
     return VmReport(facts, tuple(warnings))
 
 
+def _interface(number: Optional[str], root_tag: str) -> Optional[str]:
+    if number == "3" and root_tag.startswith("Virtuozzo"):
+        return "virtio"
+    return _INTERFACES.get(number, number) if number is not None else None
+
+
 def _own_disk(root: etree._Element, folder: str, location: Location) -> Optional[etree._Element]:
-    """The Hdd element whose SystemName leads to the disk; else, since machines get moved, the one with its base
-    name.
-    """
+    """The Hdd element whose SystemName is the path of the disk, else (machines get moved) its base name."""
     own = location.directory if location.image is None else location.image
     by_name = None
     for disk in root.findall("Hardware/Hdd"):
@@ -181,24 +173,15 @@ def parse_vm_snapshots(xml: bytes, *, path: str) -> Mapping[str, VmSnapshot]:
     """
     root = parse_xml(xml, path=path).root
     if root.tag not in _SNAPSHOT_ROOTS:
-        raise Damaged(
-            "The document is no list of snapshots",
-            path=path,
-            expected=" or ".join(_SNAPSHOT_ROOTS),
-            found=str(root.tag)[:80],
-        )
-    found: Dict[str, VmSnapshot] = {}
-    for item in root.iter("SavedStateItem"):
-        guid = (item.get("guid") or "").strip()
-        if not guid:
-            continue
-        found[guids.normalise(guid, path=path)] = VmSnapshot(
-            name=_line(item, "Name", path),
-            state=item.get("state") or "",
-            current=item.get("current") == "yes",
-            date=_line(item, "DateTime", path),
-        )
-    return found
+        text, possible = "The document is no list of snapshots", " or ".join(_SNAPSHOT_ROOTS)
+        raise Damaged(text, path=path, expected=possible, found=str(root.tag)[:80])
+    items = [(item, (item.get("guid") or "").strip()) for item in root.iter("SavedStateItem")]
+    return {guids.normalise(guid, path=path): _vm_snapshot(item, path) for item, guid in items if guid}
+
+
+def _vm_snapshot(item: etree._Element, path: str) -> VmSnapshot:
+    is_current = item.get("current") == "yes"
+    return VmSnapshot(_line(item, "Name", path), item.get("state") or "", is_current, _line(item, "DateTime", path))
 
 
 def _line(item: etree._Element, tag: str, path: str) -> str:

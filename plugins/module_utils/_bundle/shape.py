@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from typing import List, NoReturn, Optional, Sequence, Tuple
 
 from .._core import guid as guids
 from .._core.errors import BadRequest
@@ -15,7 +15,7 @@ from .._core.records import dataclass, replace
 from .._core.units import KIB, MIB, SECTOR, TIB, format_size
 from .._formats.hds.header import HdsHeader, max_size_bytes, new_header
 from .bundle import BundleState
-from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry
+from .descriptor import Descriptor, ImageEntry, StorageEntry, one_layer
 from .naming import image_name
 
 EXPANDING = "expanding"
@@ -25,14 +25,12 @@ _SMALLEST_CLUSTER = 32 * KIB
 _LARGEST_CLUSTER = 64 * MIB
 _SPLIT_RESERVE = 100 * MIB
 _MOST_PARTS = 1024
+_AUTO = "Use format_version: auto."
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a disk is like apart from its content.
-
-    ``part_size`` is the length of all parts but the last, None when not split.
-    """
+    """What a disk is like apart from its content. ``part_size`` is that of all parts but the last, None for one."""
 
     size: int
     kind: str = EXPANDING
@@ -59,33 +57,30 @@ def shape_of(
     split_size: Optional[int] = None,
     preallocate: bool = False,
 ) -> Shape:
-    """The shape that was asked for, or BadRequest when the format cannot hold it.
-
-    ``version`` None: 1 up to 2 TiB, else 2.
-    """
-    if size <= 0 or size % SECTOR:
-        raise BadRequest(
-            f"size: a disk of {size} bytes is not possible",
-            expected="a positive multiple of 512",
-            found=size,
-            hint="Write for example 64G.",
-        )
+    """The requested shape. ``version`` None: 1 up to 2 TiB, else 2. Raises BadRequest when no format can hold it."""
+    _refuse_odd_size(size)
     refuse_odd_cluster(cluster_bytes)
     part = None if split_size is None else part_size_of(split_size, cluster_bytes)
     if part is not None:
         refuse_many_parts(-(-size // part))
     longest = size if part is None else min(size, part)
     chosen = version or (1 if size <= 2 * TIB and longest <= max_size_bytes(1, cluster_bytes) else 2)
+    shape = Shape(size, kind, cluster_bytes, chosen, part, preallocate)
     if kind == EXPANDING and longest > max_size_bytes(chosen, cluster_bytes):
-        raise BadRequest(
-            f"{format_size(size)} do not fit format version {chosen} with clusters of {format_size(cluster_bytes)}",
-            found=size,
-            expected=f"at most {max_size_bytes(chosen, cluster_bytes)} bytes",
-            hint="Use format_version: auto."
-            if version is not None
-            else "Use larger clusters, or make the disk smaller.",
-        )
-    return Shape(size, kind, cluster_bytes, chosen, part, preallocate)
+        _refuse_long(shape, "Use larger clusters, or make the disk smaller." if version is None else _AUTO)
+    return shape
+
+
+def _refuse_odd_size(size: int) -> None:
+    if size <= 0 or size % SECTOR:
+        text, hint = f"size: a disk of {size} bytes is not possible", "Write for example 64G."
+        raise BadRequest(text, expected="a positive multiple of 512", found=size, hint=hint)
+
+
+def _refuse_long(shape: Shape, hint: str) -> NoReturn:
+    most = f"at most {max_size_bytes(shape.version, shape.cluster_bytes)} bytes"
+    text = f"{format_size(shape.size)} do not fit format version {shape.version} with clusters of"
+    raise BadRequest(f"{text} {format_size(shape.cluster_bytes)}", found=shape.size, expected=most, hint=hint)
 
 
 def refuse_odd_cluster(cluster_bytes: int) -> None:
@@ -102,69 +97,35 @@ def refuse_odd_cluster(cluster_bytes: int) -> None:
 def refuse_many_parts(count: int) -> None:
     """Raise BadRequest for more parts than a disk may have."""
     if count > _MOST_PARTS:
-        raise BadRequest(
-            f"split_size: the disk would have more than {_MOST_PARTS} parts",
-            found=count,
-            hint="Choose a larger split_size.",
-        )
+        text = f"split_size: the disk would have more than {_MOST_PARTS} parts"
+        raise BadRequest(text, found=count, hint="Choose a larger split_size.")
 
 
 def part_size_of(split_size: int, cluster_bytes: int) -> int:
     """Length of a part by Parallels' rule: the limit less 100 MiB, on the cluster grid."""
     part = (split_size - _SPLIT_RESERVE) // cluster_bytes * cluster_bytes
     if part <= 0:
-        raise BadRequest(
-            f"split_size: {format_size(split_size)} is too small",
-            found=split_size,
-            expected="more than 100 MiB and a cluster",
-            hint="Write for example 2G.",
-        )
+        text, most = f"split_size: {format_size(split_size)} is too small", "more than 100 MiB and a cluster"
+        raise BadRequest(text, found=split_size, expected=most, hint="Write for example 2G.")
     return part
 
 
 def descriptor_of(shape: Shape, *, name: str, base: str, uid: Optional[str]) -> Descriptor:
-    """The descriptor of a new disk with one layer, as Parallels Desktop would write it (format reference, section
-    6).
-    """
+    """The descriptor of a new disk with one layer, as Parallels Desktop writes it (format reference, section 6)."""
+    kind, is_reserved = ("Plain", False) if shape.kind == PLAIN else ("Compressed", shape.preallocate)
     storages: List[StorageEntry] = []
     for number, (start, length) in enumerate(shape.parts):
-        image = ImageEntry(
-            guids.TOP, "Plain" if shape.kind == PLAIN else "Compressed", image_name(base, number, guids.TOP)
-        )
-        is_reserved = shape.preallocate and shape.kind == EXPANDING
-        storages.append(
-            StorageEntry(
-                start // SECTOR, (start + length) // SECTOR, shape.cluster_bytes // SECTOR, is_reserved, (image,)
-            )
-        )
-    size_sectors = shape.size // SECTOR
-    return Descriptor(
-        root_name="Parallels_disk_image",
-        version="1.0",
-        size_sectors=size_sectors,
-        cylinders=size_sectors // (16 * 32),
-        heads=16,
-        sectors=32,
-        padding=0,
-        encrypted=False,
-        uid=uid,
-        name=name,
-        logical_sector=SECTOR,
-        physical_sector=4096,
-        suspended=False,
-        storages=tuple(storages),
-        shots=(Shot(guids.TOP, guids.NONE),),
-        declared_top=None,
-    )
+        image = ImageEntry(guids.TOP, kind, image_name(base, number, guids.TOP))
+        first, end = start // SECTOR, (start + length) // SECTOR
+        storages.append(StorageEntry(first, end, shape.cluster_bytes // SECTOR, is_reserved, (image,)))
+    return one_layer(tuple(storages), name=name, uid=uid)
 
 
 Parts = Tuple[Tuple[int, int], ...]
 
 
 def wanted_parts(state: BundleState, size: int, part_size: Optional[int] = None) -> Parts:
-    """The parts of the disk at another size: of ``part_size`` bytes, or by the rule that the parts follow now, the
-    last one taking the rest.
-    """
+    """The parts of the disk at another size: of ``part_size`` bytes, or as they are now, the last taking the rest."""
     if part_size is not None:
         return Shape(size, part_size=part_size).parts
     parts = state.parts

@@ -21,13 +21,14 @@ MAX_DEPTH = 512
 """Each layer of a chain is an open file, and 1024 are a common limit for a process; ploop stops at 128."""
 
 _SHOWN = 20
+_OURS = "a snapshot of this disk"
 
 
 @dataclass(frozen=True)
 class SnapshotTree:
     """All snapshots by GUID, in the order of the descriptor, and ``top``, the layer that the guest writes to.
 
-    ``layer_counts`` says for each how many layers its chain has, itself included. Made by ``build_tree``.
+    ``layer_counts`` is for each the number of layers of its chain, itself included. Made by ``build_tree``.
     """
 
     shots: Mapping[str, Shot]
@@ -56,7 +57,7 @@ class SnapshotTree:
         return self.layer_counts[guid]
 
     def descendants(self, guid: str) -> Tuple[str, ...]:
-        """All that lies above ``guid``, parents before their children, without itself."""
+        """All snapshots above ``guid``, parents before their children, without itself."""
         found: List[str] = []
         pending = list(reversed(self.children(guid)))
         while pending:
@@ -68,62 +69,53 @@ class SnapshotTree:
 def build_tree(shots: Iterable[Shot], *, declared_top: Optional[str], path: str) -> SnapshotTree:
     """The tree that ``shots`` make. The top is ``declared_top``, else the layer with the predefined GUID.
 
-    Raises Damaged for GUIDs used twice, missing parents, loops and a missing top, Unsupported for a chain that is too
-    long.
+    Raises Damaged for GUIDs used twice, missing parents, loops and a missing top, Unsupported for too long a chain.
     """
     by_guid: Dict[str, Shot] = {}
     for shot in shots:
         if shot.guid in by_guid or shot.guid == guids.NONE:
             raise Damaged("A snapshot has the GUID of another one, or that of none", path=path, found=shot.guid)
         by_guid[shot.guid] = shot
-    offspring: Dict[str, List[str]] = {}
-    for shot in by_guid.values():
-        if shot.parent != guids.NONE and shot.parent not in by_guid:
-            raise Damaged(
-                f"The parent of snapshot {shot.guid} does not exist",
-                path=path,
-                expected="a snapshot of this disk",
-                found=shot.parent,
-            )
-        offspring.setdefault(shot.parent, []).append(shot.guid)
+    offspring = _offspring(by_guid, path)
     counts = _layer_counts(by_guid, offspring, path)
     children = {guid: tuple(found) for guid, found in offspring.items() if guid != guids.NONE}
     return SnapshotTree(by_guid, _top(by_guid, declared_top, path), counts, children)
 
 
+def _offspring(by_guid: Mapping[str, Shot], path: str) -> Dict[str, List[str]]:
+    offspring: Dict[str, List[str]] = {}
+    for guid, shot in by_guid.items():
+        if shot.parent != guids.NONE and shot.parent not in by_guid:
+            text = f"The parent of snapshot {guid} does not exist"
+            raise Damaged(text, path=path, expected=_OURS, found=shot.parent)
+        offspring.setdefault(shot.parent, []).append(guid)
+    return offspring
+
+
 def _layer_counts(by_guid: Mapping[str, Shot], offspring: Mapping[str, List[str]], path: str) -> Dict[str, int]:
-    """Layers of each chain, found from the roots upwards; what no root leads to lies in a loop."""
+    """Layers of each chain, counted from the roots upwards; what no root leads to is in a loop."""
     counts: Dict[str, int] = {}
     row = offspring.get(guids.NONE, [])
     depth = 0
     while row:
         depth += 1
         if depth > MAX_DEPTH:
-            raise Unsupported(
-                "A chain of snapshots is too long", path=path, expected=f"at most {MAX_DEPTH} layers", found=row[0]
-            )
+            most = f"at most {MAX_DEPTH} layers"
+            raise Unsupported("A chain of snapshots is too long", path=path, expected=most, found=row[0])
         counts.update((guid, depth) for guid in row)
         row = [child for guid in row for child in offspring.get(guid, ())]
     if len(counts) < len(by_guid):
-        raise Damaged(
-            "Snapshots are one another's parents in a loop",
-            path=path,
-            found=next(guid for guid in by_guid if guid not in counts),
-        )
+        lost = next(guid for guid in by_guid if guid not in counts)
+        raise Damaged("Snapshots are one another's parents in a loop", path=path, found=lost)
     return counts
 
 
 def _top(by_guid: Mapping[str, Shot], declared_top: Optional[str], path: str) -> str:
-    top = declared_top if declared_top is not None else guids.TOP
+    top, expected, what = declared_top, _OURS, "TopGUID names no layer that can be current"
+    if top is None:
+        top, expected, what = guids.TOP, guids.TOP, "The descriptor does not say which layer is the current one"
     if top not in by_guid or top == guids.BACKUP:
-        what = (
-            "TopGUID names no layer that can be current"
-            if declared_top is not None
-            else "The descriptor does not say which layer is the current one"
-        )
-        raise Damaged(
-            what, path=path, expected=top if declared_top is None else "a snapshot of this disk", found=declared_top
-        )
+        raise Damaged(what, path=path, expected=expected, found=declared_top)
     return top
 
 
@@ -139,15 +131,12 @@ def resolve(tree: SnapshotTree, wanted: str, *, names: Mapping[str, str], path: 
     found = [guid for guid in tree.shots if names.get(guid) == wanted]
     if len(found) == 1:
         return found[0]
+    shown = wanted[:80]
     if found:
-        raise NoSuchSnapshot(
-            f"{len(found)} snapshots have the name {wanted[:80]!r}: {', '.join(found[:_SHOWN])}",
-            path=path,
-            hint="Give the GUID of the one that is meant.",
-        )
-    raise NoSuchSnapshot(
-        f"The disk has no snapshot {wanted[:80]!r}", path=path, found=wanted[:80], hint=f"It has {_known(tree, names)}."
-    )
+        text = f"{len(found)} snapshots have the name {shown!r}: {', '.join(found[:_SHOWN])}"
+        raise NoSuchSnapshot(text, path=path, hint="Give the GUID of the one that is meant.")
+    text = f"The disk has no snapshot {shown!r}"
+    raise NoSuchSnapshot(text, path=path, found=shown, hint=f"It has {_known(tree, names)}.")
 
 
 def _known(tree: SnapshotTree, names: Mapping[str, str]) -> str:

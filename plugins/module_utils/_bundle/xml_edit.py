@@ -63,7 +63,7 @@ class Editor:
     def __init__(self, document: Document, *, path: str) -> None:
         self._text = document.text
         self._encoding = document.encoding
-        self._path = path
+        self.path = path
         elements = list(local_elements(document.root))
         places = spans(document.text)
         if len(elements) != len(places) or any(
@@ -81,13 +81,13 @@ class Editor:
         return ""
 
     def _gap(self, position: int) -> int:
-        """Where the white space in front of ``position`` begins."""
+        """Where the white space before ``position`` begins."""
         while position and self._text[position - 1] in _BLANK:
             position -= 1
         return position
 
     def _lead(self, element: etree._Element) -> str:
-        """Line break and indentation in front of ``element``; empty when it does not begin a line."""
+        """Line break and indentation before ``element``; empty when it does not begin a line."""
         start = self._spans[element].start
         gap = self._text[self._gap(start) : start]
         newline = gap.rfind("\n")
@@ -104,7 +104,7 @@ class Editor:
     def set_text(self, element: etree._Element, value: str) -> None:
         """Give a leaf another text. Comments in it stay."""
         span = self._spans[element]
-        value = escape(value, path=self._path)
+        value = escape(value, path=self.path)
         if span.inner == span.end:
             tag = self._text[span.start : span.end - 2].rstrip(_BLANK)
             self._edits.append((span.start, span.end, f"{tag}>{value}</{span.name}>"))
@@ -113,18 +113,13 @@ class Editor:
         self._edits.append((span.inner, span.close, value + kept))
 
     def remove(self, element: etree._Element) -> None:
-        """Take an element out, and the white space in front of it."""
+        """Remove an element and the white space before it."""
         span = self._spans[element]
         self._edits.append((self._gap(span.start), span.end, ""))
 
     def insert(self, parent: etree._Element, new: Node, *, after: Optional[etree._Element] = None) -> None:
-        """Put a new element into ``parent``, behind its child ``after`` or else in front of everything; later calls
-        come behind earlier ones.
-        """
-        lead = self._inner_lead(parent)
-        self._put(parent, lead + render(new, lead=lead, unit=self._unit, path=self._path), after)
-
-    def _put(self, parent: etree._Element, text: str, after: Optional[etree._Element]) -> None:
+        """Put a new element into ``parent``, after its child ``after``, else before all that was there."""
+        text = self._rendered(new, self._inner_lead(parent))
         if after is not None:
             self._insert_at(self._spans[after].end, text)
         elif next(parent.iterchildren(tag=etree.Element), None) is None:
@@ -132,14 +127,14 @@ class Editor:
         else:
             self._insert_at(self._spans[parent].inner, text)
 
+    def _rendered(self, new: Node, lead: str) -> str:
+        return lead + render(new, lead=lead, unit=self._unit, path=self.path)
+
     def _insert_at(self, position: int, text: str) -> None:
         self._edits.append((position, position, text))
 
     def set_child(self, parent: etree._Element, tag: str, value: Optional[str], *, order: Sequence[str]) -> None:
-        """Give the child ``tag`` this text; None removes it.
-
-        A new one goes behind the last child that precedes it in ``order``.
-        """
+        """Give the child ``tag`` this text; None removes it. A new one goes where ``order`` puts it."""
         child = parent.find(tag)
         if child is None and value is not None:
             self.insert(parent, Node(tag, value), after=last_before(parent, tag, order))
@@ -158,8 +153,7 @@ class Editor:
     ) -> None:
         """Turn the children ``existing`` into ``wanted``, in that order. What can stay where it is in one pass stays.
 
-        Edits within an element must have been made before. Without existing ones, the new ones go behind the child
-        ``after``.
+        Edits within an element come first. Without existing ones, the new ones go after the child ``after``.
         """
         kept = {item for item in wanted if not isinstance(item, Node)}
         for element in existing:
@@ -170,13 +164,16 @@ class Editor:
                 if isinstance(item, Node):
                     self.insert(parent, item, after=after)
             return
+        self._place(existing, wanted)
+
+    def _place(self, existing: Sequence[etree._Element], wanted: Sequence[Union[etree._Element, Node]]) -> None:
         rank = {element: number for number, element in enumerate(existing)}
         lead = self._lead(existing[0])
         # Insertions at one place keep the order of the calls, so ``position`` moves only past what stays.
         position, last = self._gap(self._spans[existing[0]].start), -1
         for item in wanted:
             if isinstance(item, Node):
-                self._insert_at(position, lead + render(item, lead=lead, unit=self._unit, path=self._path))
+                self._insert_at(position, self._rendered(item, lead))
             elif rank[item] > last:
                 position, last = self._spans[item].end, rank[item]
             else:
@@ -207,7 +204,7 @@ class Editor:
 
 
 def last_before(parent: etree._Element, tag: str, order: Sequence[str]) -> Optional[etree._Element]:
-    """The last child of ``parent`` that belongs in front of ``tag``."""
+    """The last child of ``parent`` that belongs before ``tag``."""
     earlier = order[: order.index(tag)]
     found = None
     for child in parent.iterchildren(tag=etree.Element):

@@ -4,8 +4,7 @@
 """XML from strangers: read without entities, without network and within limits.
 
 The bytes are decoded here, by the few encodings that Parallels software and XML editors write, and the parser gets
-plain UTF-8 without a declaration. What is checked, what is parsed and what is edited is therefore one and the same
-text.
+UTF-8 without a declaration. So what is checked, parsed and edited is one and the same text.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -19,7 +18,7 @@ from .._core.errors import Damaged, Unsupported
 
 try:
     from lxml import etree
-except ImportError:  # told to the user by parse_xml, so that everything can be imported and documented without it
+except ImportError:  # reported by parse_xml, so that everything can be imported and documented without it
     etree = None
 
 MAX_DOCUMENT_BYTES = 16 << 20
@@ -48,9 +47,7 @@ _START_TAG = re.compile(r"""<([^\s/>"'<=]+)(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
 class Document(NamedTuple):
-    """A document as ``text`` (with byte order mark and declaration), the codec that gives its bytes back, and its
-    root element.
-    """
+    """A document: its ``text`` with byte order mark and declaration, its codec, and its root element."""
 
     text: str
     encoding: str
@@ -58,7 +55,7 @@ class Document(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Where one element lies in the text: its start tag is ``[start, inner)``, its end tag ``[close, end)``.
+    """Where one element is in the text: its start tag is ``[start, inner)``, its end tag ``[close, end)``.
 
     ``name`` is written as in the document. An empty-element tag has ``inner == close == end``.
     """
@@ -76,19 +73,23 @@ def parse_xml(data: bytes, *, path: str) -> Document:
     Raises Damaged for what is no well-formed XML or declares a document type, Unsupported beyond the limits.
     """
     if etree is None:
-        raise Unsupported(
-            "The Python library lxml is missing",
-            path=path,
-            hint="Install lxml 4.6 or later for the Python that runs the module.",
-        )
+        hint = "Install lxml 4.6 or later for the Python that runs the module."
+        raise Unsupported("The Python library lxml is missing", path=path, hint=hint)
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise Unsupported(
-            "The document is too large", path=path, expected=f"at most {MAX_DOCUMENT_BYTES} bytes", found=len(data)
-        )
+        most = f"at most {MAX_DOCUMENT_BYTES} bytes"
+        raise Unsupported("The document is too large", path=path, expected=most, found=len(data))
     text, encoding = _decode(data, path)
     _check_amount(text, path)
     bare = _without_declaration(text, path)
     _refuse_document_type(bare, path)
+    root = _root_of(bare, path)
+    info = root.getroottree().docinfo
+    if info.doctype or info.internalDTD is not None:
+        _refuse_dtd(path)
+    return Document(text, encoding, root)
+
+
+def _root_of(text: str, path: str) -> etree._Element:
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -99,15 +100,10 @@ def parse_xml(data: bytes, *, path: str) -> Document:
         encoding="utf-8",
     )
     try:
-        root = etree.fromstring(bare.encode("utf-8"), parser)
+        return etree.fromstring(text.encode("utf-8"), parser)
     except (etree.XMLSyntaxError, ValueError) as exc:
-        raise Damaged(
-            f"The document is no well-formed XML: {exc}"[:300], path=path, hint="Restore it from a backup."
-        ) from exc
-    info = root.getroottree().docinfo
-    if info.doctype or info.internalDTD is not None:
-        _refuse_dtd(path)
-    return Document(text, encoding, root)
+        what = f"The document is no well-formed XML: {exc}"[:300]
+        raise Damaged(what, path=path, hint="Restore it from a backup.") from exc
 
 
 def _decode(data: bytes, path: str) -> Tuple[str, str]:
@@ -130,9 +126,8 @@ def _encoding_of(data: bytes, path: str) -> str:
         return "utf-8"
     name = declared.group(1).decode("ascii").lower()
     if name not in _ENCODINGS:
-        raise Unsupported(
-            f"The document is written in {name}", path=path, offset=0, expected="UTF-8", hint="Save it as UTF-8."
-        )
+        text, hint = f"The document is written in {name}", "Save it as UTF-8."
+        raise Unsupported(text, path=path, offset=0, expected="UTF-8", hint=hint)
     return _ENCODINGS[name]
 
 
@@ -140,13 +135,12 @@ def _check_amount(text: str, path: str) -> None:
     for sign, limit, what in (("<", MAX_MARKUP, "elements"), ("=", MAX_ATTRIBUTES, "attributes")):
         found = text.count(sign)
         if found > limit:
-            raise Unsupported(
-                f"The document has too many {what}", path=path, expected=f"at most {limit} signs {sign}", found=found
-            )
+            most = f"at most {limit} signs {sign}"
+            raise Unsupported(f"The document has too many {what}", path=path, expected=most, found=found)
 
 
 def _without_declaration(text: str, path: str) -> str:
-    """``text`` without mark and declaration, but with the line breaks of the latter, so that line numbers stay true."""
+    """``text`` without mark and declaration, but with the latter's line breaks, so that line numbers stay true."""
     text = text[1:] if text[:1] == "\ufeff" else text
     if not text.startswith("<?xml") or text[5:6] not in " \t\r\n":
         return text
@@ -157,7 +151,7 @@ def _without_declaration(text: str, path: str) -> str:
 
 
 def _refuse_document_type(bare: str, path: str) -> None:
-    """A document type can stand before the root element only, behind comments and processing instructions."""
+    """A document type can only stand before the root element, after comments and processing instructions."""
     position = 0
     while True:
         position = bare.find("<", position)
@@ -177,11 +171,8 @@ def _refuse_document_type(bare: str, path: str) -> None:
 
 def _refuse_dtd(path: str, line: Optional[int] = None) -> NoReturn:
     where = f" in line {line}" if line is not None else ""
-    raise Damaged(
-        f"The document declares a document type{where}, which no Parallels software does",
-        path=path,
-        hint="Entities are never followed.",
-    )
+    text = f"The document declares a document type{where}, which no Parallels software does"
+    raise Damaged(text, path=path, hint="Entities are never followed.")
 
 
 def local_elements(root: etree._Element) -> Iterator[etree._Element]:
@@ -194,9 +185,8 @@ def leaf_text(element: etree._Element, *, path: str) -> str:
     parts = [element.text or ""]
     for child in element:
         if isinstance(child.tag, str):
-            raise Damaged(
-                f"{element.tag} holds elements instead of text{at_line(element)}", path=path, found=child.tag[:60]
-            )
+            text = f"{element.tag} holds elements instead of text{at_line(element)}"
+            raise Damaged(text, path=path, found=child.tag[:60])
         parts.append(child.tail or "")
     return "".join(parts)
 
@@ -207,7 +197,7 @@ def at_line(element: etree._Element) -> str:
 
 
 def spans(text: str) -> List[Span]:
-    """Where each element of a well-formed ``text`` lies, in document order. Linear time, no recursion."""
+    """Where each element of a well-formed ``text`` is, in document order. Linear time, no recursion."""
     found: List[Optional[Span]] = []
     opened: List[Tuple[int, str, int, int]] = []
     position = text.find("<")

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is said of a disk after a change: predictions of its state, and what it loses on the way."""
+"""A disk after a change: predictions of its state, and what it loses."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, Sequence, Tuple
 
 from .._bundle.bundle import BundleState, ImageState, size_warnings
 from .._bundle.descriptor import Descriptor
@@ -20,11 +20,8 @@ def dropped_extensions(images: Sequence[ImageState]) -> Iterator[str]:
     """A sentence for each image whose format extension cannot be kept."""
     for image in images:
         if image.extension is not None:
-            what = (
-                "the dirty bitmaps of backup software"
-                if may_keep(image.extension)
-                else "the contents of a format extension"
-            )
+            bitmaps, other = "the dirty bitmaps of backup software", "the contents of a format extension"
+            what = bitmaps if may_keep(image.extension) else other
             yield f"{image.path}: {what} do not fit the changed disk and are dropped; the next backup is a full one."
 
 
@@ -32,17 +29,9 @@ def as_described(
     state: BundleState, target: Descriptor, steps: Sequence[Step], images: Dict[Tuple[int, str], ImageState]
 ) -> BundleState:
     """``state`` with another descriptor and other images, as an observation after the steps would find it."""
-    written: List[bytes] = [
-        step.content for step in steps if isinstance(step, ReplaceFile) and step.path == state.location.descriptor
-    ]
+    replaced = [step for step in steps if isinstance(step, ReplaceFile)]
+    xml = [state.xml, *(step.content for step in replaced if step.path == state.location.descriptor)][-1]
     created = {step.path.rsplit("/", 1)[-1] for step in steps if isinstance(step, CreateFile)}
     others = tuple(name for name in state.others if name not in created)
     warnings = tuple(size_warnings(target, state.tree, images))
-    return replace(
-        state,
-        descriptor=target,
-        xml=written[-1] if written else state.xml,
-        images=images,
-        others=others,
-        warnings=warnings,
-    )
+    return replace(state, descriptor=target, xml=xml, images=images, others=others, warnings=warnings)

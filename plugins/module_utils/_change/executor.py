@@ -3,8 +3,8 @@
 
 """The executor: applies any plan, step by step, under lock.
 
-It refuses a plan whose disk has changed since it was looked at, checks the room before the first step, and when a step
-fails before the commit takes back what it did. It decides nothing about disks.
+It refuses a plan whose disk has changed since it was examined, checks the room before the first step, and takes back
+what it did when a step before the commit fails. It decides nothing about disks.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -42,6 +42,10 @@ from .._io.remove import remove_tree
 Progress = Callable[[int, int], None]
 Recover = Callable[[str], Optional[str]]
 
+_WITHOUT_HOLES = (
+    "Use strategy: in_place or copy for expanding images; with scan: metadata, plain ones are left as they are."
+)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -57,9 +61,7 @@ class Outcome:
 def execute(
     port: Port, plan: Plan[Any], *, on_progress: Optional[Progress] = None, recover: Optional[Recover] = None
 ) -> Outcome:
-    """Apply ``plan``.
-
-    ``recover`` takes a disk's directory and brings it back to order after a step has failed; it may return advice.
+    """Apply ``plan``. After a failed step ``recover`` puts a disk's directory in order; it may return advice.
 
     Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any
     other error comes from a step and leaves the disk as it was, or with a journal that a further run finishes.
@@ -71,14 +73,7 @@ def execute(
         refuse_stale(port, plan)
         refuse_without_room(port, plan)
         run.open_targets()
-        try:
-            run.steps()
-        except BaseException as error:
-            run.close()
-            advice = _clean_up(port, plan, recover)
-            if advice is not None and isinstance(error, DiskError):
-                error.hint = f"{error.hint} {advice}" if error.hint else advice
-            raise
+        _take_steps(run, port, plan, recover)
     finally:
         run.close()
         run.release()
@@ -86,6 +81,17 @@ def execute(
             lock.release()
     warnings = tuple(getattr(lock, "warnings", ())) if lock is not None else ()
     return Outcome(run.bytes_read, run.bytes_written, time.monotonic() - started, warnings, run.reports)
+
+
+def _take_steps(run: _Run, port: Port, plan: Plan[Any], recover: Optional[Recover]) -> None:
+    try:
+        run.steps()
+    except BaseException as error:
+        run.close()
+        advice = _clean_up(port, plan, recover)
+        if advice is not None and isinstance(error, DiskError):
+            error.hint = f"{error.hint} {advice}" if error.hint else advice
+        raise
 
 
 def _locked(port: Port, plan: Plan[Any]) -> Lock:
@@ -97,16 +103,11 @@ def _locked(port: Port, plan: Plan[Any]) -> Lock:
 
 
 def check_preconditions(port: Port, plan: Plan[Any]) -> None:
-    """Raise what ``execute`` would raise before its first step, as far as it is known without taking a lock:
-    InUse or NoSpace.
-    """
+    """Raise InUse or NoSpace as ``execute`` would before its first step, as far as is known without a lock."""
     for path, holder in port.holders(plan.lock_directories + plan.lock_files):
-        raise InUse(
-            f"{path} is held by {holder.owner}",
-            path=path,
-            found=f"{holder.kind}: {holder.owner}",
-            hint=f"Stop {holder.owner} or wait, then run again.",
-        )
+        owner = holder.owner
+        found, hint = f"{holder.kind}: {owner}", f"Stop {owner} or wait, then run again."
+        raise InUse(f"{path} is held by {owner}", path=path, found=found, hint=hint)
     refuse_without_room(port, plan)
 
 
@@ -120,20 +121,13 @@ def refuse_without_room(port: Port, plan: Plan[Any]) -> None:
     for directory, needed in plan.space:
         free = port.free_space(directory) if needed > 0 else 0
         if needed > 0 and free < needed:
-            raise NoSpace(
-                f"There is too little room: {format_size(needed)} are needed, {format_size(free)} are free",
-                path=directory,
-                expected=needed,
-                found=free,
-                hint="Free some space and run again; nothing was changed.",
-            )
+            text = f"There is too little room: {format_size(needed)} are needed, {format_size(free)} are free"
+            hint = "Free some space and run again; nothing was changed."
+            raise NoSpace(text, path=directory, expected=needed, found=free, hint=hint)
 
 
 def _clean_up(port: Port, plan: Plan[Any], recover: Optional[Recover]) -> Optional[str]:
-    """Take back what a failed plan did; returns advice for the user.
-
-    A failure in here must not hide the first one: a further run will clean up.
-    """
+    """Take back what a failed plan did; returns advice for the user. Must not hide the first error by another."""
     try:
         for path in plan.cleanup.remove:
             remove_tree(port, path)
@@ -163,13 +157,9 @@ class _Run:
         self.reports: Dict[str, object] = {}
 
     def open_targets(self) -> None:
-        """Open what is there and will be written, so that a file that may not be written is found before the first
-        step.
-        """
-        paths = [
-            step.path for step in self._plan.steps if isinstance(step, (WriteBytes, CopyRanges, Resize, PunchHoles))
-        ]
-        for path in dict.fromkeys(paths):
+        """Open what will be written, so that a file that may not be is found before the first step."""
+        written = (step for step in self._plan.steps if isinstance(step, (WriteBytes, CopyRanges, Resize, PunchHoles)))
+        for path in dict.fromkeys(step.path for step in written):
             if self._port.lstat(path) is not None:
                 self._writing(path)
 
@@ -184,7 +174,7 @@ class _Run:
             self._files.popitem()[1].close()
 
     def release(self) -> None:
-        """Let go of directories that were held while they had no final name."""
+        """Release what was held while it had no final name."""
         while self._held:
             self._held.pop().release()
 
@@ -217,19 +207,17 @@ class _Run:
         except NotFound:
             is_there = False
         if not is_there:
-            raise InUse(
-                "Another run was clearing up in this directory at the same moment", path=path, hint="Run again."
-            )
+            text = "Another run was clearing up in this directory at the same moment"
+            raise InUse(text, path=path, hint="Run again.")
 
     def create_file(self, step: CreateFile) -> None:
         stream = self._cloned(step) or self._port.create(step.path)
         self._files[(step.path, True)] = stream
         if step.hold:
             self._hold((), (step.path,))
-        if step.like is not None:
-            model = self._port.stat(step.like)
-            if model is not None:
-                self._port.set_attributes(step.path, mode=model.mode, uid=model.uid, gid=model.gid)
+        model = None if step.like is None else self._port.stat(step.like)
+        if model is not None:
+            self._port.set_attributes(step.path, mode=model.mode, uid=model.uid, gid=model.gid)
         if step.reserve and step.size:
             stream.allocate(0, step.size)
         elif step.size:
@@ -256,25 +244,19 @@ class _Run:
         self._buffer = self._buffer or new_buffer(WINDOW)
         writeback = Writeback((target,))
         for move in step.moves:
+            start, length = move.target_offset, move.length
             if move.source is None:
-                self._zero(target, move.target_offset, move.length)
+                self._zero(target, start, length)
             else:
-                source = self._reading(move.source)
-                copy_bytes(
-                    source,
-                    move.source_offset,
-                    target,
-                    move.target_offset,
-                    move.length,
-                    buffer=self._buffer,
-                    on_progress=self._moved,
-                )
-                self.bytes_read += move.length
+                source, at, buffer = self._reading(move.source), move.source_offset, self._buffer
+                copy_bytes(source, at, target, start, length, buffer=buffer, on_progress=self._moved)
+                self.bytes_read += length
             writeback.reached(self.bytes_written)
 
     def _moved(self, length: int) -> None:
         self.bytes_written += length
-        self._tell()
+        if self._on_progress is not None:
+            self._on_progress(self.bytes_written, self._plan.bytes_written)
 
     def _zero(self, target: File, offset: int, length: int) -> None:
         zeros = bytes(min(length, SLICE))
@@ -283,10 +265,6 @@ class _Run:
             target.pwrite(offset, zeros if part == len(zeros) else zeros[:part])
             offset, length = offset + part, length - part
             self._moved(part)
-
-    def _tell(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self.bytes_written, self._plan.bytes_written)
 
     def resize(self, step: Resize) -> None:
         file = self._writing(step.path)
@@ -297,19 +275,12 @@ class _Run:
             file.truncate(step.size)
 
     def punch_holes(self, step: PunchHoles) -> None:
-        """Raises Unsupported where the host has no holes; zeros are not written instead, because nothing would be
-        given back.
-        """
+        """Raises Unsupported where the host has no holes; zeros would give nothing back."""
         file = self._writing(step.path)
         for start, end in step.ranges:
             if not file.punch_hole(start, end - start):
-                raise Unsupported(
-                    "The file system cannot punch holes into files",
-                    path=step.path,
-                    offset=start,
-                    hint="Use strategy: in_place or copy for expanding images; with scan: metadata, plain ones are left as"
-                    " they are.",
-                )
+                text = "The file system cannot punch holes into files"
+                raise Unsupported(text, path=step.path, offset=start, hint=_WITHOUT_HOLES)
 
     def sync(self, step: Sync) -> None:
         for path in step.files:
@@ -331,9 +302,7 @@ class _Run:
         self._port.sync_directory(directory)
 
     def _replace(self, old: str, new: str, displaced: str, directory: str) -> None:
-        """Two renames; when the second one fails the first is taken back, so that what was at ``new`` is there
-        again.
-        """
+        """Two renames; when the second fails the first is taken back, so that ``new`` is as it was."""
         if self._port.exchange(old, new):
             try:
                 self._port.rename(old, displaced)
@@ -352,17 +321,11 @@ class _Run:
     def _rename_onto_nothing_or_file(self, step: Rename) -> None:
         self._refuse_directory(step.new)
         try:
-            if step.is_new:
-                self._port.rename(step.old, step.new, replace=False)
-            else:
-                self._port.rename(step.old, step.new)
+            self._port.rename(step.old, step.new, replace=not step.is_new)
         except AlreadyExists as error:
             self._refuse_directory(step.new)
-            raise AlreadyExists(
-                "Another run has put a file there meanwhile",
-                path=step.new,
-                hint="Look at it and run again; it was not touched.",
-            ) from error
+            text, hint = "Another run has put a file there meanwhile", "Look at it and run again; it was not touched."
+            raise AlreadyExists(text, path=step.new, hint=hint) from error
         except IoFailure:
             self._refuse_directory(step.new)
             raise
@@ -370,9 +333,8 @@ class _Run:
     def _refuse_directory(self, path: str) -> None:
         there = self._port.lstat(path)
         if there is not None and there.kind == DIRECTORY:
-            raise AlreadyExists(
-                "Somebody else put a directory where the new one should go", path=path, hint="Look at it and run again."
-            )
+            text = "Somebody else put a directory where the new one should go"
+            raise AlreadyExists(text, path=path, hint="Look at it and run again.")
 
     def remove(self, step: Remove) -> None:
         for path in step.paths:

@@ -42,27 +42,25 @@ def mark_steps(images: Sequence[ImageState]) -> Iterator[Step]:
 
 
 def close_steps(images: Sequence[ImageState], *, keep_extension: bool) -> Iterator[Step]:
-    """Clear the mark and the "nothing was ever written" flag; an extension is kept as valid, or no longer named at
-    all.
-    """
+    """Clear the mark and the "nothing was ever written" flag; keep an extension as valid, or no longer name it."""
     for image in images:
-        keeps = keep_extension and image.extension is not None
-        flags = 0 if image.header is None else image.header.flags & ~FLAG_EMPTY
-        if flags > 0xFFFF:
-            flags = 0
-        if not keeps:
-            yield WriteBytes(image.path, EXTENSION_OFFSET, struct.pack("<Q", 0))
-        yield WriteBytes(image.path, FLAGS_OFFSET, struct.pack("<I", flags))
-        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED_WITH_EXTENSION if keeps else CLOSED))
+        yield from _close_steps(image, keeps=keep_extension and image.extension is not None)
     if images:
         yield Sync(files=tuple(image.path for image in images))
 
 
-def table_rewrite_steps(port: Port, image: ImageState) -> Iterator[Step]:
-    """Write the table of an image once more as it is read now, with a barrier behind it.
+def _close_steps(image: ImageState, *, keeps: bool) -> Iterator[Step]:
+    flags = 0 if image.header is None else image.header.flags & ~FLAG_EMPTY
+    if not keeps:
+        yield WriteBytes(image.path, EXTENSION_OFFSET, struct.pack("<Q", 0))
+    yield WriteBytes(image.path, FLAGS_OFFSET, struct.pack("<I", 0 if flags > 0xFFFF else flags))
+    yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED_WITH_EXTENSION if keeps else CLOSED))
 
-    After a sync that failed it may be in the cache alone, and Linux brings it to the medium only when it is written
-    again.
+
+def table_rewrite_steps(port: Port, image: ImageState) -> Iterator[Step]:
+    """Write the table of an image again as it is read now, and a barrier.
+
+    After a failed sync it may be in the cache alone, and Linux brings it to the medium only if it is written again.
     """
     if image.header is None:
         return
@@ -77,14 +75,12 @@ def table_rewrite_steps(port: Port, image: ImageState) -> Iterator[Step]:
 
 
 def header_rewrite_step(image: ImageState) -> CopyRanges:
-    """Write the header of an image once more as it is read then, for the same reason."""
+    """Write the header of an image again as it is read then, for the same reason."""
     return CopyRanges(image.path, (Move(image.path, 0, 0, TABLE_OFFSET),))
 
 
 def entry_steps(path: str, header: HdsHeader, entries: Iterable[Tuple[int, int]]) -> Iterator[Step]:
-    """Write table entries, given as ascending pairs of cluster index and file offset (0: not allocated), in few
-    pieces.
-    """
+    """Write ascending pairs of cluster index and file offset (0: not allocated) to the table, in few pieces."""
     run: List[int] = []
     first = 0
     for cluster, offset in entries:
@@ -109,8 +105,8 @@ def table_growth_steps(
 ) -> Iterator[Step]:
     """Let an image in use hold more of the guest disk, with these new entries.
 
-    Behind its end the image hides what lies below; so what hides it from then on is on the medium before the header
-    counts it.
+    Past its end an image hides the layers below; what hides them from then on is on the medium before the header says
+    so.
     """
     room = grown.table_end - header.table_end
     if room:

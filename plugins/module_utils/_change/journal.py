@@ -17,14 +17,12 @@ from .._io.journal import Journal, pack_journal
 
 
 def journal_step(state: BundleState, journal: Journal) -> ReplaceFile:
-    """The durable note of what is about to happen; replaces the note of an earlier phase."""
+    """The durable note of what is about to happen; it replaces that of an earlier phase."""
     return ReplaceFile(state.journal_path, pack_journal(journal), _temporary(state.journal_path))
 
 
 def descriptor_step(state: BundleState, target: Descriptor) -> ReplaceFile:
-    """The commit of a change inside a bundle: its descriptor says what ``target`` says, and all that it said
-    besides.
-    """
+    """The commit of a change inside a bundle: the descriptor as it is, but for what ``target`` says."""
     # A task that finds nothing to do need not load what edits documents.
     from .._bundle.descriptor_edit import apply
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Iterable, Tuple
 
 from .._bundle.bundle import BundleState
@@ -16,26 +17,21 @@ from .._core.plan import Fingerprint
 
 
 def unused_names(state: BundleState, storages: Iterable[int], *purpose: str) -> Tuple[str, ...]:
-    """Names for new images in ``storages``.
+    """Names for new images in ``storages``, derived from what is known before the run, so that check mode has them.
 
-    They follow from what is known before the run, so that check mode can tell them.
-
-    A name that is taken is passed over: the layer that got it for the same purpose may have another role by now.
+    A name that is taken is skipped: the layer that got it for the same purpose may have another role by now.
     """
     files = (path.rsplit("/", 1)[-1] for image in state.images.values() for path in (image.file, image.path))
     taken = {*state.others, *files}
-    storages = tuple(storages)
-    attempt = 0
-    while True:
-        own = guids.derive(
-            purpose[0], state.descriptor.uid or guids.NONE, *purpose[1:], *([str(attempt)] if attempt else [])
-        )
+    storages, what, *details = tuple(storages), *purpose
+    for attempt in count():
+        own = guids.derive(what, state.descriptor.uid or guids.NONE, *details, *([str(attempt)] if attempt else []))
         names = tuple(image_name(state.location.base, number, own) for number in storages)
         if taken.isdisjoint(names):
-            return names
-        attempt += 1
+            break
+    return names
 
 
 def nothing_at(state: BundleState, names: Iterable[str]) -> Fingerprint:
-    """The part of a fingerprint that makes a plan stale when somebody else puts a file where a new one should go."""
+    """The part of a fingerprint that makes a plan stale when somebody else creates one of its new files."""
     return tuple((f"{state.location.directory}/{name}", None) for name in names)

@@ -16,15 +16,11 @@ from .._formats.hds.bat import sequential_entries
 from .._formats.hds.header import HdsHeader, pack_header
 
 _TABLE_PIECE = 1 << 18
-
-
 _TABLE_OFFSET = 64
 
 
 def empty_image_steps(path: str, shape: Shape, length: int, *, like: Optional[str] = None) -> Iterator[Step]:
-    """A new image that holds ``length`` bytes of zeros of a disk of this shape; ``like`` names the file whose mode
-    and owner it takes.
-    """
+    """A new image of ``length`` zero bytes of a disk of this shape, with mode and owner of the file ``like``."""
     if shape.kind == PLAIN:
         yield CreateFile(path, length, reserve=shape.preallocate, like=like)
         return

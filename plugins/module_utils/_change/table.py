@@ -1,26 +1,24 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tables of expanding images with other entries, and what else is said of an image once it is changed: pure rules."""
+"""Tables of expanding images with other entries, and other facts of a changed image: pure rules."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Deque, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 from .._formats.hds.bat import RunTable, TableBuilder
 from .._formats.hds.header import FLAG_EMPTY, FLAGS_UNKNOWN, HdsHeader
 
 
 def with_entries(table: RunTable, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> RunTable:
-    """``table`` with these entries, ascending pairs of cluster index and file offset, in the place of what it said
-    of them.
-    """
+    """``table`` with these entries, ascending pairs of cluster index and file offset, in place of its own."""
     builder = TableBuilder(header)
     unit, step = header.entry_bytes, header.cluster_bytes
-    changed: Deque[Tuple[int, int]] = deque(entries)
+    changed = deque(entries)
 
     def settle(before: Optional[int]) -> None:
         while changed and (before is None or changed[0][0] < before):
@@ -30,20 +28,18 @@ def with_entries(table: RunTable, header: HdsHeader, entries: Sequence[Tuple[int
     for run in table.runs():
         settle(run.cluster)
         position, end = run.cluster, run.cluster + run.count
-        while changed and changed[0][0] < end:
-            cluster = changed[0][0]
-            if cluster > position:
-                builder.add(position, cluster - position, (run.offset + (position - run.cluster) * step) // unit)
-            settle(cluster + 1)
-            position = cluster + 1
-        if position < end:
-            builder.add(position, end - position, (run.offset + (position - run.cluster) * step) // unit)
+        while position < end:
+            following = min(changed[0][0], end) if changed else end
+            if following > position:
+                builder.add(position, following - position, (run.offset + (position - run.cluster) * step) // unit)
+            settle(min(following + 1, end))
+            position = following + 1
     settle(None)
     return builder.build()
 
 
 def clipped(table: RunTable, header: HdsHeader, clusters: int) -> RunTable:
-    """``table`` without what lies behind the first ``clusters`` of the guest disk, in the words of ``header``."""
+    """``table`` for the first ``clusters`` of the guest disk alone, in the units of ``header``."""
     builder = TableBuilder(header)
     for run in table.runs(0, clusters):
         builder.add(run.cluster, run.count, run.offset // header.entry_bytes)

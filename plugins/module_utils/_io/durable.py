@@ -50,6 +50,16 @@ def _remove_quietly(port: Port, path: str) -> None:
         pass
 
 
+def read_start(port: Port, path: str, length: int) -> bytes:
+    """The first ``length`` bytes of a file, fewer of a shorter one."""
+    file = port.open_read(path)
+    try:
+        start = bytearray(length)
+        return bytes(start[: file.pread_into(0, start)])
+    finally:
+        file.close()
+
+
 def read_file(port: Port, path: str, *, limit: int) -> bytes:
     """The content of a file of at most ``limit`` bytes. Raises Damaged for a longer one."""
     file = port.open_read(path)

@@ -37,6 +37,7 @@ MACHINE = "box.pvm"
 METADATA = "metadata.json"
 VAGRANTFILE = "Vagrantfile"
 
+_UUID = "Identification/VmUuid"
 _PIECE = 1 << 18
 _BLOCK = 512
 _MOST_ENTRIES = 100_000
@@ -49,10 +50,7 @@ _GZIP_HEADER = struct.Struct("<4sIBB")
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the archive: a directory, the file at ``path``, or a small file with this ``content``.
-
-    ``size`` is in bytes.
-    """
+    """One entry: a directory, the file at ``path``, or a small file with this ``content``. ``size`` is in bytes."""
 
     name: str
     mtime: int
@@ -75,26 +73,18 @@ class Packed:
 
 
 def machine_uuid(port: Port, machine: str) -> str:
-    """The UUID by which Vagrant finds the machine once it is registered.
-
-    Raises NotABundle for what is no machine, Damaged without a UUID.
-    """
+    """The UUID by which Vagrant finds the registered machine. Raises NotABundle for no machine, Damaged without one."""
     config = posixpath.join(machine, CONFIG)
     stat = port.stat(config)
     if stat is None or stat.kind != FILE:
-        raise NotABundle(
-            "The directory is no virtual machine: it has no config.pvs", path=machine, hint="Name the .pvm directory."
-        )
+        text = "The directory is no virtual machine: it has no config.pvs"
+        raise NotABundle(text, path=machine, hint="Name the .pvm directory.")
     root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
-    found = root.find("Identification/VmUuid")
+    found = root.find(_UUID)
     text = "" if found is None else (found.text or "").strip()
     if not text:
-        raise Damaged(
-            "The virtual machine has no UUID",
-            path=config,
-            expected="Identification/VmUuid",
-            hint="Vagrant cannot register such a machine.",
-        )
+        hint = "Vagrant cannot register such a machine."
+        raise Damaged("The virtual machine has no UUID", path=config, expected=_UUID, hint=hint)
     return guids.normalise(text, path=config, what="VmUuid")
 
 
@@ -111,39 +101,35 @@ def machine_entries(port: Port, machine: str, *, mtime: Optional[int]) -> Tuple[
     pending = [(machine, MACHINE)]
     while pending:
         folder, name = pending.pop()
-        for base in port.list_directory(folder):
-            if base.startswith(".") or base.endswith(_NOT_PACKED) or is_temporary(base):
-                continue
-            found.append(_entry(port, posixpath.join(folder, base), f"{name}/{base}", mtime))
+        for base in _packed_names(port, folder):
+            path, entry_name = posixpath.join(folder, base), f"{name}/{base}"
+            found.append(_entry(port, path, entry_name, mtime))
             if found[-1].is_directory:
-                pending.append((posixpath.join(folder, base), f"{name}/{base}"))
+                pending.append((path, entry_name))
         if len(found) > _MOST_ENTRIES:
-            raise Unsupported(
-                "The directory holds too many files for a virtual machine",
-                path=machine,
-                expected=f"at most {_MOST_ENTRIES}",
-            )
+            text = "The directory holds too many files for a virtual machine"
+            raise Unsupported(text, path=machine, expected=f"at most {_MOST_ENTRIES}")
     return tuple(sorted(found, key=lambda entry: entry.name))
+
+
+def _packed_names(port: Port, folder: str) -> List[str]:
+    names = port.list_directory(folder)
+    return [name for name in names if not (name.startswith(".") or name.endswith(_NOT_PACKED) or is_temporary(name))]
 
 
 def _entry(port: Port, path: str, name: str, mtime: Optional[int]) -> Entry:
     stat = port.lstat(path)
     if stat is None:
-        raise StalePlan("A file vanished while the machine was looked at", path=path, hint="Run again.")
+        raise StalePlan("A file vanished while the machine was examined", path=path, hint="Run again.")
     if stat.kind == DIRECTORY:
         return Entry(name, _time(stat.mtime_ns, mtime))
     if stat.kind != FILE:
-        raise Unsupported(
-            "A box holds files and directories only",
-            path=path,
-            found=stat.kind,
-            hint="Replace it with what it leads to, or remove it.",
-        )
+        text, hint = "A box holds files and directories only", "Replace it with its target, or remove it."
+        raise Unsupported(text, path=path, found=stat.kind, hint=hint)
     writers = port.writers(path) if path.endswith(".hds") else ()
     if writers:
-        raise InUse(
-            f"The disk is in use by {writers[0].owner}", path=path, hint="Stop the virtual machine, and run again."
-        )
+        text, hint = f"The disk is in use by {writers[0].owner}", "Stop the virtual machine, and run again."
+        raise InUse(text, path=path, hint=hint)
     return Entry(name, _time(stat.mtime_ns, mtime), stat.size, path)
 
 
@@ -157,20 +143,17 @@ def small_file(name: str, content: bytes, *, mtime: int) -> Entry:
 
 
 def archive(port: Port, entries: Tuple[Entry, ...]) -> Iterator[bytes]:
-    """The bytes of the tar archive, in pieces of at most 256 KiB.
-
-    Raises StalePlan when a file has become shorter meanwhile.
-    """
+    """The bytes of the tar archive, in pieces of at most 256 KiB. Raises StalePlan when a file has become shorter."""
     length = 0
     for entry in entries:
-        header = _header(entry)
+        header, rest = _header(entry), -entry.size % _BLOCK
         yield header
         if entry.content is not None:
             yield entry.content
         elif entry.path is not None:
             yield from _file(port, entry)
-        yield bytes(-entry.size % _BLOCK)
-        length += len(header) + entry.size + -entry.size % _BLOCK
+        yield bytes(rest)
+        length += len(header) + entry.size + rest
     # Two empty blocks, then filled up to a record as every tar does.
     yield bytes(-(length + 2 * _BLOCK) % tarfile.RECORDSIZE + 2 * _BLOCK)
 
@@ -191,12 +174,8 @@ def _file(port: Port, entry: Entry) -> Iterator[bytes]:
         while offset < entry.size:
             piece = bytearray(min(_PIECE, entry.size - offset))
             if file.pread_into(offset, piece) < len(piece):
-                raise StalePlan(
-                    "A file became shorter while it was packed",
-                    path=entry.path,
-                    offset=offset,
-                    hint="Stop what changes it, and run again.",
-                )
+                text, hint = "A file became shorter while it was packed", "Stop what changes it, and run again."
+                raise StalePlan(text, path=entry.path, offset=offset, hint=hint)
             yield bytes(piece)
             offset += len(piece)
     finally:
@@ -204,37 +183,35 @@ def _file(port: Port, entry: Entry) -> Iterator[bytes]:
 
 
 def box_if_same(port: Port, box: str, content: Iterator[bytes]) -> Optional[Packed]:
-    """The box at ``box``, when it is a compressed archive of exactly ``content``; else None.
-
-    Only the content counts, not how it was compressed.
-    """
+    """The box at ``box``, if it is an archive of exactly ``content``, however compressed; else None."""
     file = port.open_read(box)
     try:
         digest = hashlib.sha256()
-        present = _unpacked(file, digest)
-        held = b""
-        for piece in content:
-            while len(held) < len(piece):
-                more = next(present, None)
-                if more is None:
-                    return None
-                held += more
-            if held[: len(piece)] != piece:
-                return None
-            held = held[len(piece) :]
-        if held or next(present, None) is not None:
-            return None
-        return Packed(file.size(), digest.hexdigest())
+        is_same = _is_same(_unpacked(file, digest), content)
+        return Packed(file.size(), digest.hexdigest()) if is_same else None
     except zlib.error:
         return None
     finally:
         file.close()
 
 
+def _is_same(present: Iterator[bytes], content: Iterator[bytes]) -> bool:
+    """Whether two streams that are cut into different pieces are the same."""
+    held = b""
+    for piece in content:
+        while len(held) < len(piece):
+            more = next(present, None)
+            if more is None:
+                return False
+            held += more
+        if held[: len(piece)] != piece:
+            return False
+        held = held[len(piece) :]
+    return not held and next(present, None) is None
+
+
 def _unpacked(file: File, digest: hashlib._Hash) -> Iterator[bytes]:
-    """What one gzip member holds, in pieces of bounded size; ``zlib.error`` for anything else, also for what is cut
-    off or followed by more.
-    """
+    """What one gzip member holds, in pieces of bounded size. Raises ``zlib.error`` for less or more than that."""
     unpacker = zlib.decompressobj(31)
     size, offset = file.size(), 0
     while offset < size:
@@ -256,9 +233,7 @@ def _unpacked(file: File, digest: hashlib._Hash) -> Iterator[bytes]:
 
 
 def write_box(port: Port, box: str, content: Iterator[bytes], *, level: int, mtime: int, temporary: str) -> Packed:
-    """Compress ``content`` into ``box``, replacing what is there in one step.
-
-    ``mtime`` goes into the header of the stream.
+    """Compress ``content`` into ``box``, replacing what is there in one step. ``mtime`` is that in the stream's header.
 
     ::
 
@@ -309,7 +284,7 @@ def _put(file: File, offset: int, piece: bytes, digest: hashlib._Hash) -> int:
 
 
 def _remove_quietly(port: Port, path: str) -> None:
-    """Remove what is in the way of nobody; the error that led here is the one to report."""
+    """Remove what may also stay; the error that led here is the one to report."""
     try:
         port.remove(path)
     except DiskError:

@@ -40,10 +40,10 @@ _PROVIDER = "parallels"
 
 @dataclass(frozen=True)
 class BoxRequest:
-    """The box that is asked for: of the machine at ``machine``, at ``path``.
+    """The box to make at ``path``, of the machine at ``machine``.
 
-    ``epoch`` is the time, in seconds, of what has no time of its own, and of all with ``reproducible``; ``now`` is that
-    of the archive without.
+    ``epoch`` is the time, in seconds, of what has none of its own, and with ``reproducible`` of all; ``now`` that of
+    the archive without.
     """
 
     machine: str
@@ -59,9 +59,7 @@ class BoxRequest:
 
 @dataclass(frozen=True)
 class Box:
-    """A box as it is or is to be: the machine's UUID, its entries, what was there ``before``, and the packed file,
-    None when it is still to be written.
-    """
+    """A box: the machine's UUID, its entries, what was there ``before``, and the file, None when it is not written."""
 
     uuid: str
     entries: Tuple[Entry, ...]
@@ -70,15 +68,12 @@ class Box:
 
 
 def refuse_request(request: BoxRequest) -> None:
-    """Raise BadRequest for a level that there is not, and for a box inside the machine."""
+    """Raise BadRequest for an impossible level, and for a box inside the machine."""
     if not 0 <= request.level <= 9:
         raise BadRequest("compression_level: not a level", path=request.path, expected="0 to 9", found=request.level)
     if is_inside(request.path, request.machine):
-        raise BadRequest(
-            "dest: a box cannot be inside the machine that it holds",
-            path=request.path,
-            hint="Choose another directory.",
-        )
+        text = "dest: a box cannot be inside the machine that it holds"
+        raise BadRequest(text, path=request.path, hint="Choose another directory.")
 
 
 def find_machine(port: Port, request: BoxRequest) -> str:
@@ -100,14 +95,10 @@ def find_box(port: Port, request: BoxRequest, uuid: str) -> Box:
 def pack(port: Port, request: BoxRequest, box: Box, *, token: str) -> Box:
     """Write the box that ``find_box`` found missing; ``token`` goes into the temporary name."""
     directory, base = request.path.rsplit("/", 1)
-    packed = write_box(
-        port,
-        request.path,
-        archive(port, box.entries),
-        level=request.level,
-        mtime=request.epoch if request.reproducible else request.now,
-        temporary=f"{directory}/{temporary_name(base, token)}",
-    )
+    temporary = f"{directory}/{temporary_name(base, token)}"
+    mtime = request.epoch if request.reproducible else request.now
+    content = archive(port, box.entries)
+    packed = write_box(port, request.path, content, level=request.level, mtime=mtime, temporary=temporary)
     return replace(box, packed=packed)
 
 
@@ -115,16 +106,12 @@ def _is_present(port: Port, path: str) -> bool:
     """Whether there is a file already. Raises when there can be none."""
     directory = port.stat(path.rsplit("/", 1)[0] or "/")
     if directory is None or directory.kind != DIRECTORY:
-        raise NotFound(
-            "The directory for the box does not exist",
-            path=path,
-            hint="Create it first, for example with ansible.builtin.file.",
-        )
+        hint = "Create it first, for example with ansible.builtin.file."
+        raise NotFound("The directory for the box does not exist", path=path, hint=hint)
     present = port.stat(path)
     if present is not None and present.kind != FILE:
-        raise AlreadyExists(
-            "dest: there is something that is no file", path=path, found=present.kind, hint="Choose another name."
-        )
+        text, hint = "dest: there is something that is no file", "Choose another name."
+        raise AlreadyExists(text, path=path, found=present.kind, hint=hint)
     return present is not None
 
 
@@ -132,7 +119,7 @@ def _entries(port: Port, request: BoxRequest) -> Tuple[Entry, ...]:
     metadata = {**(request.metadata or {}), "architecture": request.architecture, "provider": _PROVIDER}
     text = json.dumps(metadata, sort_keys=True, indent=2) + "\n"
     machine = machine_entries(port, request.machine, mtime=request.epoch if request.reproducible else None)
-    # These two have no time of their own, and a second run must find them as they are.
+    # These two have no time of their own, and a second run must make them the same.
     start = [small_file(METADATA, text.encode(), mtime=request.epoch)]
     if request.vagrantfile is not None:
         start.append(small_file(VAGRANTFILE, request.vagrantfile.encode(), mtime=request.epoch))

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A check from end to end: look at a disk, repair what may be repaired, look again, and say what is left.
+"""A check from end to end: examine a disk, repair what may be repaired, examine it again, and say what is left.
 
-What an earlier run left is ended before a repair, as far as the disk is in order for it, and once more after it.
+An interrupted run is ended before a repair, if the disk is in order for that, and again after it.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -29,7 +29,7 @@ NONE = "none"
 
 Applied = Dict[str, Any]
 Apply = Callable[[Plan[Any], Tuple[str, ...]], Applied]
-"""Carries a plan out, or predicts it; takes sentences about what was ended of earlier runs."""
+"""Applies a plan, or predicts it; takes sentences about what was ended of earlier runs."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class CheckRequest:
 
 @dataclass(frozen=True)
 class Checked:
-    """All findings, those that were repaired marked, and the file with the old bytes.
+    """All findings, with the repaired ones marked, and the file with the old bytes.
 
-    ``applied`` is what came of the plan of a repair; ``data_read`` are bytes, None when the data were not read.
+    ``applied`` is the result of the plan of a repair; ``data_read`` are bytes, None when the data were not read.
     """
 
     findings: Tuple[Finding, ...]
@@ -76,19 +76,16 @@ def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply)
     examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first)
     plan = _planned(port, examined, request)
     applied = apply(plan, recovered)
-    repaired: Tuple[Finding, ...] = plan.facts.repaired
-    is_changed = not plan.is_empty or bool(recovered)
+    repaired, is_changed = plan.facts.repaired, not plan.is_empty or bool(recovered)
+    ended = tuple(one for one in first.findings if one.code == "interrupted" and first.journal is not None)
+    if request.is_prediction:
+        findings = marked_repaired(first.findings, repaired + ended)
+        return Checked(tuple(findings), is_changed or bool(ended), plan.facts.backup, applied)
     after = examined
-    if is_changed and not request.is_prediction:
+    if is_changed:
         after = examine(port, first.location, allow_outside=request.allow_outside)
         after, _sentences = _end_interrupted(port, after)
-    if first.journal is not None and (request.is_prediction or after.journal is None):
-        ended = tuple(one for one in first.findings if one.code == "interrupted")
-        repaired += ended
-        is_changed = is_changed or (request.is_prediction and bool(ended))
-    findings = (
-        marked_repaired(first.findings, repaired) if request.is_prediction else _merged(first, repaired, after.findings)
-    )
+    findings = _merged(first, repaired + (ended if after.journal is None else ()), after.findings)
     return Checked(tuple(findings), is_changed, plan.facts.backup, applied)
 
 
@@ -113,9 +110,7 @@ def _merged(first: Examination, repaired: Tuple[Finding, ...], after: Tuple[Find
 
 
 def _end_interrupted(port: Port, examined: Examination) -> Tuple[Examination, Tuple[str, ...]]:
-    """The disk after the end of what an earlier run left, and sentences about that; as it was when it is not in order
-    for it.
-    """
+    """The disk after the end of an interrupted run, if it is in order for that, and sentences about it."""
     if examined.journal is None or not is_in_order(port, examined):
         return examined, ()
     # Only a disk with a journal needs what ends operations.
@@ -126,7 +121,7 @@ def _end_interrupted(port: Port, examined: Examination) -> Tuple[Examination, Tu
 
 
 def is_in_order(port: Port, examined: Examination) -> bool:
-    """Whether the disk can be observed by all others, so that what an earlier run left can be ended."""
+    """Whether the disk can be observed, so that an interrupted run can be ended."""
     from ..._bundle.bundle import observe
 
     try:

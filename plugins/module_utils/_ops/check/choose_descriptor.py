@@ -1,12 +1,11 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which descriptor a bundle goes by (findings ``descriptor_missing``, ``descriptor_unreadable``, ``backup_*``): the one
-that it has, that with a size put right, its backup, or one made anew from the images.
+"""Which descriptor a bundle goes by: its own, that with a size corrected, its backup, or a new one from the images.
 
-A backup is the generation before, and the tree may have changed since. It is certain only when it names exactly the
-images that are there and what is left of the descriptor gives the same tree, or when there is one layer and nothing to
-choose.
+Findings ``descriptor_missing``, ``descriptor_unreadable`` and ``backup_*``. A backup is the generation before, and the
+tree may have changed since. It is certain only when it names exactly the images that are there and the remains of the
+descriptor have the same tree, or when there is one layer and nothing to choose.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -14,9 +13,9 @@ choose.
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry
+from ..._bundle.descriptor import Descriptor, ImageEntry, StorageEntry, one_layer
 from ..._bundle.descriptor_xml import parse_descriptor
 from ..._bundle.naming import BACKUP, classify
 from ..._bundle.paths import Location
@@ -27,13 +26,14 @@ from ..._core.findings import ERROR, LOSSY, NO, SAFE, Finding, found
 from ..._core.records import replace
 from ..._core.units import MIB, SECTOR
 from ..._formats.hds.header import HEADER_BYTES, is_hds, unpack_header
-from ..._io.durable import read_file
+from ..._io.durable import read_file, read_start
 from ..._io.port import FILE, Port
 from .descriptor import examine_descriptor
 from .examination import Chosen, Expected
 from .header import understand
 
 _LIMIT = 16 << 20
+_HINT = "There is no backup that fits, and the images do not show what it was. Restore the descriptor from a copy."
 _GUID = r"\s*(\{[0-9a-fA-F-]{36}\})\s*"
 _SHOT = re.compile(rf"<GUID>{_GUID}</GUID>\s*<ParentGUID>{_GUID}</ParentGUID>")
 _IMAGE = re.compile(rf"<GUID>{_GUID}</GUID>\s*<Type>[^<]*</Type>\s*<File>([^<]*)</File>")
@@ -47,6 +47,25 @@ _NAME = re.compile(r"(.+)\.(\d{1,4})\.(\{[0-9a-fA-F-]{36}\})\.hds")
 _Pairs = FrozenSet[Tuple[str, str]]
 
 
+class _Bundle(NamedTuple):
+    """Where a descriptor is looked for: ``names`` are those in the bundle, ``xml`` is what the descriptor has."""
+
+    port: Port
+    location: Location
+    names: Sequence[str]
+    xml: Optional[bytes]
+
+    @property
+    def images(self) -> Set[str]:
+        """The names of images."""
+        return {name for name in self.names if classify(name) == "image"}
+
+    @property
+    def backup(self) -> str:
+        """The path of the backup."""
+        return f"{self.location.directory}/{BACKUP}"
+
+
 class _Source(NamedTuple):
     descriptor: Descriptor
     content: bytes
@@ -55,35 +74,27 @@ class _Source(NamedTuple):
 
 
 def choose_descriptor(port: Port, location: Location, names: Sequence[str]) -> Chosen:
-    """Look at the descriptor of a bundle, and for another one when it is damaged.
-
-    ``names`` are those in its directory.
-    """
+    """Examine the descriptor of a bundle with these ``names`` in it, and look for another one when it is damaged."""
     path = location.descriptor
     xml, current, findings = _read(port, path)
+    bundle = _Bundle(port, location, names, xml)
     errors = [one for one in findings if one.severity == ERROR]
     if current is not None and not errors:
-        return Chosen(xml, current, None, SAFE, True, (*findings, *_compare_backup(port, location, names, xml)))
+        return Chosen(xml, current, None, SAFE, True, (*findings, *_compare_backup(bundle)))
     if xml is None and any(one.code == "descriptor_unreadable" for one in errors):
         # What the medium does not give back today may be good tomorrow, so nothing takes its place.
         return Chosen(None, None, None, NO, False, tuple(findings))
-    source = _find_source(port, location, names, xml, current, errors)
+    source = _find_source(bundle, current, errors)
     if source is None:
-        hint = (
-            "There is no backup that fits, and the images do not show what it was. Restore the descriptor from a copy."
-        )
-        reported = [
-            replace(one, message=f"{one.message} {hint}", repairable=NO) if one.severity == ERROR else one
-            for one in findings
-        ]
+        reported = [_reported(one, _HINT, NO) if one.severity == ERROR else one for one in findings]
         return Chosen(xml, current, None, NO, False, tuple(reported))
-    reported = [
-        replace(one, message=f"{one.message} {source.text}", repairable=source.degree)
-        for one in findings
-        if one.severity == ERROR
-    ]
-    after = [one for one in examine_descriptor(source.descriptor, path=path) if one.severity != ERROR]
-    return Chosen(xml, source.descriptor, source.content, source.degree, True, (*reported, *after))
+    reported = [_reported(one, source.text, source.degree) for one in errors]
+    rest = [one for one in examine_descriptor(source.descriptor, path=path) if one.severity != ERROR]
+    return Chosen(xml, source.descriptor, source.content, source.degree, True, (*reported, *rest))
+
+
+def _reported(error: Finding, text: str, degree: str) -> Finding:
+    return replace(error, message=f"{error.message} {text}", repairable=degree)
 
 
 def _read(port: Port, path: str) -> Tuple[Optional[bytes], Optional[Descriptor], List[Finding]]:
@@ -100,147 +111,103 @@ def _read(port: Port, path: str) -> Tuple[Optional[bytes], Optional[Descriptor],
     return xml, current, examine_descriptor(current, path=path)
 
 
-def _compare_backup(port: Port, location: Location, names: Sequence[str], xml: Optional[bytes]) -> List[Finding]:
-    if BACKUP not in names:
+def _compare_backup(bundle: _Bundle) -> List[Finding]:
+    if BACKUP not in bundle.names:
         return []
-    path = f"{location.directory}/{BACKUP}"
+    path = bundle.backup
     try:
-        backup = read_file(port, path, limit=_LIMIT)
+        backup = read_file(bundle.port, path, limit=_LIMIT)
         parse_descriptor(backup, path=path)
     except DiskError as error:
         return [found("backup_unreadable", path, str(error))]
-    if backup == xml:
-        return []
-    return [
-        found(
-            "backup_differs",
-            path,
-            "The backup of the descriptor is another generation of it, as Parallels Desktop leaves it.",
-        )
-    ]
+    text = "The backup of the descriptor is another generation of it, as Parallels Desktop leaves it."
+    return [found("backup_differs", path, text)] if backup != bundle.xml else []
 
 
-def _find_source(
-    port: Port,
-    location: Location,
-    names: Sequence[str],
-    xml: Optional[bytes],
-    current: Optional[Descriptor],
-    errors: Sequence[Finding],
-) -> Optional[_Source]:
-    if xml is not None and current is not None and all(one.code == "descriptor_size" for one in errors):
-        resized = _resized(port, location, xml, current)
+def _find_source(bundle: _Bundle, current: Optional[Descriptor], errors: Sequence[Finding]) -> Optional[_Source]:
+    if bundle.xml is not None and current is not None and all(one.code == "descriptor_size" for one in errors):
+        resized = _resized(bundle, bundle.xml, current)
         if resized is not None:
             return resized
-    images = {name for name in names if classify(name) == "image"}
-    if BACKUP not in names:
-        made = _from_images(port, location, images) if current is None else None
-        return made._replace(degree=LOSSY) if made is not None and _says_more(xml, made.descriptor) else made
-    backup = _read_backup(port, location)
-    if isinstance(backup, DiskError):
-        return None
-    content, descriptor = backup
-    if descriptor is not None:
-        return _from_backup(port, location, content, descriptor, images, xml)
-    # That there was a backup says nothing; what it said might have.
-    made = _from_images(port, location, images) if current is None else None
-    return None if made is None else made._replace(degree=LOSSY)
+    content, descriptor = None, None
+    if BACKUP in bundle.names:
+        try:
+            content = read_file(bundle.port, bundle.backup, limit=_LIMIT)
+            descriptor = parse_descriptor(content, path=bundle.backup)
+        except DiskError:
+            if content is None:
+                return None
+    if content is not None and descriptor is not None:
+        return _from_backup(bundle, content, descriptor)
+    made = _from_images(bundle) if current is None else None
+    # An unreadable backup may have said something else.
+    is_doubtful = made is not None and (content is not None or _says_more(bundle.xml, made.descriptor))
+    return made._replace(degree=LOSSY) if made is not None and is_doubtful else made
 
 
-def _read_backup(port: Port, location: Location) -> Union[DiskError, Tuple[bytes, Optional[Descriptor]]]:
-    """The backup and what it says, which is None when it cannot be understood; or the error that kept it from being
-    read.
-    """
-    path = f"{location.directory}/{BACKUP}"
-    try:
-        content = read_file(port, path, limit=_LIMIT)
-    except DiskError as error:
-        return error
-    try:
-        return content, parse_descriptor(content, path=path)
-    except DiskError:
-        return content, None
-
-
-def _resized(port: Port, location: Location, xml: bytes, current: Descriptor) -> Optional[_Source]:
+def _resized(bundle: _Bundle, xml: bytes, current: Descriptor) -> Optional[_Source]:
     """Two of three agree: Disk_size, the ranges of the storages, the images."""
+    path = bundle.location.descriptor
     end = current.storages[-1].end_sector
-    lengths = [storage.end_sector - storage.start_sector for storage in current.storages]
-    held = [{_guest_sectors(port, location, image) for image in storage.images} for storage in current.storages]
-    if all(length in sizes for length, sizes in zip(lengths, held)):
+    held = [{_guest_sectors(bundle, image) for image in storage.images} for storage in current.storages]
+    if all(storage.length_sectors in sizes for storage, sizes in zip(current.storages, held)):
         target = replace(current, size_sectors=end)
     elif len(held) == 1 and current.size_sectors in held[0]:
         target = replace(current, storages=(replace(current.storages[0], end_sector=current.size_sectors),))
     else:
         return None
-    if any(one.severity == ERROR for one in examine_descriptor(target, path=location.descriptor)):
+    if any(one.severity == ERROR for one in examine_descriptor(target, path=path)):
         return None
     from ..._bundle.descriptor_edit import apply
 
     degree = SAFE if all(len(sizes) == 1 for sizes in held) else LOSSY
-    return _Source(
-        target, apply(xml, target, path=location.descriptor), degree, f"The images hold {target.size_sectors} sectors."
-    )
+    text = f"The images hold {target.size_sectors} sectors."
+    return _Source(target, apply(xml, target, path=path), degree, text)
 
 
-def _guest_sectors(port: Port, location: Location, image: ImageEntry) -> Optional[int]:
+def _guest_sectors(bundle: _Bundle, image: ImageEntry) -> Optional[int]:
     """How much of the guest disk an image in the bundle holds, by its header or, when it is plain, its length."""
-    read = _header_of(port, location, image.file)
+    read = _header_of(bundle, image.file)
     if read is None:
         return None
     size, expected = read
     return expected.length_sectors if expected is not None else (size // SECTOR if image.type == "Plain" else None)
 
 
-def _header_of(port: Port, location: Location, name: str) -> Optional[Tuple[int, Optional[Expected]]]:
+def _header_of(bundle: _Bundle, name: str) -> Optional[Tuple[int, Optional[Expected]]]:
     """The length of an image file and what a sound header says of it; None for what is no file in the bundle."""
-    path = f"{location.directory}/{name}"
+    path = f"{bundle.location.directory}/{name}"
     try:
-        stat = None if not name or "/" in name or "\0" in name else port.lstat(path)
+        stat = None if not name or "/" in name or "\0" in name else bundle.port.lstat(path)
         if stat is None or stat.kind != FILE:
             return None
-        file = port.open_read(path)
-        try:
-            buffer = bytearray(HEADER_BYTES)
-            got = file.pread_into(0, buffer)
-        finally:
-            file.close()
+        raw = read_start(bundle.port, path, HEADER_BYTES)
     except DiskError:
         return None
-    if got < HEADER_BYTES or not is_hds(bytes(buffer)):
+    if len(raw) < HEADER_BYTES or not is_hds(raw):
         return stat.size, None
-    disk_type, header = unpack_header(bytes(buffer), version=1 if buffer.startswith(b"WithoutFree") else 2)
+    disk_type, header = unpack_header(raw, version=1 if raw.startswith(b"WithoutFree") else 2)
     understood = understand(disk_type, header, Expected(), path=path, file_size=stat.size)
     is_sound = understood.header is not None and not understood.findings
     return stat.size, Expected(header.size_sectors, header.cluster_sectors) if is_sound else None
 
 
-def _from_backup(
-    port: Port, location: Location, content: bytes, descriptor: Descriptor, images: Set[str], xml: Optional[bytes]
-) -> Optional[_Source]:
-    path = f"{location.directory}/{BACKUP}"
-    if any(one.severity == ERROR for one in examine_descriptor(descriptor, path=path)):
+def _from_backup(bundle: _Bundle, content: bytes, descriptor: Descriptor) -> Optional[_Source]:
+    if any(one.severity == ERROR for one in examine_descriptor(descriptor, path=bundle.backup)):
         return None
     named = {image.file for storage in descriptor.storages for image in storage.images}
-    if named != images or not all(_fits(port, location, storage) for storage in descriptor.storages):
+    if named != bundle.images or not all(_fits(bundle, storage) for storage in descriptor.storages):
         return None
-    if _is_certain(descriptor, xml) and not _says_more(xml, descriptor):
-        return _Source(
-            descriptor, content, SAFE, "Its backup names the images that are there, and nothing speaks against it."
-        )
-    return _Source(
-        descriptor,
-        content,
-        LOSSY,
-        "Its backup names the images that are there; whether the tree of snapshots was the same since is not known.",
-    )
+    text = "Its backup names the images that are there"
+    if _is_certain(descriptor, bundle.xml) and not _says_more(bundle.xml, descriptor):
+        return _Source(descriptor, content, SAFE, f"{text}, and nothing speaks against it.")
+    text += "; whether the tree of snapshots was the same since is not known."
+    return _Source(descriptor, content, LOSSY, text)
 
 
-def _fits(port: Port, location: Location, storage: StorageEntry) -> bool:
+def _fits(bundle: _Bundle, storage: StorageEntry) -> bool:
     """Whether some image is as large as the storage."""
-    return storage.end_sector - storage.start_sector in {
-        _guest_sectors(port, location, image) for image in storage.images
-    }
+    return any(_guest_sectors(bundle, image) == storage.length_sectors for image in storage.images)
 
 
 def _is_certain(backup: Descriptor, xml: Optional[bytes]) -> bool:
@@ -255,9 +222,7 @@ def _is_certain(backup: Descriptor, xml: Optional[bytes]) -> bool:
 
 
 def _says_more(xml: Optional[bytes], other: Descriptor) -> bool:
-    """Whether the remains of a descriptor say something that ``other`` does not: encryption, a suspended machine,
-    more files, another current layer.
-    """
+    """Whether the remains of a descriptor name what ``other`` lacks: encryption, suspension, files, current layer."""
     text = (xml or b"").decode("latin-1")
     if not other.encrypted and (_ENGINE.search(text) or _SECRET.search(text)):
         return True
@@ -274,56 +239,57 @@ def _pairs(found_pairs: Sequence[Tuple[str, str]]) -> _Pairs:
     return frozenset((one.lower(), other.lower()) for one, other in found_pairs)
 
 
-def _from_images(port: Port, location: Location, images: Set[str]) -> Optional[_Source]:
-    """A descriptor made of the images when there is one layer only: one image, or a row of parts of the current
-    state.
-    """
-    parts = _parts(images)
-    storages: List[StorageEntry] = []
-    position = 0
-    for name in parts:
-        read = _header_of(port, location, name)
-        expected = read[1] if read is not None else None
-        if expected is None or expected.length_sectors is None or expected.cluster_sectors is None:
-            return None
-        entry = ImageEntry(guids.TOP, "Compressed", name)
-        storages.append(
-            StorageEntry(position, position + expected.length_sectors, expected.cluster_sectors, False, (entry,))
-        )
-        position += expected.length_sectors
-    if not position:
+def _from_images(bundle: _Bundle) -> Optional[_Source]:
+    """A descriptor made from the images of the only layer: one image, or parts of the current state."""
+    location = bundle.location
+    storages = _storages(bundle)
+    if not storages:
         return None
-    descriptor = _one_layer(location, storages, position)
+    files = [storage.images[0].file for storage in storages]
+    size = storages[-1].end_sector
+    descriptor = one_layer(
+        tuple(storages), name=location.name, uid=guids.derive("rebuilt", location.base, str(size), *files)
+    )
     from ..._bundle.descriptor_edit import new_descriptor
 
-    vm = find_vm(port, location).facts
+    vm = find_vm(bundle.port, location).facts
     text = "The images show what it must say; a name, an identity and settings that it had are not known."
-    is_sure = len(parts) == 1 or (vm is not None and vm.config_size_mib == position * SECTOR // MIB)
+    is_sure = len(files) == 1 or (vm is not None and vm.config_size_mib == size * SECTOR // MIB)
     if not is_sure:
         text += " Whether the last part of the disk is there is not known."
-    if _may_stand_on_another(port, location, parts[0]):
+    if _may_stand_on_another(bundle, files[0]):
         text += " Whether the disk stood on layers elsewhere, as a linked clone does, is not known."
         is_sure = False
     return _Source(descriptor, new_descriptor(descriptor, path=location.descriptor), SAFE if is_sure else LOSSY, text)
 
 
-def _may_stand_on_another(port: Port, location: Location, name: str) -> bool:
-    """Whether a lone layer may be a linked clone's: its machine names another one, or it has clusters, but not the
-    first one of the disk.
-    """
-    folder = location.directory.rsplit("/", 1)[0]
+def _storages(bundle: _Bundle) -> List[StorageEntry]:
+    """The storages that the images of the only layer make; none when they do not show it."""
+    storages: List[StorageEntry] = []
+    position = 0
+    for name in _parts(bundle.images):
+        read = _header_of(bundle, name)
+        expected = read[1] if read is not None else None
+        if expected is None or expected.length_sectors is None or expected.cluster_sectors is None:
+            return []
+        end = position + expected.length_sectors
+        image = ImageEntry(guids.TOP, "Compressed", name)
+        storages.append(StorageEntry(position, end, expected.cluster_sectors, False, (image,)))
+        position = end
+    return storages
+
+
+def _may_stand_on_another(bundle: _Bundle, name: str) -> bool:
+    """Whether a lone layer may be a linked clone's: its machine says so, or its first cluster alone is missing."""
+    port, directory = bundle.port, bundle.location.directory
     try:
-        linked = _LINKED.search(read_file(port, f"{folder}/{CONFIG}", limit=_LIMIT)) is not None
+        config = read_file(port, f"{directory.rsplit('/', 1)[0]}/{CONFIG}", limit=_LIMIT)
     except DiskError:
-        linked = False
-    head = bytearray(HEADER_BYTES + 4)
-    file = port.open_read(f"{location.directory}/{name}")
-    try:
-        file.pread_into(0, head)
-        has_clusters = file.size() > unpack_header(bytes(head), version=1)[1].data_start
-    finally:
-        file.close()
-    return linked or (has_clusters and not any(head[HEADER_BYTES:]))
+        config = b""
+    path = f"{directory}/{name}"
+    head, stat = read_start(port, path, HEADER_BYTES + 4), port.stat(path)
+    has_clusters = stat is not None and stat.size > unpack_header(head, version=1)[1].data_start
+    return _LINKED.search(config) is not None or (has_clusters and not any(head[HEADER_BYTES:]))
 
 
 def _parts(images: Set[str]) -> List[str]:
@@ -333,36 +299,7 @@ def _parts(images: Set[str]) -> List[str]:
         # ploop calls layers above the root like the root with a GUID after it.
         is_root = not name.endswith("}") if match is None else match.group(3).lower() == guids.TOP
         return [name] if is_root else []
-    ordered = sorted(
-        (int(match.group(2)), name)
-        for name, match in named.items()
-        if match is not None and match.group(3).lower() == guids.TOP
-    )
-    return (
-        [name for _number, name in ordered]
-        if len(ordered) == len(images) and [number for number, _name in ordered] == list(range(len(images)))
-        else []
-    )
-
-
-def _one_layer(location: Location, storages: Sequence[StorageEntry], size_sectors: int) -> Descriptor:
-    return Descriptor(
-        root_name="Parallels_disk_image",
-        version="1.0",
-        size_sectors=size_sectors,
-        cylinders=size_sectors // (16 * 32),
-        heads=16,
-        sectors=32,
-        padding=0,
-        encrypted=False,
-        uid=guids.derive(
-            "rebuilt", location.base, str(size_sectors), *(storage.images[0].file for storage in storages)
-        ),
-        name=location.name,
-        logical_sector=SECTOR,
-        physical_sector=4096,
-        suspended=False,
-        storages=tuple(storages),
-        shots=(Shot(guids.TOP, guids.NONE),),
-        declared_top=None,
-    )
+    matches = [match for match in named.values() if match is not None and match.group(3).lower() == guids.TOP]
+    parts = {int(match.group(2)): match.group() for match in matches}
+    is_complete = len(matches) == len(images) and sorted(parts) == list(range(len(images)))
+    return [parts[number] for number in sorted(parts)] if is_complete else []

@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules for how the images of a disk fit each other and the descriptor: ``image_shared``, ``image_mixed``,
-``image_size``, ``descriptor_cluster_size``.
-"""
+"""Rules for how images fit each other and the descriptor (``image_shared``, ``_mixed``, ``_size``, cluster sizes)."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -29,8 +27,8 @@ def cross_checks(
         return
     for number, storage in enumerate(chosen.descriptor.storages):
         known = [image for image in images if image.storage == number and image.header is not None]
-        yield from _mixed(known, number, storage, location.descriptor, is_sound=chosen.is_sound)
-        yield from _sizes(known, storage.end_sector - storage.start_sector, tree)
+        yield from _mixed(known, storage, location.descriptor, is_sound=chosen.is_sound)
+        yield from _sizes(known, storage.length_sectors, tree)
 
 
 def _shared(images: Sequence[ImageExam]) -> Iterator[Finding]:
@@ -43,16 +41,14 @@ def _shared(images: Sequence[ImageExam]) -> Iterator[Finding]:
         known.setdefault(key, image.file)
 
 
-def _mixed(
-    images: Sequence[ImageExam], number: int, storage: StorageEntry, path: str, *, is_sound: bool
-) -> Iterator[Finding]:
+def _mixed(images: Sequence[ImageExam], storage: StorageEntry, path: str, *, is_sound: bool) -> Iterator[Finding]:
     headers = [image.header for image in images if image.header is not None]
-    clusters = {header.cluster_sectors for header in headers}
+    clusters, given = {header.cluster_sectors for header in headers}, storage.cluster_sectors
     if len(clusters) > 1 or len({header.version for header in headers}) > 1:
-        text = f"The layers of storage {number} differ in cluster size or format version."
+        text = f"The layers of storage {images[0].storage} differ in cluster size or format version."
         yield found("image_mixed", path, text)
-    elif clusters and clusters != {storage.cluster_sectors}:
-        text = f"Storage {number} gives clusters of {storage.cluster_sectors} sectors, its images {min(clusters)}."
+    elif clusters and clusters != {given}:
+        text = f"Storage {images[0].storage} gives clusters of {given} sectors, its images {min(clusters)}."
         yield found("descriptor_cluster_size", path, text, repairable=SAFE if is_sound else NO)
 
 
@@ -61,7 +57,5 @@ def _sizes(images: Sequence[ImageExam], length_sectors: int, tree: Optional[Snap
     for image in images:
         size = image.header.size_sectors if image.header is not None else length_sectors
         if size > length_sectors or (size < length_sectors and tree is not None and image.guid == tree.top):
-            text = (
-                f"The image holds {size * SECTOR} bytes of guest disk, the descriptor says {length_sectors * SECTOR}."
-            )
-            yield found("image_size", image.path, text)
+            text = f"The image holds {size * SECTOR} bytes of guest disk, the descriptor says"
+            yield found("image_size", image.path, f"{text} {length_sectors * SECTOR}.")

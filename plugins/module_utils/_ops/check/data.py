@@ -21,9 +21,7 @@ _SHOWN = 5
 
 
 def read_clusters(port: Port, examined: Examination) -> Tuple[List[Finding], int]:
-    """Read what the images hold, holes left out; returns findings for what cannot be read, and the bytes that were
-    read.
-    """
+    """Read what the images hold, but no holes; returns findings for what cannot be read, and the bytes read."""
     findings: List[Finding] = []
     total = 0
     for image in examined.images:
@@ -39,12 +37,15 @@ def read_clusters(port: Port, examined: Examination) -> Tuple[List[Finding], int
         finally:
             file.close()
         total += read
-        if bad:
-            more = ", ..." if len(bad) > _SHOWN else ""
-            offsets = f"{', '.join(map(str, bad[:_SHOWN]))}{more}"
-            text = f"{len(bad)} places cannot be read, at the bytes {offsets} of the file. Restore them from a copy."
-            findings.append(found("data_unreadable", image.path, text))
+        findings += _unreadable(image, bad)
     return findings, total
+
+
+def _unreadable(image: ImageExam, bad: List[int]) -> Iterator[Finding]:
+    if bad:
+        offsets = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if len(bad) > _SHOWN else "")
+        text = f"{len(bad)} places cannot be read, at the bytes {offsets} of the file. Restore them from a copy."
+        yield found("data_unreadable", image.path, text)
 
 
 def _ranges(image: ImageExam) -> Iterator[Tuple[int, int]]:

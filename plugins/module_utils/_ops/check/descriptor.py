@@ -1,10 +1,10 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules for what a descriptor says: its sizes, its images and its tree of snapshots (findings ``descriptor_*``,
-``geometry``, ``shot_*``, ``tree_*``, ``top_missing``, ``parent_missing``, ``image_shared``, ``image_without_shot``).
+"""Rules for what a descriptor says: its sizes, its images and its tree of snapshots.
 
-Pure; each rule yields findings and none of them raises.
+Findings ``descriptor_*``, ``geometry``, ``shot_*``, ``tree_*``, ``top_missing``, ``parent_missing``, ``image_shared``,
+``image_without_shot``. Pure; each rule yields findings and none of them raises.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -53,24 +53,23 @@ def _sizes(descriptor: Descriptor, path: str) -> Iterator[Finding]:
     if not descriptor.storages:
         yield found("descriptor_invalid", path, "The descriptor names no storage.")
         return
-    position = 0
+    yield from _storages(descriptor, path)
+
+
+def _storages(descriptor: Descriptor, path: str) -> Iterator[Finding]:
+    position, size = 0, descriptor.size_sectors
     for number, storage in enumerate(descriptor.storages):
-        if storage.start_sector != position or storage.end_sector <= storage.start_sector:
+        if storage.start_sector != position or storage.length_sectors <= 0:
             sectors = f"{storage.start_sector} to {storage.end_sector}"
             text = f"Storage {number} covers the sectors {sectors}; it must begin at {position}."
             yield found("descriptor_invalid", path, text)
             return
         if not 0 < storage.cluster_sectors <= MAX_CLUSTER_SECTORS:
-            yield found(
-                "descriptor_invalid",
-                path,
-                f"Storage {number} has clusters of {storage.cluster_sectors} sectors, which is impossible.",
-            )
+            text = f"Storage {number} has clusters of {storage.cluster_sectors} sectors, which is impossible."
+            yield found("descriptor_invalid", path, text)
         position = storage.end_sector
-    if position != descriptor.size_sectors and 0 < descriptor.size_sectors <= MAX_SIZE_SECTORS:
-        yield found(
-            "descriptor_size", path, f"Disk_size is {descriptor.size_sectors} sectors, the storages end at {position}."
-        )
+    if position != size and 0 < size <= MAX_SIZE_SECTORS:
+        yield found("descriptor_size", path, f"Disk_size is {size} sectors, the storages end at {position}.")
     yield from _geometry(descriptor, path)
 
 
@@ -78,12 +77,9 @@ def _geometry(descriptor: Descriptor, path: str) -> Iterator[Finding]:
     cylinders, heads, sectors = descriptor.cylinders, descriptor.heads, descriptor.sectors
     if cylinders is None or heads is None or sectors is None:
         return
-    product = cylinders * heads * sectors
-    if product != descriptor.size_sectors:
-        text = (
-            f"{cylinders} x {heads} x {sectors} are {product} sectors, Disk_size is {descriptor.size_sectors}; "
-            "readers go by Disk_size."
-        )
+    product, size = cylinders * heads * sectors, descriptor.size_sectors
+    if product != size:
+        text = f"{cylinders} x {heads} x {sectors} are {product} sectors, Disk_size is {size}; readers go by Disk_size."
         yield found("geometry", path, text)
 
 
@@ -100,9 +96,7 @@ def _shots(descriptor: Descriptor, path: str) -> Iterator[Finding]:
         yield found("shot_duplicate", path, f"Several snapshots have one GUID, or that of none: {_shown(twice)}.")
     temporary = [shot.guid for shot in descriptor.shots if shot.temporary]
     if temporary:
-        text = (
-            "Other software was deleting or merging these and was cut off; hdd_snapshot and hdd_merge can remove them"
-        )
+        text = "Other software was interrupted in deleting or merging these; hdd_snapshot and hdd_merge can remove them"
         yield found("shot_temporary", path, f"{text}: {_shown(temporary)}.")
 
 
@@ -139,13 +133,7 @@ def _tree(descriptor: Descriptor, path: str) -> Iterator[Finding]:
     strangers = [guid for guid, parent in parents.items() if parent != guids.NONE and parent not in parents]
     if strangers:
         yield found("parent_missing", path, f"The parent of these snapshots does not exist: {_shown(strangers)}.")
-    depths = _depths(parents)
-    looped = [guid for guid, depth in depths.items() if depth is None]
-    if looped:
-        yield found("tree_loop", path, f"These snapshots lead to no root: {_shown(looped)}.")
-    deepest = max((depth for depth in depths.values() if depth is not None), default=0)
-    if deepest > MAX_DEPTH:
-        yield found("tree_too_deep", path, f"A chain has {deepest} layers; {MAX_DEPTH} can be opened.")
+    yield from _chains(parents, path)
     roots = [guid for guid, parent in parents.items() if parent == guids.NONE]
     if len(roots) > 1:
         yield found("tree_several_roots", path, f"Several layers have no parent: {_shown(roots)}.")
@@ -153,6 +141,16 @@ def _tree(descriptor: Descriptor, path: str) -> Iterator[Finding]:
     if top not in parents or top == guids.BACKUP:
         what = "TopGUID names" if descriptor.declared_top is not None else "The predefined GUID of the current state is"
         yield found("top_missing", path, f"{what} {top}, which is no layer that can be current.")
+
+
+def _chains(parents: Dict[str, str], path: str) -> Iterator[Finding]:
+    depths = _depths(parents)
+    looped = [guid for guid, depth in depths.items() if depth is None]
+    if looped:
+        yield found("tree_loop", path, f"These snapshots lead to no root: {_shown(looped)}.")
+    deepest = max((depth for depth in depths.values() if depth is not None), default=0)
+    if deepest > MAX_DEPTH:
+        yield found("tree_too_deep", path, f"A chain has {deepest} layers; {MAX_DEPTH} can be opened.")
 
 
 def _depths(parents: Dict[str, str]) -> Dict[str, Optional[int]]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a check knows of a disk and its images, with all findings. The rules fill it, a repair is planned from it."""
+"""What a check knows of a disk and its images, with all findings: filled by the rules, and the basis of a repair."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -27,10 +27,7 @@ from .table import Faults
 
 @dataclass(frozen=True)
 class Expected:
-    """What the descriptor says of an image: how many sectors of the disk it may hold, and its cluster size.
-
-    A single file has neither.
-    """
+    """What the descriptor says of an image: its length and cluster size. A single file has neither."""
 
     length_sectors: Optional[int] = None
     cluster_sectors: Optional[int] = None
@@ -53,10 +50,9 @@ class Named:
 class ImageExam:
     """What is known of one image.
 
-    ``raw`` are its first 64 bytes, ``header`` is how they must be understood, None when that is not known.
-
-    ``size`` is what it holds of the guest disk, in bytes. ``extension`` counts and stays unless it ``drops_extension``.
-    ``surplus`` are byte ranges after the used table that are not zero. One that is ``is_frozen`` must not be changed.
+    ``raw`` are its first 64 bytes, ``header`` is how they must be understood, None when that is not known. ``size`` is
+    what it holds of the guest disk, in bytes. ``extension`` is valid; another one may have to go (``drops_extension``).
+    ``surplus`` are byte ranges after the used table that are not zero. An image that ``is_frozen`` must not be changed.
     """
 
     storage: int
@@ -86,19 +82,16 @@ class ImageExam:
         """The same, also for when the extension will have gone."""
         if self.header is None or self.table is None:
             return self.stat.size
-        pinned = (
-            max((end for _start, end in self.extension.pinned), default=0)
-            if with_extension and self.extension is not None
-            else 0
-        )
-        end = max(self.table.data_end if self.faults is None else self.faults.used_end, pinned, self.header.data_start)
-        return self.header.data_start + round_up(end - self.header.data_start, self.header.cluster_bytes)
+        start = self.header.data_start
+        ends = [start, self.table.data_end if self.faults is None else self.faults.used_end]
+        if with_extension and self.extension is not None:
+            ends += [end for _start, end in self.extension.pinned]
+        return start + round_up(max(ends) - start, self.header.cluster_bytes)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """``xml`` is the descriptor as it is, None when there is none; ``descriptor`` what the bundle goes by, as far as
-    that is known.
+    """``xml`` is the descriptor as it is, None for none; ``descriptor`` what the bundle goes by, as far as is known.
 
     ``content`` is what the file should become to say it, None when it may stay; that is ``degree`` repairable.
     """
@@ -115,8 +108,7 @@ class Chosen:
 class Examination:
     """A disk and what is wrong with it. ``chosen`` is None for a single-file image; ``tree`` where it is not known.
 
-    ``others`` are the names in the bundle that are no images of it, ``holders`` the paths that processes hold, with
-    them.
+    ``others`` are the names in the bundle that are none of its images, ``holders`` the held paths and their holders.
     """
 
     location: Location
@@ -149,6 +141,5 @@ def has_errors(examined: Examination) -> bool:
 
 def expanding_images(examined: Examination) -> List[ImageExam]:
     """The images of the bundle's own that are understood and expanding."""
-    return [
-        image for image in examined.images if image.kind == EXPANDING and image.header is not None and not image.outside
-    ]
+    own = [image for image in examined.images if image.header is not None and not image.outside]
+    return [image for image in own if image.kind == EXPANDING]

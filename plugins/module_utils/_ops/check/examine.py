@@ -4,8 +4,8 @@
 """Check: everything that is wrong with a disk, found without changing it and without giving up at the first thing.
 
 The result is an ``Examination``: the disk as it must be understood, where that is known, with all findings. The rules
-are in the files beside this one; here are those of an examination itself: ``interrupted``, ``journal_unreadable``,
-``in_use``, ``changing``, ``image_outside``.
+are in the other files here; those of an examination itself are ``interrupted``, ``journal_unreadable``, ``in_use``,
+``changing`` and ``image_outside``.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -15,9 +15,18 @@ from __future__ import annotations
 import posixpath
 from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
-from ..._bundle.descriptor import ImageEntry
-from ..._bundle.naming import BACKUP, DESCRIPTOR, classify, temporary_name, without_suffix
-from ..._bundle.paths import BUNDLE, SINGLE_FILE, Location, journal_path, locate, resolve_image
+from ..._bundle.descriptor import Descriptor, ImageEntry
+from ..._bundle.naming import DESCRIPTOR, classify, temporary_name
+from ..._bundle.paths import (
+    BUNDLE,
+    SINGLE_FILE,
+    Location,
+    ResolvedImage,
+    bundle_location,
+    journal_path,
+    locate,
+    resolve_image,
+)
 from ..._bundle.pvm import find_vm
 from ..._bundle.tree import SnapshotTree, build_tree
 from ..._core import guid as guids
@@ -26,6 +35,7 @@ from ..._core.findings import NO, Finding, found
 from ..._core.plan import Fingerprint
 from ..._core.records import replace
 from ..._formats.hds.header import HEADER_BYTES, is_hds
+from ..._io.durable import read_start
 from ..._io.fingerprint import identity
 from ..._io.journal import Journal, read_journal
 from ..._io.port import DIRECTORY, Holder, Port
@@ -34,42 +44,49 @@ from .cross_checks import cross_checks
 from .examination import Chosen, Examination, Expected, ImageExam, Named
 from .files import examine_files
 from .image import examine_image
-from .machine import examine_vm
+from .machine import DiskFacts, examine_vm
 
 _LOOKS = 3
+_NOT_EXAMINED = (
+    "It is outside the bundle and was not examined; set allow_outside: true to have it examined. It is never changed."
+)
 
 
 def locate_damaged(port: Port, path: str) -> Location:
-    """The disk that ``path`` names, as ``locate`` finds it, but also a bundle whose descriptor is gone.
-
-    Raises what ``locate`` raises.
-    """
+    """The disk that ``path`` names, as ``locate`` finds it and fails, but also a bundle whose descriptor is gone."""
     try:
         return locate(port, path)
     except (NotABundle, NotFound):
         real = port.real_path(path)
-        stat = port.stat(real)
-        if stat is None or stat.kind != DIRECTORY:
-            real = posixpath.dirname(real)
-            stat = port.stat(real) if posixpath.basename(path) == DESCRIPTOR or path.lower().endswith(".hdd") else None
-        if stat is None or stat.kind != DIRECTORY or port.lstat(posixpath.join(real, DESCRIPTOR)) is not None:
-            raise
-        names = port.list_directory(real)
-        if BACKUP not in names and not any(classify(name) == "image" for name in names):
-            raise
-        base = posixpath.basename(real)
-        return Location(BUNDLE, real, posixpath.join(real, DESCRIPTOR), None, base, without_suffix(base))
+        if _is_bare_bundle(port, real):
+            return bundle_location(real)
+        is_inside = posixpath.basename(path) == DESCRIPTOR or path.lower().endswith(".hdd")
+        if not _is_directory(port, real) and is_inside and _is_bare_bundle(port, posixpath.dirname(real)):
+            return bundle_location(posixpath.dirname(real))
+        raise
+
+
+def _is_directory(port: Port, path: str) -> bool:
+    stat = port.stat(path)
+    return stat is not None and stat.kind == DIRECTORY
+
+
+def _is_bare_bundle(port: Port, path: str) -> bool:
+    """Whether a directory has no descriptor, but a backup of one or images."""
+    if not _is_directory(port, path) or port.lstat(posixpath.join(path, DESCRIPTOR)) is not None:
+        return False
+    return any(classify(name) in ("backup", "image") for name in port.list_directory(path))
 
 
 def examine(port: Port, location: Location, *, allow_outside: bool = False) -> Examination:
-    """Look at all metadata of a disk. Raises an error only when the disk cannot be looked at at all."""
+    """Examine all metadata of a disk. Raises an error only when the disk cannot be examined at all."""
     examined = _examine(port, location, allow_outside)
     for _look in range(_LOOKS - 1):
         if not examined.findings or not _has_changed(port, examined):
             return examined
         examined = _examine(port, location, allow_outside)
     if examined.findings and _has_changed(port, examined):
-        text = "The disk was changed while it was looked at; what is found may be of the moment."
+        text = "The disk was changed during the check; the findings may be a momentary state."
         changing = found("changing", location.descriptor, text)
         examined = replace(examined, findings=(*examined.findings, changing))
     return examined
@@ -90,27 +107,14 @@ def _examine(port: Port, location: Location, allow_outside: bool) -> Examination
     images = _examine_images(port, named, {path for path, holder in holders if holder.kind != "read"})
     # A link that the descriptor names is an image as much as the file that it leads to.
     taken = {posixpath.basename(name) for one in named for name in (one.path, one.file)} if is_bundle else set()
-    described = ((location.descriptor, before),) if is_bundle else ()
-    fingerprint: Fingerprint = described + tuple(
-        (image.path, identity(image.stat) if image.stat.inode else None) for image in images
-    )
-    examined = Examination(
-        location,
-        chosen,
-        _tree_of(chosen, location),
-        images,
-        tuple(name for name in names if name not in taken),
-        holders,
-        journal,
-        fingerprint,
-        (
-            *(chosen.findings if chosen is not None else ()),
-            *outside,
-            *(one for image in images for one in image.findings),
-            *interrupted,
-        ),
-    )
-    return replace(examined, findings=(*examined.findings, *_as_a_whole(port, examined)))
+    others = tuple(name for name in names if name not in taken)
+    fingerprint: Fingerprint = ((location.descriptor, before),) if is_bundle else ()
+    fingerprint += tuple((image.path, identity(image.stat) if image.stat.inode else None) for image in images)
+    findings = [*(chosen.findings if chosen is not None else ()), *outside]
+    findings += [*(one for image in images for one in image.findings), *interrupted]
+    tree = _tree_of(chosen, location)
+    examined = Examination(location, chosen, tree, images, others, holders, journal, fingerprint, tuple(findings))
+    return replace(examined, findings=(*findings, *_as_a_whole(port, examined)))
 
 
 def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
@@ -121,13 +125,9 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
     if examined.chosen is None or descriptor is not None:
         journal, is_interrupted = posixpath.basename(journal_path(location)), examined.journal is not None
         yield from examine_files(location.directory, examined.others, journal=journal, is_interrupted=is_interrupted)
-    yield from examine_vm(
-        find_vm(port, location),
-        place=location.directory,
-        size_bytes=examined.size_bytes,
-        suspended=descriptor is not None and descriptor.suspended,
-        tree=examined.tree,
-    )
+    suspended = descriptor is not None and descriptor.suspended
+    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree)
+    yield from examine_vm(find_vm(port, location), disk)
 
 
 def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], List[Finding]]:
@@ -146,7 +146,7 @@ def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], Li
 
 
 def _names_of_single_file(port: Port, location: Location) -> List[str]:
-    """Of the names in the folder of a single-file image only an unfinished journal is its own."""
+    """Of the names in the folder of a single-file image only an unfinished journal is the disk's own."""
     name = temporary_name(posixpath.basename(journal_path(location)), "new")
     return [name] if port.lstat(posixpath.join(location.directory, name)) is not None else []
 
@@ -154,56 +154,47 @@ def _names_of_single_file(port: Port, location: Location) -> List[str]:
 def _named_images(
     port: Port, location: Location, chosen: Optional[Chosen], allow_outside: bool
 ) -> Tuple[List[Named], List[Finding]]:
-    """The images that may be looked at, and findings for what is outside or cannot be found."""
+    """The images that may be examined, and findings for what is outside or cannot be found."""
     if chosen is None:
         path = location.image or location.descriptor
-        return [Named(0, guids.TOP, posixpath.basename(path), path, False, _is_raw(port, path), Expected())], []
+        is_raw = not is_hds(read_start(port, path, HEADER_BYTES))
+        return [Named(0, guids.TOP, posixpath.basename(path), path, False, is_raw, Expected())], []
     named: List[Named] = []
     findings: List[Finding] = []
-    descriptor = chosen.descriptor
-    roots = {shot.guid for shot in descriptor.shots if shot.parent == guids.NONE} if descriptor is not None else set()
-    for number, storage in enumerate(descriptor.storages if descriptor is not None else ()):
-        expected = Expected(storage.end_sector - storage.start_sector, storage.cluster_sectors)
-        for image in storage.images:
-            at = _resolved(port, location, image, allow_outside)
-            if isinstance(at, Finding):
-                findings.append(at)
-                continue
-            path, outside = at
-            if outside:
-                text = "The image is outside the bundle; it is never changed from here."
-                findings.append(found("image_outside", path, text))
-            is_plain = image.type == "Plain" and image.guid in roots
-            named.append(Named(number, image.guid, image.file, path, outside, is_plain, expected))
+    for number, image, is_root, expected in _entries(chosen.descriptor):
+        at = _resolved(port, location, image, allow_outside)
+        if isinstance(at, Finding):
+            findings.append(at)
+            continue
+        if at.outside:
+            text = "The image is outside the bundle; it is never changed from here."
+            findings.append(found("image_outside", at.path, text))
+        is_plain = image.type == "Plain" and is_root
+        named.append(Named(number, image.guid, image.file, at.path, at.outside, is_plain, expected))
     return named, findings
 
 
-def _resolved(
-    port: Port, location: Location, image: ImageEntry, allow_outside: bool
-) -> Union[Finding, Tuple[str, bool]]:
-    """The path of an image and whether it is outside the bundle; a finding for one that is not to be looked at."""
+def _entries(descriptor: Optional[Descriptor]) -> Iterator[Tuple[int, ImageEntry, bool, Expected]]:
+    """The images that a descriptor names: storage number, entry, whether it is a root, and what it must be."""
+    if descriptor is None:
+        return
+    roots = {shot.guid for shot in descriptor.shots if shot.parent == guids.NONE}
+    for number, storage in enumerate(descriptor.storages):
+        expected = Expected(storage.length_sectors, storage.cluster_sectors)
+        for image in storage.images:
+            yield number, image, image.guid in roots, expected
+
+
+def _resolved(port: Port, location: Location, image: ImageEntry, allow_outside: bool) -> Union[Finding, ResolvedImage]:
+    """The file of an image, or a finding for one that must not be examined."""
     try:
-        at = resolve_image(port, location, image.file, allow_outside=allow_outside)
-        return at.path, at.outside
+        return resolve_image(port, location, image.file, allow_outside=allow_outside)
     except MissingImage as error:
-        return error.path or image.file, False
+        return ResolvedImage(error.path or image.file, False)
     except Escape:
-        text = (
-            "It is outside the bundle and was not looked at; set allow_outside: true to have it looked at. It is never "
-            "changed."
-        )
-        return found("image_outside", image.file, text)
+        return found("image_outside", image.file, _NOT_EXAMINED)
     except DiskError as error:
         return found("image_unreadable", error.path or image.file, str(error))
-
-
-def _is_raw(port: Port, path: str) -> bool:
-    file = port.open_read(path)
-    try:
-        prefix = bytearray(HEADER_BYTES)
-        return not is_hds(bytes(prefix[: file.pread_into(0, prefix)]))
-    finally:
-        file.close()
 
 
 def _holders(port: Port, location: Location, named: Sequence[Named]) -> Tuple[Tuple[str, Holder], ...]:
@@ -217,7 +208,7 @@ def _in_use(holders: Sequence[Tuple[str, Holder]]) -> List[Finding]:
 
 
 def _examine_images(port: Port, named: Sequence[Named], held: Set[str]) -> Tuple[ImageExam, ...]:
-    """Each image; those whose signature is damaged once more, when their siblings show which version the chain has."""
+    """Each image; those with a damaged signature again, when their siblings show which version the chain has."""
     is_held = bool(held)
     images = [examine_image(port, one, is_held=is_held) for one in named]
     versions = {image.header.version for image in images if image.header is not None}
@@ -230,11 +221,10 @@ def _examine_images(port: Port, named: Sequence[Named], held: Set[str]) -> Tuple
 
 
 def _tree_of(chosen: Optional[Chosen], location: Location) -> Optional[SnapshotTree]:
-    if chosen is None or chosen.descriptor is None or not chosen.is_sound:
+    descriptor = chosen.descriptor if chosen is not None and chosen.is_sound else None
+    if descriptor is None:
         return None
     try:
-        return build_tree(
-            chosen.descriptor.shots, declared_top=chosen.descriptor.declared_top, path=location.descriptor
-        )
+        return build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
     except DiskError:
         return None

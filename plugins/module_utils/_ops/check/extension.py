@@ -39,18 +39,11 @@ def examine_extension(file: File, header: HdsHeader, table: RunTable, *, file_si
     except Damaged as error:
         return _dropped("extension_damaged", path, f"{error} It says nothing of the guest's data; a repair drops it.")
     if extension is None:
-        return _dropped(
-            "extension_stale",
-            path,
-            f"The header names a format extension at sector {header.ext_off}, but was closed by software that does not "
-            "keep one. A repair drops it.",
-        )
+        text = f"The header names a format extension at sector {header.ext_off}, but was closed by software that does"
+        return _dropped("extension_stale", path, f"{text} not keep one. A repair drops it.")
     if meets(table, extension.pinned):
-        return _dropped(
-            "extension_overlaps",
-            path,
-            "A guest cluster shares its slot with the format extension. A repair drops the extension.",
-        )
+        text = "A guest cluster shares its slot with the format extension. A repair drops the extension."
+        return _dropped("extension_overlaps", path, text)
     return ExtensionExam(extension, is_known=may_keep(extension))
 
 

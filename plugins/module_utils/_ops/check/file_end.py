@@ -17,7 +17,7 @@ from .examination import ImageExam
 
 
 def examine_end(exam: ImageExam, header: HdsHeader, table: RunTable, *, is_held: bool) -> Iterator[Finding]:
-    """While a process writes (``is_held``), it may have reserved more."""
+    """Judge the end of the file; a process that writes to it (``is_held``) may have reserved more."""
     if exam.is_frozen:
         return
     faults, size, step = exam.faults, exam.stat.size, header.cluster_bytes
@@ -26,36 +26,37 @@ def examine_end(exam: ImageExam, header: HdsHeader, table: RunTable, *, is_held:
     if faults is not None and faults.copied:
         # Copies go after everything, so that nothing is overwritten that an entry may have lost.
         end = max(end, header.data_start + round_up(max(0, size - header.data_start), step))
-    wrong = _length(exam, header, table, end, is_held=is_held)
+    wrong = _length(exam, header, end, is_held=is_held)
     if wrong is not None:
         yield wrong
-    pinned = (
-        sum(ceil_div(stop - start, step) for start, stop in exam.extension.pinned)
-        if exam.extension is not None and keeps_extension
-        else 0
-    )
     used = table.clusters_used if faults is None else faults.kept
-    unused = (min(end, max(size, header.data_start)) - header.data_start + step - 1) // step - used - pinned
+    if exam.extension is not None and keeps_extension:
+        used += sum(ceil_div(stop - start, step) for start, stop in exam.extension.pinned)
+    unused = ceil_div(min(end, max(size, header.data_start)) - header.data_start, step) - used
     if unused > 0:
         text = f"{unused} slots within the file are unused; hdd_compact gives them back."
         yield found("leak_inside", exam.path, text)
 
 
-def _length(exam: ImageExam, header: HdsHeader, table: RunTable, end: int, *, is_held: bool) -> Optional[Finding]:
+def _length(exam: ImageExam, header: HdsHeader, end: int, *, is_held: bool) -> Optional[Finding]:
     """How the file ends, when ``end`` is where what is in use ends."""
-    path, size, start, faults = exam.path, exam.stat.size, header.data_start, exam.faults
+    path, size, start = exam.path, exam.stat.size, header.data_start
     if size > end and not is_held:
-        text, degree = f"The last {size - end} bytes of the file belong to no cluster.", SAFE
-        if faults is None and (exam.surplus or not len(table)):
-            # Nothing proves that nobody needs them.
-            text, degree = f"{text} They may belong to entries that the table has lost.", LOSSY
-        if faults is not None:
-            text, degree = f"{text} They may be what a wrong entry of the table has lost.", LOSSY
-        return found("leak_tail", path, text, repairable=degree)
-    if size < start and not len(table):
+        return _tail(exam, size - end)
+    if size < start and not exam.table:
         text = f"The file ends at byte {size}, before its data area begins at {start}."
         return found("image_too_short", path, text)
-    if start < size < end and faults is None:
+    if start < size < end and exam.faults is None:
         text = f"The file ends at byte {size}; ploop wants whole clusters, up to {end}."
         return found("tail_unaligned", path, text)
     return None
+
+
+def _tail(exam: ImageExam, length: int) -> Finding:
+    text, degree = f"The last {length} bytes of the file belong to no cluster.", SAFE
+    if exam.faults is not None:
+        text, degree = f"{text} They may be what a wrong entry of the table has lost.", LOSSY
+    elif exam.surplus or not exam.table:
+        # Nothing proves that nobody needs them.
+        text, degree = f"{text} They may belong to entries that the table has lost.", LOSSY
+    return found("leak_tail", exam.path, text, repairable=degree)

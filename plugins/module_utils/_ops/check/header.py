@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules for the header of an image (findings ``header_*``): how it must be understood, when its fields contradict each
-other or what the descriptor says.
+"""Rules for the header of an image (findings ``header_*``): how to read one that contradicts itself or the descriptor.
 
 A field is corrected only where the others leave one value: guest size, table length and cluster size bind each other,
 and the descriptor gives two of them once more. The start of the data area follows from the table.
@@ -64,12 +63,8 @@ def _is_cluster(sectors: int) -> bool:
 
 def _with_cluster(header: HdsHeader, expected: Expected, path: str) -> Understood:
     given, wanted = header.cluster_sectors, expected.cluster_sectors
-    if (
-        wanted is not None
-        and wanted != given
-        and not _fits(header.size_sectors, given, header.bat_entries)
-        and _fits(header.size_sectors, wanted, header.bat_entries)
-    ):
+    size, entries = header.size_sectors, header.bat_entries
+    if wanted is not None and not _fits(size, given, entries) and _fits(size, wanted, entries):
         text = f"The header gives clusters of {given} sectors; size, table and descriptor say {wanted}."
         return Understood(replace(header, cluster_sectors=wanted), (found("header_cluster_size", path, text),))
     if _is_cluster(given):
@@ -99,11 +94,7 @@ def _with_table_length(header: HdsHeader, path: str, file_size: int, *, is_sure:
     start = header.data_off * SECTOR
     if header.bat_entries > needed and header.table_end <= min(file_size, start or file_size):
         return Understood(header, ())
-    has_room = (
-        right.table_end <= min(file_size, start)
-        if start
-        else header.bat_entries > needed and right.table_end <= file_size
-    )
+    has_room = right.table_end <= min(file_size, start or file_size) and bool(start or header.bat_entries > needed)
     given = f"The header gives a table of {header.bat_entries} entries"
     if has_room and is_sure:
         text = f"{given}; the guest size needs {needed}, and there is room for them."

@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules for one image (findings ``image_*``, ``plain_size``, ``flag_empty``): whatever is wrong becomes a finding, and
-what can still be known is.
-"""
+"""Rules for one image (findings ``image_*``, ``plain_size``, ``flag_empty``), and what is known of it nevertheless."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -29,10 +27,14 @@ from .table import find_faults, read_surplus, surplus_findings, table_findings
 
 _PREFIX = 512
 _HIGH_HALF = slice(40, 44)
+_DIRTY = (
+    "The image is marked as in use, and nobody is seen to hold it. A repair clears the mark when nothing else is wrong "
+    "(force: true is needed)."
+)
 
 
 class _Opened(NamedTuple):
-    """An image that is being looked at, and the beginning of its file."""
+    """An image that is being examined, and the start of its file."""
 
     file: File
     named: Named
@@ -41,18 +43,14 @@ class _Opened(NamedTuple):
 
 
 def examine_image(port: Port, named: Named, *, is_held: bool = False, version: Optional[int] = None) -> ImageExam:
-    """Look at one image.
-
-    ``is_held`` says that a process writes to it; ``version`` is the format version of its siblings, where known.
-    """
+    """Examine one image. ``is_held``: a process writes to it; ``version``: the format version of its siblings."""
     stat = port.stat(named.path)
     if stat is None:
-        stat = Stat(FILE, 0, 0, 0, 0, 0, 0, 0, 0)
         text = "The descriptor names this image, and it is not there. Restore it from a copy."
-        return _exam(named, stat, [found("image_missing", named.path, text)])
+        return _exam(named, Stat(FILE, 0, 0, 0, 0, 0, 0, 0, 0), found("image_missing", named.path, text))
     if stat.kind != FILE:
         text = f"An image must be a regular file; this is a {stat.kind}."
-        return _exam(named, stat, [found("image_unreadable", named.path, text)])
+        return _exam(named, stat, found("image_unreadable", named.path, text))
     try:
         file = port.open_read(named.path)
         try:
@@ -62,13 +60,11 @@ def examine_image(port: Port, named: Named, *, is_held: bool = False, version: O
         finally:
             file.close()
     except DiskError as error:
-        return _exam(named, stat, [found("image_unreadable", named.path, str(error))])
+        return _exam(named, stat, found("image_unreadable", named.path, str(error)))
 
 
-def _exam(named: Named, stat: Stat, findings: Sequence[Finding], kind: str = EXPANDING, size: int = 0) -> ImageExam:
-    return ImageExam(
-        named.storage, named.guid, named.file, named.path, named.outside, stat, kind, size, tuple(findings)
-    )
+def _exam(named: Named, stat: Stat, *findings: Finding) -> ImageExam:
+    return ImageExam(named.storage, named.guid, named.file, named.path, named.outside, stat, EXPANDING, 0, findings)
 
 
 def _examine_plain(named: Named, stat: Stat) -> ImageExam:
@@ -80,33 +76,40 @@ def _examine_plain(named: Named, stat: Stat) -> ImageExam:
     elif length and stat.size != length:
         text = f"The plain image has {stat.size} bytes, the descriptor says {length}."
         findings.append(found("plain_size", named.path, text))
-    return _exam(named, stat, findings, PLAIN, min(stat.size // SECTOR * SECTOR, length or stat.size))
+    size = min(stat.size // SECTOR * SECTOR, length or stat.size)
+    return replace(_exam(named, stat, *findings), kind=PLAIN, size=size)
 
 
 def _examine_expanding(opened: _Opened, is_held: bool, version: Optional[int]) -> ImageExam:
     named, stat, prefix = opened.named, opened.stat, opened.prefix
     if len(prefix) < HEADER_BYTES:
         text = f"The file of {stat.size} bytes ends within its header. Restore it from a copy."
-        return _exam(named, stat, [found("image_truncated", named.path, text)])
+        return _exam(named, stat, found("image_truncated", named.path, text))
     findings: Tuple[Finding, ...] = ()
-    read: Optional[Tuple[int, HdsHeader]]
-    if is_hds(prefix):
-        read = unpack_header(prefix, version=1 if prefix.startswith(b"WithoutFree") else 2)
-    else:
-        read = _guess(opened, version)
-        text = "The signature of the image is destroyed; all other fields and the table are as they must be."
-        findings = (found("image_signature", named.path, text),)
+    read = _read_header(prefix)
     if read is None:
-        return _exam(named, stat, [_unknown(prefix, named.path)])
-    disk_type, header = read
-    understood = understand(disk_type, header, named.expected, path=named.path, file_size=stat.size)
+        text = "The signature of the image is destroyed; all other fields and the table are as they must be."
+        read, findings = _guess(opened, version), (found("image_signature", named.path, text),)
+    if read is None:
+        return _exam(named, stat, _unknown(prefix, named.path))
+    understood = understand(*read, named.expected, path=named.path, file_size=stat.size)
     findings += understood.findings
     if understood.header is None:
-        return replace(_exam(named, stat, findings), raw=prefix[:HEADER_BYTES])
-    exam = _examine_table(opened, understood.header, is_held=is_held)
+        return replace(_exam(named, stat, *findings), raw=prefix[:HEADER_BYTES])
+    return _examine_rest(opened, understood.header, findings, is_held=is_held)
+
+
+def _read_header(prefix: bytes) -> Optional[Tuple[int, HdsHeader]]:
+    if not is_hds(prefix):
+        return None
+    return unpack_header(prefix, version=1 if prefix.startswith(b"WithoutFree") else 2)
+
+
+def _examine_rest(opened: _Opened, header: HdsHeader, findings: Tuple[Finding, ...], *, is_held: bool) -> ImageExam:
+    exam = _examine_table(opened, header, is_held=is_held)
     findings += exam.findings
     findings += _mark_findings(exam, findings, is_held=is_held)
-    if exam.is_frozen or named.outside:
+    if exam.is_frozen or opened.named.outside:
         findings = tuple(replace(one, repairable=NO) for one in findings)
     return replace(exam, findings=findings)
 
@@ -115,10 +118,9 @@ def _unknown(prefix: bytes, path: str) -> Finding:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
         text = (
-            f"The image begins with {prefix[:16].hex()}, which is no signature, and its header does not fit the disk. "
-            "Restore it from a copy."
+            f"The image begins with {prefix[:16].hex()}, which is no signature, and its header does not fit the disk."
         )
-        return found("image_signature", path, text, repairable=NO)
+        return found("image_signature", path, f"{text} Restore it from a copy.", repairable=NO)
     return found("image_foreign", path, f"The image is of the format {kind}.")
 
 
@@ -139,46 +141,37 @@ def _sound_header(opened: _Opened, version: int) -> List[Tuple[int, HdsHeader]]:
     if understood.header is None or understood.findings:
         return []
     table = read_table(opened.file, header)
-    if with_data_off(header, table, path="", file_size=size)[1]:
-        return []
     try:
         check_table(table, header, path="", file_size=size)
     except Damaged:
         return []
-    return [(disk_type, header)]
+    return [] if with_data_off(header, table, path="", file_size=size)[1] else [(disk_type, header)]
 
 
 def _examine_table(opened: _Opened, header: HdsHeader, *, is_held: bool) -> ImageExam:
     """Everything from the start of the data area on; ``header`` is right but for that."""
     file, named, stat, prefix = opened
-    table = read_table(file, header)
-    header, corrections = with_data_off(header, table, path=named.path, file_size=stat.size)
+    path, table = named.path, read_table(file, header)
+    header, corrections = with_data_off(header, table, path=path, file_size=stat.size)
     if corrections:
         table = replace(table, data_end=max(table.data_end, header.data_start) if len(table) else header.data_start)
-    faults = find_faults(table, header, file_size=stat.size)
     extension = examine_extension(file, header, table, file_size=stat.size)
     length = named.expected.length_sectors
-    size = header.size_bytes if length is None else min(header.size_bytes, length * SECTOR)
     exam = replace(
-        _exam(named, stat, (), EXPANDING, size),
+        _exam(named, stat, *corrections),
+        size=header.size_bytes if length is None else min(header.size_bytes, length * SECTOR),
         raw=prefix[:HEADER_BYTES],
         header=header,
         table=table,
-        faults=faults,
+        faults=find_faults(table, header, file_size=stat.size),
         extension=extension.extension,
         drops_extension=extension.is_dropped,
         surplus=read_surplus(file, header, file_size=stat.size),
         is_frozen=header.is_converting or not extension.is_known,
     )
-    findings = [
-        *corrections,
-        *table_findings(faults, named.path),
-        *extension.findings,
-        *_field_findings(header, table, prefix, named.path),
-        *surplus_findings(exam.surplus, named.path),
-        *examine_end(exam, header, table, is_held=is_held),
-    ]
-    return replace(exam, findings=tuple(findings))
+    findings = [*table_findings(exam.faults, path), *extension.findings, *_field_findings(header, table, prefix, path)]
+    findings += [*surplus_findings(exam.surplus, path), *examine_end(exam, header, table, is_held=is_held)]
+    return replace(exam, findings=(*exam.findings, *findings))
 
 
 def _field_findings(header: HdsHeader, table: RunTable, prefix: bytes, path: str) -> Iterator[Finding]:
@@ -190,16 +183,12 @@ def _field_findings(header: HdsHeader, table: RunTable, prefix: bytes, path: str
 
 
 def _mark_findings(exam: ImageExam, before: Sequence[Finding], *, is_held: bool) -> Tuple[Finding, ...]:
-    """What the marks of an image say, after everything else that was found in it."""
+    """What the marks of an image say, after all other findings ``before``."""
     findings: Tuple[Finding, ...] = ()
     if exam.header is not None and exam.header.is_converting:
         text = "ploop was changing the format version and was cut off. Finish it with ploop."
         findings = (found("image_converting", exam.path, text),)
     if exam.header is not None and exam.header.is_dirty and not is_held:
         degree = worst([one.repairable for one in (*before, *findings) if one.severity == ERROR])
-        text = (
-            "The image is marked as in use, and nobody is seen to hold it. A repair clears the mark when nothing else "
-            "is wrong (force: true is needed)."
-        )
-        findings += (found("image_dirty", exam.path, text, repairable=degree),)
+        findings += (found("image_dirty", exam.path, _DIRTY, repairable=degree),)
     return findings

@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional, Sequence
 
-from ..._bundle.pvm import VmReport
+from ..._bundle.pvm import VmFacts, VmReport
 from ..._bundle.tree import SnapshotTree
 from ..._core.findings import Finding, found
 from ..._core.units import MIB
@@ -17,46 +17,46 @@ from ..._core.units import MIB
 _SHOWN = 5
 
 
-def examine_vm(
-    report: VmReport, *, place: str, size_bytes: Optional[int], suspended: bool, tree: Optional[SnapshotTree]
-) -> List[Finding]:
-    """How the virtual machine and its disk fit.
+class DiskFacts(NamedTuple):
+    """What must fit the machine of a disk; ``size_bytes`` and ``tree`` are None when they are not known."""
 
-    ``size_bytes`` and ``tree`` are None when they are not known.
-    """
-    findings: List[Finding] = []
+    directory: str
+    size_bytes: Optional[int]
+    suspended: bool
+    tree: Optional[SnapshotTree]
+
+
+def examine_vm(report: VmReport, disk: DiskFacts) -> Iterator[Finding]:
+    """How the virtual machine and its disk fit."""
     vm = report.facts
+    where = disk.directory if vm is None else vm.config
     for text in report.warnings:
-        # A machine that is understood has two things to complain of: a disk that it does not name, and a list of
-        # snapshots.
+        # A machine that is understood may not name the disk, or have an unclear list of snapshots.
         is_about_disk = vm is not None and (vm.snapshots_known or text is not report.warnings[-1])
-        findings.append(
-            found("vm_disk_not_named" if is_about_disk else "vm_unclear", place if vm is None else vm.config, text)
-        )
-    if suspended or (vm is not None and vm.suspended):
+        yield found("vm_disk_not_named" if is_about_disk else "vm_unclear", where, text)
+    if disk.suspended or (vm is not None and vm.suspended):
         text = "The disk belongs to a suspended virtual machine; what changes the guest's data makes its memory wrong."
-        findings.append(found("vm_suspended", place if vm is None else vm.config, text))
-    if vm is None:
-        return findings
+        yield found("vm_suspended", where, text)
+    if vm is not None:
+        yield from _size(vm, disk.size_bytes)
+        if disk.tree is not None and vm.snapshots_known:
+            yield from _snapshots(vm, disk.tree)
+
+
+def _size(vm: VmFacts, size_bytes: Optional[int]) -> Iterator[Finding]:
     if vm.config_size_mib is not None and size_bytes is not None and vm.config_size_mib != size_bytes // MIB:
         text = f"The virtual machine gives the disk {vm.config_size_mib} MiB; it has {size_bytes // MIB}."
-        findings.append(found("vm_size", vm.config, text))
-    if tree is not None and vm.snapshots_known:
-        findings += _snapshots(report, tree)
-    return findings
+        yield found("vm_size", vm.config, text)
 
 
-def _snapshots(report: VmReport, tree: SnapshotTree) -> Iterator[Finding]:
-    vm = report.facts
-    if vm is None:
-        return
+def _snapshots(vm: VmFacts, tree: SnapshotTree) -> Iterator[Finding]:
     absent = [f"{guid} ({snapshot.name})" for guid, snapshot in vm.snapshots.items() if guid not in tree.shots]
     if absent:
         text = f"The virtual machine cannot go back to these in this disk: {_shown(absent)}."
         yield found("vm_snapshot_without_layer", vm.config, text)
     unknown = [guid for guid in tree.shots if guid != tree.top and guid not in vm.snapshots]
     if unknown:
-        text = "No snapshot of the virtual machine needs these layers; hdd_merge can take them together"
+        text = "No snapshot of the virtual machine needs these layers; hdd_merge can merge them"
         yield found("layer_without_vm_snapshot", vm.config, f"{text}: {_shown(unknown)}.")
 
 

@@ -3,8 +3,7 @@
 
 """Rules for the table of an image (findings ``entry_*``), and where its clusters would have to go.
 
-A sound table costs one look by whole arrays. Only a damaged one is taken run by run, and what is wrong is kept in runs,
-too.
+A sound table is judged by whole arrays. Only a damaged one is taken run by run, and its faults are runs as well.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -53,12 +52,11 @@ class Affected(NamedTuple):
 
 @dataclass(frozen=True)
 class Faults:
-    """``dropped`` entries point to nothing that could be kept.
+    """``dropped`` entries point to nothing that could be kept; ``copied`` clusters need a slot of their own, which the
+    ``kept`` have.
 
-    ``copied`` clusters must get a slot of their own, ``kept`` is how many have one.
-
-    ``stretched`` is the length that the file needs so that a cluster at its end is whole. ``used_end`` comes after all
-    that is in use. ``affected`` is what is wrong, by the code of its finding.
+    ``stretched`` is the length that the file needs so that a cluster at its end is whole, ``used_end`` the end of all
+    that is in use, ``affected`` what is wrong, by the code of its finding.
     """
 
     dropped: Tuple[Run, ...]
@@ -75,7 +73,7 @@ class Faults:
 
 
 def find_faults(table: RunTable, header: HdsHeader, *, file_size: int) -> Optional[Faults]:
-    """The faults of a table, or None when every cluster lies in the file, on the grid and only once."""
+    """The faults of a table, or None when every cluster is in the file, on the grid and only once."""
     if is_sound(table, header, file_size=file_size):
         return None
     sorter = _Sorter(header, file_size)
@@ -176,9 +174,16 @@ class _Sorter:
         shown += range(cluster, cluster + min(count, _SHOWN - len(shown)))
 
     def faults(self) -> Faults:
+        kept, end = self._part_twins()
         step = self._header.cluster_bytes
-        end = self._header.data_start
-        kept = 0
+        for run in self._copied:
+            end = max(end, min(run.offset + run.count * step, self._file_size))
+        affected = {code: Affected(number, tuple(self._clusters[code])) for code, number in self._numbers.items()}
+        return Faults(tuple(sorted(self._dropped)), tuple(sorted(self._copied)), self._stretched, end, kept, affected)
+
+    def _part_twins(self) -> Tuple[int, int]:
+        """Leave each slot to one cluster; returns how many clusters stay, and the end of the last one."""
+        step, end, kept = self._header.cluster_bytes, self._header.data_start, 0
         self._kept.sort()
         for offset, cluster, count in self._kept:
             if offset < end:
@@ -188,10 +193,7 @@ class _Sorter:
                 offset, count = rest.offset, rest.count
             kept += count
             end = max(end, offset + count * step)
-        for run in self._copied:
-            end = max(end, min(run.offset + run.count * step, self._file_size))
-        affected = {code: Affected(number, tuple(self._clusters[code])) for code, number in self._numbers.items()}
-        return Faults(tuple(sorted(self._dropped)), tuple(sorted(self._copied)), self._stretched, end, kept, affected)
+        return kept, end
 
 
 def _split(run: Run, count: int, step: int) -> Tuple[Run, Run]:

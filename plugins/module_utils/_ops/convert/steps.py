@@ -156,7 +156,7 @@ def _set_plan(
     steps: List[Step] = [MakeDirectory(staging)]
     steps += [CreateFile(path, 0, like=like) for layer in layers for path in layer.paths]
     steps += [Transfer(_job(conversion, layers)), Sync(directories=(staging,))]
-    steps += publish_steps(directory, staging, names, replaced, is_new=is_new)
+    steps += publish_steps(staging, names, replaced, is_new=is_new)
     final = [f"{directory}/{name}" for name in names]
     return Plan(
         "convert",

@@ -12,7 +12,7 @@ unmarked; after it, the removals are finished; a merge that was changing images 
 from __future__ import annotations
 
 import struct
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState, observe
 from ..._bundle.guards import recovery_clearance
@@ -50,8 +50,7 @@ def plan_recovery(port: Port, state: BundleState) -> Plan[RecoveryFacts]:
         return unchanged("recover", RecoveryFacts(state, ""))
     if (
         journal is not None
-        and journal.phase == APPLY
-        and journal.operation == "merge"
+        and (journal.phase, journal.operation) == (APPLY, "merge")
         and not _is_merged(state, journal)
     ):
         return _repeat_merge(port, state, journal)
@@ -63,7 +62,7 @@ def plan_recovery(port: Port, state: BundleState) -> Plan[RecoveryFacts]:
 
 
 def recover(port: Port, location: Location, *, allow_outside: bool = False) -> Tuple[str, ...]:
-    """Bring the disk at ``location`` to order, under lock; returns what was done, in sentences for the user."""
+    """Put the disk at ``location`` in order, under lock; returns what was done, in sentences for the user."""
     done: List[str] = []
     while True:
         state = observe(port, location, allow_outside=allow_outside)
@@ -80,19 +79,17 @@ def recover(port: Port, location: Location, *, allow_outside: bool = False) -> T
 
 
 def take_back(port: Port, directory: str) -> Optional[str]:
-    """After a failed step of a run that still holds the lock: clear what a recovery without moving data can clear.
+    """After a failed step of a run that still holds the lock: recover what needs no moving of data.
 
-    Returns advice for what it cannot.
+    Returns advice for the rest.
     """
     state = observe(port, locate(port, directory), allow_outside=True)
     plan = plan_recovery(port, state)
-    if plan.operation == "recover" and not plan.is_empty:
+    if plan.operation != "recover":
+        return "The disk shows what it should; the next run that changes it finishes the merge."
+    if not plan.is_empty:
         execute(port, Plan("recover", plan.steps))
-    return (
-        None
-        if plan.operation == "recover"
-        else "The disk shows what it should; the next run that changes it finishes the merge."
-    )
+    return None
 
 
 def _is_merged(state: BundleState, journal: Journal) -> bool:
@@ -108,11 +105,8 @@ def _removals(state: BundleState, journal: Journal) -> List[str]:
 
 
 def _misfit(state: BundleState) -> Damaged:
-    return Damaged(
-        "The journal of an interrupted merge does not fit the disk",
-        path=state.journal_path,
-        hint="Look at the disk with hdd_info.",
-    )
+    text, hint = "The journal of an interrupted merge does not fit the disk", "Look at the disk with hdd_info."
+    return Damaged(text, path=state.journal_path, hint=hint)
 
 
 def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan[RecoveryFacts]:
@@ -122,13 +116,13 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan[Reco
     removals, receivers = _removals(state, journal), (journal.request or {}).get("receivers", {})
     if not isinstance(receivers, dict) or not all(guid in state.tree.shots for guid in removals):
         raise _misfit(state)
-    directory = state.location.directory
     marked = {before.name for before in journal.images}
     ours = tuple(image.path for image in state.images.values() if image.path.rsplit("/", 1)[-1] in marked)
-    half_made = tuple(name for name in journal.created if name in state.others and _may_remove(name))
-    # New images get the names that the journal knows once more, so that a further run finds them.
+    half_made = _present(state, journal.created)
+    # New images get the names in the journal again, so that a further run finds them.
     cleared = replace(state, others=tuple(name for name in state.others if name not in half_made))
     plan = plan_merge(port, cleared, removals, repeats=Repetition(receivers, ours))
+    directory = state.location.directory
     begin: Tuple[Step, ...] = (_settle_step(directory),)
     if half_made:
         begin += (Remove(tuple(f"{directory}/{name}" for name in half_made), directory),)
@@ -147,9 +141,7 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan[Reco
 
 
 def _settle_step(directory: str) -> Step:
-    """Names that a killed run has left may be in the cache alone: what is built on them must not reach the medium
-    before them.
-    """
+    """Names that a killed run left may be in the cache alone: they must reach the medium before what needs them."""
     return Sync(directories=(directory,))
 
 
@@ -160,11 +152,7 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
     removed = [f"{directory}/{name}" for name in _temporaries(state)]
     if journal is not None:
         yield from _image_end_steps(port, state, journal)
-        removed += [
-            f"{directory}/{name}"
-            for name in journal.created + journal.discarded
-            if name in state.others and _may_remove(name)
-        ]
+        removed += [f"{directory}/{name}" for name in _present(state, journal.created + journal.discarded)]
     if removed:
         yield Remove(tuple(removed), directory)
     if journal is not None:
@@ -196,14 +184,13 @@ def _restore_steps(port: Port, image: ImageState, before: ImageBefore, *, cut: b
         yield from table_rewrite_steps(port, image)
     yield header_rewrite_step(image)
     if image.is_dirty:
-        yield WriteBytes(
-            image.path, IN_USE_OFFSET, struct.pack("<I", before.in_use if cut and before.in_use in _U32 else CLOSED)
-        )
+        mark = before.in_use if cut and before.in_use in _U32 else CLOSED
+        yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", mark))
 
 
-def _may_remove(name: str) -> bool:
-    """A journal may only make us remove what images of a bundle are called."""
-    return classify(name) == "image"
+def _present(state: BundleState, names: Sequence[str]) -> Tuple[str, ...]:
+    """Those of a journal's ``names`` that are there and may be removed: only what has the name of an image."""
+    return tuple(name for name in names if name in state.others and classify(name) == "image")
 
 
 def _temporaries(state: BundleState) -> Tuple[str, ...]:

@@ -1,11 +1,9 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The end of a change of size that was cut off: a grow is taken back until its commit, a shrink goes forward from its
-commit on.
+"""The end of an interrupted change of size: a grow is taken back before its commit, a shrink goes forward after it.
 
-The journal says what the disk was to become; the descriptor (of a single file, its length) says whether that has become
-true.
+The journal says what the disk was to become; the descriptor (of a single file, its length) says whether it has.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -19,7 +17,7 @@ from ..._bundle.bundle import BundleState, ImageState
 from ..._core.errors import Damaged, DiskError
 from ..._core.plan import Resize, Step, Sync, WriteBytes
 from ..._core.records import replace
-from ..._core.units import SECTOR, ceil_div
+from ..._core.units import ceil_div
 from ..._formats.hds.header import CLOSED, HEADER_BYTES, IN_USE_OFFSET, HdsHeader, pack_header, parse_header
 from ..._io.journal import ImageBefore, Journal
 
@@ -49,47 +47,41 @@ def resize_end_steps(state: BundleState, journal: Journal) -> Iterator[Step]:
 
 
 def _misfit(state: BundleState) -> Damaged:
-    return Damaged(
-        "The journal of an interrupted change of size does not fit the disk",
-        path=state.journal_path,
-        hint="Look at the disk with hdd_info.",
-    )
+    text = "The journal of an interrupted change of size does not fit the disk"
+    return Damaged(text, path=state.journal_path, hint="Look at the disk with hdd_info.")
 
 
 def _take_back_steps(
     state: BundleState, image: ImageState, before: ImageBefore, headers: Mapping[str, object]
 ) -> Iterator[Step]:
-    """The header as it was, then the length, as far as no entry leads behind it."""
+    """The header as it was, then the length, but no entry may point past it."""
     if image.header is None:
         if image.size <= before.size < image.stat.size:
             yield Resize(image.path, before.size)
             yield Sync(files=(image.path,))
         return
     header = _header_before(state, image, headers.get(before.name))
-    clusters = image.header.used_entries
     if header is not None:
-        clusters = header.used_entries
-        header = replace(
-            header, in_use=before.in_use if before.in_use < 1 << 32 else CLOSED, ext_off=image.header.ext_off
-        )
-        yield WriteBytes(image.path, 0, pack_header(header))
+        in_use = before.in_use if before.in_use < 1 << 32 else CLOSED
+        yield WriteBytes(image.path, 0, pack_header(replace(header, in_use=in_use, ext_off=image.header.ext_off)))
         yield Sync(files=(image.path,))
     elif image.is_dirty:
         yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED))
-    # Clusters that were moved away stay where they are now; what the file gained behind them goes.
-    ends = (
-        [run.offset + run.count * image.header.cluster_bytes for run in image.table.runs(0, clusters)]
-        if image.table is not None
-        else []
-    )
-    length = max([before.size, *ends])
+    # Clusters that were moved stay where they are now; what the file gained after them goes.
+    length = max(before.size, _used_end(image, header or image.header))
     if length < image.stat.size:
         yield Resize(image.path, length)
     yield Sync(files=(image.path,))
 
 
+def _used_end(image: ImageState, header: HdsHeader) -> int:
+    """The end of the last cluster of the disk that ``header`` describes; 0 for none."""
+    runs = image.table.runs(0, header.used_entries) if image.table is not None else ()
+    return max((run.offset + run.count * header.cluster_bytes for run in runs), default=0)
+
+
 def _header_before(state: BundleState, image: ImageState, text: object) -> Optional[HdsHeader]:
-    """The header that the journal has, if it fits the image and hides nothing that the guest sees."""
+    """The header in the journal, if it fits the image and hides nothing that the guest sees."""
     now = image.header
     if now is None or not isinstance(text, str):
         raise _misfit(state)
@@ -112,8 +104,7 @@ def _header_before(state: BundleState, image: ImageState, text: object) -> Optio
 def _go_forward_steps(state: BundleState, image: ImageState, entries: int) -> Iterator[Step]:
     from ..reshape.shrink_image import cut_image, cut_steps
 
-    storage = state.descriptor.storages[image.storage]
-    length = (storage.end_sector - storage.start_sector) * SECTOR
+    length = state.parts[image.storage][1]
     whole = image.stat.size if image.header is None else image.header.size_bytes
     if whole >= length:
         yield from cut_steps(cut_image(image, length, entries=entries))

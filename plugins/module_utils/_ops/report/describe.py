@@ -23,9 +23,7 @@ METADATA = "metadata"
 
 @dataclass(frozen=True)
 class DescribeRequest:
-    """``scan`` is how reclaimable bytes are looked for. ``buckets`` is the length of the map, 0 for none; ``checksum``
-    an algorithm, None for none.
-    """
+    """``scan`` is how to look for reclaimable bytes, ``buckets`` the length of the map, 0 for none."""
 
     allow_outside: bool = False
     scan: str = METADATA
@@ -34,12 +32,12 @@ class DescribeRequest:
 
 
 def describe_disk(port: Port, path: str, request: DescribeRequest) -> Facts:
-    """The facts of the disk at ``path``. What is rarely asked for is imported then."""
+    """The facts of the disk at ``path``. What is rarely asked for is imported only then."""
     location = locate(port, path)
     state = observe(port, location, allow_outside=request.allow_outside)
-    vm, warnings = find_vm(port, location)
-    reclaimable = _reclaimable(port, state, request.scan) if request.scan != METADATA else None
-    facts = disk_facts(port, state, vm=vm, warnings=warnings, reclaimable=reclaimable)
+    facts = disk_facts(port, state, find_vm(port, location))
+    if request.scan != METADATA:
+        facts["reclaimable"].update(_reclaimable(port, state, request.scan))
     facts["partitions"] = _partitions(port, state)
     if request.buckets:
         from .allocation import allocation_map

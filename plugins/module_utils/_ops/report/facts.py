@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.leftovers import holders, leftovers, orphans
@@ -19,7 +19,7 @@ from ..._io.durable import read_file
 from ..._io.port import Holder, Port
 
 if TYPE_CHECKING:
-    from ..._bundle.pvm import VmFacts
+    from ..._bundle.pvm import VmFacts, VmReport
 
 _BACKUP_LIMIT = 16 << 20
 Facts = Dict[str, Any]
@@ -30,32 +30,27 @@ def absent_facts(path: str) -> Facts:
     return {"path": path, "exists": False}
 
 
-def disk_facts(
-    port: Port,
-    state: BundleState,
-    *,
-    vm: Optional[VmFacts] = None,
-    warnings: Sequence[str] = (),
-    reclaimable: Optional[Mapping[str, Optional[int]]] = None,
-) -> Facts:
-    """Everything that metadata tell of a disk, in the shape that the modules return."""
+def disk_facts(port: Port, state: BundleState, machine: Optional[VmReport] = None) -> Facts:
+    """All that metadata say of a disk, in the shape that the modules return."""
     held = holders(port, state)
+    vm, warnings = machine or (None, ())
     own = [image for image in state.images.values() if not image.outside]
-    facts = _identity_facts(state)
-    facts.update(_size_facts(state, own))
-    facts["state"] = _state(state, held)
-    facts["locks"] = [{"kind": holder.kind, "owner": holder.owner} for _path, holder in held]
-    facts["snapshots"] = snapshot_facts(state, vm)
-    facts["layers"] = [_layer_facts(state, guid) for guid in state.tree.chain(state.tree.top)]
-    facts["depth"] = len(facts["layers"])
-    facts["orphan_files"] = list(orphans(state))
-    facts["leftovers"] = list(leftovers(state))
-    facts["backup_differs"] = _backup_differs(port, state)
-    known = {"leaked": sum(image.leaked for image in own), "zero": None, "equal": None, "free_in_filesystem": None}
-    facts["reclaimable"] = {**known, **(reclaimable or {})}
-    facts["vm"] = _vm_facts(state, vm)
-    facts["warnings"] = [*state.warnings, *_warnings(state), *warnings]
-    return facts
+    leaked = sum(image.leaked for image in own)
+    return {
+        **_identity_facts(state),
+        **_size_facts(own),
+        "state": _state(state, held),
+        "locks": [{"kind": holder.kind, "owner": holder.owner} for _path, holder in held],
+        "snapshots": snapshot_facts(state, vm),
+        "layers": [_layer_facts(state, guid) for guid in state.tree.current_chain],
+        "depth": len(state.tree.current_chain),
+        "orphan_files": list(orphans(state)),
+        "leftovers": list(leftovers(state)),
+        "backup_differs": _backup_differs(port, state),
+        "reclaimable": {"leaked": leaked, "zero": None, "equal": None, "free_in_filesystem": None},
+        "vm": _vm_facts(state, vm),
+        "warnings": [*state.warnings, *_warnings(state), *warnings],
+    }
 
 
 def _identity_facts(state: BundleState) -> Facts:
@@ -83,7 +78,7 @@ def _cluster_size(state: BundleState) -> int:
     return headers[0].cluster_bytes if headers else state.descriptor.storages[0].cluster_sectors * SECTOR
 
 
-def _size_facts(state: BundleState, own: Sequence[ImageState]) -> Facts:
+def _size_facts(own: Sequence[ImageState]) -> Facts:
     allocated = [image.stat.allocated for image in own]
     return {
         "file_size": sum(image.stat.size for image in own),
@@ -99,9 +94,7 @@ def _state(state: BundleState, held: Sequence[Tuple[str, Holder]]) -> str:
 
 
 def snapshot_facts(state: BundleState, vm: Optional[VmFacts]) -> List[Facts]:
-    """The frozen states of a disk, in the order of the descriptor; ``current`` is the one that the disk goes on
-    from.
-    """
+    """The frozen states of a disk, in the order of the descriptor; ``current`` is the parent of the current state."""
     top = state.tree.top
     return [one_snapshot(state, guid, vm) for guid in state.tree.shots if guid != top]
 
@@ -177,7 +170,7 @@ def _warnings(state: BundleState) -> List[str]:
     if state.descriptor.suspended:
         notes.append(f"{state.location.descriptor}: the disk belongs to a suspended virtual machine.")
     outside = sorted({image.path for image in state.images.values() if image.outside})
-    notes += [f"{path}: the image lies outside the bundle; it is only read." for path in outside]
+    notes += [f"{path}: the image is outside the bundle; it is only read." for path in outside]
     return notes
 
 

@@ -48,7 +48,7 @@ def publish(port: MemoryPort) -> None:
         port,
         Plan(
             "convert",
-            tuple(steps) + publish_steps("/vm", STAGING, ("d.vmdk", "d.2-flat.vmdk"), ("d-flat.vmdk",), is_new=False),
+            (*steps, *publish_steps(STAGING, ("d.vmdk", "d.2-flat.vmdk"), ("d-flat.vmdk",), is_new=False)),
         ),
     )
 

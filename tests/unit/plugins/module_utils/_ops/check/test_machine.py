@@ -10,7 +10,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.pvm import VmFacts, VmReport, VmSnapshot
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.tree import build_tree
 from ansible_collections.vdisk.parallels.plugins.module_utils._core import guid as guids
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.machine import examine_vm
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.machine import DiskFacts, examine_vm
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
 
 TREE = build_tree((Shot(guids.TOP, guid_of(1)), Shot(guid_of(1), guids.NONE)), declared_top=None, path="/d")
@@ -28,9 +28,7 @@ def codes(*, warnings=(), size=1 << 20, disk_suspended=False, tree=TREE, facts=T
         "suspended": False,
     }
     vm = VmFacts(**{**known, "snapshots": {guid_of(1): SNAPSHOT}, **fields}) if facts else None
-    found = examine_vm(
-        VmReport(vm, tuple(warnings)), place="/m/a.hdd", size_bytes=size, suspended=disk_suspended, tree=tree
-    )
+    found = examine_vm(VmReport(vm, tuple(warnings)), DiskFacts("/m/a.hdd", size, disk_suspended, tree))
     return [one.code for one in found]
 
 

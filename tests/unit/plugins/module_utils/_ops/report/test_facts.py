@@ -10,7 +10,7 @@ from typing import Any, Dict
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.pvm import VmFacts, VmSnapshot
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.pvm import VmFacts, VmReport, VmSnapshot
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import absent_facts, disk_facts, totals
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -185,7 +185,7 @@ def test_the_machine_around_the_disk_is_told(port: MemoryPort) -> None:
         False,
         {ONE: VmSnapshot("before", "poweroff", True, "2026-01-01 00:00:00")},
     )
-    found = facts(port, vm=vm)
+    found = facts(port, machine=VmReport(vm))
     assert found["vm"] == {
         "name": "vm",
         "uuid": "{u}",
@@ -201,7 +201,8 @@ def test_the_machine_around_the_disk_is_told(port: MemoryPort) -> None:
 
 def test_sums_are_over_the_disks_that_exist(port: MemoryPort) -> None:
     disks.take(port, PATH, ONE)
-    one = facts(port, reclaimable={"zero": 5})
+    one = facts(port)
+    one["reclaimable"].update(zero=5)
     found = totals([one, one, absent_facts("/x")])
     assert found == {
         "disks": 2,
