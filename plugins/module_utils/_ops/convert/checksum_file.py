@@ -77,9 +77,7 @@ def refuse_own_file(port: Port, path: str, plan: Plan[ConvertFacts]) -> None:
     """Raise BadRequest when the output needs this name for a file of its own."""
     if port.real_path(path) in [port.real_path(file) for file in plan.facts.files]:
         raise BadRequest(
-            "checksum_file: the output needs this name for a file of its own",
-            path=path,
-            hint="Choose another name.",
+            "checksum_file: the output needs this name for a file of its own", path=path, hint="Choose another name."
         )
 
 
