@@ -24,9 +24,7 @@ _LINE = re.compile(rb"\\?[0-9a-fA-F]{32,128} [ *].+")
 
 
 def refuse_place(port: Port, path: str, source: Source, dest: str) -> None:
-    """Raise when checksums must not be written to ``path``: it is a part of the source or the output, another file of
-    value, or in no directory.
-    """
+    """Raise when checksums must not go to ``path``: a part of source or output, a file of value, or no directory."""
     real = port.real_path(path)
     taken = [dest, source.path] + [one for one, _seen in source.fingerprint]
     for place in [port.real_path(one) for one in taken]:
@@ -37,6 +35,10 @@ def refuse_place(port: Port, path: str, source: Source, dest: str) -> None:
                 hint="Choose another name, such as that of dest with .sha256.",
             )
     _refuse_present(port, path)
+    _refuse_no_directory(port, path)
+
+
+def _refuse_no_directory(port: Port, path: str) -> None:
     directory = port.stat(path.rsplit("/", 1)[0] or "/")
     if directory is None or directory.kind != DIRECTORY:
         raise NotFound(
@@ -75,9 +77,7 @@ def refuse_own_file(port: Port, path: str, plan: Plan[ConvertFacts]) -> None:
     """Raise BadRequest when the output needs this name for a file of its own."""
     if port.real_path(path) in [port.real_path(file) for file in plan.facts.files]:
         raise BadRequest(
-            "checksum_file: the output needs this name for a file of its own",
-            path=path,
-            hint="Choose another name.",
+            "checksum_file: the output needs this name for a file of its own", path=path, hint="Choose another name."
         )
 
 
@@ -104,9 +104,7 @@ def write_checksums(port: Port, path: str, content: bytes) -> None:
 
 
 def _line(checksum: str, name: str) -> str:
-    """A line as sha256sum writes it; names with backslashes and newlines are escaped, and a backslash at the start
-    says so.
-    """
+    """A line as sha256sum writes it; a backslash at the start says that backslashes and newlines are escaped."""
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return f"{'' if escaped == name else chr(92)}{checksum}  {escaped}\n"
 

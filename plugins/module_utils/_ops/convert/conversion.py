@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversion:
-    """All that is decided before the first step: source, request, the shape of the output, what is there already,
-    which layers of the source become layers of the output, lowest first, and why it is written or kept.
+    """All that is decided before the first step, and why the output is written or kept (``reason``).
+
+    ``depths`` are the layers of the source that become layers of the output, lowest first.
     """
 
     source: Source

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Optional
 
 from ..._bundle.bundle import BundleState, observe
 from ..._bundle.paths import locate
-from ..._core.errors import (
-    AlreadyExists,
-    BadRequest,
-    DiskError,
-    IoFailure,
-    NoSpace,
-    NotABundle,
-)
+from ..._core.errors import AlreadyExists, BadRequest, DiskError, IoFailure, NoSpace, NotABundle
 from ..._core.records import dataclass
 from ..._formats.catalog import HDD, RAW
 from ..._guest.source import Source

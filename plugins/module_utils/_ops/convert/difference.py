@@ -11,7 +11,6 @@ from typing import List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.shape import EXPANDING, Shape
-from ..._core.units import SECTOR
 from ..._formats.catalog import RAW, ForeignShape
 from ..._guest.compare import chain_difference
 from ..._guest.source import find_source, open_source
@@ -33,11 +32,8 @@ def shape_difference(port: Port, conversion: Conversion) -> Optional[str]:
         return "the destination is damaged"
     layers = len(conversion.depths)
     if len(state.tree.shots) != len(state.tree.current_chain) or len(state.tree.shots) != layers:
-        return (
-            "the destination has snapshots"
-            if layers == 1
-            else f"the destination has other snapshots than a chain of {layers} layers"
-        )
+        what = "snapshots" if layers == 1 else f"other snapshots than a chain of {layers} layers"
+        return f"the destination has {what}"
     return _bundle_difference(state, conversion.shape)
 
 
@@ -49,12 +45,8 @@ def _size_difference(destination: Destination, size: int) -> Optional[str]:
 
 def _bundle_difference(state: BundleState, shape: Shape) -> Optional[str]:
     """How a disk without branches differs from ``shape``."""
-    storages = state.descriptor.storages
-    parts = tuple(
-        (storage.start_sector * SECTOR, (storage.end_sector - storage.start_sector) * SECTOR) for storage in storages
-    )
-    if parts != shape.parts:
-        return f"its parts end at {_ends(parts)} instead of {_ends(shape.parts)}"
+    if state.parts != shape.parts:
+        return f"its parts end at {_ends(state.parts)} instead of {_ends(shape.parts)}"
     root = state.tree.current_chain[-1]
     for guid in state.tree.current_chain:
         for image in state.layer(guid):

@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an image of another product is to be like: its options, judged before anything is written, and the names of
-its files.
-"""
+"""What an image of another product is to be like: its options, judged before the first write, and its file names."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -23,6 +21,11 @@ def settled(shape: ForeignShape, *, layers: int) -> ForeignShape:
     row = FORMATS[shape.format]
     kind = _kind(shape, row, layers)
     shape = replace(shape, subformat=kind, compression=_compression(shape, row, kind))
+    _refuse_misfits(shape, row)
+    return replace(shape, cluster_bytes=_cluster_bytes(shape, row.clusters))
+
+
+def _refuse_misfits(shape: ForeignShape, row: Format) -> None:
     if shape.level is not None and shape.compression == NONE:
         raise BadRequest(
             "compression_level: nothing is compressed",
@@ -36,10 +39,9 @@ def settled(shape: ForeignShape, *, layers: int) -> ForeignShape:
     if shape.preallocate and not shape.is_fixed:
         raise BadRequest(
             "preallocate: only an image with a place for everything can be reserved",
-            found=kind,
+            found=shape.subformat,
             hint="Choose a fixed or flat subformat.",
         )
-    return replace(shape, cluster_bytes=_cluster_bytes(shape, row.clusters))
 
 
 def _wrong(option: str, found: object, format: str, expected: str) -> BadRequest:
@@ -56,17 +58,8 @@ def _kind(shape: ForeignShape, row: Format, layers: int) -> Optional[str]:
     kind = shape.subformat or (row.kinds[0] if row.kinds else None)
     if kind is not None and kind not in row.kinds:
         raise _wrong("subformat", kind, shape.format, ", ".join(row.kinds) or "none")
-    if layers > 1 and not row.has_layers:
-        raise BadRequest(
-            f"chain: {row.name} has no images on other images that could be moved",
-            hint="Choose chain: flatten, or another dest_format.",
-        )
-    if layers > 1 and row.chain_kinds and kind not in row.chain_kinds:
-        raise BadRequest(
-            f"chain: only {' and '.join(row.chain_kinds)} images can be below each other",
-            found=kind,
-            hint="Leave subformat out.",
-        )
+    if layers > 1:
+        _refuse_chain(row, kind)
     if kind != row.overlay_kind or kind is None:
         return kind
     if layers < 2:
@@ -76,6 +69,20 @@ def _kind(shape: ForeignShape, row: Format, layers: int) -> Optional[str]:
             hint="Set chain: preserve with a source that has snapshots, or choose another subformat.",
         )
     return row.kinds[0]
+
+
+def _refuse_chain(row: Format, kind: Optional[str]) -> None:
+    if not row.has_layers:
+        raise BadRequest(
+            f"chain: {row.name} has no images on other images that could be moved",
+            hint="Choose chain: flatten, or another dest_format.",
+        )
+    if row.chain_kinds and kind not in row.chain_kinds:
+        raise BadRequest(
+            f"chain: only {' and '.join(row.chain_kinds)} images can be below each other",
+            found=kind,
+            hint="Leave subformat out.",
+        )
 
 
 def _compression(shape: ForeignShape, row: Format, kind: Optional[str]) -> str:

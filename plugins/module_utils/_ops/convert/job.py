@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.descriptor_edit import new_descriptor
@@ -27,7 +27,7 @@ from ..._io.fingerprint import identity as identity_of_file
 from ..._io.port import File, Port
 from ..copy.parts_writer import PartsWriter
 from ..copy.sharing import BlockSharing
-from ..copy.stream import Flow, stream_disk, stream_layer
+from ..copy.stream import Flow, Sink, stream_disk, stream_layer
 from .request import AnyShape
 from .writers import new_writer
 
@@ -65,9 +65,7 @@ class TransferJob:
     directory: Optional[str] = None
     descriptor: Optional[Descriptor] = None
     clones: Tuple[str, ...] = ()
-    """The files of the source that those of the one layer are clones of, unless they are empty because the host
-    could not.
-    """
+    """The files of the source that those of the one layer are clones of; where the host could not, those are empty."""
 
     @property
     def size(self) -> int:
@@ -83,19 +81,13 @@ class TransferJob:
 
     @property
     def shares(self) -> bool:
-        """Whether source and output may share blocks: not where one has them for itself, so that a guest's write
-        cannot fail for space.
-        """
-        state = self.source.state
-        is_reserved = self.shape.preallocate or (
-            state is not None and any(storage.preallocated for storage in state.descriptor.storages)
-        )
+        """Whether source and output may share blocks: not where one has reserved them, so that no write fails."""
+        storages = self.source.state.descriptor.storages if self.source.state is not None else ()
+        is_reserved = self.shape.preallocate or any(storage.preallocated for storage in storages)
         return self.sparse and not is_reserved
 
     def with_clones(self, port: Port) -> TransferJob:
-        """The same with ``clones``, where each file of the output is, byte for byte, one of the source, and the host
-        can clone.
-        """
+        """The same with ``clones``, where each file of the output is one of the source, and the host can clone."""
         if not self.shares or self.needs_digest or not isinstance(self.shape, Shape) or len(self.layers) != 1:
             return self
         if not port.clones_files(self.source.path, self.output_directory):
@@ -113,9 +105,7 @@ class TransferJob:
         return posixpath.dirname(self.directory or self.layers[0].paths[0])
 
     def is_unread(self, port: Port, view: ComposedView) -> bool:
-        """Whether the output gets the blocks of the source with nothing read: where nothing comes of the content,
-        and the host can.
-        """
+        """Whether the output gets the source's blocks unread: nothing depends on the content, and the host can."""
         if not self.shares or self.needs_digest or self.checksum is not None or not isinstance(self.shape, Shape):
             return False
         from .share_disk import first_place
@@ -157,11 +147,9 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
             files = _open_files(port, job, layer)
             try:
                 output.write_layer(number, files, on_progress)
-                for file in files:
-                    file.sync()
-                    lengths[file.path] = file.size()
-                    if job.checksum is not None:
-                        checksums[file.path] = _checksum(file, job.checksum)
+                lengths.update(_synced(files))
+                if job.checksum is not None:
+                    checksums.update((file.path, _checksum(file, job.checksum)) for file in files)
             finally:
                 for file in files:
                     file.close()
@@ -172,6 +160,13 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
         return TransferReport(output.flow.read, output.flow.written, lengths, checksums, job.verify, uid)
     finally:
         view.close()
+
+
+def _synced(files: Sequence[File]) -> Iterator[Tuple[str, int]]:
+    """Bring the files to the medium; their lengths by path."""
+    for file in files:
+        file.sync()
+        yield file.path, file.size()
 
 
 def _open_files(port: Port, job: TransferJob, layer: LayerJob) -> List[File]:
@@ -201,8 +196,7 @@ def _unknown() -> Optional[str]:
 
 
 class _Output:
-    """The layers written so far: what the next one refers to, and what the ids of the output come from, if they are to
-    be known.
+    """The layers written so far: what the next one refers to, and with ``with_ids`` what the ids come from.
 
     ``shared`` are the blocks that the output has from a source that is not read, else None.
     """
@@ -229,17 +223,15 @@ class _Output:
         writer.finish(identity)
         self._lowest = self._lowest or identity
         self._parent = ParentImage(layer.names[0], identity)
-        self.flow.read += part.read
-        self.flow.written += part.written
+        self.flow.add(part)
 
     def _overlay(
         self, layer: LayerJob, writer: ForeignWriter, files: Sequence[File], on_layer: LayerProgress
     ) -> Tuple[Flow, Optional[Digest]]:
         view = self._view_of(layer)
+        sink = Sink(writer, files, LayerDigest() if self._needs_digest else None, on_layer)
         extents = self._view.own_extents(layer.depth)
-        digest = LayerDigest() if self._needs_digest else None
-        sharing = self._sharing(view, writer)
-        return stream_layer(view, extents, writer, files, digest=digest, sharing=sharing, on_progress=on_layer), digest
+        return stream_layer(view, extents, sink, sharing=self._sharing(view, writer)), sink.digest
 
     def _sharing(self, view: ComposedView, writer: ForeignWriter) -> Optional[BlockSharing]:
         """How blocks of the source come into the output; None where they do not."""
@@ -262,21 +254,16 @@ class _Output:
             from .share_disk import share_disk
 
             return share_disk(view, writer, sharing, on_layer), None
-        digest = ContentDigest() if self._needs_digest else None
-        flow = stream_disk(
-            view, writer, files, sparse=job.sparse, digest=digest, shares=job.shares, on_progress=on_layer
-        )
-        return flow, digest
+        sink = Sink(writer, files, ContentDigest() if self._needs_digest else None, on_layer)
+        return stream_disk(view, sink, sparse=job.sparse, shares=job.shares), sink.digest
 
     def _view_of(self, layer: LayerJob) -> ComposedView:
         return self._view.below(layer.depth) if layer.depth else self._view
 
     def _identity(self, digest: Optional[Digest], writer: ForeignWriter) -> str:
-        """The GUID that all ids of a layer come from: by its content, what it is like, what is below it and the name
-        of the output; or a random one.
+        """The GUID that all ids of a layer come from: by its content, shape, what is below it and the name; or random.
 
-        The name counts because two blank disks are two disks all the same, and VirtualBox takes each identifier only
-        once.
+        The name counts because two blank disks are two disks, and VirtualBox takes each identifier only once.
         """
         job = self._job
         if digest is not None:
@@ -286,10 +273,8 @@ class _Output:
         if digest is None:
             return guids.draw()
         below = self._parent.identity if self._parent is not None else ""
-        name = job.layers[-1].names[0]
-        return guids.derive(
-            "content", self.digests[-1], job.shape.format, repr(sorted(writer.properties.items())), below, name
-        )
+        name, properties = job.layers[-1].names[0], repr(sorted(writer.properties.items()))
+        return guids.derive("content", self.digests[-1], job.shape.format, properties, below, name)
 
 
 def _are_cloned(job: TransferJob, files: Sequence[File]) -> bool:
@@ -311,23 +296,10 @@ def _part_of_all(on_progress: Optional[Progress], number: int, count: int, size:
 
 
 def _finish_bundle(port: Port, job: TransferJob, digests: Sequence[str]) -> Optional[str]:
-    """Write the descriptor; its UID comes from the content, the shape and the name, so that equal requests give
-    equal bytes.
-    """
+    """Write the descriptor of a bundle, and return its UID."""
     if job.descriptor is None or job.directory is None or not isinstance(job.shape, Shape):
         return None
-    descriptor = job.descriptor
-    if digests:
-        shape = job.shape
-        seed = (
-            "/".join(digests),
-            descriptor.name or "",
-            shape.kind,
-            str(shape.cluster_bytes),
-            str(shape.version),
-            str(shape.part_size),
-        )
-        descriptor = replace(descriptor, uid=guids.derive("content", *seed))
+    descriptor = _with_uid(job.descriptor, job.shape, digests) if digests else job.descriptor
     file = port.open_write(f"{job.directory}/DiskDescriptor.xml")
     try:
         file.pwrite(0, new_descriptor(descriptor))
@@ -335,6 +307,12 @@ def _finish_bundle(port: Port, job: TransferJob, digests: Sequence[str]) -> Opti
     finally:
         file.close()
     return descriptor.uid
+
+
+def _with_uid(descriptor: Descriptor, shape: Shape, digests: Sequence[str]) -> Descriptor:
+    """A UID from the content, the name and the shape, so that equal requests give equal bytes."""
+    what = (shape.kind, str(shape.cluster_bytes), str(shape.version), str(shape.part_size))
+    return replace(descriptor, uid=guids.derive("content", "/".join(digests), descriptor.name or "", *what))
 
 
 def _refuse_changed_source(port: Port, source: Source) -> None:

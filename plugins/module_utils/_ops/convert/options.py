@@ -30,9 +30,7 @@ def output_format(path: str, chosen: Optional[str]) -> str:
 
 
 def refuse_options(options: Mapping[str, Any], format: str, path: str) -> None:
-    """Raise BadRequest for the first of the ``options``, by their names, that does not go with the format or with the
-    others.
-    """
+    """Raise BadRequest for the first of the ``options``, by name, that does not fit the format or the others."""
     row = FORMATS[format]
     wrong = [option for option in _given(options) if option not in row.options]
     if wrong:
@@ -48,6 +46,10 @@ def refuse_options(options: Mapping[str, Any], format: str, path: str) -> None:
         )
     _refuse_kind(row, options["subformat"])
     _refuse_version(row, options["format_version"])
+    _refuse_combination(options)
+
+
+def _refuse_combination(options: Mapping[str, Any]) -> None:
     if not options["sparse"] and (options["chain"] == "preserve" or options["subformat"] == "streamOptimized"):
         raise BadRequest(
             "sparse: layers and streams leave zeros out in any case", found=False, hint="Leave sparse out."
@@ -60,18 +62,8 @@ def refuse_options(options: Mapping[str, Any], format: str, path: str) -> None:
 
 def _given(options: Mapping[str, Any]) -> List[str]:
     """The options that are set, of those that only some formats know, in a fixed order."""
-    known = (
-        "subformat",
-        "cluster_size",
-        "split_size",
-        "name",
-        "adapter_type",
-        "compression_level",
-        "format_version",
-        "compression",
-        "azure",
-    )
-    return [option for option in known if options[option] != _LEFT_OUT.get(option)]
+    known = "subformat cluster_size split_size name adapter_type compression_level format_version compression azure"
+    return [option for option in known.split() if options[option] != _LEFT_OUT.get(option)]
 
 
 def _refuse_level(level: Optional[int]) -> None:

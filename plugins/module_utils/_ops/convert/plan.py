@@ -67,7 +67,11 @@ def _shape(request: ConvertRequest, size: int, layers: int) -> AnyShape:
         )
     from .foreign_shape import settled
 
-    shape = ForeignShape(
+    return settled(_foreign_shape(request, size), layers=layers)
+
+
+def _foreign_shape(request: ConvertRequest, size: int) -> ForeignShape:
+    return ForeignShape(
         request.format,
         size,
         request.subformat,
@@ -79,7 +83,6 @@ def _shape(request: ConvertRequest, size: int, layers: int) -> AnyShape:
         request.preallocate,
         request.timestamp,
     )
-    return settled(shape, layers=layers)
 
 
 def _refuse_source(port: Port, source: Source, request: ConvertRequest) -> None:

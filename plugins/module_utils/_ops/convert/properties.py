@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Mapping, Optional
+from itertools import islice
+from typing import Iterable, Iterator, Mapping, Optional
 
 from ..._core import guid as guids
-from ..._core.extents import DATA
+from ..._core.extents import DATA, Extent
 from ..._formats.catalog import NONE, ForeignShape
 from ..._formats.codecs import file_names
 from ..._formats.image import ParentImage
@@ -59,26 +60,24 @@ def image_difference(port: Port, shape: ForeignShape, conversion: Conversion) ->
 
 
 def _would_shrink(port: Port, shape: ForeignShape, chain: ForeignChain, depth: int) -> bool:
-    """Whether compression would make a difference to a layer without a compressed cluster, judged by the first ones
-    that hold data.
-    """
+    """Whether compression would shrink a layer without a packed cluster, judged by the first ones that hold data."""
     from ..._formats.qcow2.codec import packer
 
     pack = packer(shape.compression, shape.level, path=chain.layers[depth].path)
     step = shape.cluster_bytes or 1
     view = open_chain(port, chain)
-    tried = 0
     try:
-        for extent in view.own_extents(depth):
-            for offset in range(extent.start // step * step, extent.end, step) if extent.kind == DATA else ():
-                content = new_buffer(step)
-                inside = min(step, view.size - offset)
-                view.below(depth).pread_into(offset, content[:inside])
-                if not is_zero(content) and pack(bytes(content)) is not None:
-                    return True
-                tried += 1
-                if tried == _TRIED_CLUSTERS:
-                    return False
+        for offset in islice(_data_clusters(view.own_extents(depth), step), _TRIED_CLUSTERS):
+            content = new_buffer(step)
+            view.below(depth).pread_into(offset, content[: min(step, view.size - offset)])
+            if not is_zero(content) and pack(bytes(content)) is not None:
+                return True
     finally:
         view.close()
     return False
+
+
+def _data_clusters(extents: Iterable[Extent], step: int) -> Iterator[int]:
+    for extent in extents:
+        if extent.kind == DATA:
+            yield from range(extent.start // step * step, extent.end, step)

@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Store a guest disk by sharing blocks alone: nothing is read, so the cost follows the extents of the source and not
-its bytes.
+"""Store a guest disk by sharing blocks alone: nothing is read, so the cost follows the extents of the source.
 
 ::
 
@@ -14,11 +13,10 @@ its bytes.
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from ..._bundle.shape import PLAIN, Shape
 from ..._core.extents import DATA
-from ..._core.units import SECTOR
 from ..._formats.image import GuestView, Place
 from ..._guest.places import SharedRanges, common, whole_blocks
 from ..._guest.source import RAW, Source
@@ -28,7 +26,7 @@ from ..._io.port import Port
 from ..._io.sparse import data_parts
 from ..copy.parts_writer import PartsWriter
 from ..copy.sharing import BlockSharing
-from ..copy.stream import Flow
+from ..copy.stream import Flow, Progress
 
 _SAMPLE = 64 << 20
 """So much of the data shows how it is stored."""
@@ -56,31 +54,32 @@ def first_place(view: GuestView) -> Optional[Place]:
 
 
 def whole_files(port: Port, source: Source, shape: Shape, depth: int) -> Tuple[str, ...]:
-    """The files of the source that are, byte for byte, the files of a plain output, one for each part; empty when they
-    are not.
+    """The files of the source that are, byte for byte, those of a plain output, one for each part; else none.
 
-    The output shows what lies ``depth`` layers below the top of the source.
+    The output shows what is ``depth`` layers below the top of the source.
     """
     if shape.kind != PLAIN or shape.size != source.size:
         # What a file holds past the end of the disk is no part of it.
         return ()
-    if source.state is None or source.guid is None:
-        files = [(0, source.path)] if source.format == RAW else []
-    else:
-        state = source.state
-        chains = [state.chain(source.guid, number)[depth:] for number in range(len(state.descriptor.storages))]
-        if any(len(chain) != 1 or chain[0].kind != PLAIN for chain in chains):
-            return ()
-        files = [
-            (storage.start_sector * SECTOR, chain[0].path) for storage, chain in zip(state.descriptor.storages, chains)
-        ]
+    files = _plain_files(source, depth)
     stats = [(start, port.stat(path)) for start, path in files]
     found = tuple((start, stat.size) for start, stat in stats if stat is not None)
     return tuple(path for _start, path in files) if found == shape.parts else ()
 
 
+def _plain_files(source: Source, depth: int) -> List[Tuple[int, str]]:
+    """The plain image of each part, with its start; empty when not all are plain and alone."""
+    state, guid = source.state, source.guid
+    if state is None or guid is None:
+        return [(0, source.path)] if source.format == RAW else []
+    chains = [state.chain(guid, number)[depth:] for number in range(len(state.parts))]
+    if any(len(chain) != 1 or chain[0].kind != PLAIN for chain in chains):
+        return []
+    return [(start, chain[0].path) for (start, _length), chain in zip(state.parts, chains)]
+
+
 def note_clones(
-    view: GuestView, writer: PartsWriter, shared: SharedRanges, on_progress: Optional[Callable[[int], None]] = None
+    view: GuestView, writer: PartsWriter, shared: SharedRanges, on_progress: Optional[Progress] = None
 ) -> Flow:
     """Note what the files of the output have because they are clones of the source's."""
     flow = Flow()
@@ -97,7 +96,7 @@ def note_clones(
 
 
 def share_disk(
-    view: GuestView, writer: PartsWriter, sharing: BlockSharing, on_progress: Optional[Callable[[int], None]] = None
+    view: GuestView, writer: PartsWriter, sharing: BlockSharing, on_progress: Optional[Progress] = None
 ) -> Flow:
     """Store the whole disk; zeros that the source stores as data are data here, too.
 
@@ -110,23 +109,22 @@ def share_disk(
             continue
         position = extent.start
         for place in whole_blocks(view.places(extent.start, extent.length)):
-            _store_read(view, writer, position, place.start, flow)
+            flow.add(_store_read(view, writer, position, place.start))
             sharing.put_unread(place)
             flow.written += place.length
             position = place.end
             if on_progress is not None:
                 on_progress(position)
-        _store_read(view, writer, position, extent.end, flow)
+        flow.add(_store_read(view, writer, position, extent.end))
     sharing.flush()
     flow.read += sharing.bytes_read
     return flow
 
 
-def _store_read(view: GuestView, writer: PartsWriter, start: int, end: int, flow: Flow) -> None:
+def _store_read(view: GuestView, writer: PartsWriter, start: int, end: int) -> Flow:
     """Store a range by reading and writing it, without its zeros."""
-    if start == end:
-        return
-    buffer = new_buffer(min(WINDOW, end - start))
+    flow = Flow()
+    buffer = new_buffer(min(WINDOW, end - start)) if start < end else memoryview(b"")
     for offset in range(start, end, WINDOW):
         window = buffer[: end - offset]
         view.pread_into(offset, window)
@@ -134,3 +132,4 @@ def _store_read(view: GuestView, writer: PartsWriter, start: int, end: int, flow
         for first, last in data_parts(window, len(window)):
             writer.write(offset + first, window[first:last])
             flow.written += last - first
+    return flow

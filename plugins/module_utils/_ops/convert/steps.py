@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
 from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, temporary_name, without_suffix
@@ -149,7 +149,7 @@ def _set_plan(
         LayerJob(depth, tuple(f"{staging}/{name}" for name in names), names)
         for depth, names in zip(conversion.depths, files)
     ]
-    # The image itself comes first, then its pieces, then the layers below it.
+    # The image itself, then its pieces, then the layers below it.
     names = [name for layer in reversed(files) for name in layer]
     is_new = conversion.destination.stat is None
     like = None if is_new else conversion.request.path
@@ -193,10 +193,7 @@ def _bundle_plan(port: Port, conversion: Conversion, shape: Shape, place: _Place
     _refuse_name(path, place.base)
     job = _bundle_job(conversion, shape, temporary).with_clones(port)
     displaced = None if conversion.destination.stat is None else place.displaced
-    built = [file for layer in job.layers for file in layer.paths]
-    steps: List[Step] = [MakeDirectory(temporary)]
-    steps += [CreateFile(file, 0, clone_of=model) for file, model in zip(built, job.clones or [None] * len(built))]
-    steps += [CreateFile(f"{temporary}/{DESCRIPTOR}", 0), CreateFile(f"{temporary}/{marker_name(place.base)}", 0)]
+    steps = list(_bundle_files(job, temporary, place.base))
     steps += [Transfer(job), Sync(directories=(temporary,)), Rename(temporary, path, displaced=displaced)]
     if displaced is not None:
         steps.append(Remove((displaced,), place.directory or "/"))
@@ -216,14 +213,19 @@ def _bundle_plan(port: Port, conversion: Conversion, shape: Shape, place: _Place
     )
 
 
+def _bundle_files(job: TransferJob, directory: str, base: str) -> Iterator[Step]:
+    built = [file for layer in job.layers for file in layer.paths]
+    yield MakeDirectory(directory)
+    for file, model in zip(built, job.clones or [None] * len(built)):
+        yield CreateFile(file, 0, clone_of=model)
+    yield CreateFile(f"{directory}/{DESCRIPTOR}", 0)
+    yield CreateFile(f"{directory}/{marker_name(base)}", 0)
+
+
 def _refuse_name(path: str, base: str) -> None:
     if not base.endswith(SUFFIX):
-        raise BadRequest(
-            "The name of a bundle ends in .hdd",
-            path=path,
-            found=base,
-            hint="Add .hdd, in lower case, to the name.",
-        )
+        hint = "Add .hdd, in lower case, to the name."
+        raise BadRequest("The name of a bundle ends in .hdd", path=path, found=base, hint=hint)
 
 
 def _bundle_job(conversion: Conversion, shape: Shape, temporary: str) -> TransferJob:
@@ -238,9 +240,7 @@ def _bundle_job(conversion: Conversion, shape: Shape, temporary: str) -> Transfe
 
 
 def bundle_descriptor(conversion: Conversion, shape: Shape, *, uid: Optional[str]) -> Descriptor:
-    """The descriptor of the output: one layer, or a chain of snapshots that keep the GUIDs they have in a Parallels
-    disk.
-    """
+    """The descriptor of the output: one layer, or a chain whose snapshots keep the GUIDs of a Parallels disk."""
     request = conversion.request
     base = request.path.rsplit("/", 1)[-1]
     name = request.name or without_suffix(base)

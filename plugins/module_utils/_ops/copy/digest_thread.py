@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A digest that another thread computes while the next data is read and written; hashlib lets the interpreter go
-meanwhile.
-"""
+"""A digest that another thread computes while the next data is read and written; hashlib releases the interpreter."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, Sequence, Tuple, Union
+from typing import Iterator, Mapping, Sequence, Tuple, Union
 
 from ..._bundle.shape import EXPANDING, PLAIN, Shape
 from ..._formats.hds.writer import HdsWriter, ReservedHdsWriter
@@ -31,30 +31,31 @@ class PartsWriter:
     def write(self, offset: int, buffer: Buffer) -> None:
         """Store ``buffer`` at guest byte ``offset``, cut at the borders of parts."""
         view = memoryview(buffer)
-        end = offset + len(view)
-        for (start, length), writer in self._parts:
-            low, high = max(offset, start), min(end, start + length)
-            if low < high:
-                writer.write(low - start, view[low - offset : high - offset])
+        for start, low, high, writer in self._touched(offset, len(view)):
+            writer.write(low - start, view[low - offset : high - offset])
 
     def places(self, offset: int, length: int) -> Tuple[Place, ...]:
         """The places for ``length`` bytes that the caller stores there himself."""
-        found: List[Place] = []
-        for (start, size), writer in self._parts:
-            low, high = max(offset, start), min(offset + length, start + size)
-            if low < high:
-                found.append(Place(low, high - low, writer.file, writer.place(low - start, high - low)))
-        return tuple(found)
+        return tuple(
+            Place(low, high - low, writer.file, writer.place(low - start, high - low))
+            for start, low, high, writer in self._touched(offset, length)
+        )
 
     def write_zeros(self, offset: int, length: int) -> None:
         """Allocate clusters that read as zeros; a layer without another one below needs none."""
-        for (start, size), writer in self._parts:
-            low, high = max(offset, start), min(offset + length, start + size)
-            if low < high and isinstance(writer, HdsWriter):
+        for start, low, high, writer in self._touched(offset, length):
+            if isinstance(writer, HdsWriter):
                 writer.write_zeros(low - start, high - low)
 
+    def _touched(self, offset: int, length: int) -> Iterator[Tuple[int, int, int, OwnWriter]]:
+        """The parts that a range touches: where the part starts, the range within it, and its writer."""
+        for (start, size), writer in self._parts:
+            low, high = max(offset, start), min(offset + length, start + size)
+            if low < high:
+                yield start, low, high, writer
+
     def finish(self, identity: str) -> None:
-        """Finish every part; none of them knows an ``identity``, which lies in the descriptor."""
+        """Finish every part; none of them knows an ``identity``, which is in the descriptor."""
         del identity
         for _part, writer in self._parts:
             writer.finish()
@@ -62,9 +63,8 @@ class PartsWriter:
 
 def parts_writer(shape: Shape, files: Sequence[File], *, is_overlay: bool = False) -> PartsWriter:
     """A writer that fills ``files``, one for each part of the disk."""
-    writers: List[OwnWriter] = []
-    for file, (_start, length) in zip(files, shape.parts):
-        writers.append(_part_writer(shape, file, length, is_overlay))
+    parts = zip(files, shape.parts)
+    writers = [_part_writer(shape, file, length, is_overlay) for file, (_start, length) in parts]
     return PartsWriter(shape.parts, writers, grain=shape.cluster_bytes)
 
 

@@ -1,15 +1,13 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Putting data into an image by sharing the blocks of the source, on file systems that can (XFS, Btrfs): nothing is
-written twice.
-"""
+"""Putting data into an image by sharing the blocks of the source, on file systems that can (XFS, Btrfs)."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional
 
 from ..._core.errors import Damaged
 from ..._core.extents import DATA
@@ -22,62 +20,75 @@ from ..._io.sparse import data_parts
 from .parts_writer import PartsWriter
 
 
+class _Part(NamedTuple):
+    """A range of one file, and where it goes in another."""
+
+    source: File
+    source_offset: int
+    target: File
+    offset: int
+    length: int
+
+    def joined(self, other: _Part) -> Optional[_Part]:
+        """Both as one, when the other follows in both files and the host can share them in a moment."""
+        length = self.length + other.length
+        following = (self.source, self.source_offset + self.length, self.target, self.offset + self.length)
+        return self._replace(length=length) if other[:4] == following and length <= LONGEST else None
+
+
 class BlockSharing:
     """Stores ranges of ``view`` through ``writer`` as long as the host shares blocks.
 
-    Neighbours go in one call, so ``flush`` ends the last one.
-
-    What the host has shared is added to ``shared``; ``bytes_read`` counts what had to be copied after all.
+    Neighbours go in one call, so ``flush`` ends the last one. What the host has shared is added to ``shared``;
+    ``bytes_read`` counts what had to be copied after all.
     """
 
     def __init__(self, view: GuestView, writer: PartsWriter, shared: Optional[SharedRanges] = None) -> None:
         self.bytes_read = 0
         self._shared = shared
-        self._view = view
+        self.view = view
         self._writer = writer
         self._buffer: Optional[memoryview] = None
         self._works = True
         self._proven = False
-        # What is to be shared next: source, its offset, target, its offset, length.
-        self._pending: Optional[Tuple[File, int, File, int, int]] = None
+        # What is to be shared next.
+        self._pending: Optional[_Part] = None
+
+    def write(self, offset: int, window: memoryview) -> None:
+        """Store ``window``, the view's bytes from guest ``offset`` on, shared or written."""
+        if not self.put(offset, window):
+            self._writer.write(offset, window)
 
     def put(self, offset: int, window: memoryview) -> bool:
-        """Store ``window``, the view's bytes from guest ``offset`` on; False, with nothing done, when the caller has
-        to.
-        """
-        if not self._works:
-            return False
+        """Share ``window``, the view's bytes from guest ``offset`` on; False, with nothing done, when it cannot be."""
         length = len(window)
-        places = tuple(self._view.places(offset, length)) if offset % BLOCK == 0 and length % BLOCK == 0 else ()
-        if sum(place.length for place in places) != length or any(
-            place.offset % BLOCK or place.length % BLOCK for place in places
-        ):
+        is_whole = self._works and offset % BLOCK == 0 and length % BLOCK == 0
+        places = tuple(self.view.places(offset, length)) if is_whole else ()
+        misfits = any(place.offset % BLOCK or place.length % BLOCK for place in places)
+        if not self._works or misfits or sum(place.length for place in places) != length:
             return False
-        for _guest, count, source, source_offset, target, target_offset in common(
-            places, self._writer.places(offset, length)
-        ):
-            part = window[:count]
-            window = window[count:]
-            if not self._works or any(number % BLOCK for number in (source_offset, target_offset, count)):
-                target.pwrite(target_offset, part)
+        for _guest, count, source, start, target, at in common(places, self._writer.places(offset, length)):
+            if self._can_share(start, at, count):
+                self._add(_Part(source, start, target, at, count))
             else:
-                self._add(source, source_offset, target, target_offset, count)
+                target.pwrite(at, window[:count])
+            window = window[count:]
         return True
 
+    def _can_share(self, *numbers: int) -> bool:
+        return self._works and not any(number % BLOCK for number in numbers)
+
     def put_range_unread(self, offset: int, length: int) -> int:
-        """Store all data of a guest range, its holes left out.
+        """Store all data of a guest range, its holes left out, and return how many bytes that were.
 
-        Returns how many bytes that were; 0, with nothing done, when it must be read.
-
-        That is when some of it has no place, or not on whole blocks.
+        0, with nothing done, when it must be read: some of it has no place, or not on whole blocks.
         """
-        places = tuple(self._view.places(offset, length)) if self._works else ()
-        data = (
-            sum(extent.length for extent in self._view.extents(offset, length) if extent.kind == DATA) if places else 0
-        )
-        if sum(place.length for place in places) != data or any(
-            number % BLOCK for place in places for number in (place.start, place.length, place.offset)
-        ):
+        places = tuple(self.view.places(offset, length)) if self._works else ()
+        if not all(self._can_share(place.start, place.length, place.offset) for place in places):
+            return 0
+        extents = self.view.extents(offset, length) if places else ()
+        data = sum(extent.length for extent in extents if extent.kind == DATA)
+        if sum(place.length for place in places) != data:
             return 0
         for place in places:
             self.put_unread(place)
@@ -86,14 +97,16 @@ class BlockSharing:
     def put_unread(self, place: Place) -> None:
         """Store the guest bytes of ``place``, whose three numbers are multiples of BLOCK."""
         targets = self._writer.places(place.start, place.length)
-        for _guest, count, source, start, target, target_offset in common((place,), targets):
-            if self._works and not any(number % BLOCK for number in (start, target_offset, count)):
-                self._add(source, start, target, target_offset, count)
+        for _guest, count, source, start, target, at in common((place,), targets):
+            part = _Part(source, start, target, at, count)
+            if self._can_share(start, at, count):
+                self._add(part)
             else:
-                self._copy(source, start, target, target_offset, count)
+                self._copy(part)
 
-    def _copy(self, source: File, source_offset: int, target: File, offset: int, length: int) -> None:
+    def _copy(self, part: _Part) -> None:
         """Read and write a range, without its zeros: in a new file there are none to hide."""
+        source, source_offset, target, offset, length = part
         if self._buffer is None:
             self._buffer = new_buffer(WINDOW)
         for done in range(0, length, WINDOW):
@@ -110,19 +123,13 @@ class BlockSharing:
             for start, end in data_parts(window, got):
                 target.pwrite(offset + done + start, window[start:end])
 
-    def _add(self, source: File, source_offset: int, target: File, target_offset: int, length: int) -> None:
-        if self._pending is not None:
-            file, at, other, there, count = self._pending
-            if (file, at + count, other, there + count) == (
-                source,
-                source_offset,
-                target,
-                target_offset,
-            ) and count + length <= LONGEST:
-                self._pending = (file, at, other, there, count + length)
-                return
-            self.flush()
-        self._pending = (source, source_offset, target, target_offset, length)
+    def _add(self, part: _Part) -> None:
+        joined = self._pending.joined(part) if self._pending is not None else None
+        if joined is not None:
+            self._pending = joined
+            return
+        self.flush()
+        self._pending = part
         if not self._proven:
             # The first range shows whether the host can do it at all.
             self.flush()
@@ -130,13 +137,11 @@ class BlockSharing:
 
     def flush(self) -> None:
         """Share what is pending, or copy it where the host refuses."""
-        if self._pending is None:
+        part, self._pending = self._pending, None
+        if part is None:
             return
-        source, source_offset, target, target_offset, length = self._pending
-        self._pending = None
-        if target.share_from(source, source_offset, target_offset, length):
-            if self._shared is not None:
-                self._shared.add(source, source_offset, target, target_offset, length)
-        else:
+        if not part.target.share_from(part.source, part.source_offset, part.offset, part.length):
             self._works = False
-            self._copy(source, source_offset, target, target_offset, length)
+            self._copy(part)
+        elif self._shared is not None:
+            self._shared.add(*part)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Tuple
+from typing import Callable, Dict, Generic, Iterable, Iterator, Optional, Sequence, Tuple, TypeVar
 
 from ..._core.extents import ZERO, Extent
 from ..._core.records import dataclass
@@ -25,6 +25,7 @@ from .parts_writer import PartsWriter
 from .sharing import BlockSharing
 
 Progress = Callable[[int], None]
+Digest = TypeVar("Digest", ContentDigest, LayerDigest)
 
 _SHARED_AT_ONCE = 64 << 20
 
@@ -36,43 +37,47 @@ class Flow:
     read: int = 0
     written: int = 0
 
+    def add(self, other: Flow) -> None:
+        """Count what went through elsewhere, too."""
+        self.read += other.read
+        self.written += other.written
 
-def stream_disk(
-    view: GuestView,
-    writer: ForeignWriter,
-    files: Sequence[File],
-    *,
-    sparse: bool,
-    digest: Optional[ContentDigest],
-    shares: bool = False,
-    on_progress: Optional[Progress] = None,
-) -> Flow:
+
+@dataclass(frozen=True)
+class Sink(Generic[Digest]):
+    """What takes guest data in: a writer and its files, a digest, and who is called with how far it is."""
+
+    writer: ForeignWriter
+    files: Sequence[File]
+    digest: Optional[Digest] = None
+    on_progress: Optional[Progress] = None
+
+    def reached(self, offset: int) -> None:
+        """The guest disk is stored up to ``offset``."""
+        if self.on_progress is not None:
+            self.on_progress(offset)
+
+
+def stream_disk(view: GuestView, sink: Sink[ContentDigest], *, sparse: bool, shares: bool = False) -> Flow:
     """Write the whole disk.
 
     With ``sparse`` zeros are neither read where that is known nor written; with ``shares`` the host may share blocks.
-
-    ``on_progress`` is called with how far it is.
     """
-    flow, writeback = Flow(), Writeback(files)
+    flow, writeback, writer = Flow(), Writeback(sink.files), sink.writer
     sharing = BlockSharing(view, writer) if shares and isinstance(writer, PartsWriter) else None
+    store = writer.write if sharing is None else sharing.write
     slices = read_ahead(view, _disk_slices(view, sparse))
-    with Windows(view, slices) as windows, DigestThread(digest, windows.release) as digesting:
+    with Windows(view, slices) as windows, DigestThread(sink.digest, windows.release) as digesting:
         for offset, window in windows:
             length = len(window)
             flow.read += length
-            parts = tuple(data_parts(window, length)) if sparse else ((0, length),)
-            for start, end in parts:
-                if sharing is None or not sharing.put(offset + start, window[start:end]):
-                    writer.write(offset + start, window[start:end])
+            data = tuple(data_parts(window, length)) if sparse or sink.digest is not None else ()
+            for start, end in data if sparse else ((0, length),):
+                store(offset + start, window[start:end])
                 flow.written += end - start
-            digesting.add(
-                offset,
-                window,
-                _digested(window, parts if sparse else tuple(data_parts(window, length))) if digest is not None else (),
-            )
+            digesting.add(offset, window, _digested(window, data) if sink.digest is not None else ())
             writeback.reached(flow.written)
-            if on_progress is not None:
-                on_progress(offset + length)
+            sink.reached(offset + length)
     if sharing is not None:
         sharing.flush()
     return flow
@@ -93,58 +98,35 @@ def _disk_slices(view: GuestView, sparse: bool) -> Iterable[Tuple[int, int]]:
 
 
 def stream_layer(
-    view: GuestView,
-    own: Iterable[Extent],
-    writer: ForeignWriter,
-    files: Sequence[File],
-    *,
-    digest: Optional[LayerDigest],
-    sharing: Optional[BlockSharing] = None,
-    on_progress: Optional[Progress] = None,
+    view: GuestView, own: Iterable[Extent], sink: Sink[LayerDigest], *, sharing: Optional[BlockSharing] = None
 ) -> Flow:
-    """Write an overlay: whatever ``own``, the layer's extents, touches, in whole grains, with the bytes of ``view``,
-    the disk seen through it.
+    """Write an overlay: whatever ``own``, the layer's extents, touches, in whole grains, as ``view`` shows it.
 
-    Zeros are stored as such, since they may hide what lies below. With ``sharing`` nothing is read where the host
-    shares blocks.
+    Zeros are stored as such, since they may hide what is below. With ``sharing``, of ``view``, nothing is read where
+    the host shares blocks.
     """
-    flow, writeback = Flow(), Writeback(files)
-    buffer = new_buffer(max(WINDOW, writer.grain))
-    slices = (
-        layer_slices(view, own, writer.grain) if sharing is None else _unshared(view, own, writer.grain, sharing, flow)
-    )
+    flow, writeback, grain = Flow(), Writeback(sink.files), sink.writer.grain
+    buffer = new_buffer(max(WINDOW, grain))
+    slices = layer_slices(view, own, grain) if sharing is None else _unshared(own, grain, sharing, flow)
     for offset, length, kind in slices:
-        parts: Iterator[Tuple[int, int]] = iter(())
-        window = memoryview(b"")
-        if kind != ZERO:
-            window = buffer[:length]
-            view.pread_into(offset, window)
+        if kind == ZERO:
+            _zeros(sink, offset, length)
+        else:
+            view.pread_into(offset, buffer[:length])
             flow.read += length
-            parts = data_parts(window, length, max(GRAIN, writer.grain))
-        done = 0
-        for start, end in parts:
-            _zeros(writer, digest, offset + done, start - done)
-            writer.write(offset + start, window[start:end])
-            if digest is not None:
-                digest.add(offset + start, window[start:end])
-            flow.written += end - start
-            done = end
-        _zeros(writer, digest, offset + done, length - done)
+            flow.written += _store(sink, offset, buffer[:length])
         writeback.reached(flow.written)
-        if on_progress is not None:
-            on_progress(offset + length)
+        sink.reached(offset + length)
     if sharing is not None:
         sharing.flush()
         flow.read += sharing.bytes_read
     return flow
 
 
-def _unshared(
-    view: GuestView, own: Iterable[Extent], grain: int, sharing: BlockSharing, flow: Flow
-) -> Iterator[Tuple[int, int, str]]:
+def _unshared(own: Iterable[Extent], grain: int, sharing: BlockSharing, flow: Flow) -> Iterator[Tuple[int, int, str]]:
     """The slices of a layer that the host does not share; the others are stored on the way."""
     step = max(WINDOW // grain * grain, grain)
-    for offset, length, kind in layer_slices(view, own, grain, _SHARED_AT_ONCE):
+    for offset, length, kind in layer_slices(sharing.view, own, grain, _SHARED_AT_ONCE):
         if kind == ZERO:
             yield offset, length, kind
             continue
@@ -154,8 +136,22 @@ def _unshared(
             yield offset + done, min(step, length - done), kind
 
 
-def _zeros(writer: ForeignWriter, digest: Optional[LayerDigest], offset: int, length: int) -> None:
+def _store(sink: Sink[LayerDigest], offset: int, window: memoryview) -> int:
+    """Store a window of a layer, zeros as such, and return how many bytes are none."""
+    done = stored = 0
+    for start, end in data_parts(window, len(window), max(GRAIN, sink.writer.grain)):
+        _zeros(sink, offset + done, start - done)
+        sink.writer.write(offset + start, window[start:end])
+        if sink.digest is not None:
+            sink.digest.add(offset + start, window[start:end])
+        stored += end - start
+        done = end
+    _zeros(sink, offset + done, len(window) - done)
+    return stored
+
+
+def _zeros(sink: Sink[LayerDigest], offset: int, length: int) -> None:
     if length > 0:
-        writer.write_zeros(offset, length)
-        if digest is not None:
-            digest.add_zeros(offset, length)
+        sink.writer.write_zeros(offset, length)
+        if sink.digest is not None:
+            sink.digest.add_zeros(offset, length)

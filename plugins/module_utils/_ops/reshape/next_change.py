@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.pvm import VmReport
-from ..._bundle.shape import (
-    EXPANDING,
-    PLAIN,
-    Shape,
-    part_size_of,
-    refuse_many_parts,
-    refuse_odd_cluster,
-    wanted_parts,
-)
+from ..._bundle.shape import EXPANDING, PLAIN, Shape, part_size_of, refuse_many_parts, refuse_odd_cluster, wanted_parts
 from ..._change.bundle_plan import ChangeFacts, unchanged
 from ..._core.errors import BadRequest, HasSnapshots, Unsupported
 from ..._core.plan import Plan

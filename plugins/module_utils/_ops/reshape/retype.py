@@ -45,7 +45,7 @@ from ..._io.fingerprint import refuse_changed
 from ..._io.journal import PREPARE, Journal
 from ..._io.port import File, Port
 from ..copy.parts_writer import PartsWriter, parts_writer
-from ..copy.stream import Flow, stream_disk
+from ..copy.stream import Flow, Sink, stream_disk
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class RetypeJob:
 
     def _fill(self, files: Sequence[File], view: ComposedView, report: Optional[Callable[[int], None]]) -> Flow:
         writer = parts_writer(self.shape, files)
-        sparse = not minds_holes(self.state)
-        flow = stream_disk(view, writer, files, sparse=sparse, digest=None, on_progress=report)
+        flow = stream_disk(view, Sink(writer, files, None, report), sparse=not minds_holes(self.state))
         writer.finish("")
         for file in files:
             file.sync()
@@ -150,7 +149,7 @@ def predict_retype(port: Port, state: BundleState, shape: Shape) -> Prediction:
     files = [CountingFile(f"part {number}") for number in range(len(shape.parts))]
     try:
         writer = parts_writer(shape, files)
-        flow = stream_disk(view, writer, files, sparse=True, digest=None)
+        flow = stream_disk(view, Sink(writer, files), sparse=True)
         writer.finish("")
     finally:
         view.close()

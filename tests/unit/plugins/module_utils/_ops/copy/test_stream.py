@@ -15,7 +15,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.reade
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.raw.reader import RawImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import ComposedView, LayerStack
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.parts_writer import parts_writer
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.stream import stream_disk, stream_layer
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.stream import Sink, stream_disk, stream_layer
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 CLUSTER = 65536
@@ -45,7 +45,7 @@ def test_a_disk_is_written_from_its_start_to_its_end(sparse: bool, shares: bool)
     file = port.create("/out")
     writer = parts_writer(Shape(SIZE, "plain", cluster_bytes=CLUSTER), [file])
     told: List[int] = []
-    flow = stream_disk(view, writer, [file], sparse=sparse, digest=None, shares=shares, on_progress=told.append)
+    flow = stream_disk(view, Sink(writer, [file], None, told.append), sparse=sparse, shares=shares)
     writer.finish("")
     assert port.content("/out") == content()
     assert flow.read == SIZE
@@ -65,7 +65,7 @@ def test_a_layer_has_what_is_its_own_and_hides_with_zeros() -> None:
     ]
     file = port.create("/out")
     writer = parts_writer(Shape(SIZE, cluster_bytes=CLUSTER), [file], is_overlay=True)
-    flow = stream_layer(view, own, writer, [file], digest=None)
+    flow = stream_layer(view, own, Sink(writer, [file]))
     writer.finish("")
     image = open_hds(port, "/out")
     allocated: List[Tuple[int, int]] = [(run.cluster, run.count) for run in image.table.runs()]
