@@ -12,10 +12,8 @@ from typing import List
 
 from .._core.errors import DiskError, NotFound
 from .._io.port import DIRECTORY, Port
-from .naming import DESCRIPTOR
-
-_MACHINE = ".pvm"
-
+from .naming import DESCRIPTOR, MACHINE_SUFFIXES
+from .paths import lost_descriptor
 
 _MAX_FOLDER_DEPTH = 32
 
@@ -24,7 +22,7 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
     """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that
     directory.
 
-    Machines (``.pvm``) in the directory are looked into; other directories only with ``recurse``. Links are not
+    Machines (``.pvm``, ``.macvm``) in the directory are looked into; other directories only with ``recurse``. Links are not
     followed, and nothing is searched within a bundle. A directory that cannot be listed is in the result, so that
     looking at it tells why. Raises NotFound.
     """
@@ -48,7 +46,7 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
         for entry in folders:
             if _is_bundle(port, entry):
                 found.append(entry)
-            elif depth < _MAX_FOLDER_DEPTH and (recurse or (depth == 0 and entry.lower().endswith(_MACHINE))):
+            elif depth < _MAX_FOLDER_DEPTH and (recurse or (depth == 0 and entry.lower().endswith(MACHINE_SUFFIXES))):
                 pending.append((entry, depth + 1))
     return sorted(found)
 
@@ -59,11 +57,11 @@ def _is_directory(port: Port, path: str) -> bool:
 
 
 def _is_bundle(port: Port, path: str) -> bool:
-    """Whether the directory has a descriptor, of whatever kind.
+    """Whether the directory has a descriptor, of whatever kind, or is a bundle that lost it.
 
     One that may not be entered counts, so that looking at it tells why.
     """
     try:
-        return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None
+        return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None or lost_descriptor(port, path)
     except DiskError:
         return True

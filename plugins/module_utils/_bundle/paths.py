@@ -20,7 +20,7 @@ from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
 from .._io.port import DIRECTORY, FILE, Port, Stat
-from .naming import DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
+from .naming import BACKUP, DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
 
 BUNDLE = "bundle"
 SINGLE_FILE = "single_file"
@@ -97,7 +97,9 @@ def _bundle_at(port: Port, directory: str) -> Location:
         raise NotABundle(
             f"The directory has no {DESCRIPTOR}",
             path=directory,
-            hint="Name the .hdd directory itself; the disks of a virtual machine lie within its .pvm.",
+            hint="The bundle has lost it: run hdd_check with repair: safe, which restores it where that is beyond doubt."
+            if lost_descriptor(port, directory)
+            else "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm.",
         )
     if stat.kind != FILE:
         raise NotABundle(f"{DESCRIPTOR} is not a regular file", path=descriptor, found=stat.kind)
@@ -109,6 +111,14 @@ def _bundle_at(port: Port, directory: str) -> Location:
         )
     base = posixpath.basename(directory)
     return Location(BUNDLE, directory, descriptor, None, base, without_suffix(base))
+
+
+def lost_descriptor(port: Port, directory: str) -> bool:
+    """Whether a directory is a bundle without its descriptor: called ``.hdd``, with the backup or an image in it."""
+    if not directory.lower().endswith(SUFFIX):
+        return False
+    names = port.list_directory(directory)
+    return DESCRIPTOR not in names and (BACKUP in names or any(name.endswith(".hds") for name in names))
 
 
 def _single_file(port: Port, real: str, stat: Stat) -> Location:

@@ -27,7 +27,7 @@ OTHER = "other"
 @dataclass(frozen=True)
 class Stat:
     """What the engine wants to know of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the
-    size of one.
+    size of one, ``links`` the number of its names.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class Stat:
     uid: int
     gid: int
     block: int = 4096
+    links: int = 1
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def plan_partition_fix(
     if gpt is None or is_in_place(gpt, size):
         return unchanged(OPERATION, ChangeFacts(state))
     move = _move(state, gpt, size)
-    clearance = check_guards(state, Touches(data=True, memory=True, lengths=EXACT), force=force)
+    clearance = check_guards(state, Touches(data=True, lengths=EXACT), force=force)
     writer = GuestWriter(port, state, actual)
     writer.write(*move.backup)
     if move.boot_record is not None:

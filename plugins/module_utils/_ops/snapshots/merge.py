@@ -225,7 +225,7 @@ def _choose_receiver(
     allowed = [
         index
         for index, image in enumerate(group.images)
-        if image.guid not in shared and may_receive(image, group.images[0])
+        if image.guid not in shared and image.stat.links == 1 and may_receive(image, group.images[0])
     ]
     if forced is not None:
         allowed = [index for index in allowed if group.images[index].file == forced]

@@ -54,6 +54,7 @@ def choose_removals(
         for child in aside:
             removals += [child, *tree.descendants(child)]
     _refuse_kept(state, removals, kept_by_vm)
+    refuse_forest(state, removals)
     return tuple(removals)
 
 
@@ -90,7 +91,29 @@ def choose_deletion(
         )
     removals = (guid, *above) if descendants == DELETE else (guid,)
     _refuse_kept(state, removals, kept_by_vm)
+    refuse_forest(state, removals)
     return removals
+
+
+def refuse_forest(state: BundleState, removals: Sequence[str]) -> None:
+    """Raise HasSnapshots when more than one layer would have no parent: the format knows one root."""
+    gone = set(removals)
+    parents = {guid: shot.parent for guid, shot in state.tree.shots.items()}
+    roots = []
+    for guid in parents:
+        parent = parents[guid]
+        while parent in gone:
+            parent = parents[parent]
+        if guid not in gone and parent not in parents:
+            roots.append(guid)
+    before = sum(parent not in parents for parent in parents.values())
+    if len(roots) > max(1, before):
+        raise HasSnapshots(
+            f"Several branches start at the first snapshot; without it the disk would fall into {len(roots)} disks",
+            path=state.location.directory,
+            found=roots[:20],
+            hint="Give up all branches but one first (descendants: delete, or branches: discard), or keep the snapshot.",
+        )
 
 
 def _refuse_kept(state: BundleState, removals: Sequence[str], kept_by_vm: Collection[str]) -> None:
