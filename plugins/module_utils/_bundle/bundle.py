@@ -31,7 +31,7 @@ from .._io.fingerprint import identity, refuse_changed
 from .._io.port import DIRECTORY, FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, Shot, StorageEntry, validate
 from .descriptor_xml import parse_descriptor
-from .naming import UNFINISHED_COPY, temporary_name
+from .naming import UNFINISHED_COPY, classify, temporary_name
 from .paths import Location, journal_path, resolve_image
 from .tree import SnapshotTree, build_tree
 
@@ -215,7 +215,7 @@ def _strangers(port: Port, location: Location, names: Sequence[str]) -> Tuple[Tu
     stats = {name: port.lstat(posixpath.join(location.directory, name)) for name in names}
     folders = tuple(name for name, stat in stats.items() if stat is not None and stat.kind == DIRECTORY)
     called = [name for name in names if classify(name) in ("image", "marker")]
-    sizes = {name: stat.size for name, stat in stats.items() if stat is not None}
+    sizes = {name: stat.size for name, stat in stats.items() if stat is not None and stat.kind == FILE}
     unnamed = tuple(name for name in called if name not in folders and sizes.get(name))
     return folders, unnamed
 
