@@ -57,10 +57,10 @@ options:
     type: str
   force:
     description:
-      - Pack the machine although a disk is marked as in use and nobody is seen to use it, or a plain image is shorter than
-        its disk.
-      - Disks that a process writes, interrupted changes, missing images and images outside the machine are refused all the
-        same.
+      - Pack the machine although a disk is marked as in use and nobody is seen to use it, or a plain image is shorter
+        than its disk.
+      - Disks that a process writes, interrupted changes, missing images and images outside the machine are refused
+        all the same.
     type: bool
     default: false
   metadata:

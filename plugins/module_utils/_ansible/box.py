@@ -14,8 +14,8 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from .._change.aside import clear_siblings
-from .._io.clock import source_date_epoch
 from .._io.port import Port
+from .._io.process import source_date_epoch
 from .._io.real import OsPort
 from .._ops.box.pack import PACKED, Box, BoxRequest, find_box, find_machine, pack
 from .run import Result, absolute, apply_file_options

@@ -19,8 +19,8 @@ from .._core.plan import Plan
 from .._core.units import MIB
 from .._formats.catalog import HDD
 from .._guest.source import Source
-from .._io.clock import source_date_epoch
 from .._io.port import DIRECTORY, Port
+from .._io.process import source_date_epoch
 from .._io.real import OsPort
 from .._ops.convert.choose_source import choose_source
 from .._ops.convert.conversion import ConvertFacts

@@ -104,8 +104,8 @@ class BundleState:
     """A disk at one moment.
 
     ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them, ``folders`` those of
-    them that are directories, ``unnamed`` files with content that look like images and that no descriptor names. ``surroundings`` are
-    known only to those who asked for them (``neighbours.with_surroundings``).
+    them that are directories, ``unnamed`` files with content that look like images and that no descriptor names.
+    ``surroundings`` are known only to those who asked for them (``neighbours.with_surroundings``).
     """
 
     location: Location

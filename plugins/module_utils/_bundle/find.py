@@ -22,8 +22,8 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
     """The disks that ``path`` stands for, sorted: itself when it is a file or a bundle, else the bundles in that
     directory.
 
-    Machines (``.pvm``, ``.macvm``) in the directory are looked into; other directories only with ``recurse``. Links are not
-    followed, and nothing is searched within a bundle. A directory that cannot be listed is in the result, so that
+    Machines (``.pvm``, ``.macvm``) in the directory are looked into; other directories only with ``recurse``. Links are
+    not followed, and nothing is searched within a bundle. A directory that cannot be listed is in the result, so that
     looking at it tells why. Raises NotFound.
     """
     stat = port.stat(path)

@@ -255,7 +255,7 @@ def refuse_snapshots(state: BundleState, what: str) -> None:
 
 
 def refuse_cut_source(state: BundleState, guid: str, *, force: bool) -> None:
-    """Raise Misfit when snapshot ``guid`` is a plain image that is shorter than the disk: a copy that was interrupted."""
+    """Raise Misfit when snapshot ``guid`` is a plain image that is shorter than the disk: a copy that was cut."""
     for number, (_start, length) in enumerate(state.parts):
         image = state.images[(number, guid)]
         if image.header is None and image.size < length and not force:

@@ -38,7 +38,7 @@ _DESCRIPTOR_LIMIT = 1 << 20
 
 
 def with_surroundings(port: Port, state: BundleState, given: Optional[str] = None) -> Tuple[BundleState, Surroundings]:
-    """``state`` with what surrounds it, and that. ``given`` is the path that the user named, which may be a link to the disk."""
+    """``state`` with what surrounds it, and that. ``given`` is the path that the user named, perhaps a link."""
     own = state.location.directory if state.is_bundle else state.location.descriptor
     folders = {posixpath.dirname(own), *([posixpath.dirname(given)] if given is not None else [])}
     search = _Search(port, own, {image.path for image in state.images.values()})

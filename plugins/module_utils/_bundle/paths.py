@@ -97,7 +97,7 @@ def _bundle_at(port: Port, directory: str) -> Location:
         raise NotABundle(
             f"The directory has no {DESCRIPTOR}",
             path=directory,
-            hint="The bundle has lost it: run hdd_check with repair: safe, which restores it where that is beyond doubt."
+            hint="The bundle has lost it: run hdd_check with repair: safe, which restores it if that is beyond doubt."
             if lost_descriptor(port, directory)
             else "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm.",
         )

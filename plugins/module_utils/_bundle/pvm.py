@@ -166,7 +166,7 @@ def disks_of(port: Port, machine: str) -> Tuple[str, ...]:
 
 
 def _own_disk(root: etree._Element, own: str) -> Optional[etree._Element]:
-    """The Hdd element whose SystemName leads to the disk; else, since machines get moved, the one with its base name."""
+    """The Hdd element whose SystemName leads to the disk; else, as machines get moved, the one with its base name."""
     folder, base = posixpath.split(own)
     by_name = None
     for disk in root.findall("Hardware/Hdd"):

@@ -307,8 +307,8 @@ class _Run:
                     "The file system cannot punch holes into files",
                     path=step.path,
                     offset=start,
-                    hint="Use strategy: in_place or copy for expanding images; with scan: metadata, plain ones are left as"
-                    " they are.",
+                    hint="Use strategy: in_place or copy for expanding images; with scan: metadata, plain ones are left"
+                    " as they are.",
                 )
 
     def sync(self, step: Sync) -> None:

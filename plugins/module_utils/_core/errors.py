@@ -17,18 +17,18 @@ from typing import Any, Dict, Optional
 class DiskError(Exception):
     """Root of all errors that the engine raises on purpose.
 
-    ``offset`` is in bytes from the start of the file at ``path``. ``hint`` is one sentence that tells the user what to
-    do.
+    ``offset`` is in bytes from the start of the file at ``path``. ``hint`` is a sentence: what the user can do.
     """
 
     code = "error"
+    usual_hint: Optional[str] = None
 
     def __init__(
         self,
         message: str,
-        *,
         path: Optional[str] = None,
         offset: Optional[int] = None,
+        *,
         expected: Optional[object] = None,
         found: Optional[object] = None,
         hint: Optional[str] = None,
@@ -39,7 +39,7 @@ class DiskError(Exception):
         self.offset = offset
         self.expected = expected
         self.found = found
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     @property
     def context(self) -> Dict[str, Any]:

@@ -38,7 +38,7 @@ class Extent(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The guest offset just behind the extent."""
+        """The guest offset just after the extent."""
         return self.start + self.length
 
 

@@ -149,7 +149,7 @@ class Finding:
 
 
 def found(code: str, where: str, message: str, *, repairable: Optional[str] = None) -> Finding:
-    """A finding by a rule, with the rule's own word on repair unless told otherwise."""
+    """A finding by a rule, with the rule's own word on repair unless one is given."""
     return Finding(code, where, message, RULES[code].repairable if repairable is None else repairable)
 
 
@@ -164,7 +164,7 @@ def is_allowed(degree: str, level: str) -> bool:
 
 
 def marked_repaired(findings: Iterable[Finding], repaired: Iterable[Finding]) -> List[Finding]:
-    """``findings``, with those that are among ``repaired`` told so."""
+    """``findings``, with those among ``repaired`` marked so."""
     known = {(one.code, one.where, one.message) for one in repaired}
     return [replace(one, repaired=(one.code, one.where, one.message) in known) for one in findings]
 
@@ -176,6 +176,6 @@ def remaining(findings: Iterable[Finding], *severities: str) -> List[Finding]:
 
 def counts(findings: Iterable[Finding]) -> Dict[str, int]:
     """How many remain of each severity, and how many were repaired."""
-    told = list(findings)
-    counted = {severity: len(remaining(told, severity)) for severity in (ERROR, WARNING, INFO)}
-    return {**counted, "repaired": sum(one.repaired for one in told)}
+    found = list(findings)
+    counted = {severity: len(remaining(found, severity)) for severity in (ERROR, WARNING, INFO)}
+    return {**counted, "repaired": sum(one.repaired for one in found)}

@@ -167,9 +167,7 @@ Step = Union[
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What to do when a step fails: remove these paths, end the publishing from ``staging``, or run the recovery of
-    the disk at ``disk``.
-    """
+    """When a step fails: remove these paths, end the publishing from ``staging``, or recover the disk at ``disk``."""
 
     remove: Tuple[str, ...] = ()
     disk: Optional[str] = None
@@ -181,8 +179,8 @@ class Plan(Generic[Facts]):
     """The steps of one operation and all that is known of them beforehand.
 
     ``commit`` is the index of the step that makes the change true, None where every prefix of the steps is the same
-    disk to its readers. Before the commit only new files are written, and the files in ``hidden``, where no reader looks;
-    after it only removals, and changes of the files in ``settled``, of what nobody counts on any more.
+    disk to its readers. Before it only new files are written, and the files in ``hidden``, which no reader looks at;
+    after it only removals, and changes of the files in ``settled``, which nobody counts on any more.
 
     ``bytes_freed`` is what the file system gets back; ``space`` lists how many bytes must be free in which directory;
     ``bytes_scanned`` are the bytes of ``bytes_read`` that planning has read. ``facts`` are the operation's own

@@ -23,8 +23,7 @@ _SIZE = re.compile(r"(\d{1,20})(?:\.(\d{1,6}))?\s*([KMGTP]?)(?:I?B)?", re.IGNORE
 
 
 def parse_size(text: Union[str, int], *, option: str = "size") -> int:
-    """Bytes meant by ``text``: a number, or a number with K, M, G, T or P (powers of 1024; ``B`` and ``iB`` may
-    follow).
+    """Bytes meant by ``text``: a number, or one with K, M, G, T or P (powers of 1024; ``B`` and ``iB`` may follow).
 
     Raises BadRequest when it is no size, is negative, or does not come to whole bytes.
     """

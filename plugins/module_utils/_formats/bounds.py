@@ -13,19 +13,15 @@ from .._core.errors import BadRequest
 def check_range(path: str, size: int, start: int, length: int) -> None:
     """Raise BadRequest unless the range lies within a disk of ``size`` bytes."""
     if start < 0 or length < 0 or start + length > size:
-        raise BadRequest(
-            "The range leaves the disk", path=path, expected=f"0..{size}", found=f"{start}..{start + length}"
-        )
+        raise BadRequest("The range leaves the disk", path, expected=f"0..{size}", found=f"{start}..{start + length}")
 
 
 def check_next(path: str, position: int, size: int, offset: int, length: int) -> None:
-    """Raise BadRequest unless the range lies between the ``position`` that a writer has reached and the end of the
-    disk.
-    """
+    """Raise BadRequest unless the range is between ``position``, which a writer has reached, and the disk's end."""
     if length < 0 or offset < position or offset + length > size:
         raise BadRequest(
             "The range goes back or leaves the disk",
-            path=path,
+            path,
             expected=f"{position}..{size}",
             found=f"{offset}..{offset + length}",
         )

@@ -29,9 +29,7 @@ ZSTD = "zstd"
 
 
 class Clusters(NamedTuple):
-    """The allocation unit in bytes: the one when none is named (None leaves it to the writer), the smallest, the
-    largest; whether fixed images have clusters, too.
-    """
+    """Allocation units in bytes: default (None: the writer's), smallest, largest; whether fixed images have them."""
 
     default: Optional[int]
     smallest: int
@@ -132,13 +130,7 @@ _ROWS = (
         (".vmdk",),
         detected_as="vmdk",
         options=("subformat", "cluster_size", "adapter_type", "compression", "compression_level"),
-        kinds=(
-            "monolithicSparse",
-            "streamOptimized",
-            "monolithicFlat",
-            "twoGbMaxExtentSparse",
-            "twoGbMaxExtentFlat",
-        ),
+        kinds=("monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"),
         fixed_kinds=("monolithicFlat", "twoGbMaxExtentFlat"),
         packed_kinds=("streamOptimized",),
         chain_kinds=("monolithicSparse",),
@@ -195,8 +187,6 @@ def format_detected_as(found: str) -> Optional[str]:
 
 
 def format_of_parent(called: str) -> Optional[str]:
-    """The format that an overlay means by what it calls that of the image below it, None for one that cannot be read
-    there.
-    """
+    """The format that an overlay calls so for the image below it, None for one that cannot be read there."""
     called = called.lower()
     return next((row.name for row in _ROWS if row.is_parent and called in (row.name, *row.aliases)), None)

@@ -22,9 +22,7 @@ from .image import ForeignImage, ForeignWriter, OpenBeside, ParentImage
 
 @dataclass(frozen=True)
 class NewImage:
-    """One image to write: what it is like, its empty files and what these will be called, the image below it, and the
-    identity of the lowest one.
-    """
+    """An image to write: its shape, empty files and their final names, its parent, the identity of the lowest image."""
 
     shape: ForeignShape
     files: Sequence[File]
@@ -178,7 +176,7 @@ def open_image(port: Port, format: str, path: str, open_beside: OpenBeside) -> F
     Raises Unsupported for a format that is not read so, and what the reader raises.
     """
     if format not in OPENERS:
-        raise Unsupported(f"{format} is no format that can be read", path=None, found=format)
+        raise Unsupported(f"{format} is no format that can be read", None, found=format)
     return OPENERS[format](port, path, open_beside)
 
 

@@ -75,9 +75,7 @@ def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
 
 
 def _is_descriptor(text: bytes, name: str) -> bool:
-    """Whether a file begins as the text of a VMDK image: its title comes first, but for a byte order mark, blank
-    lines and comments.
-    """
+    """Whether this is the text of a VMDK: its title comes first, after a byte order mark, blank lines and comments."""
     lines = (text[len(_BOM) :] if text.startswith(_BOM) else text).lower().splitlines()
     for line in lines:
         stripped = line.strip()

@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every image format offers: a reader with positional access, and a writer that goes through the guest disk
-once.
-"""
+"""What every image format offers: a reader with positional access, and a writer that passes the disk once."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -116,9 +114,7 @@ class ImageWriter(Protocol):
 
 @dataclass(frozen=True)
 class ParentImage:
-    """The finished image below a new overlay: its file name beside the overlay, and the ``identity`` that its
-    ``finish`` was given.
-    """
+    """The finished image below an overlay: its file name beside it, and the ``identity`` its ``finish`` was given."""
 
     name: str
     identity: str

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator, Protocol, Tuple, Union
 
-from .._core.errors import Damaged
 from .._core.extents import DATA, ZERO, Extent
 from .._io.buffers import clear
 from .._io.port import File
+from .damage import DamagedImage
 from .place import Place
-
-_HINT = "Restore the image from a copy."
 
 StoredRun = Tuple[int, int, int]
 """Guest offset, length and file offset of bytes that lie in one piece."""
@@ -49,14 +47,7 @@ def read_stored(source: ByteSource, offset: int, view: memoryview) -> None:
     """Fill ``view`` from file byte ``offset``. Raises Damaged when the file ends before."""
     got = source.pread_into(offset, view)
     if got < len(view):
-        raise Damaged(
-            "The file ends within its data",
-            path=source.path,
-            offset=offset + got,
-            expected=len(view),
-            found=got,
-            hint=_HINT,
-        )
+        raise DamagedImage("The file ends within its data", source.path, offset + got, expected=len(view), found=got)
 
 
 def read_runs(source: ByteSource, runs: Iterable[StoredRun], offset: int, view: memoryview) -> None:

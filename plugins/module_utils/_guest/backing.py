@@ -36,8 +36,7 @@ _DRIVE = re.compile(r"[A-Za-z]:/|//")
 
 @dataclass(frozen=True)
 class ForeignLayer:
-    """One image of a chain: its path without links, its guest size in bytes, how many snapshots it holds inside, and
-    what it is like.
+    """One image of a chain: its path without links, guest size in bytes, and how many snapshots it holds inside.
 
     ``properties`` are empty unless they were asked for: to know them, all tables may have to be read.
     """

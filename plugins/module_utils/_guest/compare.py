@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compare two guest disks by content: extents first, bytes only where one of them has data, no further than the
-first difference.
-"""
+"""Compare two guest disks by content, up to the first difference: extents first, bytes only where one has data."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -18,7 +16,7 @@ from .._core.ranges import Range, complement, joined
 from .._formats.image import GuestView
 from .._io.copy import WINDOW
 from .first_difference import Search
-from .places import SharedRanges, common
+from .places import Common, SharedRanges, common
 from .view import ComposedView
 
 
@@ -38,8 +36,7 @@ def first_difference(one: GuestView, other: GuestView, shared: Optional[SharedRa
 def chain_difference(
     one: ComposedView, other: ComposedView, depths: Sequence[int], shared: Optional[SharedRanges] = None
 ) -> Optional[Tuple[int, int]]:
-    """Where the first layer differs of those ``depths`` layers below the top of ``one``, which ``other`` should have
-    from its top down.
+    """Where layers ``depths`` below the top of ``one`` first differ from those that ``other`` has from its top down.
 
     Returns how many layers below the top of ``other`` and the guest offset, None when all are the same. Where neither
     disk's layer has anything of its own, those below answer; so nothing is compared twice. ``shared`` are blocks of
@@ -77,13 +74,12 @@ def _pairs(one: GuestView, other: GuestView, start: int, end: int) -> Iterator[R
 def _unshared(one: GuestView, other: GuestView, ranges: Iterator[Range], shared: SharedRanges) -> Iterator[Range]:
     """The ranges without what the disks have in common."""
     for start, end in ranges:
-        yield from complement(_shared(one, other, start, end, shared), start, end)
+        both = common(one.places(start, end - start), other.places(start, end - start))
+        yield from complement(_shared(both, shared), start, end)
 
 
-def _shared(one: GuestView, other: GuestView, start: int, end: int, shared: SharedRanges) -> Iterator[Range]:
-    for guest, length, file, offset, copy, place in common(
-        one.places(start, end - start), other.places(start, end - start)
-    ):
+def _shared(both: Iterator[Common], shared: SharedRanges) -> Iterator[Range]:
+    for guest, length, file, offset, copy, place in both:
         held = shared.held(file, offset, copy, place, length)
         if held:
             yield guest, guest + held

@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The backup of a GUID partition table belongs to the last sectors of the disk: what must be written when the end has
-moved (UEFI 2.10, section 5.3).
+"""The backup of a GUID partition table: what to write when the end of the disk has moved (UEFI 2.10, section 5.3).
 
 ::
 
@@ -144,9 +143,7 @@ def _protective(boot_record: bytes) -> Optional[int]:
 
 
 def _boot_record(gpt: Gpt, last: int) -> Optional[Tuple[int, bytes]]:
-    """The boot record with a protective entry that covers the disk, where it covered the old one; None when it is
-    right, or a hybrid.
-    """
+    """The boot record with a protective entry that covers the disk; None when it is right, or a hybrid."""
     place = _protective(gpt.boot_record)
     others = [
         offset for offset in range(446, 510, 16) if offset != place and any(gpt.boot_record[offset : offset + 16])

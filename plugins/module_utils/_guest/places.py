@@ -22,6 +22,10 @@ LONGEST = 256 << 20
 """What the host shares in a moment."""
 
 
+Common = Tuple[int, int, File, int, File, int]
+"""Guest offset, length, file and offset of one disk, file and offset of the other."""
+
+
 class SharedRanges:
     """Which ranges of new files have the blocks of which ranges of others; each file is filled in ascending order."""
 
@@ -56,19 +60,11 @@ class SharedRanges:
         return found
 
 
-def common(one: Iterable[Place], other: Iterable[Place]) -> Iterator[Tuple[int, int, File, int, File, int]]:
-    """The guest ranges that both have, ascending: ``(guest offset, length, file and offset of one, file and offset
-    of the other)``.
-    """
+def common(one: Iterable[Place], other: Iterable[Place]) -> Iterator[Common]:
+    """The guest ranges that both have, ascending."""
     for start, end, left, right in paired(one, other):
-        yield (
-            start,
-            end - start,
-            left.file,
-            left.offset + start - left.start,
-            right.file,
-            right.offset + start - right.start,
-        )
+        one_offset, other_offset = left.offset + start - left.start, right.offset + start - right.start
+        yield start, end - start, left.file, one_offset, right.file, other_offset
 
 
 def whole_blocks(places: Iterable[Place]) -> Iterator[Place]:

@@ -30,8 +30,7 @@ def data_slices(extents: Iterable[Extent], size: int) -> Iterator[Tuple[int, int
 def layer_slices(
     view: GuestView, own: Iterable[Extent], grain: int, longest: int = WINDOW
 ) -> Iterator[Tuple[int, int, str]]:
-    """Slices (offset, length, kind) in whole grains that touch what ``own``, a layer's extents, has; ascending, each
-    grain once.
+    """Slices (offset, length, kind) in whole grains that touch ``own``, a layer's extents; ascending, each grain once.
 
     ``view`` is the disk seen through the layer. What reads as zeros there comes as one ZERO slice, however long it is;
     a DATA slice is at least a grain and else about as long as ``longest``. The last one ends with the disk.

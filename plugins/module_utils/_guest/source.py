@@ -63,38 +63,35 @@ def find_source(
         raise NotFound("There is no source", path=path, hint="Check src.")
     chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
     if chosen == HDD:
-        state = observe(port, locate(port, path), allow_outside=allow_outside)
-        return Source(
-            HDD,
-            state.location.directory if state.is_bundle else path,
-            state.descriptor.size_bytes,
-            state.fingerprint,
-            state,
-            state.tree.top,
-        )
+        return _bundle(path, observe(port, locate(port, path), allow_outside=allow_outside))
     if stat.kind != FILE or stat.size == 0:
         what = stat.kind if stat.kind != FILE else stat.size
-        raise BadRequest(
-            f"A {chosen} source must be a regular file that is not empty",
-            path=path,
-            found=what,
-            hint="Choose another src.",
-        )
+        message = f"A {chosen} source must be a regular file that is not empty"
+        raise BadRequest(message, path, found=what, hint="Choose another src.")
     real = port.real_path(path)
     if chosen == RAW:
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
-    # Only those who read images of other products load what that takes.
-    from .backing import find_chain
-
     try:
-        chain = find_chain(port, real, format=chosen, backing=backing)
+        return _foreign(port, real, chosen, backing)
     except (Damaged, Unsupported) as error:
         if format == AUTO and error.path == real:
             error.hint = f"{error.hint or ''} Set src_format: raw if it really is raw.".strip()
         raise
+
+
+def _bundle(path: str, state: BundleState) -> Source:
+    place = state.location.directory if state.is_bundle else path
+    return Source(HDD, place, state.descriptor.size_bytes, state.fingerprint, state, state.tree.top)
+
+
+def _foreign(port: Port, path: str, format: str, backing: bool) -> Source:
+    # Only those who read images of other products load what that takes.
+    from .backing import find_chain
+
+    chain = find_chain(port, path, format=format, backing=backing)
     if chain.size == 0:
-        raise BadRequest("The source is a disk without any sector", path=real, found=0, hint="Choose another src.")
-    return Source(chosen, real, chain.size, chain.fingerprint, chain=chain)
+        raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another src.")
+    return Source(format, path, chain.size, chain.fingerprint, chain=chain)
 
 
 def _detected(port: Port, path: str, kind: str, size: int) -> str:

@@ -73,9 +73,7 @@ class LayerStack(Generic[Reader]):
         return isinstance(layer, HdsImage) and start + length <= self.sizes[index] and not layer.has_any(start, length)
 
     def below(self, depth: int) -> LayerStack[Reader]:
-        """The same stack without its topmost ``depth`` layers; it shares the readers, which stay this stack's to
-        close.
-        """
+        """The same stack without its topmost ``depth`` layers; it shares the readers, which this stack closes."""
         return LayerStack(self.layers[depth:], self.sizes[depth:], self.size)
 
     def own_extents(self, depth: int, start: int, length: int) -> Iterator[Extent]:
@@ -129,7 +127,7 @@ class ComposedView:
         self._stacks = [stack for _start, stack in parts]
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
-        """DATA and ZERO parts of the range, ascending and gap-free. Layers are not told apart."""
+        """DATA and ZERO parts of the range, ascending and gap-free. Layers are not distinguished."""
         check_range(start, length, self.size)
         return coalesce(Extent(e.start, e.length, e.kind) if e.layer else e for e in self._extents(start, length))
 
@@ -149,9 +147,7 @@ class ComposedView:
         )
 
     def own_extents(self, depth: int) -> Iterator[Extent]:
-        """What the one layer ``depth`` below the top says of the whole disk: DATA, ZERO, and ABSENT where those
-        below it answer.
-        """
+        """What the one layer ``depth`` below the top says: DATA, ZERO, and ABSENT where those below it answer."""
         for base, stack, inner, part in self._parts(0, self.size):
             yield from shifted(stack.own_extents(depth, inner, part), base)
 

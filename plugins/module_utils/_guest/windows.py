@@ -25,11 +25,10 @@ Window = Tuple[int, memoryview]
 
 
 class Windows:
-    """Yields ``(offset, content)`` for ``slices`` (offset, length) of ``view``, ascending; slices that touch come
-    together, up to WINDOW bytes.
+    """Yields ``(offset, content)`` for ``slices`` (offset, length) of ``view``, ascending, joined up to WINDOW bytes.
 
-    Whoever took a window gives it back with ``release``, from any thread. The view is one that threads may share; a
-    short disk is read without a thread. A context: at its end the thread is gone.
+    Each window goes back with ``release``, from any thread. The view is one that threads may share; a short disk is
+    read without a thread. A context: at its end the thread is gone.
     """
 
     def __init__(self, view: GuestView, slices: Iterable[Slice]) -> None:

@@ -3,7 +3,7 @@
 
 """Buffers that the kernel fills quickly, and comparing and clearing them at the speed of memory.
 
-A large block from malloc begins 16 bytes behind the start of a page. Into exactly that place some processors (AMD EPYC)
+A large block from malloc begins 16 bytes after the start of a page. Into exactly that place some processors (AMD EPYC)
 copy at a quarter of their speed, so a buffer here begins a cache line later.
 """
 
@@ -25,10 +25,9 @@ def new_buffer(length: int) -> memoryview:
 
 
 def is_equal(one: memoryview, other: Buffer) -> bool:
-    """Whether ``one``, whole as ``new_buffer`` made it, begins with ``other``: memcmp, where memoryviews are compared
-    byte by byte.
+    """Whether ``one``, whole as ``new_buffer`` made it, begins with ``other``; ValueError for a part of a buffer.
 
-    Raises ValueError for a part of a buffer.
+    By memcmp: memoryviews are compared byte by byte.
     """
     raw: bytearray = one.obj  # type: ignore[assignment]
     if len(raw) != _SKEW + len(one):
@@ -37,8 +36,6 @@ def is_equal(one: memoryview, other: Buffer) -> bool:
 
 
 def clear(buffer: Union[bytearray, memoryview]) -> None:
-    """Fill ``buffer`` with zeros: memset, where assigning zeros copies them, at a twentieth of the speed on some
-    processors.
-    """
+    """Fill ``buffer`` with zeros by memset; assigning zeros copies them, on some processors twenty times slower."""
     if len(buffer):
         struct.pack_into(f"{len(buffer)}x", buffer, 0)

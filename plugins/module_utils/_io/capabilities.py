@@ -47,7 +47,7 @@ class Capabilities:
     exchange: bool = False
     """renameat2 with RENAME_EXCHANGE, or renamex_np with RENAME_SWAP."""
     proc: bool = False
-    """/proc tells who holds what."""
+    """/proc shows who holds what."""
 
 
 def detect() -> Capabilities:

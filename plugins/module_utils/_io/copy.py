@@ -49,12 +49,11 @@ def copy_bytes(
     buffer: Union[bytearray, memoryview],
     on_progress: Optional[Callable[[int], None]] = None,
 ) -> None:
-    """Copy ``length`` bytes, by the kernel where it can, else through ``buffer``, which the caller reuses (best WINDOW
-    long).
+    """Copy a range, by the kernel where it can, else through ``buffer``, which is reused and best WINDOW long.
 
-    Each WRITEBACK_STEP begins to be written back; who copies many shorter ranges sees to that himself. Ranges of one
-    file must not overlap, unless the target lies below the source. ``on_progress`` is told how many bytes were added.
-    Raises Damaged when the source ends too early.
+    Writeback starts after each WRITEBACK_STEP; callers with many shorter ranges start it themselves. Ranges of one file
+    must not overlap unless the target is below the source. ``on_progress`` gets how many bytes were added. Raises
+    Damaged when the source ends too early.
     """
     end = offset + length
     shift = source_offset - offset

@@ -47,7 +47,7 @@ class CountingFile:
         self._size = size
 
     def allocate(self, offset: int, length: int) -> None:
-        """Grow when the range ends behind the file; nothing is reserved."""
+        """Grow when the range ends past the file; nothing is reserved."""
         if length:
             self._size = max(self._size, offset + length)
 

@@ -38,8 +38,8 @@ class DigestingFile:
         |-----------------|- - - - - - - - - |  length
 
     Only a file that is empty at first, and that nobody else writes to, can be followed. What lies between two writes is
-    zeros. A write that goes back, a cut into what is hashed and a failed call end the hashing: then only reading the
-    file tells its digest. Only one thread may write.
+    zeros. A write that goes back, a cut into what is hashed and a failed call end the hashing: then only
+    reading the file gives its digest. Only one thread may write.
     """
 
     def __init__(self, file: File, algorithm: str) -> None:
@@ -130,9 +130,7 @@ class DigestingFile:
         return done
 
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot
-        tell.
-        """
+        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot say."""
         return self._file.data_ranges(start, end)
 
     def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:

@@ -43,7 +43,7 @@ def replace_file(port: Port, path: str, content: bytes, *, temporary: str) -> No
 
 
 def _remove_quietly(port: Port, path: str) -> None:
-    """Remove what is in the way of nobody; the error that led here is the one to tell."""
+    """Remove what is in nobody's way; the error that led here is the one to report."""
     try:
         port.remove(path)
     except DiskError:

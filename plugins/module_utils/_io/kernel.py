@@ -76,9 +76,7 @@ def _called(function: Any, *arguments: Any) -> int:
 
 
 def repeated(function: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:
-    """The answer of a call that Python does not repeat when a signal interrupts it (PEP 475 names those that it
-    does).
-    """
+    """The answer of a call that Python does not repeat after a signal (PEP 475 names those that it does)."""
     while True:
         try:
             return function(*arguments, **options)
@@ -175,7 +173,7 @@ def clone_file(source: int, path: str) -> bool:
 
 
 def clones_files(path: str) -> bool:
-    """Whether the file system of ``path`` is one of macOS that clones whole files; False where that cannot be told."""
+    """Whether the file system of ``path`` is one of macOS that clones whole files; False where unknown."""
     library = _libc()
     # On Intel the plain name belongs to a structure of long ago.
     function = getattr(library, "statfs$INODE64", None) or getattr(library, "statfs", None)
@@ -204,7 +202,7 @@ def copy_range(source: int, source_offset: int, target: int, offset: int, length
 
 
 def preallocate(descriptor: int, length: int) -> bool:
-    """Reserve ``length`` bytes behind the last block (F_PREALLOCATE of macOS). The size of the file stays."""
+    """Reserve ``length`` bytes after the last block (F_PREALLOCATE of macOS). The size of the file stays."""
     try:
         fcntl.fcntl(descriptor, _F_PREALLOCATE, struct.pack("=Iiqqq", _F_ALLOCATEALL, _F_PEOFPOSMODE, 0, length, 0))
     except OSError as error:
@@ -234,7 +232,7 @@ def reserve(descriptor: int, offset: int, length: int) -> bool:
 
 
 def is_ext4(descriptor: int) -> bool:
-    """Whether the file lies on ext2, ext3 or ext4 (fstatfs); False where that cannot be told."""
+    """Whether the file lies on ext2, ext3 or ext4 (fstatfs); False where unknown."""
     function = getattr(_libc(), "fstatfs64", None) or getattr(_libc(), "fstatfs", None)
     if function is None:
         return False

@@ -26,8 +26,8 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Stat:
-    """What the engine wants to know of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the
-    size of one, ``links`` the number of its names.
+    """Facts of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the size of one, ``links`` the
+    number of its names.
     """
 
     kind: str
@@ -83,9 +83,7 @@ class File(Protocol):
         """
 
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot
-        tell.
-        """
+        """The parts ``(start, end)`` of the range that are no holes, ascending; all of it where the host cannot say."""
 
     def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
         """Let the kernel copy (or share) bytes. Returns how many it did, 0 when it cannot; the rest is the caller's."""
@@ -131,9 +129,7 @@ class Port(Protocol):
         """Create a file that must not exist, for reading and writing."""
 
     def clone(self, source: File, path: str) -> Optional[File]:
-        """Create a file that must not exist, as ``create`` does, but with all blocks of ``source``; None, with
-        nothing done, where the host cannot.
-        """
+        """Like ``create``, with all blocks of ``source``; None, with nothing done, where the host cannot."""
 
     def stat(self, path: str) -> Optional[Stat]:
         """Facts of what ``path`` leads to, or None when there is nothing."""
@@ -151,9 +147,7 @@ class Port(Protocol):
         """Create one directory that must not exist."""
 
     def rename(self, old: str, new: str, *, replace: bool = True) -> None:
-        """Give a file or directory a new name in one step, replacing a file or an empty directory; AlreadyExists
-        instead without ``replace``.
-        """
+        """Rename in one step over a file or an empty directory; without ``replace`` that is AlreadyExists."""
 
     def exchange(self, one: str, other: str) -> bool:
         """Swap two names in one step; False, with nothing done, where the host cannot."""
@@ -171,9 +165,7 @@ class Port(Protocol):
         """Give a file or directory these permission bits and, where the process may, this owner."""
 
     def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
-        """Whether new files in ``directory`` could have the blocks of ``source`` from ``offset`` on, a multiple of
-        4096. Nothing is left there.
-        """
+        """Whether new files in ``directory`` could share the block of ``source`` at ``offset``, a multiple of 4096."""
 
     def clones_files(self, path: str, directory: str) -> bool:
         """Whether ``clone`` should work for the file ``path`` and new ones in ``directory``."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The process that the engine runs in."""
+"""The process that the engine runs in, and its environment."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -16,6 +16,12 @@ def setting(name: str) -> Optional[str]:
     return os.environ.get(name) or None
 
 
+def source_date_epoch() -> int:
+    """The time that goes into files: SOURCE_DATE_EPOCH, in seconds since 1970; 0 when it is not set or no number."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
 def expand_home(path: str) -> str:
     """The path with a leading ``~`` resolved, as the programs of this user resolve it."""
     return os.path.expanduser(path)
@@ -27,9 +33,7 @@ def process_id() -> int:
 
 
 def umask() -> int:
-    """The permission bits that new files of this process do not get; there is no other way to ask than to set them
-    for a moment.
-    """
+    """The permission bits that new files of this process do not get. To ask is to set them for a moment."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

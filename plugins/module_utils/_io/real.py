@@ -18,7 +18,7 @@ from .buffers import new_buffer
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
 from .kernel import release, repeated
-from .locks import Locks, OsLock
+from .locking.locks import Locks, OsLock
 from .port import DIRECTORY, FILE, OTHER, SYMLINK, Buffer, File, Holder, Stat
 from .process import umask
 

@@ -29,10 +29,9 @@ def is_zero(buffer: Buffer) -> bool:
 
 
 def data_parts(buffer: Buffer, length: int, grain: int = GRAIN) -> Iterator[Tuple[int, int]]:
-    """The parts ``(start, end)`` of the first ``length`` bytes that are not zero, on multiples of ``grain``, joined,
-    ascending.
+    """The parts ``(start, end)`` of the first ``length`` bytes that are not zero, on multiples of ``grain``, joined.
 
-    A part may begin and end with zeros inside a grain; what lies between the parts is all zero.
+    Ascending. A part may begin and end with zeros inside a grain; between the parts all is zero.
     """
     view = memoryview(buffer)
     if _is_zero_range(view, 0, length):
@@ -73,7 +72,7 @@ def _is_zero_range(view: memoryview, start: int, end: int) -> bool:
 
 
 def seek_ranges(descriptor: int, start: int, end: int) -> Iterator[Tuple[int, int]]:
-    """The parts of a file that are no holes, by SEEK_DATA and SEEK_HOLE; one part where the file system cannot tell.
+    """The parts of a file that are no holes, by SEEK_DATA and SEEK_HOLE; one part where the file system cannot say.
 
     Safe in threads although it moves the file position: both calls start from the offset given, and nobody uses the
     position.

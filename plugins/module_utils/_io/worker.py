@@ -14,7 +14,7 @@ from typing import Callable, Optional
 class Worker:
     """Does ``work`` in a thread called ``name``.
 
-    The owner tells ``work`` to end, by a way of his own, before he waits in ``join``.
+    The owner makes ``work`` end, by its own means, before it waits in ``join``.
     """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:

@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The table (BAT) of an expanding image as runs: which guest clusters lie where in the file (format reference, 1.3 and
-1.4).
+"""The table (BAT) of an expanding image as runs: guest clusters and their places (format reference, 1.3 and 1.4).
 
 One entry of 32 bits per guest cluster; 0 means that the cluster is not allocated::
 
@@ -48,9 +47,7 @@ _RUNS_AT_ONCE = 4096
 
 
 class Run(NamedTuple):
-    """``count`` guest clusters from ``cluster`` on that follow one another in the file, from byte ``offset``
-    on.
-    """
+    """``count`` guest clusters from ``cluster`` on that follow one another in the file from byte ``offset`` on."""
 
     cluster: int
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
@@ -78,9 +75,7 @@ class RunTable:
         return len(self.first_clusters)
 
     def runs(self, first_cluster: int = 0, end_cluster: Optional[int] = None) -> Iterator[Run]:
-        """The runs that touch guest clusters ``first_cluster`` up to, not including, ``end_cluster``, clipped to
-        them.
-        """
+        """The runs of guest clusters ``first_cluster`` up to, not including, ``end_cluster``, clipped to them."""
         starts, counts, entries = self.first_clusters, self.counts, self.entries
         first = max(0, bisect_right(starts, first_cluster) - 1)
         for index in range(first, len(starts)):
@@ -109,8 +104,7 @@ class RunTable:
         )
 
     def allocated_ranges(self, first_cluster: int, end_cluster: int) -> Iterator[Tuple[int, int]]:
-        """The guest clusters (first, after the last) from ``first_cluster`` up to ``end_cluster`` that are allocated,
-        wherever they lie in the file.
+        """The allocated guest clusters (first, after the last) in this range, wherever they are in the file.
 
         Neighbours are joined, but for every few thousandth.
         """
@@ -134,7 +128,7 @@ class TableBuilder:
 
     def __init__(self, header: HdsHeader) -> None:
         self._header = header
-        self._step = header.entry_step
+        self.step = header.entry_step
         self._starts = array("I")
         self._counts = array("I")
         self._entries = array("I")
@@ -142,12 +136,11 @@ class TableBuilder:
         self._next_entry = 0
 
     def add(self, cluster: int, count: int, entry: int) -> None:
-        """``count`` clusters from ``cluster`` on, the first with table entry ``entry``; not below what was added
-        before.
+        """``count`` clusters from ``cluster`` on, ascending, the first with table entry ``entry``.
 
         Raises BadRequest for a place that no table entry can name.
         """
-        if entry + (count - 1) * self._step > _MOST_ENTRY:
+        if entry + (count - 1) * self.step > _MOST_ENTRY:
             raise BadRequest(
                 "The file would become too long for its table",
                 found=entry,
@@ -160,7 +153,7 @@ class TableBuilder:
             self._counts.append(count)
             self._entries.append(entry)
         self._next_cluster = cluster + count
-        self._next_entry = entry + count * self._step
+        self._next_entry = entry + count * self.step
 
     def extend(self, clusters: List[int], counts: List[int], entries: List[int]) -> None:
         """Add many runs at once, none of which continues another one of them."""
@@ -170,7 +163,7 @@ class TableBuilder:
             self._counts.fromlist(counts[1:])
             self._entries.fromlist(entries[1:])
             self._next_cluster = clusters[-1] + counts[-1]
-            self._next_entry = entries[-1] + counts[-1] * self._step
+            self._next_entry = entries[-1] + counts[-1] * self.step
 
     def build(self) -> RunTable:
         """The table of everything added so far."""
@@ -196,7 +189,7 @@ def read_table(file: File, header: HdsHeader) -> RunTable:
         while position < range_end:
             length = min(len(buffer), range_end - position)
             _read_piece(file, HEADER_BYTES + position, buffer, length)
-            _scan(buffer, length, position // ENTRY_BYTES, header.entry_step, builder)
+            _scan(buffer, length, position // ENTRY_BYTES, builder)
             position += length
     return builder.build()
 
@@ -205,24 +198,23 @@ def _read_piece(file: File, offset: int, buffer: bytearray, length: int) -> None
     """Fill ``length`` bytes of ``buffer`` and clear the rest of the piece that they end in."""
     got = file.pread_into(offset, memoryview(buffer)[:length])
     if got < length:
-        raise Damaged("The file ends within its table", path=file.path, offset=offset + got, expected=length, found=got)
+        raise Damaged("The file ends within its table", file.path, offset + got, expected=length, found=got)
     rest = -length % _PIECE_BYTES
     buffer[length : length + rest] = bytes(rest)
 
 
-def _scan(buffer: bytearray, length: int, first_cluster: int, step: int, builder: TableBuilder) -> None:
+def _scan(buffer: bytearray, length: int, first_cluster: int, builder: TableBuilder) -> None:
     """Add the runs among the entries in ``buffer``; the first entry belongs to ``first_cluster``."""
     if buffer.startswith(_ZEROS[:length]):
         return
     for start in range(0, length, _PIECE_BYTES):
         if not buffer.startswith(_ZERO_PIECE, start):
-            _scan_piece(
-                bytes(buffer[start : start + _PIECE_BYTES]), first_cluster + start // ENTRY_BYTES, step, builder
-            )
+            piece = bytes(buffer[start : start + _PIECE_BYTES])
+            _scan_piece(piece, first_cluster + start // ENTRY_BYTES, builder)
 
 
-def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuilder) -> None:
-    entries = unpack_words(piece)
+def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None:
+    entries, step = unpack_words(piece), builder.step
     if piece.count(0) > _PIECE_BYTES - _FEW_BYTES:
         for index in compress(_INDEXES, entries):
             builder.add(first_cluster + index, 1, entries[index])
@@ -255,11 +247,10 @@ def _scan_piece(piece: bytes, first_cluster: int, step: int, builder: TableBuild
 
 
 def _following(piece: bytes, step: int) -> Optional[array[int]]:
-    """For each entry but the first a number that is 0 exactly when the entry is the one before it plus ``step``; two
-    zeros give ``step``.
+    """For each entry but the first 0 exactly when it is the one before plus ``step``; two zeros give ``step``.
 
     Both sides of the comparison are one integer with 32 bits per entry. The highest bit of each entry is kept out of
-    the sum, so that nothing is carried into a neighbour; None for a piece with an entry so high that the sum leaves 32
+    the sum, so that nothing is carried into a neighbour. None for a piece with an entry so high that the sum exceeds 32
     bits.
     """
     this = int.from_bytes(piece[:-ENTRY_BYTES], "little")
@@ -312,9 +303,7 @@ def pack_entries(header: HdsHeader, offsets: Sequence[int]) -> bytes:
 
 
 def sequential_entries(header: HdsHeader, first: int, count: int) -> bytes:
-    """Table bytes of guest clusters ``first`` up to ``first + count`` in an image that has all its clusters, in
-    order.
-    """
+    """Table bytes of ``count`` guest clusters from ``first`` on in an image that has all its clusters, in order."""
     start = header.data_start // header.entry_bytes + first * header.entry_step
     return pack_words(array("I", range(start, start + count * header.entry_step, header.entry_step)))
 

@@ -23,6 +23,10 @@ _MARKED_CLUSTERS = 64 << 20
 _COUNTED_RUNS = 512 << 10
 
 
+class _DamagedTable(Damaged):
+    usual_hint = "Run a check of the disk, or restore the image from a copy."
+
+
 def check_table(table: RunTable, header: HdsHeader, *, path: str, file_size: int) -> None:
     """Raise Damaged, with the offset of the entry, unless every cluster lies in the file, on the grid and only once.
 
@@ -73,20 +77,24 @@ def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
     return all(map(le, ends, starts[1:]))
 
 
+def _entry_offset(cluster: int) -> int:
+    return HEADER_BYTES + ENTRY_BYTES * cluster
+
+
 def _check_run(run: Run, header: HdsHeader, path: str, file_size: int) -> None:
     if run.offset < header.data_start:
-        _refuse(
+        raise _DamagedTable(
             "A cluster lies before the data area",
             path,
-            run.cluster,
+            _entry_offset(run.cluster),
             expected=f"at least {header.data_start}",
             found=run.offset,
         )
     if (run.offset - header.data_start) % header.cluster_bytes:
-        _refuse(
+        raise _DamagedTable(
             "A cluster does not lie on the grid of clusters",
             path,
-            run.cluster,
+            _entry_offset(run.cluster),
             expected=f"steps of {header.cluster_bytes}",
             found=run.offset,
         )
@@ -94,10 +102,10 @@ def _check_run(run: Run, header: HdsHeader, path: str, file_size: int) -> None:
     if run.offset + seen > file_size:
         inside = max(0, file_size - run.offset) // header.cluster_bytes
         found = run.offset + inside * header.cluster_bytes
-        _refuse(
+        raise _DamagedTable(
             "A cluster lies beyond the end of the file",
             path,
-            run.cluster + inside,
+            _entry_offset(run.cluster + inside),
             expected=f"below {file_size}",
             found=found,
         )
@@ -112,17 +120,10 @@ def _refuse_shared(table: RunTable, header: HdsHeader, path: str) -> NoReturn:
         lower = upper
     twin = lower.cluster + (upper.offset - lower.offset) // header.cluster_bytes
     one, other = sorted((upper.cluster, twin))
-    _refuse(
+    raise _DamagedTable(
         f"Guest clusters {one} and {other} share one cluster of the file",
         path,
-        other,
+        _entry_offset(other),
         expected="every cluster once",
         found=upper.offset,
-    )
-
-
-def _refuse(message: str, path: str, cluster: int, *, expected: object, found: object) -> NoReturn:
-    hint = "Run a check of the disk, or restore the image from a copy."
-    raise Damaged(
-        message, path=path, offset=HEADER_BYTES + ENTRY_BYTES * cluster, expected=expected, found=found, hint=hint
     )

@@ -17,7 +17,7 @@ The only known feature is the dirty bitmap. Its data names further clusters. No 
 from __future__ import annotations
 
 import struct
-from typing import List, Optional, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ..._core.errors import Damaged, Unsupported
 from ..._core.records import dataclass
@@ -74,23 +74,18 @@ def read_extension(file: File, header: HdsHeader, *, path: str, file_size: int) 
     if fault is not None:
         if header.in_use != CLOSED_WITH_EXTENSION:
             return None
-        raise Damaged(
-            fault, path=path, offset=offset, hint="A repair drops the extension; the guest data does not depend on it."
-        )
+        raise Damaged(fault, path, offset, hint="A repair drops the extension; the guest data does not depend on it.")
     features = _read_features(file, header, offset, path)
     pinned = [(offset, offset + header.cluster_bytes)]
     for feature in features:
         if feature.magic == DIRTY_BITMAP:
-            pinned += _bitmap_clusters(feature, header, path=path, offset=offset, file_size=file_size)
+            clusters = list(_bitmap_clusters(feature, header, path, offset))
+            _check_inside(clusters, header, path, file_size)
+            pinned += clusters
         elif feature.flags & FLAG_NECESSARY:
             hint = "Open the disk with the software that made it."
-            raise Unsupported(
-                "The image needs a feature that is unknown here",
-                path=path,
-                offset=offset,
-                found=hex(feature.magic),
-                hint=hint,
-            )
+            found = hex(feature.magic)
+            raise Unsupported("The image needs a feature that is unknown here", path, offset, found=found, hint=hint)
     return Extension(offset, features, tuple(sorted(pinned)))
 
 
@@ -136,75 +131,68 @@ def _read_features(file: File, header: HdsHeader, offset: int, path: str) -> Tup
     features: List[Feature] = []
     while True:
         if position + 8 > cluster_end:
-            raise Damaged("The list of the format extension has no end", path=path, offset=position)
+            raise Damaged("The list of the format extension has no end", path, position)
         head = _read(file, position, min(_FEATURE_HEAD.size, cluster_end - position))
         if not any(head[:8]):
             return tuple(features)
         if len(head) < _FEATURE_HEAD.size:
-            raise Damaged("The list of the format extension is cut off", path=path, offset=position)
+            raise Damaged("The list of the format extension is cut off", path, position)
         magic, flags, length, _unused = _FEATURE_HEAD.unpack(head)
         start = position + _FEATURE_HEAD.size
         if start + length > cluster_end:
-            raise Damaged(
-                "A feature leaves the cluster of the format extension", path=path, offset=position, found=length
-            )
+            raise Damaged("A feature leaves the cluster of the format extension", path, position, found=length)
         position = start + round_up(length, 8)
         if len(features) == _FEATURES_MAX or position - offset > _LIST_BYTES_MAX:
             raise Unsupported(
                 "The format extension is too large",
-                path=path,
-                offset=start,
+                path,
+                start,
                 expected=f"{_FEATURES_MAX} features, {_LIST_BYTES_MAX} bytes",
             )
         features.append(Feature(magic, flags, _read(file, start, length)))
 
 
-def _bitmap_clusters(
-    feature: Feature, header: HdsHeader, *, path: str, offset: int, file_size: int
-) -> List[Tuple[int, int]]:
+def _bitmap_clusters(feature: Feature, header: HdsHeader, path: str, offset: int) -> Iterator[Tuple[int, int]]:
     """The byte ranges of the clusters that hold the bits of a dirty bitmap."""
+    count = _checked_count(feature, header, path, offset)
+    for sector in struct.unpack_from(f"<{count}Q", feature.data, _BITMAP_HEAD.size):
+        if sector not in (_ALL_CLEAR, _ALL_SET):
+            yield sector * SECTOR, sector * SECTOR + header.cluster_bytes
+
+
+def _checked_count(feature: Feature, header: HdsHeader, path: str, offset: int) -> int:
+    """How many clusters a dirty bitmap lists."""
     if len(feature.data) < _BITMAP_HEAD.size:
-        raise Damaged(
-            "A dirty bitmap is cut off", path=path, offset=offset, expected=_BITMAP_HEAD.size, found=len(feature.data)
-        )
+        raise Damaged("A dirty bitmap is cut off", path, offset, expected=_BITMAP_HEAD.size, found=len(feature.data))
     size_sectors, _identity, granularity, count = _BITMAP_HEAD.unpack_from(feature.data)
     if size_sectors != header.size_sectors:
         raise Damaged(
             "A dirty bitmap belongs to a disk of another size",
-            path=path,
-            offset=offset,
+            path,
+            offset,
             expected=header.size_sectors,
             found=size_sectors,
         )
     if not granularity or granularity & (granularity - 1):
-        raise Damaged(
-            "The granularity of a dirty bitmap is no power of two", path=path, offset=offset, found=granularity
-        )
+        raise Damaged("The granularity of a dirty bitmap is no power of two", path, offset, found=granularity)
     expected = ceil_div(ceil_div(ceil_div(size_sectors, granularity), 8), header.cluster_bytes)
     if count != expected or len(feature.data) < _BITMAP_HEAD.size + 8 * count:
         raise Damaged(
-            "The list of clusters of a dirty bitmap has the wrong length",
-            path=path,
-            offset=offset,
-            expected=expected,
-            found=count,
+            "The list of clusters of a dirty bitmap has the wrong length", path, offset, expected=expected, found=count
         )
-    clusters = []
-    for sector in struct.unpack_from(f"<{count}Q", feature.data, _BITMAP_HEAD.size):
-        if sector in (_ALL_CLEAR, _ALL_SET):
-            continue
-        start = sector * SECTOR
-        if start < header.table_end or start + header.cluster_bytes > file_size:
-            raise Damaged(
-                "A cluster of a dirty bitmap does not lie within the file", path=path, offset=offset, found=start
-            )
-        clusters.append((start, start + header.cluster_bytes))
-    return clusters
+    return count
+
+
+def _check_inside(clusters: Sequence[Tuple[int, int]], header: HdsHeader, path: str, file_size: int) -> None:
+    for start, end in clusters:
+        if start < header.table_end or end > file_size:
+            offset = header.ext_off * SECTOR
+            raise Damaged("A cluster of a dirty bitmap does not lie within the file", path, offset, found=start)
 
 
 def _read(file: File, offset: int, length: int) -> bytes:
     buffer = bytearray(length)
     got = file.pread_into(offset, buffer)
     if got < length:
-        raise Damaged("The file ends within its format extension", path=file.path, offset=offset + got)
+        raise Damaged("The file ends within its format extension", file.path, offset + got)
     return bytes(buffer)

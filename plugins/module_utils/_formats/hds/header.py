@@ -16,11 +16,12 @@ Integers are little-endian. A sector is 512 bytes; the field called "tracks" hol
 from __future__ import annotations
 
 import struct
-from typing import NoReturn, Optional, Tuple
+from typing import Tuple
 
-from ..._core.errors import BadRequest, Damaged
+from ..._core.errors import BadRequest
 from ..._core.records import dataclass
 from ..._core.units import SECTOR, ceil_div, round_up
+from ..damage import DamagedSource
 
 MAGIC_V1 = b"WithoutFreeSpace"
 MAGIC_V2 = b"WithouFreSpacExt"
@@ -130,7 +131,7 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> HdsHeader:
     first cluster. Table entries and the format extension are judged elsewhere.
     """
     if not is_hds(raw):
-        _refuse(
+        raise DamagedSource(
             "The file is no expanding image: it does not start with a known signature",
             path,
             0,
@@ -138,19 +139,20 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> HdsHeader:
             found=bytes(raw[:16]),
         )
     if min(len(raw), file_size) < HEADER_BYTES:
-        _refuse("The file ends within its header", path, file_size, expected=HEADER_BYTES, found=file_size)
+        raise DamagedSource("The file ends within its header", path, file_size, expected=HEADER_BYTES, found=file_size)
     disk_type, header = unpack_header(raw, version=_MAGICS[bytes(raw[:16])])
     if disk_type != DISK_TYPE:
-        _refuse("The header names an unknown kind of disk", path, TYPE_OFFSET, expected=DISK_TYPE, found=disk_type)
-    _check_sizes(header, path, file_size)
+        raise DamagedSource(
+            "The header names an unknown kind of disk", path, TYPE_OFFSET, expected=DISK_TYPE, found=disk_type
+        )
+    _check_sizes(header, path)
+    _check_table_length(header, path, file_size)
     _check_data_start(header, path)
     return header
 
 
 def unpack_header(raw: bytes, *, version: int) -> Tuple[int, HdsHeader]:
-    """The kind of disk and the fields in ``raw`` (64 bytes) as they stand; nothing is judged, not even the
-    signature.
-    """
+    """The kind of disk and the fields in ``raw`` (64 bytes) as stored; nothing is checked, not even the signature."""
     _magic, disk_type, heads, cylinders, cluster_sectors, entries, size, in_use, data_off, flags, ext_off = (
         _LAYOUT.unpack_from(raw)
     )
@@ -161,9 +163,9 @@ def unpack_header(raw: bytes, *, version: int) -> Tuple[int, HdsHeader]:
     )
 
 
-def _check_sizes(header: HdsHeader, path: str, file_size: int) -> None:
+def _check_sizes(header: HdsHeader, path: str) -> None:
     if not 1 <= header.cluster_sectors < _CLUSTER_BYTES_LIMIT // SECTOR:
-        _refuse(
+        raise DamagedSource(
             "The cluster size is out of bounds",
             path,
             CLUSTER_OFFSET,
@@ -171,15 +173,18 @@ def _check_sizes(header: HdsHeader, path: str, file_size: int) -> None:
             found=header.cluster_sectors,
         )
     if header.size_bytes >= _GUEST_BYTES_LIMIT:
-        _refuse(
+        raise DamagedSource(
             "The guest size is out of bounds",
             path,
             SIZE_OFFSET,
             expected="less than 2^54 sectors",
             found=header.size_sectors,
         )
+
+
+def _check_table_length(header: HdsHeader, path: str, file_size: int) -> None:
     if header.table_end > file_size:
-        _refuse(
+        raise DamagedSource(
             "The table does not fit into the file",
             path,
             ENTRIES_OFFSET,
@@ -187,7 +192,7 @@ def _check_sizes(header: HdsHeader, path: str, file_size: int) -> None:
             found=header.bat_entries,
         )
     if header.bat_entries < header.used_entries:
-        _refuse(
+        raise DamagedSource(
             "The table is shorter than the guest size needs",
             path,
             ENTRIES_OFFSET,
@@ -199,23 +204,14 @@ def _check_sizes(header: HdsHeader, path: str, file_size: int) -> None:
 def _check_data_start(header: HdsHeader, path: str) -> None:
     if header.version == 2 and (not header.data_off or header.data_off % header.cluster_sectors):
         expected = f"a multiple of {header.cluster_sectors} sectors"
-        _refuse(
+        raise DamagedSource(
             "The data area does not start at a cluster", path, DATA_OFFSET, expected=expected, found=header.data_off
         )
     if header.data_start < header.table_end:
         expected = f"at least {ceil_div(header.table_end, SECTOR)}"
-        _refuse("The data area starts within the table", path, DATA_OFFSET, expected=expected, found=header.data_off)
-
-
-def _refuse(message: str, path: str, offset: int, *, expected: Optional[object], found: Optional[object]) -> NoReturn:
-    raise Damaged(
-        message,
-        path=path,
-        offset=offset,
-        expected=expected,
-        found=found,
-        hint="Restore the image from a copy; nothing was changed.",
-    )
+        raise DamagedSource(
+            "The data area starts within the table", path, DATA_OFFSET, expected=expected, found=header.data_off
+        )
 
 
 def pack_header(header: HdsHeader) -> bytes:

@@ -51,9 +51,7 @@ class HdsImage:
         return self.table.has_any(start // cluster_bytes, ceil_div(start + length, cluster_bytes))
 
     def _is_dense(self, start: int, end: int) -> bool:
-        """Whether the host file has no hole that a long list of runs in the range could meet; a short one is not
-        worth the question.
-        """
+        """Whether the host file has no hole in the range; False where the runs are too few to be worth asking."""
         if self.table.count_runs(*self._clusters(start, end)) < _MANY_RUNS:
             return False
         first, last = self.header.data_start, self.table.data_end

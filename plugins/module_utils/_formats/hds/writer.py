@@ -88,9 +88,7 @@ class HdsWriter:
 
 
 class ReservedHdsWriter:
-    """Fills a new, empty file whose clusters are all reserved, in guest order: each has its place and the host's
-    blocks from the start.
-    """
+    """Fills a new, empty file whose clusters all have their places and the host's blocks from the start, in order."""
 
     def __init__(self, file: File, *, size_bytes: int, cluster_bytes: int, version: int) -> None:
         self.file = file

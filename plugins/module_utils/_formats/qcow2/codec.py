@@ -49,10 +49,7 @@ def packer(compression: str, level: Optional[int], *, path: str) -> Pack:
     chosen = usual if level is None else level
     if not least <= chosen <= most:
         raise BadRequest(
-            f"compression_level: {compression} has no level {chosen}",
-            path=path,
-            expected=f"{least}..{most}",
-            found=chosen,
+            f"compression_level: {compression} has no level {chosen}", path, expected=f"{least}..{most}", found=chosen
         )
     if compression == "zlib":
         return _deflater(chosen)
@@ -94,9 +91,7 @@ def _zstd(path: str) -> Tuple[str, Any]:
         except ImportError:
             continue
     hint = "Install the Python package zstandard on this host, or use Python 3.14 or later."
-    raise Unsupported(
-        "zstd is not available to Python here", path=path, expected="compression.zstd or zstandard", hint=hint
-    )
+    raise Unsupported("zstd is not available to Python here", path, expected="compression.zstd or zstandard", hint=hint)
 
 
 def _zstd_unpacker(name: str, module: Any) -> Unpack:

@@ -19,7 +19,7 @@ zeros.
 from __future__ import annotations
 
 from array import array
-from itertools import compress
+from itertools import compress, groupby
 from typing import Iterator, NamedTuple, Tuple
 
 from ..._core.errors import BadRequest
@@ -64,8 +64,7 @@ UNALLOCATED, ZEROED, STORED, COMPRESSED, BROKEN = "unallocated", "zeroed", "stor
 
 
 class Run(NamedTuple):
-    """``length`` bytes from ``start`` on of one kind; those of a STORED run follow one another in the file from
-    ``host`` on.
+    """``length`` bytes from ``start`` on of one kind; a STORED run is one piece of the file from ``host`` on.
 
     ``entry`` is the L2 entry it was found in first, of a COMPRESSED run in an extended table the word after it.
     """
@@ -92,8 +91,7 @@ def has_compressed(table: bytes, entry_bytes: int) -> bool:
 
 
 def table_runs(table: bytes, first: int, end: int, cluster_bytes: int) -> Iterator[Run]:
-    """What entries ``first`` up to ``end`` of an L2 table say, ascending and gap-free; starts count from the start of
-    the table's range.
+    """What entries ``first`` up to ``end`` of an L2 table say: runs without gaps, from the start of the table's range.
 
     No entry is looked at alone where it continues the one before. Neighbouring runs may belong together.
     """
@@ -171,18 +169,16 @@ def extended_runs(table: bytes, first: int, end: int, cluster_bytes: int) -> Ite
             if allocated & zeroed or (allocated and not entry & OFFSET_MASK):
                 yield Run(index * cluster_bytes, cluster_bytes, BROKEN)
                 continue
-            yield from _subclusters(index * cluster_bytes, entry, allocated, zeroed, cluster_bytes // 32)
+            yield from _subclusters(index * cluster_bytes, entry, bits, cluster_bytes // 32)
 
 
-def _subclusters(guest: int, entry: int, allocated: int, zeroed: int, step: int) -> Iterator[Run]:
+def _subclusters(guest: int, entry: int, bits: int, step: int) -> Iterator[Run]:
+    kinds = [STORED if bits >> n & 1 else ZEROED if bits >> n + 32 & 1 else UNALLOCATED for n in range(32)]
     position = 0
-    while position < 32:
-        begin = position
-        kind = (allocated >> begin & 1, zeroed >> begin & 1)
-        while position < 32 and (allocated >> position & 1, zeroed >> position & 1) == kind:
-            position += 1
-        name = STORED if kind[0] else ZEROED if kind[1] else UNALLOCATED
-        yield Run(guest + begin * step, (position - begin) * step, name, (entry & OFFSET_MASK) + begin * step, entry)
+    for kind, group in groupby(kinds):
+        count = len(list(group))
+        yield Run(guest + position * step, count * step, kind, (entry & OFFSET_MASK) + position * step, entry)
+        position += count
 
 
 def has_reserved_bits(entry: int, *, zero_bit_allowed: bool) -> bool:

@@ -12,7 +12,7 @@ which is one cluster long, and an L2 entry to a cluster; see ``entries``.
 from __future__ import annotations
 
 import struct
-from typing import NoReturn, Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Encrypted, Unsupported
 from ..._core.records import dataclass
@@ -39,7 +39,11 @@ _MOST_FORMAT_BYTES = 63
 _V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 _V3 = struct.Struct(">QQQII")
 
-REPAIR_HINT = "Keep a copy of the image and run: qemu-img check -r all"
+
+class DamagedTables(Damaged):
+    """Damage that a check by QEMU may repair."""
+
+    usual_hint = "Keep a copy of the image and run: qemu-img check -r all"
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,12 @@ def cluster_bits_of(raw: bytes, *, path: str) -> int:
     Raises Damaged or Unsupported.
     """
     if len(raw) < HEADER_BYTES[2] or raw[:4] != MAGIC:
-        raise Damaged("This is no qcow2 image", path=path, offset=0, expected=MAGIC.hex(), found=raw[:4].hex())
+        raise Damaged("This is no qcow2 image", path, 0, expected=MAGIC.hex(), found=raw[:4].hex())
     version, bits = struct.unpack_from(">I", raw, 4)[0], struct.unpack_from(">I", raw, 20)[0]
     if version not in HEADER_BYTES:
-        raise Unsupported(
-            "Only versions 2 and 3 of qcow2 can be read", path=path, offset=4, expected="2 or 3", found=version
-        )
+        raise Unsupported("Only versions 2 and 3 of qcow2 can be read", path, 4, expected="2 or 3", found=version)
     if not LEAST_CLUSTER_BITS <= bits <= MOST_CLUSTER_BITS:
-        raise Damaged(
-            "The cluster size is out of bounds", path=path, offset=20, expected="512 bytes to 2 MiB", found=f"2^{bits}"
-        )
+        raise Damaged("The cluster size is out of bounds", path, 20, expected="512 bytes to 2 MiB", found=f"2^{bits}")
     return bits
 
 
@@ -121,7 +121,9 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> Qcow2Header:
     if version > 2:
         incompatible, end, kind = _parse_v3(raw, bits, path)
     extensions = _Extensions(raw[: 1 << bits], end, name_offset or 1 << bits, path)
-    _check_features(incompatible, crypt, kind, bits, extensions, path)
+    _check_encryption(crypt, path)
+    _check_features(incompatible, extensions, path)
+    _check_kinds(incompatible, kind, bits, path)
     header = Qcow2Header(
         version=version,
         cluster_bits=bits,
@@ -137,7 +139,8 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> Qcow2Header:
         backing_format=extensions.backing_format,
         has_bitmaps=extensions.has_bitmaps,
     )
-    _check_tables(header, path, file_size)
+    _check_tables(header, path)
+    _check_places(header, path, file_size)
     return header
 
 
@@ -145,30 +148,32 @@ def _parse_v3(raw: bytes, bits: int, path: str) -> Tuple[int, int, int]:
     """The incompatible features, the header length and the number of the compression of a version 3 header."""
     least = HEADER_BYTES[2] + _V3.size
     if len(raw) < least:
-        raise Damaged("The file ends within its header", path=path, offset=len(raw), expected=least, found=len(raw))
+        raise Damaged("The file ends within its header", path, len(raw), expected=least, found=len(raw))
     incompatible, _compatible, _autoclear, refcount_order, length = _V3.unpack_from(raw, HEADER_BYTES[2])
     if refcount_order > 6:
         raise Damaged(
-            "The width of the reference counts is out of bounds",
-            path=path,
-            offset=96,
-            expected="0..6",
-            found=refcount_order,
+            "The width of the reference counts is out of bounds", path, 96, expected="0..6", found=refcount_order
         )
     if not least <= length <= min(len(raw), 1 << bits) or length % 8:
-        raise Damaged(
-            "The header length is out of bounds",
-            path=path,
-            offset=100,
-            expected=f"{least} to one cluster",
-            found=length,
-        )
+        raise Damaged("The header length is out of bounds", path, 100, expected=f"{least} to one cluster", found=length)
     kind = raw[least] if length > least else 0
     if (kind != 0) != bool(incompatible & COMPRESSION_TYPE):
-        raise Damaged(
-            "The header contradicts itself about the kind of compression", path=path, offset=least, found=kind
-        )
+        raise Damaged("The header contradicts itself about the kind of compression", path, least, found=kind)
     return incompatible, length, kind
+
+
+def _listed(raw: bytes, start: int, path: str) -> Iterator[Tuple[int, int, bytes]]:
+    """The header extensions from ``start`` to the end of ``raw``: kind, place and content."""
+    while start + 8 <= len(raw):
+        kind, length = struct.unpack_from(">II", raw, start)
+        if kind == 0:
+            return
+        start += 8
+        room = len(raw) - start
+        if length > room:
+            raise Damaged("A header extension is too long", path, start - 4, expected=f"at most {room}", found=length)
+        yield kind, start, raw[start : start + length]
+        start += ceil_div(length, 8) * 8
 
 
 class _Extensions:
@@ -178,67 +183,43 @@ class _Extensions:
         self.backing_format: Optional[str] = None
         self.has_bitmaps = False
         self._features = b""
-        end = min(end, len(raw))
-        while start + 8 <= end:
-            kind, length = struct.unpack_from(">II", raw, start)
-            if kind == 0:
-                return
-            start += 8
-            if length > end - start:
-                raise Damaged(
-                    "A header extension is too long",
-                    path=path,
-                    offset=start - 4,
-                    expected=f"at most {end - start}",
-                    found=length,
-                )
+        for kind, place, content in _listed(raw[:end], start, path):
             if kind == _BACKING_FORMAT:
-                if length > _MOST_FORMAT_BYTES:
-                    raise Damaged(
-                        "The format of the backing file is too long",
-                        path=path,
-                        offset=start,
-                        expected=_MOST_FORMAT_BYTES,
-                        found=length,
-                    )
-                self.backing_format = raw[start : start + length].decode("ascii", "backslashreplace") or None
+                if len(content) > _MOST_FORMAT_BYTES:
+                    message, most = "The format of the backing file is too long", _MOST_FORMAT_BYTES
+                    raise Damaged(message, path, place, expected=most, found=len(content))
+                self.backing_format = content.decode("ascii", "backslashreplace") or None
             elif kind == _BITMAPS:
                 self.has_bitmaps = True
             elif kind == _FEATURE_NAMES:
-                self._features = raw[start : start + length]
-            start += ceil_div(length, 8) * 8
+                self._features = content
 
     def feature(self, bit: int) -> str:
         """What the image itself calls an incompatible feature."""
         for start in range(0, len(self._features) - _FEATURE_BYTES + 1, _FEATURE_BYTES):
             if self._features[start] == 0 and self._features[start + 1] == bit:
-                name = (
-                    self._features[start + 2 : start + _FEATURE_BYTES]
-                    .partition(b"\0")[0]
-                    .decode("ascii", "backslashreplace")
-                )
-                return f"{name!r} (bit {bit})"
+                name = self._features[start + 2 : start + _FEATURE_BYTES].partition(b"\0")[0]
+                return f"{name.decode('ascii', 'backslashreplace')!r} (bit {bit})"
         return f"bit {bit}"
 
 
-def _check_features(incompatible: int, crypt: int, kind: int, bits: int, extensions: _Extensions, path: str) -> None:
+def _check_encryption(crypt: int, path: str) -> None:
     if crypt:
         if crypt not in _CRYPT_METHODS:
-            raise Unsupported(
-                f"The image has an unknown encryption (method {crypt})", path=path, offset=32, found=crypt
-            )
+            raise Unsupported(f"The image has an unknown encryption (method {crypt})", path, 32, found=crypt)
         hint = "Convert it with qemu-img, which can be given the secret, to an image without encryption."
-        raise Encrypted(
-            f"The image is encrypted ({_CRYPT_METHODS[crypt]})", path=path, offset=32, found=crypt, hint=hint
-        )
+        raise Encrypted(f"The image is encrypted ({_CRYPT_METHODS[crypt]})", path, 32, found=crypt, hint=hint)
+
+
+def _check_features(incompatible: int, extensions: _Extensions, path: str) -> None:
     if incompatible & CORRUPT:
-        raise Damaged("The image is marked as corrupt", path=path, offset=72, found=hex(incompatible), hint=REPAIR_HINT)
+        raise DamagedTables("The image is marked as corrupt", path, 72, found=hex(incompatible))
     if incompatible & EXTERNAL_DATA:
         hint = "Convert it with qemu-img to an image of one file."
         raise Unsupported(
             "The image keeps its data in another file (external data file)",
-            path=path,
-            offset=72,
+            path,
+            72,
             found=hex(incompatible),
             hint=hint,
         )
@@ -246,23 +227,18 @@ def _check_features(incompatible: int, crypt: int, kind: int, bits: int, extensi
     if unknown:
         names = ", ".join(extensions.feature(bit) for bit in range(64) if unknown >> bit & 1)
         raise Unsupported(
-            f"The image needs features that are not known here: {names}", path=path, offset=72, found=hex(incompatible)
+            f"The image needs features that are not known here: {names}", path, 72, found=hex(incompatible)
         )
+
+
+def _check_kinds(incompatible: int, kind: int, bits: int, path: str) -> None:
     if kind >= len(COMPRESSIONS):
         raise Unsupported(
-            f"The image has an unknown kind of compression ({kind})",
-            path=path,
-            offset=104,
-            expected="0 or 1",
-            found=kind,
+            f"The image has an unknown kind of compression ({kind})", path, 104, expected="0 or 1", found=kind
         )
     if incompatible & EXTENDED_L2 and bits < 14:
         raise Damaged(
-            "Clusters are too small for extended L2 tables",
-            path=path,
-            offset=20,
-            expected="at least 16 KiB",
-            found=1 << bits,
+            "Clusters are too small for extended L2 tables", path, 20, expected="at least 16 KiB", found=1 << bits
         )
 
 
@@ -271,64 +247,43 @@ def _backing_name(raw: bytes, offset: int, length: int, path: str) -> Optional[s
         return None
     if length > MOST_NAME_BYTES or offset + length > len(raw):
         raise Damaged(
-            "The name of the backing file is too long or misplaced",
-            path=path,
-            offset=8,
-            found=f"{length} bytes at {offset}",
+            "The name of the backing file is too long or misplaced", path, 8, found=f"{length} bytes at {offset}"
         )
     name = raw[offset : offset + length]
     if b"\0" in name:
-        raise Damaged("The name of the backing file has a zero byte", path=path, offset=offset + name.index(0))
+        raise Damaged("The name of the backing file has a zero byte", path, offset + name.index(0))
     return name.decode("utf-8", "surrogateescape")
 
 
-def _check_tables(header: Qcow2Header, path: str, file_size: int) -> None:
+def _check_tables(header: Qcow2Header, path: str) -> None:
     if header.l1_entries * ENTRY_BYTES > MOST_L1_BYTES:
         raise Damaged(
-            "The L1 table is too large",
-            path=path,
-            offset=36,
-            expected=MOST_L1_BYTES // ENTRY_BYTES,
-            found=header.l1_entries,
+            "The L1 table is too large", path, 36, expected=MOST_L1_BYTES // ENTRY_BYTES, found=header.l1_entries
         )
     if header.used_l1_entries > header.l1_entries:
         raise Damaged(
-            "The L1 table is too small for the disk",
-            path=path,
-            offset=36,
-            expected=header.used_l1_entries,
-            found=header.l1_entries,
+            "The L1 table is too small for the disk", path, 36, expected=header.used_l1_entries, found=header.l1_entries
         )
     if not 0 < header.refcount_table_bytes <= MOST_REFCOUNT_TABLE_BYTES:
         expected = f"1..{MOST_REFCOUNT_TABLE_BYTES >> header.cluster_bits} clusters"
         found = header.refcount_table_bytes >> header.cluster_bits
-        raise Damaged(
-            "The table of reference counts has an impossible size",
-            path=path,
-            offset=56,
-            expected=expected,
-            found=found,
-            hint=REPAIR_HINT,
+        raise DamagedTables(
+            "The table of reference counts has an impossible size", path, 56, expected=expected, found=found
         )
     if header.snapshots > MOST_SNAPSHOTS:
-        raise Damaged(
-            "The image has too many snapshots", path=path, offset=60, expected=MOST_SNAPSHOTS, found=header.snapshots
-        )
+        raise Damaged("The image has too many snapshots", path, 60, expected=MOST_SNAPSHOTS, found=header.snapshots)
+
+
+def _check_places(header: Qcow2Header, path: str, file_size: int) -> None:
     # QEMU ends the file after the last entry, not after the last cluster of a table.
     places = [("L1 table", 40, header.l1_offset, header.l1_entries * ENTRY_BYTES)] if header.l1_entries else []
     places.append(("table of reference counts", 48, header.refcount_table_offset, 1))
     for name, field, offset, length in places:
         if offset % header.cluster_bytes or offset < header.cluster_bytes:
-            raise Damaged(
-                f"The {name} does not begin at a cluster after the header", path=path, offset=field, found=offset
-            )
+            raise Damaged(f"The {name} does not begin at a cluster after the header", path, field, found=offset)
         if offset + length > file_size:
             raise Damaged(
-                f"The {name} lies beyond the end of the file",
-                path=path,
-                offset=field,
-                expected=f"below {file_size}",
-                found=offset,
+                f"The {name} lies beyond the end of the file", path, field, expected=f"below {file_size}", found=offset
             )
 
 
@@ -337,38 +292,23 @@ def pack_header(header: Qcow2Header) -> bytes:
 
     Raises BadRequest when they do not fit into the first cluster. The reference counts have 16 bits.
     """
-    extensions = b""
     name = (header.backing_name or "").encode("utf-8", "surrogateescape")
+    extensions = bytes(8)
     if name:
-        backing_format = (header.backing_format or "").encode("ascii")
-        extensions = (
-            struct.pack(">II", _BACKING_FORMAT, len(backing_format)) + backing_format + bytes(-len(backing_format) % 8)
-        )
-    extensions += bytes(8)
+        called = (header.backing_format or "").encode("ascii")
+        extensions = struct.pack(">II", _BACKING_FORMAT, len(called)) + called + bytes(-len(called) % 8 + 8)
     length = HEADER_BYTES[header.version]
     name_offset = length + len(extensions) if name else 0
-    if len(name) > MOST_NAME_BYTES or name_offset + len(name) > header.cluster_bytes:
-        expected = f"at most {min(MOST_NAME_BYTES, header.cluster_bytes - name_offset)} bytes"
-        raise BadRequest(
-            "The name of the parent image is too long for this image",
-            expected=expected,
-            found=len(name),
-            hint="Choose larger clusters.",
-        )
+    most = min(MOST_NAME_BYTES, header.cluster_bytes - name_offset)
+    if len(name) > most:
+        message, hint = "The name of the parent image is too long for this image", "Choose larger clusters."
+        raise BadRequest(message, expected=f"at most {most} bytes", found=len(name), hint=hint)
     l1 = (header.l1_entries, header.l1_offset)
     counts = (header.refcount_table_offset, header.refcount_table_bytes >> header.cluster_bits)
     raw = _V2.pack(
         MAGIC, header.version, name_offset, len(name), header.cluster_bits, header.size_bytes, 0, *l1, *counts, 0, 0
     )
     if header.version > 2:
-        raw += (
-            _V3.pack(header.incompatible, 0, 0, 4, length) + bytes([COMPRESSIONS.index(header.compression)]) + bytes(7)
-        )
+        raw += _V3.pack(header.incompatible, 0, 0, 4, length)
+        raw += bytes([COMPRESSIONS.index(header.compression)]) + bytes(7)
     return raw + extensions + name
-
-
-def refuse(
-    message: str, path: str, *, offset: int, expected: Optional[object] = None, found: Optional[object] = None
-) -> NoReturn:
-    """Raise Damaged with the hint that goes with all damage of the tables."""
-    raise Damaged(message, path=path, offset=offset, expected=expected, found=found, hint=REPAIR_HINT)

@@ -13,7 +13,7 @@ other; only the places of their blocks are looked at, because no data may lie th
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import OrderedDict
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Tuple, Union
 
@@ -22,6 +22,7 @@ from ..._core.units import MIB, ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
+from ..cache import Cache
 from ..image import ParentLink
 from ..mapping import read_stored, run_extents
 from ..place import Place
@@ -38,7 +39,7 @@ from .entries import (
     has_reserved_bits,
     table_runs,
 )
-from .layout import DIRTY, ENTRY_BYTES, HEADER_BYTES, Qcow2Header, cluster_bits_of, parse_header, refuse
+from .layout import DIRTY, ENTRY_BYTES, HEADER_BYTES, DamagedTables, Qcow2Header, cluster_bits_of, parse_header
 from .tables import Tables, read_tables
 
 if TYPE_CHECKING:
@@ -75,10 +76,8 @@ class Qcow2Image:
         self._file_size = file_size
         self._compression: Optional[str] = None
         self._unpacker: Optional[Unpack] = None
-        self._lock = Lock()
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
-        self._cached_tables = max(_LEAST_CACHED_TABLES, _CACHED_TABLE_BYTES // header.cluster_bytes)
-        self._cells: OrderedDict[int, _Cell] = OrderedDict()
+        self._cache: Cache[bytes] = Cache(max(_LEAST_CACHED_TABLES, _CACHED_TABLE_BYTES // header.cluster_bytes))
+        self._cells: Cache[_Cell] = Cache(_CACHED_CLUSTERS)
 
     @property
     def properties(self) -> Mapping[str, object]:
@@ -97,10 +96,9 @@ class Qcow2Image:
         }
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
-        """What the range is made of: ZERO for what is not stored, for clusters that say so and for holes of the host
-        file.
+        """What the range is made of; ZERO also for zeroed clusters and for holes of the host file.
 
-        What is not stored is ABSENT in an image with a parent. Raises BadRequest beyond ``size``, and Damaged on the
+        What is not stored is ABSENT with a parent, else ZERO. Raises BadRequest beyond ``size``, and Damaged on the
         way.
         """
         check_range(self.path, self.size, start, length)
@@ -187,39 +185,30 @@ class Qcow2Image:
         header = self.header
         if run.kind == COMPRESSED:
             if header.is_extended and run.entry:
-                refuse(
-                    "A compressed cluster has subclusters",
-                    self.path,
-                    offset=entry_offset,
-                    expected=0,
-                    found=hex(run.entry),
+                raise DamagedTables(
+                    "A compressed cluster has subclusters", self.path, entry_offset, expected=0, found=hex(run.entry)
                 )
             return
         if run.kind == BROKEN:
-            refuse("The subclusters of a cluster contradict each other", self.path, offset=entry_offset)
+            raise DamagedTables("The subclusters of a cluster contradict each other", self.path, entry_offset)
         if not run.entry:
             return
         if has_reserved_bits(run.entry, zero_bit_allowed=header.version > 2 and not header.is_extended):
-            refuse("A table entry has unknown bits", self.path, offset=entry_offset, found=hex(run.entry))
+            raise DamagedTables("A table entry has unknown bits", self.path, entry_offset, found=hex(run.entry))
         if run.entry & OFFSET_MASK & header.cluster_bytes - 1:
-            refuse(
-                "A cluster does not lie on the grid of clusters",
-                self.path,
-                offset=entry_offset,
-                found=run.entry & OFFSET_MASK,
+            raise DamagedTables(
+                "A cluster does not lie on the grid of clusters", self.path, entry_offset, found=run.entry & OFFSET_MASK
             )
         if run.kind == STORED:
-            # Of the last guest cluster only the part that the guest sees must be in the file.
-            length = min(run.length, header.size_bytes - run.start)
-            if run.host + length > self._file_size:
-                refuse(
-                    "A cluster lies beyond the end of the file",
-                    self.path,
-                    offset=entry_offset,
-                    expected=f"below {self._file_size}",
-                    found=run.host,
-                )
-            self._check_place(run.host, length, entry_offset)
+            self._check_stored(run, entry_offset)
+
+    def _check_stored(self, run: Run, entry_offset: int) -> None:
+        # Of the last guest cluster only the part that the guest sees must be in the file.
+        length = min(run.length, self.header.size_bytes - run.start)
+        if run.host + length > self._file_size:
+            message, expected = "A cluster lies beyond the end of the file", f"below {self._file_size}"
+            raise DamagedTables(message, self.path, entry_offset, expected=expected, found=run.host)
+        self._check_place(run.host, length, entry_offset)
 
     def _check_place(self, host: int, length: int, entry_offset: int) -> None:
         """Raise Damaged when bytes of the file are not only data."""
@@ -230,20 +219,12 @@ class Qcow2Image:
         if (index < len(pinned) and pinned[index] < end) or any(
             first < stop and begin < end for begin, stop in self._tables.areas
         ):
-            refuse("A cluster of the disk lies in the tables of the image", self.path, offset=entry_offset, found=host)
+            raise DamagedTables(
+                "A cluster of the disk lies in the tables of the image", self.path, entry_offset, found=host
+            )
 
     def _table(self, host: int) -> bytes:
-        with self._lock:
-            table = self._cache.get(host)
-            if table is not None:
-                self._cache.move_to_end(host)
-                return table
-        table = self._read_table(host)
-        with self._lock:
-            self._cache[host] = table
-            if len(self._cache) > self._cached_tables:
-                self._cache.popitem(last=False)
-        return table
+        return self._cache.of(host, partial(self._read_table, host))
 
     def _read_table(self, host: int) -> bytes:
         """An L2 table; nothing stands for one that is a hole of the file."""
@@ -253,7 +234,7 @@ class Qcow2Image:
         table = bytearray(length)
         got = self.file.pread_into(offset, table)
         if got < length:
-            refuse("The file ends within an L2 table", self.path, offset=offset + got, expected=length, found=got)
+            raise DamagedTables("The file ends within an L2 table", self.path, offset + got, expected=length, found=got)
         return bytes(table)
 
     def _unpack_into(self, start: int, view: memoryview) -> None:
@@ -269,20 +250,26 @@ class Qcow2Image:
 
     def _unpacked(self, cluster: int) -> bytes:
         """A whole compressed cluster; the last ones are kept, so that reading one in parts unpacks it once."""
-        with self._lock:
-            cell = self._cells.get(cluster)
-            if cell is None:
-                cell = self._cells[cluster] = _Cell()
-                if len(self._cells) > _CACHED_CLUSTERS:
-                    self._cells.popitem(last=False)
-            else:
-                self._cells.move_to_end(cluster)
+        cell = self._cells.of(cluster, _Cell)
         with cell.lock:
             if cell.content is None:
                 cell.content = self._unpack(cluster)
             return cell.content
 
     def _unpack(self, cluster: int) -> bytes:
+        header = self.header
+        offset, length = self._packed_place(cluster)
+        packed = bytearray(length)
+        got = self.file.pread_into(offset, packed)
+        content = self._codec()(bytes(packed[:got]), header.cluster_bytes)
+        if content is None:
+            message, found = "A compressed cluster cannot be unpacked", f"guest cluster {cluster}"
+            expected = f"{header.cluster_bytes} bytes packed with {header.compression}"
+            raise DamagedTables(message, self.path, offset, expected=expected, found=found)
+        return content
+
+    def _packed_place(self, cluster: int) -> Tuple[int, int]:
+        """File offset of a compressed cluster, and at most how many bytes it has there."""
         header = self.header
         slot, index = divmod(cluster, header.table_span // header.cluster_bytes)
         host = self._tables.hosts[bisect_left(self._tables.slots, slot)]
@@ -293,27 +280,10 @@ class Qcow2Image:
         # The last sector may be cut off where the packed bytes end.
         length = min(length, self._file_size - offset)
         if length <= 0:
-            refuse(
-                "A compressed cluster lies beyond the end of the file",
-                self.path,
-                offset=entry_offset,
-                expected=self._file_size,
-                found=offset,
-            )
+            message = "A compressed cluster lies beyond the end of the file"
+            raise DamagedTables(message, self.path, entry_offset, expected=self._file_size, found=offset)
         self._check_place(offset, length, entry_offset)
-        packed = bytearray(length)
-        got = self.file.pread_into(offset, packed)
-        content = self._codec()(bytes(packed[:got]), header.cluster_bytes)
-        if content is None:
-            expected = f"{header.cluster_bytes} bytes packed with {header.compression}"
-            refuse(
-                "A compressed cluster cannot be unpacked",
-                self.path,
-                offset=offset,
-                expected=expected,
-                found=f"guest cluster {cluster}",
-            )
-        return content
+        return offset, length
 
     def _codec(self) -> Unpack:
         if self._unpacker is None:

@@ -1,9 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The file of a new qcow2 image: which of its clusters are taken, the tables that lead to them, and how often each is
-used.
-"""
+"""The file of a new qcow2 image: the clusters taken, the tables that lead to them, and how often each is used."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -53,9 +51,7 @@ class _Counts:
         return array("H", bytes(_COUNT_BYTES * _COUNTS_PER_PIECE) if packed is None else zlib.decompress(packed))
 
     def pieces(self, clusters: int) -> Iterator[bytes]:
-        """The reference counts of so many clusters, each used at least once, in pieces of one length; the last may
-        be shorter.
-        """
+        """The reference counts of so many clusters, at least 1 each, in pieces of one length but for the last."""
         for piece in range(ceil_div(clusters, _COUNTS_PER_PIECE)):
             count = min(_COUNTS_PER_PIECE, clusters - piece * _COUNTS_PER_PIECE)
             if piece == self._piece or piece in self._packed:
@@ -94,7 +90,7 @@ class Store:
             hint = "Choose a larger cluster_size."
             raise BadRequest(
                 "The image becomes too large for its cluster size",
-                path=self._file.path,
+                self._file.path,
                 expected=self._most_hosts,
                 found=host + count,
                 hint=hint,
@@ -127,8 +123,7 @@ class Store:
             count -= step
 
     def plain(self, first: int, last: int) -> Iterator[Tuple[int, int, int]]:
-        """Let guest clusters ``first`` to ``last`` have neighbouring clusters of the file, but for ``first`` if it has
-        one already.
+        """Let guest clusters ``first`` to ``last`` have neighbouring clusters; ``first`` may have one already.
 
         Gives ``(guest cluster, count, file offset)``; the bytes are for the caller to write.
         """
@@ -156,9 +151,7 @@ class Store:
             self._table[index : index + step] = array("Q", repeat(ZERO_BIT, step))
 
     def packed(self, guest: int, packed: bytes) -> None:
-        """Store the packed bytes of a guest cluster, from an even byte on: libqcow takes an odd offset for the zero
-        bit.
-        """
+        """Store a packed guest cluster from an even byte on: libqcow takes an odd offset for the zero bit."""
         index = self._enter(guest)
         size = self._cluster_bytes
         offset = round_up(self._tail, 2)

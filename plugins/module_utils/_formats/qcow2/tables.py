@@ -16,7 +16,7 @@ from typing import Iterator, List, NamedTuple, NoReturn, Tuple
 from ..._core.units import ceil_div
 from ..._io.port import File
 from .entries import L1_RESERVED, OFFSET_MASK, unpack_entries
-from .layout import DIRTY, ENTRY_BYTES, Qcow2Header, refuse
+from .layout import DIRTY, ENTRY_BYTES, DamagedTables, Qcow2Header
 
 _READ_BYTES = 256 << 10
 _PIECE_BYTES = 4 << 10
@@ -54,13 +54,13 @@ def read_tables(file: File, header: Qcow2Header, file_size: int) -> Tables:
     tables = sorted_entries(hosts)
     blocks = array(typecode, _refcount_blocks(file, header, most))
     if any(map(eq, tables, memoryview(tables)[1:])):
-        _refuse_shared(header, slots, hosts, tables, file.path)
+        _refuse_shared(header, slots, hosts, file.path)
     for begin, end in [*areas, *((block, block + 1) for block in blocks)]:
         index = bisect_left(tables, begin)
         if index < len(tables) and tables[index] < end:
             place = header.l1_offset + slots[hosts.index(tables[index])] * ENTRY_BYTES
-            refuse(
-                "An L2 table lies in other tables of the image", file.path, offset=place, found=tables[index] << bits
+            raise DamagedTables(
+                "An L2 table lies in other tables of the image", file.path, place, found=tables[index] << bits
             )
     return Tables(slots, hosts, sorted_entries(tables + blocks) if blocks else tables, areas)
 
@@ -94,25 +94,21 @@ def _refuse_l1_entry(header: Qcow2Header, first: int, entries: array[int], file:
     index, entry = next((i, e) for i, e in enumerate(entries) if e & (L1_RESERVED | size - 1) or e & OFFSET_MASK >= end)
     place, offset = header.l1_offset + (first + index) * ENTRY_BYTES, entry & OFFSET_MASK
     if entry & L1_RESERVED:
-        refuse("An L1 entry has unknown bits", file.path, offset=place, found=hex(entry))
+        raise DamagedTables("An L1 entry has unknown bits", file.path, place, found=hex(entry))
     if entry & size - 1:
-        refuse("An L2 table does not lie on the grid of clusters", file.path, offset=place, found=offset)
-    refuse(
-        "An L2 table lies beyond the end of the file", file.path, offset=place, expected=f"below {end}", found=offset
+        raise DamagedTables("An L2 table does not lie on the grid of clusters", file.path, place, found=offset)
+    raise DamagedTables(
+        "An L2 table lies beyond the end of the file", file.path, place, expected=f"below {end}", found=offset
     )
 
 
-def _refuse_shared(
-    header: Qcow2Header, slots: array[int], hosts: array[int], tables: array[int], path: str
-) -> NoReturn:
+def _refuse_shared(header: Qcow2Header, slots: array[int], hosts: array[int], path: str) -> NoReturn:
+    tables = sorted_entries(hosts)
     shared = next(one for one, other in zip(tables, memoryview(tables)[1:]) if one == other)
     one, other = islice((slot for slot, host in zip(slots, hosts) if host == shared), 2)
     found = shared << header.cluster_bits
-    refuse(
-        f"L1 entries {one} and {other} lead to one L2 table",
-        path,
-        offset=header.l1_offset + other * ENTRY_BYTES,
-        found=found,
+    raise DamagedTables(
+        f"L1 entries {one} and {other} lead to one L2 table", path, header.l1_offset + other * ENTRY_BYTES, found=found
     )
 
 

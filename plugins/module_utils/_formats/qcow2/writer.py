@@ -44,9 +44,7 @@ _BYTES_PER_WORKER = 8 * MIB
 
 
 class _Piece(NamedTuple):
-    """Guest clusters on their way into the file: one with ``content`` or ``packed`` bytes, or, with neither,
-    ``count`` of zeros.
-    """
+    """Guest clusters on their way: one with ``content`` or ``packed`` bytes, else ``clusters`` of zeros."""
 
     guest: int
     clusters: int
@@ -173,7 +171,7 @@ class Qcow2Writer:
         elif level is not None:
             raise BadRequest(
                 "compression_level: there is nothing to compress",
-                path=file.path,
+                file.path,
                 found=level,
                 hint="Choose a compression, too.",
             )
@@ -236,7 +234,7 @@ class Qcow2Writer:
         if position % self.grain and position < self._size_bytes:
             raise BadRequest(
                 "A range of an overlay does not cover whole clusters",
-                path=self.file.path,
+                self.file.path,
                 expected=f"multiples of {self.grain}",
                 found=position,
             )
@@ -262,26 +260,10 @@ def _new_header(
     parent_format: str,
 ) -> Qcow2Header:
     """The header, all but the place of the reference counts. Raises BadRequest with the name of the option."""
-    bits = cluster_bytes.bit_length() - 1
-    if version not in (2, 3):
-        raise BadRequest(f"format_version: there is no version {version} of qcow2", expected="2 or 3", found=version)
-    if not LEAST_CLUSTER_BITS <= bits <= MOST_CLUSTER_BITS or cluster_bytes != 1 << bits:
-        raise BadRequest(
-            "cluster_size: this is no cluster size of qcow2",
-            expected="a power of two from 512 bytes to 2 MiB",
-            found=cluster_bytes,
-        )
-    if compression not in ("none", *COMPRESSIONS):
-        raise BadRequest(
-            f"compression: qcow2 has no compression {compression!r}", expected="none, zlib or zstd", found=compression
-        )
-    if compression == "zstd" and version < 3:
-        raise BadRequest("compression: zstd needs format_version 3", expected="zlib", found=compression)
-    if size_bytes < 0:
-        raise BadRequest("size: a disk cannot be smaller than nothing", expected="0 or more", found=size_bytes)
+    _check_options(size_bytes, cluster_bytes, version, compression)
     header = Qcow2Header(
         version=version,
-        cluster_bits=bits,
+        cluster_bits=cluster_bytes.bit_length() - 1,
         size_bytes=round_up(size_bytes, SECTOR),
         l1_offset=cluster_bytes,
         l1_entries=max(1, ceil_div(size_bytes, cluster_bytes * cluster_bytes // ENTRY_BYTES)),
@@ -303,8 +285,23 @@ def _new_header(
     return header
 
 
+def _check_options(size_bytes: int, cluster_bytes: int, version: int, compression: str) -> None:
+    bits = cluster_bytes.bit_length() - 1
+    if version not in (2, 3):
+        raise BadRequest(f"format_version: there is no version {version} of qcow2", expected="2 or 3", found=version)
+    if not LEAST_CLUSTER_BITS <= bits <= MOST_CLUSTER_BITS or cluster_bytes != 1 << bits:
+        message, expected = "cluster_size: this is no cluster size of qcow2", "a power of two from 512 bytes to 2 MiB"
+        raise BadRequest(message, expected=expected, found=cluster_bytes)
+    if compression not in ("none", *COMPRESSIONS):
+        raise BadRequest(
+            f"compression: qcow2 has no compression {compression!r}", expected="none, zlib or zstd", found=compression
+        )
+    if compression == "zstd" and version < 3:
+        raise BadRequest("compression: zstd needs format_version 3", expected="zlib", found=compression)
+    if size_bytes < 0:
+        raise BadRequest("size: a disk cannot be smaller than nothing", expected="0 or more", found=size_bytes)
+
+
 def _backing_name(name: str) -> str:
-    """``name`` as it must be written: QEMU takes what stands before a colon for a protocol unless a slash comes
-    first.
-    """
+    """``name`` as QEMU wants it: without a slash first, what stands before a colon is a protocol."""
     return f"./{name}" if ":" in name.partition("/")[0] else name

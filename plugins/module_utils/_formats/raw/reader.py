@@ -57,9 +57,7 @@ def open_raw(port: Port, path: str, *, size: Optional[int] = None) -> RawImage:
     try:
         file_size = file.size()
         if size is not None and file_size < size:
-            raise Damaged(
-                "The file is shorter than the disk", path=path, offset=file_size, expected=size, found=file_size
-            )
+            raise Damaged("The file is shorter than the disk", path, file_size, expected=size, found=file_size)
     except BaseException:
         file.close()
         raise

@@ -25,6 +25,7 @@ from ..._core.errors import BadRequest, Damaged, Unsupported
 from ..._core.guid import derive
 from ..._core.records import dataclass
 from ..._core.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
+from ..damage import DamagedImage
 
 DYNAMIC = "dynamic"
 FIXED = "fixed"
@@ -57,7 +58,6 @@ _MOST_BLOCK = 64 * MIB
 _ALIGNMENT = MIB
 _TEXT = b"<<< vdisk.parallels Virtual Disk Image >>>\n"
 _NO_UUID = bytes(16)
-_CUT = "Restore the image from a copy."
 
 
 @dataclass(frozen=True)
@@ -115,32 +115,24 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> VdiHeader:
     created, linkage = fields[19], fields[21]
     if body_bytes < _LEAST_BODY:
         raise Damaged(
-            "The header has an impossible length",
-            path=path,
-            offset=72,
-            expected=f"at least {_LEAST_BODY}",
-            found=body_bytes,
+            "The header has an impossible length", path, 72, expected=f"at least {_LEAST_BODY}", found=body_bytes
         )
     _check_base(kind, linkage, path)
-    _check_sizes(size, block, extra, blocks, path)
-    _check_places(offset_map, offset_data, body_bytes, blocks, path, file_size)
     identity = None if created == _NO_UUID else _uuid_text(created)
-    return VdiHeader(_TYPES[kind], size, block, extra, blocks, allocated, offset_map, offset_data, flags, identity)
+    header = VdiHeader(_TYPES[kind], size, block, extra, blocks, allocated, offset_map, offset_data, flags, identity)
+    _check_sizes(header, path)
+    _check_places(header, body_bytes, path, file_size)
+    return header
 
 
 def _check_mark(raw: bytes, path: str) -> None:
     if len(raw) < _BODY_OFFSET:
-        raise Damaged(
-            "The file is too short for a VDI header",
-            path=path,
-            offset=len(raw),
-            expected=HEADER_BYTES,
-            found=len(raw),
-            hint=_CUT,
+        raise DamagedImage(
+            "The file is too short for a VDI header", path, len(raw), expected=HEADER_BYTES, found=len(raw)
         )
     mark, version = struct.unpack_from("<II", raw, 64)
     if mark != _MARK:
-        raise Damaged("This is no VDI image", path=path, offset=64, expected=f"{_MARK:#010x}", found=f"{mark:#010x}")
+        raise Damaged("This is no VDI image", path, 64, expected=f"{_MARK:#010x}", found=f"{mark:#010x}")
     if version != _VERSION:
         what = (
             "an image of the first VirtualBox versions"
@@ -149,35 +141,21 @@ def _check_mark(raw: bytes, path: str) -> None:
         )
         hint = "Copy it with VBoxManage clonemedium, which writes version 1.1."
         raise Unsupported(
-            f"The VDI image is {what}",
-            path=path,
-            offset=68,
-            expected="version 1.1",
-            found=f"{version:#010x}",
-            hint=hint,
+            f"The VDI image is {what}", path, 68, expected="version 1.1", found=f"{version:#010x}", hint=hint
         )
     if len(raw) < HEADER_BYTES:
-        raise Damaged(
-            "The file ends within its header",
-            path=path,
-            offset=len(raw),
-            expected=HEADER_BYTES,
-            found=len(raw),
-            hint=_CUT,
-        )
+        raise DamagedImage("The file ends within its header", path, len(raw), expected=HEADER_BYTES, found=len(raw))
 
 
 def _check_base(kind: int, linkage: bytes, path: str) -> None:
-    """Whoever takes an overlay for a whole disk reads zeros where the parent has data, so nothing with a parent
-    passes.
-    """
+    """Nothing with a parent passes: taken for a whole disk it reads zeros where the parent has data."""
     if kind in _WITH_PARENT or linkage != _NO_UUID:
         what = _WITH_PARENT.get(kind, "differencing")
         raise Unsupported(
             f"The VDI image is an overlay ({what}) on the image with UUID {_uuid_text(linkage)[1:-1]}, "
             "whose place only VirtualBox knows",
-            path=path,
-            offset=76 if kind in _WITH_PARENT else 424,
+            path,
+            76 if kind in _WITH_PARENT else 424,
             expected="an image without a parent",
             found=what,
             hint="Make a whole disk of it first, with VBoxManage clonemedium.",
@@ -185,63 +163,57 @@ def _check_base(kind: int, linkage: bytes, path: str) -> None:
     if kind not in _TYPES:
         raise Damaged(
             "The header names an image type that there is not",
-            path=path,
-            offset=76,
+            path,
+            76,
             expected="1 (dynamic) or 2 (fixed)",
             found=kind,
         )
 
 
-def _check_sizes(size: int, block: int, extra: int, blocks: int, path: str) -> None:
+def _check_sizes(header: VdiHeader, path: str) -> None:
+    size, block, extra, blocks = header.size_bytes, header.block_bytes, header.extra_bytes, header.blocks
     if not size:
-        raise Damaged("The header gives the disk no size", path=path, offset=368, expected="more than 0", found=0)
+        raise Damaged("The header gives the disk no size", path, 368, expected="more than 0", found=0)
     if block & (block - 1) or not _LEAST_BLOCK <= block <= _MOST_BLOCK:
         raise Damaged(
-            "The block size is impossible",
-            path=path,
-            offset=376,
-            expected="a power of two from 4096 to 67108864",
-            found=block,
+            "The block size is impossible", path, 376, expected="a power of two from 4096 to 67108864", found=block
         )
     if extra & (extra - 1) or extra > block:
         raise Damaged(
             "The number of extra bytes of a block is impossible",
-            path=path,
-            offset=380,
+            path,
+            380,
             expected=f"0, or a power of two up to {block}",
             found=extra,
         )
     if blocks * block < size:
         raise Damaged(
             "The map has too few blocks for the disk",
-            path=path,
-            offset=384,
+            path,
+            384,
             expected=f"at least {ceil_div(size, block)}",
             found=blocks,
         )
     if blocks > MOST_BLOCKS:
-        raise Unsupported(
-            "The map has too many blocks", path=path, offset=384, expected=f"at most {MOST_BLOCKS}", found=blocks
-        )
+        raise Unsupported("The map has too many blocks", path, 384, expected=f"at most {MOST_BLOCKS}", found=blocks)
 
 
-def _check_places(offset_map: int, offset_data: int, body_bytes: int, blocks: int, path: str, file_size: int) -> None:
-    map_end = offset_map + ENTRY_BYTES * blocks
+def _check_places(header: VdiHeader, body_bytes: int, path: str, file_size: int) -> None:
+    offset_map, offset_data = header.offset_map, header.offset_data
+    map_end = offset_map + ENTRY_BYTES * header.blocks
     if offset_map % SECTOR or offset_map < _BODY_OFFSET + body_bytes:
         expected = f"a multiple of 512, at least {_BODY_OFFSET + body_bytes}"
-        raise Damaged("The map lies in an impossible place", path=path, offset=340, expected=expected, found=offset_map)
+        raise Damaged("The map lies in an impossible place", path, 340, expected=expected, found=offset_map)
     if offset_data % SECTOR or offset_data < map_end:
         raise Damaged(
             "The data lies in an impossible place",
-            path=path,
-            offset=344,
+            path,
+            344,
             expected=f"a multiple of 512, at least {map_end}",
             found=offset_data,
         )
     if map_end > file_size:
-        raise Damaged(
-            "The file ends within its map", path=path, offset=file_size, expected=map_end, found=file_size, hint=_CUT
-        )
+        raise DamagedImage("The file ends within its map", path, file_size, expected=map_end, found=file_size)
 
 
 def _uuid_text(raw: bytes) -> str:

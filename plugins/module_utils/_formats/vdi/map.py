@@ -23,10 +23,10 @@ from itertools import compress, count, islice, repeat
 from operator import add, ne
 from typing import Dict, Iterator, NamedTuple, NoReturn, Set, Tuple
 
-from ..._core.errors import Damaged
 from ..._core.units import ceil_div
 from ..._core.words import unpack_words
 from ..._io.port import File
+from ..damage import DamagedImage
 from .layout import ENTRY_BYTES, FREE, ZERO_BLOCK, VdiHeader
 
 _PIECE_BYTES = 64 << 10
@@ -38,7 +38,6 @@ _ZERO_PART = ZERO_BLOCK.to_bytes(ENTRY_BYTES, "little") * _PART_ENTRIES
 _CACHED_PIECES = 64
 # The marks of so many stored blocks are one bytearray, a bit each: 64 MiB of marks for the largest image that there is.
 _PAGE_BLOCKS = 1 << 16
-_HINT = "Restore the image from a copy."
 
 
 class _Piece(NamedTuple):
@@ -67,11 +66,9 @@ class VdiMap:
         self._marks: Dict[int, bytearray] = {}
 
     def runs(self, first: int, end: int) -> Iterator[Tuple[int, int, int]]:
-        """The stored blocks among guest blocks ``first`` up to ``end``: ``(guest block, number of blocks, first
-        ordinal)``.
+        """The stored blocks from ``first`` up to ``end``: ``(guest block, number of blocks, first ordinal)``.
 
-        Raises Damaged, with the offset of the entry, at one that leads out of the file or to a block that another one
-        has.
+        Raises Damaged, with its offset, at an entry past the end of the file or to a block that another one has.
         """
         for number in range(first // _PIECE_ENTRIES, ceil_div(end, _PIECE_ENTRIES)):
             base = number * _PIECE_ENTRIES
@@ -110,13 +107,8 @@ class VdiMap:
         offset = self._header.offset_map + ENTRY_BYTES * base
         got = self._file.pread_into(offset, memoryview(raw)[:length])
         if got < length:
-            raise Damaged(
-                "The file ends within its map",
-                path=self._file.path,
-                offset=offset + got,
-                expected=length,
-                found=got,
-                hint=_HINT,
+            raise DamagedImage(
+                "The file ends within its map", self._file.path, offset + got, expected=length, found=got
             )
         if raw == _FREE_PIECE:
             return _NOTHING_STORED
@@ -125,9 +117,7 @@ class VdiMap:
         return piece
 
     def _judge(self, number: int, piece: _Piece) -> None:
-        """Raise Damaged unless every stored block of a piece lies in the file and has no other guest block, as far
-        as that is known.
-        """
+        """Raise Damaged unless the stored blocks of a piece are in the file and, as far as known, used once."""
         ends = [*piece.starts[1:], _PIECE_ENTRIES]
         stored = [run for run in zip(piece.starts, ends, piece.entries) if run[2] < ZERO_BLOCK]
         base = number * _PIECE_ENTRIES
@@ -188,7 +178,7 @@ class VdiMap:
 
     def _refuse(self, message: str, block: int, *, expected: object, found: object) -> NoReturn:
         offset = self._header.offset_map + ENTRY_BYTES * block
-        raise Damaged(message, path=self._file.path, offset=offset, expected=expected, found=found, hint=_HINT)
+        raise DamagedImage(message, self._file.path, offset, expected=expected, found=found)
 
 
 def _runs_of(raw: bytearray) -> _Piece:

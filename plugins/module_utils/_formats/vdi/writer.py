@@ -42,7 +42,7 @@ class VdiWriter:
         self.grain = block_bytes
         self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": block_bytes}
         if preallocate and subformat != FIXED:
-            raise BadRequest("Only a fixed VDI image can be reserved", path=file.path, expected=FIXED, found=subformat)
+            raise BadRequest("Only a fixed VDI image can be reserved", file.path, expected=FIXED, found=subformat)
         self._allocated = self.header.blocks if subformat == FIXED else 0
         self._next_block = 0
         self._position = 0
@@ -109,9 +109,7 @@ class VdiWriter:
         self.file.pwrite(self.header.offset_map + ENTRY_BYTES * first, pack_words(piece))
 
     def finish(self, identity: str) -> None:
-        """Give the file its length, the rest of its map and at last its header, whose UUIDs derive from the GUID
-        ``identity``.
-        """
+        """Give the file its length, the rest of its map and at last its header; its UUIDs derive from ``identity``."""
         self.file.truncate(self._length())
         if self.header.subformat == DYNAMIC:
             self._flush_before(self.header.blocks)

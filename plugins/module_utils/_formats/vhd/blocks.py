@@ -10,13 +10,13 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left
-from collections import OrderedDict
+from functools import partial
 from operator import sub
-from threading import Lock
-from typing import Dict, Iterator, NoReturn, Sequence, Tuple
+from typing import Dict, Iterator, Sequence, Tuple
 
-from ..._core.errors import Damaged
 from ..._core.units import SECTOR, ceil_div
+from ..cache import Cache
+from ..damage import DamagedImage
 from ..mapping import ByteSource, StoredRun
 from .layout import ENTRY_BYTES, NOT_STORED, DynamicHeader, runs_of_set_bits
 
@@ -28,7 +28,6 @@ _CACHED_PIECES = 16
 _CACHED_BITMAPS = 64
 # Blocks are sorted by the 2 GiB of the file that they begin in, so that no list of them grows large.
 _BUCKET_SECTORS = 1 << 22
-_HINT = "Restore the image from a copy."
 
 
 class BlockMap:
@@ -41,32 +40,26 @@ class BlockMap:
         self.header = header
         self.used_entries = used_entries
         self._source = source
-        self._lock = Lock()
-        self._pieces: OrderedDict[int, bytes] = OrderedDict()
-        self._bitmaps: OrderedDict[int, bytes] = OrderedDict()
+        self._pieces: Cache[bytes] = Cache(_CACHED_PIECES)
+        self._bitmaps: Cache[bytes] = Cache(_CACHED_BITMAPS)
 
     def blocks(self, first: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The blocks from ``first`` up to, not including, ``end`` that are stored: ``(block, sector of its
-        bitmap)``, ascending.
-        """
+        """The stored blocks from ``first`` up to, not including, ``end``: ``(block, sector of its bitmap)``."""
         for start, entries in self.chunks(first, end):
             for block, sector in enumerate(entries, start):
                 if sector != NOT_STORED:
                     yield block, sector
 
     def chunks(self, first: int, end: int) -> Iterator[Tuple[int, Tuple[int, ...]]]:
-        """The table entries of blocks ``first`` up to, not including, ``end`` in short stretches: ``(first block,
-        entries)``.
-
-        Stretches without a stored block are left out.
-        """
+        """The entries of blocks ``first`` up to ``end`` in stretches ``(first block, entries)`` with a stored one."""
         end = min(end, self.used_entries)
         while first < end:
             number, index = divmod(first, _PIECE_ENTRIES)
             count = min(end - first, _PIECE_ENTRIES - index)
             before = number * _TABLE_PIECE
             piece_bytes = min(_TABLE_PIECE, self.used_entries * ENTRY_BYTES - before)
-            piece = self._cached(self._pieces, _CACHED_PIECES, self.header.table_offset + before, piece_bytes, "table")
+            offset = self.header.table_offset + before
+            piece = self._pieces.of(number, partial(read_all, self._source, offset, piece_bytes, "table"))
             for start in range(index, index + count, _CHUNK_ENTRIES):
                 length = min(_CHUNK_ENTRIES, index + count - start)
                 if not piece.startswith(_NOTHING_STORED[: length * ENTRY_BYTES], start * ENTRY_BYTES):
@@ -82,52 +75,37 @@ class BlockMap:
         for block, sector in self.blocks(start // block_bytes, ceil_div(end, block_bytes)):
             guest = block * block_bytes
             begin, stop = max(guest, start) - guest, min(guest + block_bytes, end) - guest
-            bitmap = self._cached(self._bitmaps, _CACHED_BITMAPS, sector * SECTOR, self.header.bitmap_bytes, "bitmap")
-            shift = sector * SECTOR + self.header.bitmap_bytes
+            place, bitmap_bytes = sector * SECTOR, self.header.bitmap_bytes
+            bitmap = self._bitmaps.of(sector, partial(read_all, self._source, place, bitmap_bytes, "bitmap"))
+            shift = place + bitmap_bytes
             for first, last in runs_of_set_bits(bitmap, begin // SECTOR, ceil_div(stop, SECTOR)):
                 low, high = max(first * SECTOR, begin), min(last * SECTOR, stop)
                 yield guest + low, high - low, shift + low
 
-    def _cached(self, cache: OrderedDict[int, bytes], most: int, offset: int, length: int, what: str) -> bytes:
-        with self._lock:
-            if offset in cache:
-                cache.move_to_end(offset)
-                return cache[offset]
-        found = read_all(self._source, offset, length, what)
-        with self._lock:
-            cache[offset] = found
-            while len(cache) > most:
-                cache.popitem(last=False)
-        return found
+    def damaged(self, message: str, block: int, expected: object, found: object) -> DamagedImage:
+        """The error for the table entry of ``block``."""
+        offset = self.header.table_offset + block * ENTRY_BYTES
+        return DamagedImage(f"{message} (block {block})", self._source.path, offset, expected=expected, found=found)
 
 
-def check_blocks(blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]], data_end: int) -> None:
-    """Raise Damaged unless each block lies within the data of the file, on none of the ``reserved`` ranges (start,
-    length), and alone.
-    """
+def check_blocks(blocks: BlockMap, reserved: Sequence[Tuple[int, int]], data_end: int) -> None:
+    """Raise Damaged unless each block is within the data, outside the ``reserved`` (start, length), and alone."""
     step = blocks.header.stored_bytes // SECTOR
-    buckets = _collect(blocks, path, reserved, data_end)
+    buckets = _collect(blocks, reserved, data_end)
     free = 0
     for number in sorted(buckets):
         ordered = sorted(buckets[number])
         if ordered[0] < free or min(map(sub, ordered[1:], ordered), default=step) < step:
             twin = next(sector for before, sector in zip([free - step, *ordered], ordered) if sector < before + step)
             owner = max(block for block, sector in blocks.blocks(0, blocks.used_entries) if sector == twin)
-            _refuse(
-                "Two blocks of the image share one place in the file",
-                blocks,
-                path,
-                owner,
-                expected="every block alone",
-                found=twin,
+            raise blocks.damaged(
+                "Two blocks of the image share one place in the file", owner, "every block alone", twin
             )
         free = ordered[-1] + step
 
 
-def _collect(blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]], data_end: int) -> Dict[int, array[int]]:
-    """The sectors of all blocks by the stretch of the file that they begin in; no more of a stretch than show that
-    they overlap.
-    """
+def _collect(blocks: BlockMap, reserved: Sequence[Tuple[int, int]], data_end: int) -> Dict[int, array[int]]:
+    """The sectors of all blocks by the stretch of the file they begin in, no more than show an overlap."""
     step = blocks.header.stored_bytes // SECTOR
     last = (data_end - blocks.header.stored_bytes) // SECTOR
     metadata_end = max(ceil_div(start + length, SECTOR) for start, length in reserved)
@@ -135,7 +113,8 @@ def _collect(blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]], d
     for first, entries in blocks.chunks(0, blocks.used_entries):
         ordered = sorted(entry for entry in entries if entry != NOT_STORED)
         if ordered[0] < metadata_end or ordered[-1] > last:
-            _check_places(blocks, path, reserved, last, first, entries)
+            stored = [(block, sector) for block, sector in enumerate(entries, first) if sector != NOT_STORED]
+            _check_places(blocks, reserved, last, stored)
         start = 0
         while start < len(ordered):
             number = ordered[start] // _BUCKET_SECTORS
@@ -151,36 +130,16 @@ def _collect(blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]], d
 
 
 def _check_places(
-    blocks: BlockMap, path: str, reserved: Sequence[Tuple[int, int]], last: int, first: int, entries: Sequence[int]
+    blocks: BlockMap, reserved: Sequence[Tuple[int, int]], last: int, stored: Sequence[Tuple[int, int]]
 ) -> None:
-    for block, sector in enumerate(entries, first):
-        if sector == NOT_STORED:
-            continue
+    for block, sector in stored:
         if sector > last:
-            _refuse(
-                "A block lies beyond the end of the data",
-                blocks,
-                path,
-                block,
-                expected=f"at most sector {last}",
-                found=sector,
-            )
-        end = sector * SECTOR + blocks.header.stored_bytes
+            raise blocks.damaged("A block lies beyond the end of the data", block, f"at most sector {last}", sector)
+        begin, end = sector * SECTOR, sector * SECTOR + blocks.header.stored_bytes
         for start, length in reserved:
-            if sector * SECTOR < start + length and start < end:
-                _refuse(
-                    "A block lies on metadata of the image",
-                    blocks,
-                    path,
-                    block,
-                    expected=f"outside {start}..{start + length}",
-                    found=sector,
-                )
-
-
-def _refuse(message: str, blocks: BlockMap, path: str, block: int, *, expected: object, found: object) -> NoReturn:
-    offset = blocks.header.table_offset + block * ENTRY_BYTES
-    raise Damaged(f"{message} (block {block})", path=path, offset=offset, expected=expected, found=found, hint=_HINT)
+            if begin < start + length and start < end:
+                expected = f"outside {start}..{start + length}"
+                raise blocks.damaged("A block lies on metadata of the image", block, expected, sector)
 
 
 def read_some(source: ByteSource, offset: int, length: int) -> bytes:
@@ -194,12 +153,7 @@ def read_all(source: ByteSource, offset: int, length: int, what: str) -> bytes:
     """``length`` bytes of ``what``. Raises Damaged where the file ends before."""
     raw = read_some(source, offset, length)
     if len(raw) < length:
-        raise Damaged(
-            f"The file ends within its {what}",
-            path=source.path,
-            offset=offset + len(raw),
-            expected=length,
-            found=len(raw),
-            hint=_HINT,
+        raise DamagedImage(
+            f"The file ends within its {what}", source.path, offset + len(raw), expected=length, found=len(raw)
         )
     return raw

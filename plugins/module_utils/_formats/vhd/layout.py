@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The structures of a VHD image (Virtual PC, Hyper-V, Azure): "Virtual Hard Disk Image Format Specification", version
-1.0.
+"""The structures of a VHD image (Virtual PC, Hyper-V, Azure): "Virtual Hard Disk Image Format Specification", 1.0.
 
 ::
 
@@ -25,7 +24,7 @@ from typing import Callable, Iterator, List, Optional, Tuple, Union
 from ..._core.errors import Damaged, Unsupported
 from ..._core.guid import derive
 from ..._core.records import dataclass
-from ..._core.units import GIB, KIB, MIB, SECTOR, ceil_div, format_size
+from ..._core.units import GIB, KIB, MIB, SECTOR, ceil_div, format_size, round_up
 
 FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
 SUBFORMATS = {FIXED: "fixed", DYNAMIC: "dynamic", DIFFERENCING: "differencing"}
@@ -182,16 +181,14 @@ def parse_footer(raw: bytes, *, path: str, offset: int) -> Footer:
     """
     values = _FOOTER.unpack_from(raw)
     if values[0] != FOOTER_COOKIE:
-        raise Damaged(
-            "This is no footer of a VHD image", path=path, offset=offset, expected=FOOTER_COOKIE, found=values[0]
-        )
-    _check_sum(raw, _FOOTER_CHECKSUM, "footer", path, offset)
+        raise Damaged("This is no footer of a VHD image", path, offset, expected=FOOTER_COOKIE, found=values[0])
+    _check_sum(raw, "footer", path, offset)
     _check_version(values[2], "footer", path, offset + 12)
     disk_type = values[13]
     if disk_type not in SUBFORMATS:
         found = f"type {disk_type}"
         raise Unsupported(
-            "The VHD image is of an unknown kind", path=path, offset=offset + 60, expected="type 2, 3 or 4", found=found
+            "The VHD image is of an unknown kind", path, offset + 60, expected="type 2, 3 or 4", found=found
         )
     return Footer(
         disk_type=disk_type,
@@ -236,16 +233,12 @@ def parse_header(raw: bytes, *, path: str, offset: int) -> DynamicHeader:
         _HEADER.unpack_from(raw)
     )
     if cookie != HEADER_COOKIE:
-        raise Damaged(
-            "This is no dynamic header of a VHD image", path=path, offset=offset, expected=HEADER_COOKIE, found=cookie
-        )
-    _check_sum(raw, _HEADER_CHECKSUM, "dynamic header", path, offset)
+        raise Damaged("This is no dynamic header of a VHD image", path, offset, expected=HEADER_COOKIE, found=cookie)
+    _check_sum(raw, "dynamic header", path, offset)
     _check_version(version, "dynamic header", path, offset + 24)
     if not SMALLEST_BLOCK <= block_bytes <= LARGEST_BLOCK or block_bytes & (block_bytes - 1):
         expected = f"a power of two from {SMALLEST_BLOCK} to {LARGEST_BLOCK}"
-        raise Damaged(
-            "The block size is impossible", path=path, offset=offset + 32, expected=expected, found=block_bytes
-        )
+        raise Damaged("The block size is impossible", path, offset + 32, expected=expected, found=block_bytes)
     return DynamicHeader(
         table_offset=table_offset,
         entries=entries,
@@ -266,47 +259,34 @@ def _parse_locators(raw: bytes) -> Tuple[Locator, ...]:
     return tuple(Locator(code, length, offset) for code, _space, length, _zero, offset in rows if code != bytes(4))
 
 
-def check_header(header: DynamicHeader, *, size: int, path: str, offset: int, file_size: int) -> None:
-    """Raise Damaged unless the table covers a disk of ``size`` bytes and lies within the file, and Unsupported for
-    an excessive one.
-    """
+def check_header(header: DynamicHeader, footer: Footer, *, path: str, file_size: int) -> None:
+    """Raise Damaged unless the table covers the disk and is within the file, Unsupported for an excessive one."""
+    size, offset = round_up(footer.current_size, SECTOR), footer.data_offset
     if header.entries * header.block_bytes < size:
         expected = f"at least {ceil_div(size, header.block_bytes)} entries"
-        raise Damaged(
-            "The table is too short for the disk",
-            path=path,
-            offset=offset + 28,
-            expected=expected,
-            found=header.entries,
-        )
+        raise Damaged("The table is too short for the disk", path, offset + 28, expected=expected, found=header.entries)
     table_bytes = header.entries * ENTRY_BYTES
     if table_bytes > LARGEST_TABLE:
         expected = f"at most {LARGEST_TABLE // ENTRY_BYTES} entries"
-        raise Unsupported(
-            "The table has too many entries", path=path, offset=offset + 28, expected=expected, found=header.entries
-        )
+        raise Unsupported("The table has too many entries", path, offset + 28, expected=expected, found=header.entries)
     end = header.table_offset + table_bytes
     if header.table_offset < FOOTER_BYTES or end > file_size:
         found = f"{header.table_offset}..{end}"
         raise Damaged(
-            "The table lies outside the file",
-            path=path,
-            offset=offset + 16,
-            expected=f"{FOOTER_BYTES}..{file_size}",
-            found=found,
+            "The table lies outside the file", path, offset + 16, expected=f"{FOOTER_BYTES}..{file_size}", found=found
         )
 
 
 def check_size(footer: Footer, *, path: str, offset: int) -> None:
     """Raise Damaged for a disk without a size, and Unsupported for one that is larger than the format allows."""
     if not footer.current_size:
-        raise Damaged("The disk has no size", path=path, offset=offset + 48, expected="at least one sector", found=0)
+        raise Damaged("The disk has no size", path, offset + 48, expected="at least one sector", found=0)
     if footer.current_size > LARGEST_SIZE:
         expected = f"at most {format_size(LARGEST_SIZE)}"
         raise Unsupported(
             "The disk is larger than the VHD format allows",
-            path=path,
-            offset=offset + 48,
+            path,
+            offset + 48,
             expected=expected,
             found=footer.current_size,
         )
@@ -337,9 +317,7 @@ def footer_warnings(footer: Footer) -> List[str]:
 
 
 def decode_name(raw: bytes, encoding: str) -> Optional[str]:
-    """A name of a parent with ``/`` between its parts and without a leading ``./``, or None when there is none or it
-    is no text.
-    """
+    """A parent's name with ``/`` between its parts and no leading ``./``; None when there is none or it is no text."""
     if encoding.startswith("utf-16"):
         raw = raw[: len(raw) // 2 * 2]
     try:
@@ -397,14 +375,15 @@ def runs_of_set_bits(bitmap: bytes, first: int, end: int) -> Iterator[Tuple[int,
         position = bits.find("1", following, end - base)
 
 
-def _check_sum(raw: bytes, field: int, what: str, path: str, offset: int) -> None:
+def _check_sum(raw: bytes, what: str, path: str, offset: int) -> None:
+    field = _FOOTER_CHECKSUM if what == "footer" else _HEADER_CHECKSUM
     (found,) = struct.unpack_from(">I", raw, field)
     expected = checksum(raw, field)
     if found != expected:
         raise Damaged(
             f"The checksum of the {what} is wrong",
-            path=path,
-            offset=offset + field,
+            path,
+            offset + field,
             expected=f"{expected:#010x}",
             found=f"{found:#010x}",
         )
@@ -413,4 +392,4 @@ def _check_sum(raw: bytes, field: int, what: str, path: str, offset: int) -> Non
 def _check_version(version: int, what: str, path: str, offset: int) -> None:
     if version >> 16 != VERSION >> 16:
         found = f"{version >> 16}.{version & 0xFFFF}"
-        raise Unsupported(f"The {what} has an unknown version", path=path, offset=offset, expected="1.x", found=found)
+        raise Unsupported(f"The {what} has an unknown version", path, offset, expected="1.x", found=found)

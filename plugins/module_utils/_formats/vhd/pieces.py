@@ -32,9 +32,7 @@ class JoinedPieces:
         return self._ends[-1]
 
     def _parts(self, start: int, end: int) -> Iterator[Tuple[File, int, int, int]]:
-        """For each piece that the range touches: the piece, where it begins in the whole, and start and end of the
-        part in the whole.
-        """
+        """For each piece that the range touches: piece, its offset in the whole, start and end of the part there."""
         while start < min(end, self._ends[-1]):
             index = bisect_right(self._ends, start)
             stop = min(end, self._ends[index])
@@ -42,9 +40,7 @@ class JoinedPieces:
             start = stop
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> int:
-        """Fill ``buffer`` from ``offset``; fewer bytes than asked come back only at the end of the image, or when a
-        piece has become shorter.
-        """
+        """Fill ``buffer`` from ``offset``; gives fewer bytes only at the end, or when a piece has become shorter."""
         view = memoryview(buffer)
         done = 0
         for piece, base, start, stop in self._parts(offset, offset + len(view)):

@@ -18,6 +18,7 @@ from ..._core.extents import ABSENT, ZERO, Extent, coalesce
 from ..._core.units import SECTOR, ceil_div, round_up
 from ..._io.port import File, Port
 from ..bounds import check_range
+from ..damage import DamagedImage
 from ..image import OpenBeside, ParentLink
 from ..mapping import StoredRun, read_runs, run_extents, run_places
 from ..place import Place
@@ -45,7 +46,6 @@ from .layout import (
 from .pieces import JoinedPieces
 
 _MOST_PIECES = 64
-_HINT = "Restore the image from a copy."
 
 _Source = Union[File, JoinedPieces]
 
@@ -81,9 +81,7 @@ class VhdImage:
         self._blocks = blocks
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
-        """What the range is made of: DATA, ZERO for holes of the host file, and ABSENT or ZERO for what is not
-        stored here.
-        """
+        """What the range is made of: DATA, ZERO for holes of the host file, ABSENT or ZERO for what is not stored."""
         check_range(self.path, self.size, start, length)
         end = start + length
         missing = ZERO if self.parent is None else ABSENT
@@ -154,18 +152,10 @@ def _open(port: Port, files: List[File], found: _Found) -> VhdImage:
     blocks, parent = None, None
     if footer.disk_type == FIXED:
         if footer.current_size > found.data_end:
-            raise Damaged(
-                "The file is shorter than the disk",
-                path=path,
-                offset=found.data_end,
-                expected=footer.current_size,
-                found=found.data_end,
-                hint=_HINT,
-            )
+            size, end = footer.current_size, found.data_end
+            raise DamagedImage("The file is shorter than the disk", path, end, expected=size, found=end)
     else:
-        if found.warning is None and read_some(source, 0, FOOTER_BYTES) != read_some(
-            source, found.offset, FOOTER_BYTES
-        ).ljust(FOOTER_BYTES, b"\0"):
+        if found.warning is None and not _is_copied(source, found.offset):
             warnings.append(
                 "The copy of the footer at the start of the file differs from the footer; "
                 "some products will refuse the image."
@@ -177,10 +167,14 @@ def _open(port: Port, files: List[File], found: _Found) -> VhdImage:
     return VhdImage(source, files=real_paths, footer=footer, blocks=blocks, parent=parent, warnings=tuple(warnings))
 
 
+def _is_copied(source: _Source, offset: int) -> bool:
+    """Whether the file begins with its footer, which is at ``offset``."""
+    footer = read_some(source, offset, FOOTER_BYTES).ljust(FOOTER_BYTES, b"\0")
+    return read_some(source, 0, FOOTER_BYTES) == footer
+
+
 def _find_footer(files: List[File], path: str, open_beside: OpenBeside) -> _Found:
-    """The footer at the end of the file, else at the end of the last piece (pieces are added to ``files``), else its
-    copy at the start.
-    """
+    """The footer at the end of the file or of its last piece (added to ``files``), else its copy at the start."""
     source: _Source = files[0]
     tail = _tail(source)
     if tail is None and _add_pieces(files, path, open_beside):
@@ -189,23 +183,24 @@ def _find_footer(files: List[File], path: str, open_beside: OpenBeside) -> _Foun
         if tail is None:
             hint = f"Look for a missing piece {piece_name(path, len(files))!r} of the image."
             raise Damaged(
-                "The last piece of the image has no footer", path=files[-1].path, expected=FOOTER_COOKIE, hint=hint
+                "The last piece of the image has no footer", files[-1].path, expected=FOOTER_COOKIE, hint=hint
             )
     size = source.size()
-    problem: DiskError = Damaged(
-        "There is no footer at the end of the file",
-        path=path,
-        offset=max(0, size - FOOTER_BYTES),
-        expected=FOOTER_COOKIE,
-        hint=_HINT,
+    problem: DiskError = DamagedImage(
+        "There is no footer at the end of the file", path, max(0, size - FOOTER_BYTES), expected=FOOTER_COOKIE
     )
     if tail is not None:
         try:
             return _Found(source, parse_footer(tail[1], path=path, offset=tail[0]), tail[0], tail[0])
         except Damaged as error:
             problem = error
+    return _copy_at_start(source, problem)
+
+
+def _copy_at_start(source: _Source, problem: DiskError) -> _Found:
+    """The copy of the footer; raises ``problem``, that of the footer itself, when it is no good either."""
     try:
-        footer = parse_footer(read_all(source, 0, FOOTER_BYTES, "footer"), path=path, offset=0)
+        footer = parse_footer(read_all(source, 0, FOOTER_BYTES, "footer"), path=source.path, offset=0)
     except (Damaged, Unsupported):
         raise problem from None
     if footer.disk_type == FIXED:
@@ -215,7 +210,7 @@ def _find_footer(files: List[File], path: str, open_beside: OpenBeside) -> _Foun
         "The footer at the end of the file is missing or damaged; its copy at the start was used. "
         "Some products will refuse the image."
     )
-    return _Found(source, footer, 0, size, warning)
+    return _Found(source, footer, 0, source.size(), warning)
 
 
 def _tail(source: _Source) -> Optional[Tuple[int, bytes]]:
@@ -247,19 +242,17 @@ def _open_blocks(source: _Source, footer: Footer, data_end: int) -> BlockMap:
     offset, path, file_size = footer.data_offset, source.path, source.size()
     if not FOOTER_BYTES <= offset <= file_size - HEADER_BYTES:
         expected = f"{FOOTER_BYTES}..{file_size - HEADER_BYTES}"
-        raise Damaged(
-            "The dynamic header lies outside the file", path=path, expected=expected, found=offset, hint=_HINT
-        )
+        raise DamagedImage("The dynamic header lies outside the file", path, expected=expected, found=offset)
     header = parse_header(read_all(source, offset, HEADER_BYTES, "dynamic header"), path=path, offset=offset)
     size = round_up(footer.current_size, SECTOR)
-    check_header(header, size=size, path=path, offset=offset, file_size=data_end)
+    check_header(header, footer, path=path, file_size=data_end)
     blocks = BlockMap(source, header, ceil_div(size, header.block_bytes))
     reserved = [(0, FOOTER_BYTES), (offset, HEADER_BYTES), (header.table_offset, header.entries * ENTRY_BYTES)]
     if footer.disk_type == DIFFERENCING:
         reserved += [
             (locator.offset, locator.length) for locator in header.locators if locator.length <= LONGEST_LOCATOR
         ]
-    check_blocks(blocks, path, reserved, data_end)
+    check_blocks(blocks, reserved, data_end)
     return blocks
 
 

@@ -81,9 +81,8 @@ class VhdWriter:
         preallocate: bool = False,
     ) -> None:
         if subformat not in _TYPES:
-            raise BadRequest(
-                "There is no such kind of VHD image", path=file.path, expected=", ".join(_TYPES), found=subformat
-            )
+            message, expected = "There is no such kind of VHD image", ", ".join(_TYPES)
+            raise BadRequest(message, file.path, expected=expected, found=subformat)
         self.file = file
         self._type = _TYPES[subformat]
         self._size = size_bytes
@@ -186,7 +185,7 @@ class _Blocks:
         if last // SECTOR >= NOT_STORED:
             raise BadRequest(
                 "Blocks of this size cannot cover the disk",
-                path=file.path,
+                file.path,
                 expected="larger blocks",
                 found=header.block_bytes,
             )
@@ -280,7 +279,7 @@ def _relative_name(parent: ParentImage, path: str) -> bytes:
     if "\0" in name or "\\" in name or not name.strip("/") or name.startswith("/"):
         raise BadRequest(
             "The name of the image below cannot be written into a VHD image",
-            path=path,
+            path,
             expected="a relative name",
             found=name,
             hint=hint,
@@ -289,12 +288,12 @@ def _relative_name(parent: ParentImage, path: str) -> bytes:
         field = name.rsplit("/", 1)[-1].encode("utf-16-be")
         locator = (".\\" + name.replace("/", "\\")).encode("utf-16-le")
     except UnicodeEncodeError:
-        raise BadRequest("The name of the image below is no text", path=path, found=ascii(name), hint=hint) from None
+        raise BadRequest("The name of the image below is no text", path, found=ascii(name), hint=hint) from None
     if not 0 < len(field) <= _LONGEST_NAME or len(locator) > LONGEST_LOCATOR:
         expected = f"at most {_LONGEST_NAME // 2} characters"
         raise BadRequest(
             "The name of the image below is too long for a VHD image",
-            path=path,
+            path,
             expected=expected,
             found=name[:80],
             hint=hint,
@@ -309,20 +308,20 @@ def _check_request(
         expected = f"a multiple of {SECTOR} up to {LARGEST_SIZE} ({format_size(LARGEST_SIZE)})"
         hint = f"A VHD image holds at most {LARGEST_SIZE >> 30} GiB; choose vhdx for a larger disk."
         raise BadRequest(
-            "The VHD format cannot hold a disk of this size", path=path, expected=expected, found=size, hint=hint
+            "The VHD format cannot hold a disk of this size", path, expected=expected, found=size, hint=hint
         )
     if (disk_type == DIFFERENCING) != (parent is not None):
-        raise BadRequest("A differencing image needs an image below it, and no other has one", path=path)
+        raise BadRequest("A differencing image needs an image below it, and no other has one", path)
     if preallocate and disk_type != FIXED:
         raise BadRequest(
-            "Only a fixed image can be preallocated", path=path, expected=SUBFORMATS[FIXED], found=SUBFORMATS[disk_type]
+            "Only a fixed image can be preallocated", path, expected=SUBFORMATS[FIXED], found=SUBFORMATS[disk_type]
         )
     if disk_type == FIXED:
         return
     if not SMALLEST_BLOCK <= block_bytes <= LARGEST_BLOCK or block_bytes & (block_bytes - 1):
         expected = f"a power of two from {SMALLEST_BLOCK} to {LARGEST_BLOCK}"
-        raise BadRequest("The block size is impossible", path=path, expected=expected, found=block_bytes)
+        raise BadRequest("The block size is impossible", path, expected=expected, found=block_bytes)
     if ceil_div(size, block_bytes) * ENTRY_BYTES > LARGEST_TABLE:
         raise BadRequest(
-            "The table of such small blocks would be too long", path=path, expected="larger blocks", found=block_bytes
+            "The table of such small blocks would be too long", path, expected="larger blocks", found=block_bytes
         )

@@ -3,7 +3,7 @@
 
 """The block table (BAT) of a VHDX file: where the payload blocks of the disk and their sector bits lie.
 
-64 bits an entry: the state in bits 0 to 2, the file offset in bits 20 to 63. Behind the entries of each chunk of
+64 bits an entry: the state in bits 0 to 2, the file offset in bits 20 to 63. After the entries of each chunk of
 payload blocks stands the entry of the block that holds their sector bits::
 
     payload 0 .. chunk-1 | bits of chunk 0 | payload chunk .. 2*chunk-1 | bits of chunk 1 | ...
@@ -16,14 +16,15 @@ comparing memory.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from functools import partial
 from itertools import chain
-from threading import Lock
 from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import Damaged, Unsupported
 from ..._core.units import ceil_div
 from ..._core.words import unpack_words
+from ..cache import Cache
+from ..damage import DamagedImage
 from ..mapping import ByteSource
 from .layout import UNIT, Region, VhdxDisk
 
@@ -42,13 +43,10 @@ _MARKED_UNITS = 48 << 20
 # A run has at most as many units as the largest disk.
 _LENGTH_BITS = 28
 _LENGTH_MASK = (1 << _LENGTH_BITS) - 1
-_HINT = "Restore the image from a copy."
 
 
 class Run(NamedTuple):
-    """``count`` payload blocks from ``block`` on with one ``state``; those that are present follow one another
-    from byte ``offset`` on.
-    """
+    """``count`` payload blocks from ``block`` on with one ``state``; if present, in the file from ``offset`` on."""
 
     block: int
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
@@ -61,8 +59,7 @@ class PieceCache:
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self._pieces: OrderedDict[int, bytes] = OrderedDict()
-        self._lock = Lock()
+        self._pieces: Cache[bytes] = Cache(_PIECES)
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``, from as many pieces as it takes.
@@ -71,36 +68,21 @@ class PieceCache:
         """
         first, last = offset // _PIECE_BYTES, (offset + length - 1) // _PIECE_BYTES
         start = offset - first * _PIECE_BYTES
-        content = (
-            self._piece(first) if first == last else b"".join(self._piece(index) for index in range(first, last + 1))
-        )
-        content = content[start : start + length]
+        pieces = [self._piece(index) for index in range(first, last + 1)]
+        content = (pieces[0] if first == last else b"".join(pieces))[start : start + length]
         if len(content) < length:
             found = offset + len(content)
-            raise Damaged(
-                "The file ends within a table",
-                path=self._source.path,
-                offset=found,
-                expected=length,
-                found=len(content),
-                hint=_HINT,
+            raise DamagedImage(
+                "The file ends within a table", self._source.path, found, expected=length, found=len(content)
             )
         return content
 
     def _piece(self, index: int) -> bytes:
-        with self._lock:
-            piece = self._pieces.get(index)
-            if piece is not None:
-                self._pieces.move_to_end(index)
-                return piece
+        return self._pieces.of(index, partial(self._read, index))
+
+    def _read(self, index: int) -> bytes:
         buffer = bytearray(_PIECE_BYTES)
-        got = self._source.pread_into(index * _PIECE_BYTES, buffer)
-        piece = bytes(memoryview(buffer)[:got])
-        with self._lock:
-            self._pieces[index] = piece
-            if len(self._pieces) > _PIECES:
-                self._pieces.popitem(last=False)
-        return piece
+        return bytes(memoryview(buffer)[: self._source.pread_into(index * _PIECE_BYTES, buffer)])
 
 
 class BlockTable:
@@ -133,9 +115,7 @@ class BlockTable:
             yield pending
 
     def sector_bits(self, block: int, first: int, end: int) -> bytes:
-        """Bytes ``first`` up to ``end`` of the bits of a partially present block: one for each sector, the lowest
-        first; 1 lies in this file.
-        """
+        """Bytes ``first`` up to ``end`` of the bits of a block present in part, lowest first; 1 is a sector here."""
         chunk, number = divmod(block, self._disk.chunk_blocks)
         block_bytes = self._disk.block_bytes // self._disk.logical_sector // 8
         return self._cache.read(self._needed_bits(chunk) + number * block_bytes + first, end - first)
@@ -163,7 +143,7 @@ class BlockTable:
             hint = "Let Hyper-V optimise or convert the disk first."
             raise Unsupported(
                 "The file is too long and too scattered",
-                path=self._source.path,
+                self._source.path,
                 expected=_MARKED_UNITS * UNIT,
                 found=self._file_size,
                 hint=hint,
@@ -307,13 +287,11 @@ class BlockTable:
 
     def _damaged(self, index: int, message: str, expected: object, found: object) -> Damaged:
         offset = self._region.offset + index * ENTRY_BYTES
-        return Damaged(message, path=self._source.path, offset=offset, expected=expected, found=found, hint=_HINT)
+        return DamagedImage(message, self._source.path, offset, expected=expected, found=found)
 
     def _shared(self, offset: int) -> Damaged:
         message = "Two blocks, or a block and a table, share one place of the file"
-        return Damaged(
-            message, path=self._source.path, offset=offset, expected="every place once", found=offset, hint=_HINT
-        )
+        return DamagedImage(message, self._source.path, offset, expected="every place once", found=offset)
 
 
 def _span(offset: int, length: int) -> int:

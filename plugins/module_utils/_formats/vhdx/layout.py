@@ -1,8 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The structures of a VHDX file (MS-VHDX), parsed and packed: headers, region table, metadata and parent
-locator.
+"""The structures of a VHDX file (MS-VHDX), parsed and packed: headers, region table, metadata, parent locator.
 
 All numbers are little-endian, GUIDs have their first three fields little-endian, texts are UTF-16LE. The first MiB::
 
@@ -22,6 +21,7 @@ from ..._core.errors import BadRequest, Damaged, Unsupported
 from ..._core.guid import normalise
 from ..._core.records import dataclass
 from ..._core.units import KIB, MIB, TIB
+from ..damage import DamagedImage
 from .checksum import crc32c
 
 MAGIC = b"vhdxfile"
@@ -61,7 +61,6 @@ _MOST_ITEM_BYTES = MIB
 _REQUIRED_REGION = 1
 _IS_USER, _IS_VIRTUAL_DISK, _IS_REQUIRED = 1, 2, 4
 _LEAVE_ALLOCATED, _HAS_PARENT = 1, 2
-_HINT = "Restore the image from a copy."
 # The items that have a fixed length; no image is without them.
 _FIXED_ITEMS = {FILE_PARAMETERS: 8, VIRTUAL_SIZE: 8, DISK_ID: 16, LOGICAL_SECTOR: 4, PHYSICAL_SECTOR: 4}
 _FLAGS = {FILE_PARAMETERS: _IS_REQUIRED, PARENT_LOCATOR: _IS_REQUIRED}
@@ -109,26 +108,16 @@ def choose_header(raws: Sequence[bytes], *, path: str) -> VhdxHeader:
     valid = [(entry[2], raw, entry) for entry, raw in zip(fields, intact) if entry[7] == 1]
     if fields and not valid:
         raise Unsupported(
-            "A VHDX file of this version cannot be read",
-            path=path,
-            offset=HEADER_OFFSETS[0] + 66,
-            expected=1,
-            found=fields[0][7],
+            "A VHDX file of this version cannot be read", path, HEADER_OFFSETS[0] + 66, expected=1, found=fields[0][7]
         )
     if not valid:
-        raise Damaged("Both headers are damaged", path=path, offset=HEADER_OFFSETS[0], hint=_HINT)
+        raise DamagedImage("Both headers are damaged", path, HEADER_OFFSETS[0])
     # Some writers make two headers that are equal to the last bit.
     if len(valid) == 2 and valid[0][0] == valid[1][0] and valid[0][1] != valid[1][1]:
-        raise Damaged(
-            "Both headers claim to be the newer one",
-            path=path,
-            offset=HEADER_OFFSETS[1] + 8,
-            found=valid[0][0],
-            hint=_HINT,
-        )
+        raise DamagedImage("Both headers claim to be the newer one", path, HEADER_OFFSETS[1] + 8, found=valid[0][0])
     _signature, _crc, sequence, file_id, data_id, log_id, log_version, _version, log_bytes, log_offset = max(valid)[2]
     if log_version != 0:
-        raise Unsupported("The log of this VHDX file has an unknown version", path=path, expected=0, found=log_version)
+        raise Unsupported("The log of this VHDX file has an unknown version", path, expected=0, found=log_version)
     log_guid = unpack_guid(log_id) if any(log_id) else None
     return VhdxHeader(
         sequence, unpack_guid(file_id), unpack_guid(data_id), log_guid, log_version, log_offset, log_bytes
@@ -166,39 +155,34 @@ def parse_regions(raws: Sequence[bytes], *, path: str) -> Dict[str, Region]:
     Raises Damaged when both are damaged, or when a region is missing or there twice, Unsupported for an unknown one
     that must be understood.
     """
-    intact = [
-        (offset, raw)
-        for offset, raw in zip(REGION_OFFSETS, raws)
-        if len(raw) == TABLE_BYTES and _is_intact(raw, b"regi")
-    ]
-    if not intact:
-        raise Damaged("Both region tables are damaged", path=path, offset=REGION_OFFSETS[0], hint=_HINT)
-    offset, raw = intact[0]
+    offset, raw = _intact_table(raws, path)
     count = _REGIONS.unpack_from(raw)[2]
     if count > _MOST_ENTRIES:
-        raise Damaged(
-            "The region table has too many entries",
-            path=path,
-            offset=offset + 8,
-            expected=f"at most {_MOST_ENTRIES}",
-            found=count,
-        )
+        message, expected = "The region table has too many entries", f"at most {_MOST_ENTRIES}"
+        raise Damaged(message, path, offset + 8, expected=expected, found=count)
     regions: Dict[str, Region] = {}
     for index in range(count):
         place = _REGIONS.size + index * _REGION.size
         guid, start, length, flags = _REGION.unpack_from(raw, place)
         name = unpack_guid(guid)
         if name in regions:
-            raise Damaged("A region is listed twice", path=path, offset=offset + place, found=name, hint=_HINT)
+            raise DamagedImage("A region is listed twice", path, offset + place, found=name)
         if name not in (BAT, METADATA) and flags & _REQUIRED_REGION:
-            raise Unsupported(
-                "An unknown region must be understood to read this file", path=path, offset=offset + place, found=name
-            )
+            message = "An unknown region must be understood to read this file"
+            raise Unsupported(message, path, offset + place, found=name)
         regions[name] = Region(start, length)
     missing = [name for name in (BAT, METADATA) if name not in regions]
     if missing:
-        raise Damaged("A region is missing", path=path, offset=offset, expected=missing[0], hint=_HINT)
+        raise DamagedImage("A region is missing", path, offset, expected=missing[0])
     return regions
+
+
+def _intact_table(raws: Sequence[bytes], path: str) -> Tuple[int, bytes]:
+    """The first region table that is not damaged, and its offset."""
+    for offset, raw in zip(REGION_OFFSETS, raws):
+        if len(raw) == TABLE_BYTES and _is_intact(raw, b"regi"):
+            return offset, raw
+    raise DamagedImage("Both region tables are damaged", path, REGION_OFFSETS[0])
 
 
 def pack_regions(*, bat: Region, metadata: Region) -> bytes:
@@ -224,50 +208,34 @@ def parse_items(raw: bytes, region: Region, *, path: str) -> Dict[str, Item]:
     """
     signature, _reserved, count, _rest = _ITEMS.unpack_from(raw)
     if signature != b"metadata" or count > _MOST_ENTRIES:
-        raise Damaged(
-            "The table of metadata is damaged",
-            path=path,
-            offset=region.offset,
-            expected=b"metadata",
-            found=signature,
-            hint=_HINT,
+        raise DamagedImage(
+            "The table of metadata is damaged", path, region.offset, expected=b"metadata", found=signature
         )
-    items: Dict[Tuple[str, int], Item] = {}
+    items: Dict[Tuple[str, bool], Item] = {}
     for index in range(count):
         place = _ITEMS.size + index * _ITEM.size
         guid, offset, length, flags, _reserved = _ITEM.unpack_from(raw, place)
-        name = unpack_guid(guid)
-        key = name, flags & _IS_USER
+        key, place = (unpack_guid(guid), bool(flags & _IS_USER)), region.offset + place
         if key in items:
-            raise Damaged(
-                "An item of metadata is listed twice", path=path, offset=region.offset + place, found=name, hint=_HINT
-            )
-        known = not key[1] and (name in _FIXED_ITEMS or name == PARENT_LOCATOR)
-        if not known and flags & _IS_REQUIRED:
-            raise Unsupported(
-                "An unknown item of metadata must be understood to read this file",
-                path=path,
-                offset=region.offset + place,
-                found=name,
-            )
+            raise DamagedImage("An item of metadata is listed twice", path, place, found=key[0])
+        if flags & _IS_REQUIRED and (key[1] or key[0] not in (*_FIXED_ITEMS, PARENT_LOCATOR)):
+            message = "An unknown item of metadata must be understood to read this file"
+            raise Unsupported(message, path, place, found=key[0])
         if length > _MOST_ITEM_BYTES or (length and (offset < TABLE_BYTES or offset + length > region.length)):
-            found = f"{length} bytes at {offset}"
-            raise Damaged(
-                "An item of metadata leaves its region",
-                path=path,
-                offset=region.offset + place,
-                expected=region.length,
-                found=found,
-                hint=_HINT,
-            )
+            message, found = "An item of metadata leaves its region", f"{length} bytes at {offset}"
+            raise DamagedImage(message, path, place, expected=region.length, found=found)
         items[key] = Item(offset, length)
     found_items = {name: item for (name, is_user), item in items.items() if not is_user}
-    for name, length in _FIXED_ITEMS.items():
-        if name not in found_items or found_items[name].length != length:
-            found_length = found_items[name].length if name in found_items else "nothing"
-            message = f"The item {name} of metadata is missing or has a wrong length"
-            raise Damaged(message, path=path, offset=region.offset, expected=length, found=found_length, hint=_HINT)
+    _check_lengths(found_items, region, path)
     return found_items
+
+
+def _check_lengths(items: Mapping[str, Item], region: Region, path: str) -> None:
+    for name, length in _FIXED_ITEMS.items():
+        if name not in items or items[name].length != length:
+            found = items[name].length if name in items else "nothing"
+            message = f"The item {name} of metadata is missing or has a wrong length"
+            raise DamagedImage(message, path, region.offset, expected=length, found=found)
 
 
 @dataclass(frozen=True)
@@ -308,13 +276,13 @@ def parse_disk(values: Mapping[str, bytes], *, path: str) -> VhdxDisk:
     )
     if bool(flags & _HAS_PARENT) != (PARENT_LOCATOR in values):
         expected = "a parent locator" if flags & _HAS_PARENT else "no parent locator"
-        raise Damaged("The metadata contradicts itself about a parent image", path=path, expected=expected, hint=_HINT)
+        raise DamagedImage("The metadata contradicts itself about a parent image", path, expected=expected)
     locator = parse_locator(values[PARENT_LOCATOR], path=path) if flags & _HAS_PARENT else None
     disk = VhdxDisk(
         size, block_bytes, logical, physical, unpack_guid(values[DISK_ID]), bool(flags & _LEAVE_ALLOCATED), locator
     )
     for text, expected, found in complaints(disk):
-        raise Damaged(text, path=path, expected=expected, found=found, hint=_HINT)
+        raise DamagedImage(text, path, expected=expected, found=found)
     return disk
 
 
@@ -356,57 +324,37 @@ def pack_metadata(disk: VhdxDisk) -> Tuple[bytes, bytes]:
 
 def parse_locator(raw: bytes, *, path: str) -> Dict[str, str]:
     """The keys and values of a parent locator. Raises Damaged, or Unsupported for the locator of another product."""
-    if len(raw) < _LOCATOR.size:
-        raise Damaged(
-            "The parent locator is cut off",
-            path=path,
-            expected=f"at least {_LOCATOR.size} bytes",
-            found=len(raw),
-            hint=_HINT,
-        )
-    kind, _reserved, count = _LOCATOR.unpack_from(raw)
-    if unpack_guid(kind) != LOCATOR_TYPE:
-        raise Unsupported(
-            "The parent is named in an unknown way", path=path, expected=LOCATOR_TYPE, found=unpack_guid(kind)
-        )
-    if _LOCATOR.size + count * _PAIR.size > len(raw):
-        raise Damaged(
-            "The parent locator is cut off",
-            path=path,
-            expected=f"{count} entries",
-            found=f"{len(raw)} bytes",
-            hint=_HINT,
-        )
-    lengths = [sum(_PAIR.unpack_from(raw, _LOCATOR.size + index * _PAIR.size)[2:]) for index in range(count)]
-    if sum(lengths) > len(raw):
-        raise Damaged(
-            "The texts of the parent locator overlap",
-            path=path,
-            expected=f"at most {len(raw)} bytes",
-            found=sum(lengths),
-            hint=_HINT,
-        )
     pairs: Dict[str, str] = {}
-    for index in range(count):
-        key_offset, value_offset, key_bytes, value_bytes = _PAIR.unpack_from(raw, _LOCATOR.size + index * _PAIR.size)
+    for key_offset, value_offset, key_bytes, value_bytes in _locator_entries(raw, path):
         key = _text(raw, key_offset, key_bytes, path)
         if key in pairs:
-            raise Damaged("The parent locator has an entry twice", path=path, found=key[:60], hint=_HINT)
+            raise DamagedImage("The parent locator has an entry twice", path, found=key[:60])
         pairs[key] = _text(raw, value_offset, value_bytes, path)
     for key in ("parent_linkage", "parent_linkage2"):
         if key in pairs:
             pairs[key] = normalise(pairs[key], path=path, what=key)
-    if "parent_linkage" not in pairs or not any(
-        key in pairs for key in ("relative_path", "volume_path", "absolute_win32_path")
-    ):
-        raise Damaged(
-            "The parent locator does not name the parent",
-            path=path,
-            expected="parent_linkage and a path",
-            found=sorted(pairs)[:8],
-            hint=_HINT,
-        )
+    if "parent_linkage" not in pairs or not {"relative_path", "volume_path", "absolute_win32_path"} & set(pairs):
+        message, expected = "The parent locator does not name the parent", "parent_linkage and a path"
+        raise DamagedImage(message, path, expected=expected, found=sorted(pairs)[:8])
     return pairs
+
+
+def _locator_entries(raw: bytes, path: str) -> List[Tuple[int, int, int, int]]:
+    """Offset and length of keys and values, which together are no longer than the locator."""
+    cut = "The parent locator is cut off"
+    if len(raw) < _LOCATOR.size:
+        raise DamagedImage(cut, path, expected=f"at least {_LOCATOR.size} bytes", found=len(raw))
+    kind, _reserved, count = _LOCATOR.unpack_from(raw)
+    if unpack_guid(kind) != LOCATOR_TYPE:
+        raise Unsupported("The parent is named in an unknown way", path, expected=LOCATOR_TYPE, found=unpack_guid(kind))
+    if _LOCATOR.size + count * _PAIR.size > len(raw):
+        raise DamagedImage(cut, path, expected=f"{count} entries", found=f"{len(raw)} bytes")
+    entries = [_PAIR.unpack_from(raw, _LOCATOR.size + index * _PAIR.size) for index in range(count)]
+    length = sum(sum(entry[2:]) for entry in entries)
+    if length > len(raw):
+        message, expected = "The texts of the parent locator overlap", f"at most {len(raw)} bytes"
+        raise DamagedImage(message, path, expected=expected, found=length)
+    return entries
 
 
 def _text(raw: bytes, offset: int, length: int, path: str) -> str:
@@ -418,12 +366,8 @@ def _text(raw: bytes, offset: int, length: int, path: str) -> str:
             raise ValueError("NUL")
     except ValueError as error:
         found = f"{length} bytes at {offset}"
-        raise Damaged(
-            "A text of the parent locator cannot be read",
-            path=path,
-            expected="UTF-16 within the locator",
-            found=found,
-            hint=_HINT,
+        raise DamagedImage(
+            "A text of the parent locator cannot be read", path, expected="UTF-16 within the locator", found=found
         ) from error
     return text
 

@@ -21,6 +21,7 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, U
 from ..._core.errors import Damaged, Unsupported
 from ..._core.units import ceil_div, round_up
 from ..._io.port import File
+from ..damage import DamagedImage
 from .checksum import crc32c
 from .layout import UNIT, Region, pack_guid
 
@@ -31,6 +32,8 @@ MOST_LOG_BYTES = 32 << 20
 _MOST_ZERO_RANGES = 1 << 16
 _PIECE_SECTORS = 64
 _HEADER = struct.Struct("<4sIIIQII16sQQ")
+# Where an entry carries the GUID of its log.
+_ID = slice(32, 48)
 _DESCRIPTOR = struct.Struct("<4sIQQQ")
 _FIRST_DESCRIPTORS = (SECTOR - _HEADER.size) // _DESCRIPTOR.size
 _DESCRIPTORS = SECTOR // _DESCRIPTOR.size
@@ -38,9 +41,7 @@ _HINT = "Attach the disk once where it was used, or run 'qemu-img check -r all' 
 
 
 class Entry(NamedTuple):
-    """A valid entry; ``position`` and ``tail`` count sectors of the ring, ``flushed`` and ``last`` are file sizes in
-    bytes.
-    """
+    """A valid entry. ``position`` and ``tail`` are sectors of the ring, ``flushed`` and ``last`` file sizes."""
 
     position: int
     sectors: int
@@ -108,8 +109,8 @@ def replay(file: File, ring: Region, *, log_id: str) -> ReplayedFile:
     if ring.length > MOST_LOG_BYTES:
         raise Unsupported(
             "The log is too long to be replayed",
-            path=file.path,
-            offset=ring.offset,
+            file.path,
+            ring.offset,
             expected=MOST_LOG_BYTES,
             found=ring.length,
             hint=_HINT,
@@ -118,24 +119,11 @@ def replay(file: File, ring: Region, *, log_id: str) -> ReplayedFile:
     run = active_entries(read_entries(sectors, log_id=log_id), ring_sectors=sectors.sectors)
     if not run:
         message = "The file was not closed, and its log has no valid entries"
-        raise Damaged(
-            message,
-            path=file.path,
-            offset=ring.offset,
-            expected=f"a log of {log_id}",
-            hint="Restore the image from a copy.",
-        )
+        raise DamagedImage(message, file.path, ring.offset, expected=f"a log of {log_id}")
     file_size = file.size()
     if file_size < run[-1].flushed:
         message = "The file is shorter than its log says"
-        raise Damaged(
-            message,
-            path=file.path,
-            offset=file_size,
-            expected=run[-1].flushed,
-            found=file_size,
-            hint="Restore the image from a copy.",
-        )
+        raise DamagedImage(message, file.path, file_size, expected=run[-1].flushed, found=file_size)
     return _lay_over(file, sectors, run, max(file_size, round_up(run[-1].last, UNIT)))
 
 
@@ -156,7 +144,7 @@ class _Ring:
             view = memoryview(buffer)[begin * SECTOR : end * SECTOR]
             offset = self.region.offset + sector * SECTOR
             if view and self.file.pread_into(offset, view) < len(view):
-                raise Damaged("The file ends within its log", path=self.file.path, offset=offset)
+                raise Damaged("The file ends within its log", self.file.path, offset)
         return bytes(buffer)
 
     def pieces(self, position: int, count: int) -> Iterator[Tuple[int, bytes]]:
@@ -187,24 +175,18 @@ def read_entries(ring: _Ring, *, log_id: str) -> Dict[int, Entry]:
     found = {}
     for index, position in enumerate(positions):
         following = positions[index + 1] if index + 1 < len(positions) else positions[0] + ring.sectors
-        entry = _parse_entry(ring, position, heads[position], raw_id, following - position)
+        head = heads[position]
+        entry = _parse_entry(ring, position, head, following - position) if head[_ID] == raw_id else None
         if entry is not None:
             found[position] = entry
     return found
 
 
-def _parse_entry(ring: _Ring, position: int, head: bytes, raw_id: bytes, room: int) -> Optional[Entry]:
+def _parse_entry(ring: _Ring, position: int, head: bytes, room: int) -> Optional[Entry]:
     """The entry at ``position`` when it is valid and ends within ``room`` sectors."""
-    _sign, crc, length, tail, sequence, count, _reserved, guid, flushed, last = _HEADER.unpack_from(head)
+    _sign, crc, length, tail, sequence, count, _reserved, _guid, flushed, last = _HEADER.unpack_from(head)
     sectors = length // SECTOR
-    if (
-        guid != raw_id
-        or not sequence
-        or length % SECTOR
-        or not 0 < sectors <= room
-        or tail % SECTOR
-        or tail >= ring.region.length
-    ):
+    if not sequence or length % SECTOR or not 0 < sectors <= room or tail % SECTOR or tail >= ring.region.length:
         return None
     table_sectors = _table_sectors(count)
     if table_sectors > sectors:
@@ -220,16 +202,17 @@ def _parse_entry(ring: _Ring, position: int, head: bytes, raw_id: bytes, room: i
             return None
     if table_sectors + data_sectors > sectors:
         return None
-    return entry if _is_whole(ring, entry, crc, table_sectors, data_sectors) else None
+    return entry if _is_whole(ring, entry, crc, data_sectors) else None
 
 
-def _is_whole(ring: _Ring, entry: Entry, crc: int, table_sectors: int, data_sectors: int) -> bool:
+def _is_whole(ring: _Ring, entry: Entry, crc: int, data_sectors: int) -> bool:
     """Whether the data sectors belong to the entry, and the checksum is right."""
     high, low = (entry.sequence >> 32).to_bytes(4, "little"), (entry.sequence & 0xFFFFFFFF).to_bytes(4, "little")
+    first = _table_sectors(entry.descriptors)
     total = 0
     for done, piece in ring.pieces(entry.position, entry.sectors):
         for start in range(0, len(piece), SECTOR):
-            if table_sectors <= done + start // SECTOR < table_sectors + data_sectors:
+            if first <= done + start // SECTOR < first + data_sectors:
                 if not piece.startswith(b"data" + high, start) or piece[start + SECTOR - 4 : start + SECTOR] != low:
                     return False
         total = crc32c(piece if done else piece[:4] + bytes(4) + piece[8:], total)
@@ -288,10 +271,7 @@ def _lay_over(file: File, ring: _Ring, run: List[Entry], size: int) -> ReplayedF
             zero_ranges += descriptor[0] == b"zero"
             if zero_ranges > _MOST_ZERO_RANGES:
                 raise Unsupported(
-                    "The log zeroes too many ranges to be replayed",
-                    path=file.path,
-                    expected=_MOST_ZERO_RANGES,
-                    hint=_HINT,
+                    "The log zeroes too many ranges to be replayed", file.path, expected=_MOST_ZERO_RANGES, hint=_HINT
                 )
         sector = (
             entry.position + _table_sectors(entry.descriptors) + sum(kind == b"desc" for kind, *_rest in descriptors)

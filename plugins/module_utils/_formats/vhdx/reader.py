@@ -18,6 +18,7 @@ from ..._core.units import ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
+from ..damage import DamagedImage
 from ..image import ParentLink
 from ..mapping import ByteSource, read_stored, run_extents
 from ..place import Place
@@ -42,7 +43,6 @@ from .layout import (
 
 # How many bytes of sector bits are taken apart at once.
 _BITS_BYTES = 4096
-_HINT = "Restore the image from a copy."
 _REPLAYED = "The disk was not closed properly; what its log holds was taken into account, and the file was not changed."
 
 
@@ -54,14 +54,7 @@ class VhdxImage:
     """
 
     def __init__(
-        self,
-        file: File,
-        source: ByteSource,
-        header: VhdxHeader,
-        disk: VhdxDisk,
-        table: BlockTable,
-        *,
-        real_path: str,
+        self, file: File, source: ByteSource, header: VhdxHeader, disk: VhdxDisk, table: BlockTable, *, real_path: str
     ) -> None:
         self.path = source.path
         self.files: Tuple[str, ...] = (real_path,)
@@ -185,7 +178,7 @@ def _open(file: File, real_path: str) -> VhdxImage:
     path = file.path
     magic = _read(file, 0, len(MAGIC))
     if magic != MAGIC:
-        raise Damaged("The file is no VHDX image", path=path, offset=0, expected=MAGIC, found=magic)
+        raise Damaged("The file is no VHDX image", path, 0, expected=MAGIC, found=magic)
     header = choose_header([_read(file, offset, HEADER_BYTES) for offset in HEADER_OFFSETS], path=path)
     log = _log_region(header, path=path, file_size=file.size())
     source: ByteSource = file
@@ -201,8 +194,8 @@ def _open(file: File, real_path: str) -> VhdxImage:
     if regions[BAT].length < needed:
         raise Damaged(
             "The block table is too short for the disk",
-            path=path,
-            offset=regions[BAT].offset,
+            path,
+            regions[BAT].offset,
             expected=needed,
             found=regions[BAT].length,
         )
@@ -222,15 +215,11 @@ def _log_region(header: VhdxHeader, *, path: str, file_size: int) -> Region:
     log = Region(header.log_offset, header.log_bytes)
     if log.length % UNIT or (log.length and (log.offset < UNIT or log.offset % UNIT or log.end > file_size)):
         found = f"{log.length} bytes at {log.offset}"
-        raise Damaged(
-            "The log does not lie within the file",
-            path=path,
-            expected=f"whole MiB within {UNIT}..{file_size}",
-            found=found,
-            hint=_HINT,
+        raise DamagedImage(
+            "The log does not lie within the file", path, expected=f"whole MiB within {UNIT}..{file_size}", found=found
         )
     if not log.length and header.log_id is not None:
-        raise Damaged("The file was not closed, and it has no log", path=path, expected="a log", found=0, hint=_HINT)
+        raise DamagedImage("The file was not closed, and it has no log", path, expected="a log", found=0)
     return log
 
 
@@ -239,37 +228,26 @@ def _check_regions(regions: List[Region], *, path: str, file_size: int) -> None:
         if region.offset < UNIT or region.offset % UNIT or region.length % UNIT or region.end > file_size:
             found = f"{region.length} bytes at {region.offset}"
             message = "A region does not lie within the file"
-            raise Damaged(
-                message,
-                path=path,
-                offset=region.offset,
-                expected=f"whole MiB within {UNIT}..{file_size}",
-                found=found,
-                hint=_HINT,
+            raise DamagedImage(
+                message, path, region.offset, expected=f"whole MiB within {UNIT}..{file_size}", found=found
             )
     ordered = sorted(regions)
     for lower, upper in zip(ordered, ordered[1:]):
         if lower.end > upper.offset:
-            raise Damaged(
+            raise DamagedImage(
                 "Two regions of the file overlap",
-                path=path,
-                offset=upper.offset,
+                path,
+                upper.offset,
                 expected=f"at least {lower.end}",
                 found=upper.offset,
-                hint=_HINT,
             )
 
 
 def _metadata(source: ByteSource, region: Region) -> Dict[str, bytes]:
     """The values of the known items of metadata."""
     if region.length < TABLE_BYTES:
-        raise Damaged(
-            "The metadata region is too short",
-            path=source.path,
-            offset=region.offset,
-            expected=TABLE_BYTES,
-            found=region.length,
-            hint=_HINT,
+        raise DamagedImage(
+            "The metadata region is too short", source.path, region.offset, expected=TABLE_BYTES, found=region.length
         )
     items = parse_items(_read(source, region.offset, TABLE_BYTES), region, path=source.path)
     return {name: _read(source, region.offset + item.offset, item.length) for name, item in items.items()}

@@ -167,7 +167,7 @@ def _locator(parent: ParentImage, *, path: str) -> Mapping[str, str]:
     if not parent.name or "\\" in parent.name or "\0" in parent.name:
         raise BadRequest(
             "The name of the parent cannot be written into the image",
-            path=path,
+            path,
             expected="a name without backslashes",
             found=parent.name,
         )
@@ -179,19 +179,19 @@ def _locator(parent: ParentImage, *, path: str) -> Mapping[str, str]:
 def _check_options(disk: VhdxDisk, subformat: str, *, preallocate: bool, path: str) -> None:
     if subformat not in (DYNAMIC, FIXED, DIFFERENCING):
         raise BadRequest(
-            "There is no such kind of VHDX image", path=path, expected="dynamic, fixed or differencing", found=subformat
+            "There is no such kind of VHDX image", path, expected="dynamic, fixed or differencing", found=subformat
         )
     if (subformat == DIFFERENCING) != (disk.locator is not None):
-        raise BadRequest("A differencing image has a parent, and no other has", path=path, found=subformat)
+        raise BadRequest("A differencing image has a parent, and no other has", path, found=subformat)
     if preallocate and subformat != FIXED:
-        raise BadRequest("Only a fixed image can be preallocated", path=path, expected=FIXED, found=subformat)
+        raise BadRequest("Only a fixed image can be preallocated", path, expected=FIXED, found=subformat)
     for message, expected, found in complaints(disk):
-        raise BadRequest(message, path=path, expected=expected, found=found)
+        raise BadRequest(message, path, expected=expected, found=found)
     if disk.physical_sector < disk.logical_sector:
         found = disk.physical_sector
         raise BadRequest(
             "Physical sectors cannot be smaller than logical ones",
-            path=path,
+            path,
             expected=f"at least {disk.logical_sector}",
             found=found,
         )

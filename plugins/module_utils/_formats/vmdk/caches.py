@@ -7,45 +7,15 @@
 
 from __future__ import annotations
 
-import threading
 from array import array
-from collections import OrderedDict
-from typing import Generic, Hashable, Optional, TypeVar
 
 from ..._core.errors import Unsupported
+from ..cache import Cache
 from .layout import MOST_EXTENTS, MOST_TABLES
-
-Value = TypeVar("Value")
-
-
-class Cache(Generic[Value]):
-    """The values that were used last, for several threads. Two of them may make the same value at once."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[Hashable, Value] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> Optional[Value]:
-        """The value that was put under ``key``, if it is still there."""
-        with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
-
-    def put(self, key: Hashable, value: Value) -> None:
-        """Keep a value, and forget the one that was used longest ago."""
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
 
 
 class Caches:
-    """What all extents of a disk share: tables of at most 4 MiB together, the last inflated grain, and the room for
-    directories.
-    """
+    """Shared by all extents of a disk: tables up to 4 MiB, the last inflated grain, the room for directories."""
 
     def __init__(self) -> None:
         self.tables: Cache[array[int]] = Cache(256)
@@ -58,7 +28,7 @@ class Caches:
         if self._tables_left < 0:
             raise Unsupported(
                 "The disk has too many grain tables",
-                path=path,
+                path,
                 expected=f"up to {MOST_TABLES}",
                 found=f"{-self._tables_left} more",
             )

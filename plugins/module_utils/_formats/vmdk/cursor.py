@@ -33,9 +33,7 @@ class Cursor:
 
 
 def split_range(pieces: Sequence[ExtentLine], start: int, end: int) -> Iterator[Tuple[int, int, int]]:
-    """The parts of a range of guest bytes as ``(piece, start in it, length)``; all pieces but the last are of one
-    size.
-    """
+    """The parts of a guest range as ``(piece, start in it, length)``; all pieces but the last have one size."""
     piece_bytes = pieces[0].sectors * SECTOR
     while start < end:
         index, inside = divmod(start, piece_bytes)

@@ -11,11 +11,12 @@ Reading is liberal (any case, CRLF, unknown keys); writing keeps to the exact wo
 from __future__ import annotations
 
 import re
-from typing import Dict, List, NoReturn, Optional, Tuple, Union
+from typing import Dict, List, Optional, Tuple, Union
 
-from ..._core.errors import BadRequest, Damaged, Encrypted, Unsupported
+from ..._core.errors import BadRequest, Encrypted, Unsupported
 from ..._core.guid import derive
 from ..._core.records import dataclass
+from ..damage import DamagedSource
 from ..image import ParentImage
 from .layout import MOST_EXTENTS, MOST_SECTORS
 
@@ -59,14 +60,11 @@ _ENCODINGS = re.compile(
     r"utf-?8|us-ascii|windows-\d{3,4}|iso-?8859-\d{1,2}|gbk|gb2312|gb18030|big5|shift_?jis|euc-?(?:jp|kr)",
     re.IGNORECASE,
 )
-_HINT = "Restore the image from a copy; nothing was changed."
 
 
 @dataclass(frozen=True)
 class ExtentLine:
-    """One piece of the disk: ``sectors`` of it, of ``kind``, in the file ``name`` (None for ZERO) from sector
-    ``offset`` on.
-    """
+    """``sectors`` of the disk, of ``kind``, in the file ``name`` (None for ZERO) from sector ``offset`` on."""
 
     sectors: int
     kind: str
@@ -110,7 +108,7 @@ def parse_descriptor(raw: bytes, *, path: str, offset: int = 0) -> Descriptor:
             if len(extents) > MOST_EXTENTS:
                 raise Unsupported(
                     "The disk has too many extents",
-                    path=path,
+                    path,
                     expected=f"up to {MOST_EXTENTS}",
                     found=f"more, in line {number}",
                 )
@@ -131,7 +129,7 @@ def _decode(raw: bytes, path: str, offset: int) -> str:
             return raw.decode(encoding)
         except (LookupError, UnicodeDecodeError):
             pass
-    raise Damaged("The descriptor is no text in its encoding", path=path, offset=offset, expected=encoding, hint=_HINT)
+    raise DamagedSource("The descriptor is no text in its encoding", path, offset, expected=encoding)
 
 
 def _parse_extent(line: str, number: int, path: str) -> ExtentLine:
@@ -139,20 +137,22 @@ def _parse_extent(line: str, number: int, path: str) -> ExtentLine:
     kind = words[2].upper() if len(words) > 2 else ""
     match = _EXTENT.fullmatch(line)
     if kind.isalnum() and kind not in (*FLAT_KINDS, *SPARSE_KINDS, ZERO_KIND):
-        raise Unsupported(f"Extents of type {kind[:32]} are not read", path=path, found=f"line {number}: {line[:80]}")
+        raise Unsupported(f"Extents of type {kind[:32]} are not read", path, found=f"line {number}: {line[:80]}")
     if match is None or int(match.group(2)) == 0 or (match.group(4) is None) != (kind == ZERO_KIND):
-        _damaged(f"Line {number} describes no extent", path, expected='RW sectors type "file"', found=line[:80])
+        raise DamagedSource(
+            f"Line {number} describes no extent", path, expected='RW sectors type "file"', found=line[:80]
+        )
     access, sectors, _kind, name, start = match.groups()
     extent = ExtentLine(int(sectors), kind, name, int(start or 0), access.upper())
     if extent.sectors > MOST_SECTORS or extent.offset > MOST_SECTORS or (extent.offset and kind in SPARSE_KINDS):
-        _damaged(
+        raise DamagedSource(
             f"Line {number} describes an impossible extent",
             path,
             expected=f"up to {MOST_SECTORS} sectors",
             found=line[:80],
         )
     if extent.access == "NOACCESS" and kind != ZERO_KIND:
-        raise Unsupported("Extents without access are not read", path=path, found=f"line {number}: {line[:80]}")
+        raise Unsupported("Extents without access are not read", path, found=f"line {number}: {line[:80]}")
     return extent
 
 
@@ -165,69 +165,53 @@ def _parse_setting(line: str, number: int, settings: Dict[str, str], path: str) 
     value = match.group(2) if match.group(2) is not None else match.group(3).strip()
     if key.startswith("encryption") or (key == "ddb.iofilters" and "crypt" in value.lower()):
         raise Encrypted(
-            "The disk is encrypted",
-            path=path,
-            found=key,
-            hint="Let the product that made it remove the encryption first.",
+            "The disk is encrypted", path, found=key, hint="Let the product that made it remove the encryption first."
         )
     if settings.setdefault(key, value) != value and not key.startswith("ddb."):
-        _damaged(
+        raise DamagedSource(
             f"Line {number} contradicts an earlier line", path, expected=f"{key}={settings[key][:80]}", found=line[:80]
         )
 
 
 def _understood(settings: Dict[str, str], extents: List[ExtentLine], path: str, offset: int) -> Descriptor:
+    kind = _create_type(settings, path, offset)
+    version = settings.get("version", "1")
+    if version not in ("1", "2", "3", "4"):
+        raise Unsupported("The version of the descriptor is not known", path, expected="1 to 4", found=version[:20])
+    if not extents:
+        raise DamagedSource("The descriptor names no extent", path, offset, expected="at least one", found=0)
+    if sum(extent.sectors for extent in extents) > MOST_SECTORS:
+        message, expected = "The extents make an impossible disk", f"up to {MOST_SECTORS} sectors"
+        raise DamagedSource(message, path, offset, expected=expected, found="more")
+    parent = _parent(settings, path)
+    return Descriptor(kind, _cid(settings, "cid", path), *parent, settings.get("ddb.adaptertype"), tuple(extents))
+
+
+def _create_type(settings: Dict[str, str], path: str, offset: int) -> str:
     kind = settings.get("createtype")
     if kind is None:
-        _damaged(
-            "This is neither a descriptor of a VMDK nor a sparse extent with one",
-            path,
-            offset=offset,
-            expected="createType=",
-            found=None,
-        )
+        message = "This is neither a descriptor of a VMDK nor a sparse extent with one"
+        raise DamagedSource(message, path, offset, expected="createType=")
     if kind.lower() not in _READ_TYPES:
+        message, expected = f"Disks of type {kind[:40]!r} are not read", ", ".join(_READ_TYPES.values())
         hint = (
             "Convert it with a tool of VMware (vmkfstools, vmware-vdiskmanager) to a type that is read, "
             "such as monolithicSparse."
         )
-        raise Unsupported(
-            f"Disks of type {kind[:40]!r} are not read",
-            path=path,
-            expected=", ".join(_READ_TYPES.values()),
-            found=kind[:80],
-            hint=hint,
-        )
-    version = settings.get("version", "1")
-    if version not in ("1", "2", "3", "4"):
-        raise Unsupported(
-            "The version of the descriptor is not known", path=path, expected="1 to 4", found=version[:20]
-        )
-    if not extents:
-        _damaged("The descriptor names no extent", path, offset=offset, expected="at least one", found=0)
-    if sum(extent.sectors for extent in extents) > MOST_SECTORS:
-        _damaged(
-            "The extents make an impossible disk",
-            path,
-            offset=offset,
-            expected=f"up to {MOST_SECTORS} sectors",
-            found="more",
-        )
-    parent_cid = _cid(settings, "parentcid", path)
-    hint_text = settings.get("parentfilenamehint") or None
-    if parent_cid == NO_PARENT:
-        parent_cid = None
-    if (parent_cid is None) != (hint_text is None):
-        _damaged(
-            "The descriptor says two things of its parent",
-            path,
-            expected="parentCID and parentFileNameHint, or neither",
-            found=(parent_cid, hint_text),
-        )
-    adapter = settings.get("ddb.adaptertype")
-    return Descriptor(
-        _READ_TYPES[kind.lower()], _cid(settings, "cid", path), parent_cid, hint_text, adapter, tuple(extents)
-    )
+        raise Unsupported(message, path, expected=expected, found=kind[:80], hint=hint)
+    return _READ_TYPES[kind.lower()]
+
+
+def _parent(settings: Dict[str, str], path: str) -> Tuple[Optional[str], Optional[str]]:
+    """The content id and the name of the parent; None and None without one."""
+    cid, name = _cid(settings, "parentcid", path), settings.get("parentfilenamehint") or None
+    if cid == NO_PARENT:
+        cid = None
+    if (cid is None) != (name is None):
+        message = "The descriptor says two things of its parent"
+        expected = "parentCID and parentFileNameHint, or neither"
+        raise DamagedSource(message, path, expected=expected, found=(cid, name))
+    return cid, name
 
 
 def _cid(settings: Dict[str, str], key: str, path: str) -> Optional[str]:
@@ -236,14 +220,14 @@ def _cid(settings: Dict[str, str], key: str, path: str) -> Optional[str]:
         return None
     match = _CID.fullmatch(value.strip())
     if match is None:
-        _damaged(f"The {key} of the descriptor is no number", path, expected="eight hex digits", found=value[:40])
+        raise DamagedSource(
+            f"The {key} of the descriptor is no number", path, expected="eight hex digits", found=value[:40]
+        )
     return match.group(1).lower().rjust(8, "0")
 
 
 def cid_of(identity: str) -> str:
-    """The content id that every image with this GUID has: eight hex digits, none of those with a meaning of their
-    own.
-    """
+    """The content id of every image with this GUID: eight hex digits, none with a meaning of its own."""
     text = identity
     while True:
         text = derive(text, "vmdk", "CID")
@@ -337,12 +321,6 @@ def checked_name(name: str) -> str:
 
 
 def geometry(sectors: int, adapter_type: str) -> Tuple[int, int, int]:
-    """Cylinders, heads and sectors of a track as VMware gives them to a disk at this adapter; nobody derives the
-    size from them.
-    """
+    """Cylinders, heads and sectors of a track as VMware gives them at this adapter; no size is derived from them."""
     heads, most = (16, 16383) if adapter_type == "ide" else (255, 65535)
     return max(1, min(sectors // (heads * 63), most)), heads, 63
-
-
-def _damaged(message: str, path: str, *, expected: object, found: object, offset: Optional[int] = None) -> NoReturn:
-    raise Damaged(message, path=path, offset=offset, expected=expected, found=found, hint=_HINT)

@@ -16,12 +16,13 @@ the Virtual Disk Format 5.0 note of VMware and from what VMware, VirtualBox and 
 from __future__ import annotations
 
 import struct
-from typing import NoReturn, Optional
+from typing import Optional, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
-from ..._core.records import dataclass
+from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, ceil_div, round_up
 from ..._io.port import File
+from ..damage import DamagedSource
 
 SPARSE_MAGIC = b"KDMV"
 COWD_MAGIC = b"COWD"
@@ -62,7 +63,6 @@ _HEADER = struct.Struct("<4sIIQQQQIQQQB4sH433x")
 _COWD = struct.Struct("<4sIIIIIII")
 _MARKER = struct.Struct("<QII496x")
 GRAIN_HEADER = struct.Struct("<QI")
-_HINT = "Restore the image from a copy; nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -112,75 +112,49 @@ def parse_sparse_header(raw: bytes, *, path: str, offset: int = 0) -> SparseHead
     ``offset`` is where it lies, for errors. Raises Damaged or Unsupported. Places are not yet compared with the file.
     """
     if len(raw) < HEADER_BYTES or raw[:4] != SPARSE_MAGIC:
-        _damaged("This is no header of a sparse extent", path, offset, expected="KDMV", found=raw[:4])
+        raise DamagedSource("This is no header of a sparse extent", path, offset, expected="KDMV", found=raw[:4])
     fields = _HEADER.unpack(raw[:HEADER_BYTES])
-    (
-        _magic,
-        version,
-        flags,
-        capacity,
-        grain,
-        desc_at,
-        desc_sectors,
-        entries,
-        rgd,
-        gd,
-        data,
-        unclean,
-        newlines,
-        algorithm,
-    ) = fields
+    unclean, newlines, algorithm = fields[11:]
+    values = (*fields[1:11], bool(unclean), algorithm == 1)
+    header = SparseHeader(*values)
+    version = header.version
     if version not in (1, 2, 3):
         raise Unsupported(
-            f"Sparse extents of version {version} are not known",
-            path=path,
-            offset=offset + 4,
-            expected="1, 2 or 3",
-            found=version,
+            f"Sparse extents of version {version} are not known", path, offset + 4, expected="1, 2 or 3", found=version
         )
-    _check_flags(flags, newlines, path, offset)
-    _check_capacity(capacity, path, offset + 12)
-    _check_power(grain, _LEAST_GRAIN_SECTORS, _MOST_GRAIN_SECTORS, "sectors of a grain", path, offset + 20)
-    _check_power(entries, 1, TABLE_ENTRIES, "entries of a grain table", path, offset + 44)
-    if desc_sectors > MOST_DESCRIPTOR_SECTORS or (desc_sectors and not 0 < desc_at <= MOST_SECTORS):
-        _damaged(
-            "The place of the descriptor is impossible",
-            path,
-            offset + 28,
-            expected=f"up to {MOST_DESCRIPTOR_SECTORS} sectors",
-            found=(desc_at, desc_sectors),
-        )
+    _check_flags(header.flags, newlines, path, offset)
+    _check_numbers(header, path, offset)
     if algorithm > 1:
-        raise Unsupported(
-            "The compression of the extent is not known",
-            path=path,
-            offset=offset + 77,
-            expected="0 or 1",
-            found=algorithm,
-        )
-    header = SparseHeader(
-        version, flags, capacity, grain, desc_at, desc_sectors, entries, rgd, gd, data, bool(unclean), algorithm == 1
-    )
+        message = "The compression of the extent is not known"
+        raise Unsupported(message, path, offset + 77, expected="0 or 1", found=algorithm)
     _check_compressed(header, path, offset)
     return header
+
+
+def _check_numbers(header: SparseHeader, path: str, offset: int) -> None:
+    _check_capacity(header.capacity, path, offset + 12)
+    grain, entries = header.grain_sectors, header.table_entries
+    _check_power(grain, _LEAST_GRAIN_SECTORS, _MOST_GRAIN_SECTORS, "sectors of a grain", path, offset + 20)
+    _check_power(entries, 1, TABLE_ENTRIES, "entries of a grain table", path, offset + 44)
+    place = header.descriptor_sector, header.descriptor_sectors
+    if place[1] > MOST_DESCRIPTOR_SECTORS or (place[1] and not 0 < place[0] <= MOST_SECTORS):
+        expected = f"up to {MOST_DESCRIPTOR_SECTORS} sectors"
+        raise DamagedSource(
+            "The place of the descriptor is impossible", path, offset + 28, expected=expected, found=place
+        )
 
 
 def _check_flags(flags: int, newlines: bytes, path: str, offset: int) -> None:
     if flags & FLAG_NEWLINES and newlines != _NEWLINES:
         hint = "The file was transferred as text, or is damaged; transfer it again in binary mode."
         raise Damaged(
-            "The line ends in the header are changed",
-            path=path,
-            offset=offset + 73,
-            expected=_NEWLINES,
-            found=newlines,
-            hint=hint,
+            "The line ends in the header are changed", path, offset + 73, expected=_NEWLINES, found=newlines, hint=hint
         )
     if flags >> 16 << 16 & ~_KNOWN_HIGH_FLAGS:
         raise Unsupported(
             "The extent needs features that are not known",
-            path=path,
-            offset=offset + 8,
+            path,
+            offset + 8,
             expected="bits 16 and 17 at most",
             found=hex(flags),
         )
@@ -188,7 +162,7 @@ def _check_flags(flags: int, newlines: bytes, path: str, offset: int) -> None:
 
 def _check_compressed(header: SparseHeader, path: str, offset: int) -> None:
     if header.is_compressed != header.is_deflated:
-        _damaged(
+        raise DamagedSource(
             "Flags and compression of the header contradict each other",
             path,
             offset + 77,
@@ -198,15 +172,13 @@ def _check_compressed(header: SparseHeader, path: str, offset: int) -> None:
     if not header.is_compressed:
         return
     if not header.flags & FLAG_MARKERS:
-        raise Unsupported(
-            "Compressed extents without markers are not known", path=path, offset=offset + 8, found=hex(header.flags)
-        )
+        raise Unsupported("Compressed extents without markers are not known", path, offset + 8, found=hex(header.flags))
     if header.grain_sectors > _MOST_COMPRESSED_GRAIN_SECTORS:
         most = _MOST_COMPRESSED_GRAIN_SECTORS
         raise Unsupported(
             "The compressed grains are too large",
-            path=path,
-            offset=offset + 20,
+            path,
+            offset + 20,
             expected=f"up to {most} sectors",
             found=header.grain_sectors,
         )
@@ -240,6 +212,11 @@ class CowdHeader:
     grain_sectors: int
     gd_sector: int
 
+    table_entries = COWD_TABLE_ENTRIES
+    first_free_sector = 1
+    is_compressed = False
+    has_zeroed_grains = False
+
     @property
     def tables(self) -> int:
         """The number of grain tables, present or not."""
@@ -249,17 +226,17 @@ class CowdHeader:
 def parse_cowd_header(raw: bytes, *, path: str) -> CowdHeader:
     """The header of a COWD extent. Raises Damaged or Unsupported. Places are not yet compared with the file."""
     if len(raw) < HEADER_BYTES or raw[:4] != COWD_MAGIC:
-        _damaged("This is no header of a COWD extent", path, 0, expected="COWD", found=raw[:4])
+        raise DamagedSource("This is no header of a COWD extent", path, 0, expected="COWD", found=raw[:4])
     _magic, version, _flags, capacity, grain, gd, entries, _free = _COWD.unpack_from(raw)
     if version != 1:
-        raise Unsupported(
-            f"COWD extents of version {version} are not known", path=path, offset=4, expected=1, found=version
-        )
+        raise Unsupported(f"COWD extents of version {version} are not known", path, 4, expected=1, found=version)
     _check_capacity(capacity, path, 12)
     _check_power(grain, 1, _MOST_GRAIN_SECTORS, "sectors of a grain", path, 16)
     header = CowdHeader(capacity, grain, gd)
     if entries < header.tables:
-        _damaged("The grain directory is too short for the disk", path, 24, expected=header.tables, found=entries)
+        raise DamagedSource(
+            "The grain directory is too short for the disk", path, 24, expected=header.tables, found=entries
+        )
     return header
 
 
@@ -299,52 +276,32 @@ def read_sparse_header(file: File) -> SparseHeader:
     header = parse_sparse_header(read_sector(file, 0), path=file.path)
     if header.gd_sector != DIRECTORY_AT_END:
         return header
-    end = file.size() // SECTOR * SECTOR
-    if end < 4 * SECTOR or end != file.size():
-        raise Damaged(
-            "The file ends before its footer",
-            path=file.path,
-            offset=file.size(),
-            expected="whole sectors with a footer",
-            hint=_HINT,
-        )
-    marker, last = parse_marker(read_sector(file, end - 3 * SECTOR)), parse_marker(read_sector(file, end - SECTOR))
-    if marker != Marker(1, MARKER_FOOTER) or last != Marker(0, MARKER_END):
-        hint = "The file was cut off or something was appended; transfer it again."
-        raise Damaged(
-            "The file does not end with a footer",
-            path=file.path,
-            offset=end - 3 * SECTOR,
-            expected="footer and end of stream",
-            hint=hint,
-        )
-    footer = parse_sparse_header(read_sector(file, end - 2 * SECTOR), path=file.path, offset=end - 2 * SECTOR)
-    same = (
-        footer.version,
-        footer.flags,
-        footer.capacity,
-        footer.grain_sectors,
-        footer.table_entries,
-        footer.is_deflated,
-    )
-    if same != (
-        header.version,
-        header.flags,
-        header.capacity,
-        header.grain_sectors,
-        header.table_entries,
-        header.is_deflated,
-    ):
-        raise Damaged("Header and footer contradict each other", path=file.path, offset=end - 2 * SECTOR, hint=_HINT)
+    footer, place = _read_footer(file)
+    if _common(footer) != _common(header):
+        raise DamagedSource("Header and footer contradict each other", file.path, place)
     if footer.gd_sector == DIRECTORY_AT_END:
-        raise Damaged("The footer has no directory", path=file.path, offset=end - 2 * SECTOR + 56, hint=_HINT)
-    return SparseHeader(
-        **{
-            **vars(footer),
-            "descriptor_sector": header.descriptor_sector,
-            "descriptor_sectors": header.descriptor_sectors,
-        }
-    )
+        raise DamagedSource("The footer has no directory", file.path, place + 56)
+    return replace(footer, descriptor_sector=header.descriptor_sector, descriptor_sectors=header.descriptor_sectors)
+
+
+def _read_footer(file: File) -> Tuple[SparseHeader, int]:
+    """The footer of a stream and its offset."""
+    size = file.size()
+    place = size - 2 * SECTOR
+    if size < 4 * SECTOR or size % SECTOR:
+        raise DamagedSource("The file ends before its footer", file.path, size, expected="whole sectors with a footer")
+    marker, last = parse_marker(read_sector(file, place - SECTOR)), parse_marker(read_sector(file, place + SECTOR))
+    if marker != Marker(1, MARKER_FOOTER) or last != Marker(0, MARKER_END):
+        message, expected = "The file does not end with a footer", "footer and end of stream"
+        hint = "The file was cut off or something was appended; transfer it again."
+        raise Damaged(message, file.path, place - SECTOR, expected=expected, hint=hint)
+    return parse_sparse_header(read_sector(file, place), path=file.path, offset=place), place
+
+
+def _common(header: SparseHeader) -> Tuple[object, ...]:
+    """What a footer repeats of the header."""
+    shape = header.capacity, header.grain_sectors, header.table_entries
+    return (header.version, header.flags, header.is_deflated, *shape)
 
 
 def hosted_header(*, capacity: int, grain_sectors: int, descriptor_sectors: int) -> SparseHeader:
@@ -371,8 +328,7 @@ def hosted_header(*, capacity: int, grain_sectors: int, descriptor_sectors: int)
 
 
 def stream_header(*, capacity: int, grain_sectors: int) -> SparseHeader:
-    """The header of a new streamOptimized extent: version 3, as ESXi demands, and a directory that only the footer can
-    place.
+    """The header of a new streamOptimized extent: version 3, as ESXi demands; its directory is in the footer.
 
     Raises BadRequest for more tables than readers accept.
     """
@@ -405,19 +361,17 @@ def directory_sectors(tables: int) -> int:
 
 def _check_capacity(capacity: int, path: str, offset: int) -> None:
     if not 0 < capacity <= MOST_SECTORS:
-        _damaged("The size of the extent is impossible", path, offset, expected=f"1..{MOST_SECTORS}", found=capacity)
+        raise DamagedSource(
+            "The size of the extent is impossible", path, offset, expected=f"1..{MOST_SECTORS}", found=capacity
+        )
 
 
 def _check_power(number: int, least: int, most: int, what: str, path: str, offset: int) -> None:
     if not least <= number <= most or number & (number - 1):
-        _damaged(
+        raise DamagedSource(
             f"The number of {what} is impossible",
             path,
             offset,
             expected=f"a power of two, {least}..{most}",
             found=number,
         )
-
-
-def _damaged(message: str, path: str, offset: int, *, expected: object, found: object) -> NoReturn:
-    raise Damaged(message, path=path, offset=offset, expected=expected, found=found, hint=_HINT)

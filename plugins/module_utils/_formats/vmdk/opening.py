@@ -10,15 +10,7 @@ from __future__ import annotations
 from ..._core.errors import Damaged
 from ..._io.port import File
 from .caches import Caches
-from .layout import (
-    COWD_MAGIC,
-    COWD_TABLE_ENTRIES,
-    FLAG_REDUNDANT,
-    SparseHeader,
-    parse_cowd_header,
-    read_sector,
-    read_sparse_header,
-)
+from .layout import COWD_MAGIC, FLAG_REDUNDANT, SparseHeader, parse_cowd_header, read_sector, read_sparse_header
 from .sparse import SparseExtent
 
 
@@ -35,15 +27,7 @@ def open_sparse_extent(file: File, caches: Caches) -> SparseExtent:
 def _open_cowd(file: File, caches: Caches) -> SparseExtent:
     header = parse_cowd_header(read_sector(file, 0), path=file.path)
     caches.reserve(header.tables, file.path)
-    entries = COWD_TABLE_ENTRIES
-    extent = SparseExtent(
-        file,
-        capacity=header.capacity,
-        grain_sectors=header.grain_sectors,
-        table_entries=entries,
-        first_free=1,
-        caches=caches,
-    )
+    extent = SparseExtent(file, header, caches)
     extent.load_directory(header.gd_sector)
     return extent
 
@@ -54,16 +38,7 @@ def open_hosted(file: File, header: SparseHeader, caches: Caches) -> SparseExten
     A bad directory is replaced by the redundant one, if that is good, with a warning.
     """
     caches.reserve(header.tables, file.path)
-    extent = SparseExtent(
-        file,
-        capacity=header.capacity,
-        grain_sectors=header.grain_sectors,
-        table_entries=header.table_entries,
-        first_free=header.first_free_sector,
-        caches=caches,
-    )
-    extent.is_compressed = header.is_compressed
-    extent.has_zeroed_grains = header.has_zeroed_grains
+    extent = SparseExtent(file, header, caches)
     warnings = (
         [f"{file.path} was not closed cleanly; what was written last may be missing."] if header.is_unclean else []
     )

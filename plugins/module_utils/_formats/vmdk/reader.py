@@ -19,6 +19,7 @@ from ..._core.units import SECTOR
 from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
+from ..damage import DamagedSource
 from ..image import OpenBeside, ParentLink
 from ..mapping import read_stored, run_extents
 from ..place import Place
@@ -27,8 +28,6 @@ from .descriptor import FLAT_KINDS, MOST_TEXT_BYTES, ZERO_KIND, Descriptor, Exte
 from .layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, read_sector, read_sparse_header
 from .opening import open_hosted, open_sparse_extent
 from .sparse import SparseExtent
-
-_HINT = "Restore the image from a copy; nothing was changed."
 
 
 class _Part(Protocol):
@@ -78,14 +77,9 @@ class VmdkImage:
     """An open VMDK of ``size`` guest bytes. Implements ``ForeignImage``; ``identity`` is its CID."""
 
     def __init__(
-        self,
-        path: str,
-        descriptor: Descriptor,
-        pieces: Sequence[_Part],
-        files: Sequence[File],
-        real_paths: Sequence[str],
+        self, descriptor: Descriptor, pieces: Sequence[_Part], files: Sequence[File], real_paths: Sequence[str]
     ) -> None:
-        self.path = path
+        self.path = files[0].path
         self.descriptor = descriptor
         self.files = tuple(real_paths)
         self.size = descriptor.sectors * SECTOR
@@ -182,15 +176,13 @@ def _open_vmdk(port: Port, path: str, open_beside: OpenBeside, files: List[File]
         descriptor, pieces = _open_embedded(file)
     elif magic.startswith((COWD_MAGIC, SE_SPARSE_MAGIC)):
         raise Unsupported(
-            "This file is a part of a VMDK",
-            path=path,
-            hint="Name the small file with the description of the disk instead.",
+            "This file is a part of a VMDK", path, hint="Name the small file with the description of the disk instead."
         )
     else:
         descriptor = _read_text(file)
         pieces = _open_pieces(descriptor, path, open_beside, files)
     real_paths = dict.fromkeys(port.real_path(opened.path) for opened in files)
-    return VmdkImage(path, descriptor, pieces, files, tuple(real_paths))
+    return VmdkImage(descriptor, pieces, files, tuple(real_paths))
 
 
 def _read_text(file: File) -> Descriptor:
@@ -199,8 +191,8 @@ def _read_text(file: File) -> Descriptor:
         expected = f"up to {MOST_TEXT_BYTES} bytes"
         raise Damaged(
             "This is neither a descriptor of a VMDK nor a sparse extent with one",
-            path=file.path,
-            offset=0,
+            file.path,
+            0,
             expected=expected,
             found=size,
         )
@@ -213,14 +205,14 @@ def _open_embedded(file: File) -> Tuple[Descriptor, Sequence[_Part]]:
     header = read_sparse_header(file)
     if not header.descriptor_sectors:
         hint = "Name the small file with the description of the disk instead."
-        raise Unsupported("This file is a part of a VMDK, without a descriptor", path=file.path, offset=28, hint=hint)
+        raise Unsupported("This file is a part of a VMDK, without a descriptor", file.path, 28, hint=hint)
     raw = bytearray(header.descriptor_sectors * SECTOR)
     read_stored(file, header.descriptor_sector * SECTOR, memoryview(raw))
     descriptor = parse_descriptor(bytes(raw), path=file.path, offset=header.descriptor_sector * SECTOR)
     if len(descriptor.extents) != 1 or descriptor.extents[0].kind != "SPARSE":
         found = [extent.kind for extent in descriptor.extents[:3]]
         raise Unsupported(
-            "An embedded descriptor speaks of other files", path=file.path, expected="one SPARSE extent", found=found
+            "An embedded descriptor speaks of other files", file.path, expected="one SPARSE extent", found=found
         )
     # The file may have been renamed, so its name in the descriptor does not matter.
     extent = open_hosted(file, header, Caches())
@@ -242,7 +234,7 @@ def _open_pieces(descriptor: Descriptor, path: str, open_beside: OpenBeside, fil
             opened[extent.name] = open_beside(extent.name)
             files.append(opened[extent.name])
         elif extent.kind not in FLAT_KINDS:
-            raise Damaged("Two extents have the same file", path=path, expected="a file of its own", found=extent.name)
+            raise Damaged("Two extents have the same file", path, expected="a file of its own", found=extent.name)
         pieces.append(_open_piece(opened[extent.name], extent, caches))
     _check_overlaps(taken, path)
     return pieces
@@ -252,13 +244,12 @@ def _open_piece(file: File, extent: ExtentLine, caches: Caches) -> _Part:
     if extent.kind in FLAT_KINDS:
         needed = (extent.offset + extent.sectors) * SECTOR
         if file.size() < needed:
-            raise Damaged(
+            raise DamagedSource(
                 "The extent is shorter than its descriptor says",
-                path=file.path,
-                offset=file.size(),
+                file.path,
+                file.size(),
                 expected=needed,
                 found=file.size(),
-                hint=_HINT,
             )
         return _FlatExtent(file, extent.offset * SECTOR)
     piece = open_sparse_extent(file, caches)
@@ -269,13 +260,8 @@ def _open_piece(file: File, extent: ExtentLine, caches: Caches) -> _Part:
 def _check_capacity(piece: SparseExtent, extent: ExtentLine) -> None:
     """Raise Damaged unless header and descriptor agree; some writers round the header up to whole grains."""
     if not extent.sectors <= piece.capacity < extent.sectors + piece.grain_sectors:
-        raise Damaged(
-            "Descriptor and header disagree on the size",
-            path=piece.path,
-            offset=12,
-            expected=extent.sectors,
-            found=piece.capacity,
-            hint=_HINT,
+        raise DamagedSource(
+            "Descriptor and header disagree on the size", piece.path, 12, expected=extent.sectors, found=piece.capacity
         )
 
 
@@ -286,7 +272,7 @@ def _check_overlaps(taken: Mapping[str, List[Tuple[int, int]]], path: str) -> No
             if start < end:
                 raise Damaged(
                     "Two extents overlap in one file",
-                    path=path,
+                    path,
                     expected=f"from sector {end} on",
                     found=f"{name}, sector {start}",
                 )

@@ -15,52 +15,57 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
+from functools import partial
 from itertools import repeat
 from operator import add, le
-from typing import Iterator, NoReturn, Optional, Sequence, Tuple
+from typing import Iterator, NamedTuple, NoReturn, Optional, Sequence, Tuple, Union
 
-from ..._core.errors import Damaged
 from ..._core.extents import DATA, ZERO, Extent
 from ..._core.units import SECTOR, ceil_div
 from ..._core.words import unpack_words
 from ..._io.buffers import clear
 from ..._io.port import File
+from ..damage import DamagedSource
 from ..mapping import read_stored, run_extents
 from ..place import Place
 from .caches import Caches
-from .layout import GRAIN_HEADER, ZEROED_GRAIN
+from .layout import GRAIN_HEADER, ZEROED_GRAIN, CowdHeader, SparseHeader
 
 _READ_BYTES = 256 << 10
 _ZEROS = bytes(_READ_BYTES)
 _FIRST_READ = 4096
 # So many tables are taken one by one, through the cache.
 _FEW_TABLES = 4
-_HINT = "Restore the image from a copy; nothing was changed."
+
+
+class _Table(NamedTuple):
+    """A grain table and its number."""
+
+    number: int
+    entries: array[int]
 
 
 class SparseExtent:
     """An open sparse extent of ``size`` bytes. Offsets are seen from the start of the extent."""
 
-    def __init__(
-        self, file: File, *, capacity: int, grain_sectors: int, table_entries: int, first_free: int, caches: Caches
-    ) -> None:
+    def __init__(self, file: File, header: Union[SparseHeader, CowdHeader], caches: Caches) -> None:
         self.file = file
         self.path = file.path
-        self.size = capacity * SECTOR
-        self.capacity = capacity
-        self.grain_sectors = grain_sectors
-        self.grain_bytes = grain_sectors * SECTOR
-        self.table_entries = table_entries
-        self.tables = ceil_div(capacity, grain_sectors * table_entries)
-        self.grains = ceil_div(capacity, grain_sectors)
-        self.is_compressed = False
-        self.has_zeroed_grains = False
+        self.size = header.capacity * SECTOR
+        self.capacity = header.capacity
+        self.grain_sectors = header.grain_sectors
+        self.grain_bytes = header.grain_sectors * SECTOR
+        self.table_entries = header.table_entries
+        self.tables = header.tables
+        self.grains = ceil_div(header.capacity, header.grain_sectors)
+        self.is_compressed = header.is_compressed
+        self.has_zeroed_grains = header.has_zeroed_grains
         self.warnings: Tuple[str, ...] = ()
         self.directory: array[int] = array("I")
-        self._first_free = first_free
+        self._first_free = header.first_free_sector
         self._caches = caches
         self._file_bytes = file.size()
-        self._table_bytes = table_entries * 4
+        self._table_bytes = header.table_entries * 4
         self._table_sectors = ceil_div(self._table_bytes, SECTOR)
         # Where the directory and the tables lie, ascending.
         self._places: Sequence[int] = ()
@@ -146,9 +151,7 @@ class SparseExtent:
                 yield Place(begin, stop - begin, self.file, sector * SECTOR + begin - first * grain)
 
     def _runs(self, first: int, end: int) -> Iterator[Tuple[int, int, int]]:
-        """Grains ``first`` up to ``end`` as ``(grain, count, sector)``, stored ones as they follow in the file; else
-        0 or ZEROED_GRAIN.
-        """
+        """Grains ``first`` up to ``end`` as runs ``(grain, count, sector)``; not stored: 0 or ZEROED_GRAIN."""
         size = self.table_entries
         for table, count, entries in self._tables(first // size, ceil_div(end, size)):
             begin, stop = max(first, table * size), min(end, (table + count) * size)
@@ -179,9 +182,7 @@ class SparseExtent:
             index = stop
 
     def _tables(self, position: int, end: int) -> Iterator[Tuple[int, int, Optional[array[int]]]]:
-        """Tables ``position`` up to ``end`` as ``(table, count, entries)``; None for ``count`` of them without any
-        entry.
-        """
+        """Tables ``position`` up to ``end`` as ``(table, count, entries)``; None for tables without entries."""
         directory = self.directory
         one_by_one = end - position <= _FEW_TABLES
         step = self._table_sectors
@@ -236,25 +237,21 @@ class SparseExtent:
                 yield first + index, 1, self._unpacked(piece, first + index)
 
     def _cached_table(self, table: int) -> array[int]:
-        key = (id(self), table)
-        entries = self._caches.tables.get(key)
-        if entries is None:
-            entries = self._unpacked(self._read(self.directory[table] * SECTOR, self._table_bytes), table)
-            self._caches.tables.put(key, entries)
-        return entries
+        return self._caches.tables.of((id(self), table), partial(self._read_table, table))
+
+    def _read_table(self, table: int) -> array[int]:
+        return self._unpacked(self._read(self.directory[table] * SECTOR, self._table_bytes), table)
 
     def _unpacked(self, raw: bytes, table: int) -> array[int]:
         entries = unpack_words(raw)
         # What lies past the end of the disk means nothing.
         del entries[self.grains - table * self.table_entries :]
-        self._check_entries(entries, table)
+        self._check_entries(_Table(table, entries))
         return entries
 
-    def _check_entries(self, entries: array[int], table: int) -> None:
-        """Raise Damaged unless every grain lies in the file, outside of what else is known to lie there, and only
-        once.
-        """
-        used = sorted(filter(None, entries))
+    def _check_entries(self, table: _Table) -> None:
+        """Raise Damaged unless every grain is in the file, only once, and outside of what else is known to be there."""
+        used = sorted(filter(None, table.entries))
         if self.has_zeroed_grains:
             del used[: bisect_right(used, ZEROED_GRAIN)]
         if not used:
@@ -262,14 +259,12 @@ class SparseExtent:
         step = 1 if self.is_compressed else self.grain_sectors
         if not all(map(le, map(add, used, repeat(step)), used[1:])):
             wrong = next(low for low, high in zip(used, used[1:]) if low + step > high)
-            self._refuse_entry(
-                "Two grains share a part of the file", entries, table, wrong, expected=f"steps of {step} sectors"
-            )
+            self._refuse_entry("Two grains share a part of the file", table, wrong, expected=f"steps of {step} sectors")
         if used[0] < max(2, self._first_free):
             self._refuse_entry(
-                "A grain lies in the header", entries, table, used[0], expected=f"sector {self._first_free} or above"
+                "A grain lies in the header", table, used[0], expected=f"sector {self._first_free} or above"
             )
-        last = entries.index(used[-1]) + table * self.table_entries
+        last = table.entries.index(used[-1]) + table.number * self.table_entries
         # Of the last grain only what the guest sees must be there.
         needed = SECTOR if self.is_compressed else min(self.grain_bytes, self.size - last * self.grain_bytes)
         if used[-1] * SECTOR + needed > self._file_bytes:
@@ -280,20 +275,19 @@ class SparseExtent:
             )
             self._refuse_entry(
                 "A grain lies beyond the end of the file",
-                entries,
                 table,
                 wrong,
                 expected=f"below sector {self._file_bytes // SECTOR}",
             )
-        self._check_zones(entries, table, used, step)
+        self._check_zones(table, used, step)
 
-    def _check_zones(self, entries: array[int], table: int, used: Sequence[int], step: int) -> None:
+    def _check_zones(self, table: _Table, used: Sequence[int], step: int) -> None:
         start, end = self._directory_zone
         low, high = used[0], used[-1] + step
         index = bisect_right(used, start - step)
         if index < len(used) and used[index] < end:
             self._refuse_entry(
-                "A grain overlaps the grain directory", entries, table, used[index], expected=f"not in {start}..{end}"
+                "A grain overlaps the grain directory", table, used[index], expected=f"not in {start}..{end}"
             )
         places, size = self._places, self._table_sectors
         first, last = bisect_right(places, low - size), bisect_left(places, high)
@@ -301,84 +295,61 @@ class SparseExtent:
             index = bisect_right(used, place - step)
             if index < len(used) and used[index] < place + size:
                 self._refuse_entry(
-                    "A grain overlaps a grain table",
-                    entries,
-                    table,
-                    used[index],
-                    expected=f"not in {place}..{place + size}",
+                    "A grain overlaps a grain table", table, used[index], expected=f"not in {place}..{place + size}"
                 )
         for sector in used if last - first > len(used) else ():
             index = bisect_right(places, sector - size)
             if index < len(places) and places[index] < sector + step:
                 place = places[index]
                 self._refuse_entry(
-                    "A grain overlaps a grain table", entries, table, sector, expected=f"not in {place}..{place + size}"
+                    "A grain overlaps a grain table", table, sector, expected=f"not in {place}..{place + size}"
                 )
 
     def _inflated(self, grain: int, sector: int) -> bytes:
         """The bytes of a deflated grain: all of them, or as many as the disk has where it ends."""
-        key = (id(self), grain)
-        content = self._caches.grain.get(key)
-        if content is None:
-            content = self._inflate(grain, sector * SECTOR)
-            self._caches.grain.put(key, content)
-        return content
+        return self._caches.grain.of((id(self), grain), partial(self._inflate, grain, sector * SECTOR))
 
     def _inflate(self, grain: int, offset: int) -> bytes:
-        raw = self._read(offset, min(_FIRST_READ, self._file_bytes - offset))
-        number, size = GRAIN_HEADER.unpack_from(raw)
-        if number != grain * self.grain_sectors:
-            self._refuse(
-                "The grain belongs to another part of the disk",
-                offset,
-                expected=grain * self.grain_sectors,
-                found=number,
-            )
-        # Deflate adds little to what does not compress; twice the grain is beyond all of it.
-        if not 0 < size <= 2 * self.grain_bytes + 64:
-            self._refuse(
-                "The length of the compressed grain is impossible",
-                offset + 8,
-                expected=f"1..{2 * self.grain_bytes + 64}",
-                found=size,
-            )
-        begin = GRAIN_HEADER.size
-        if begin + size > self._file_bytes - offset:
-            self._refuse(
-                "The file ends within a grain",
-                offset + 8,
-                expected=f"up to {self._file_bytes - offset - begin}",
-                found=size,
-            )
-        if begin + size > len(raw):
-            raw += self._read(offset + len(raw), begin + size - len(raw))
+        packed, begin = self._packed(grain, offset), offset + GRAIN_HEADER.size
         inflater = zlib.decompressobj()
         try:
-            content = inflater.decompress(raw[begin : begin + size], self.grain_bytes + 1)
+            content = inflater.decompress(packed, self.grain_bytes + 1)
         except zlib.error as error:
-            raise Damaged(
-                "A grain cannot be inflated", path=self.path, offset=offset + begin, found=str(error), hint=_HINT
-            ) from error
+            raise DamagedSource("A grain cannot be inflated", self.path, begin, found=str(error)) from error
         visible = min(self.grain_bytes, self.size - grain * self.grain_bytes)
         if not inflater.eof or not visible <= len(content) <= self.grain_bytes:
-            self._refuse(
-                "The grain does not inflate to its length",
-                offset + begin,
-                expected=visible,
-                found=f"{len(content)}, ended: {inflater.eof}",
-            )
+            found = f"{len(content)}, ended: {inflater.eof}"
+            self._refuse("The grain does not inflate to its length", begin, expected=visible, found=found)
         return content
+
+    def _packed(self, grain: int, offset: int) -> bytes:
+        """The zlib stream of a grain, whose header is at file byte ``offset``."""
+        raw = self._read(offset, min(_FIRST_READ, self._file_bytes - offset))
+        number, size = GRAIN_HEADER.unpack_from(raw)
+        expected = grain * self.grain_sectors
+        if number != expected:
+            self._refuse("The grain belongs to another part of the disk", offset, expected=expected, found=number)
+        # Deflate adds little to what does not compress; twice the grain is beyond all of it.
+        most = 2 * self.grain_bytes + 64
+        if not 0 < size <= most:
+            message = "The length of the compressed grain is impossible"
+            self._refuse(message, offset + 8, expected=f"1..{most}", found=size)
+        begin = GRAIN_HEADER.size
+        room = self._file_bytes - offset - begin
+        if size > room:
+            self._refuse("The file ends within a grain", offset + 8, expected=f"up to {room}", found=size)
+        if begin + size > len(raw):
+            raw += self._read(offset + len(raw), begin + size - len(raw))
+        return raw[begin : begin + size]
 
     def _read(self, offset: int, length: int) -> bytes:
         buffer = bytearray(length)
         read_stored(self.file, offset, memoryview(buffer))
         return bytes(buffer)
 
-    def _refuse_entry(
-        self, message: str, entries: array[int], table: int, sector: int, *, expected: object
-    ) -> NoReturn:
-        offset = self.directory[table] * SECTOR + 4 * entries.index(sector)
+    def _refuse_entry(self, message: str, table: _Table, sector: int, *, expected: object) -> NoReturn:
+        offset = self.directory[table.number] * SECTOR + 4 * table.entries.index(sector)
         self._refuse(message, offset, expected=expected, found=f"sector {sector}")
 
     def _refuse(self, message: str, offset: Optional[int], *, expected: object, found: object) -> NoReturn:
-        raise Damaged(message, path=self.path, offset=offset, expected=expected, found=found, hint=_HINT)
+        raise DamagedSource(message, self.path, offset, expected=expected, found=found)

@@ -24,6 +24,7 @@ from typing import List, Mapping, Optional, Tuple
 
 from ..._core.errors import BadRequest
 from ..._core.randomness import looks_random
+from ..._core.records import replace
 from ..._core.units import SECTOR, round_up
 from ..._core.words import pack_words
 from ..._io.pipeline import OrderedPool
@@ -180,7 +181,7 @@ class StreamWriter:
         self._tail.add(pack_marker(sectors, MARKER_DIRECTORY))
         gd_sector = self._tail.add(pack_words(self._directory).ljust(sectors * SECTOR, b"\0"))
         self._tail.add(pack_marker(1, MARKER_FOOTER))
-        self._tail.add(pack_sparse_header(type(self._header)(**{**vars(self._header), "gd_sector": gd_sector})))
+        self._tail.add(pack_sparse_header(replace(self._header, gd_sector=gd_sector)))
         self._tail.add(pack_marker(0, MARKER_END))
         self._tail.flush()
 
@@ -209,7 +210,7 @@ class _Tail:
             hint = "Use a subformat of several files (twoGbMaxExtentSparse), or a flat one."
             raise BadRequest(
                 "The compressed data is too large for one file",
-                path=self._file.path,
+                self._file.path,
                 expected="below 2 TiB",
                 found=sector * SECTOR,
                 hint=hint,

@@ -25,11 +25,7 @@ from .descriptor import (
     NewDescriptor,
     checked_name,
 )
-from .layout import (
-    DESCRIPTOR_SECTORS,
-    MOST_EXTENTS,
-    MOST_SECTORS,
-)
+from .layout import DESCRIPTOR_SECTORS, MOST_EXTENTS, MOST_SECTORS
 
 SPLIT_BYTES = 2047 << 20
 """The size of one piece of a split disk, as VMware cuts it."""
@@ -90,15 +86,15 @@ def new_vmdk_writer(
             expected=len(vmdk_files(names[0], subformat, size_bytes)),
             found=len(files),
         )
-    _check_options(subformat, grain_bytes, level, adapter_type, hardware_version, parent)
     descriptor = NewDescriptor(
         subformat, _extent_lines(names, subformat, size_bytes), adapter_type, hardware_version, parent
     )
+    _check_options(descriptor, grain_bytes, level)
     # A name that is too long or cannot be written shall not come out at the end.
     if len(descriptor.pack("")) > DESCRIPTOR_SECTORS * SECTOR and subformat in (MONOLITHIC_SPARSE, STREAM):
         raise BadRequest(
             "The file names are too long for a VMDK",
-            path=files[0].path,
+            files[0].path,
             expected=f"up to {DESCRIPTOR_SECTORS * SECTOR} bytes of descriptor",
         )
     if subformat == STREAM:
@@ -130,14 +126,9 @@ def _check_size(size_bytes: int) -> None:
         )
 
 
-def _check_options(
-    subformat: str,
-    grain_bytes: int,
-    level: Optional[int],
-    adapter_type: str,
-    hardware_version: int,
-    parent: Optional[ParentImage],
-) -> None:
+def _check_options(descriptor: NewDescriptor, grain_bytes: int, level: Optional[int]) -> None:
+    subformat, adapter_type = descriptor.create_type, descriptor.adapter_type
+    hardware_version, parent = descriptor.hardware_version, descriptor.parent
     if not _LEAST_GRAIN <= grain_bytes <= _MOST_GRAIN or grain_bytes & (grain_bytes - 1):
         raise BadRequest(
             "This is no possible grain size",

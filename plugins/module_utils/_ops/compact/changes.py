@@ -5,7 +5,7 @@
 
 ::
 
-    relocation    A 0 B . C D     ->  A D B C               the last clusters move into the holes, the file is cut
+    relocation    A 0 B . C D     ->  A C B D               the last clusters move into the gaps, the file is cut
     fresh copy    C 0 A . B D     ->  A B C D               a new file in guest order takes the name of the old one
     holes         A 0 B . C D     ->  A _ B _ C D           the host's blocks go, the length stays
 """
@@ -21,13 +21,12 @@ from ..._bundle.naming import UNFINISHED_COPY, temporary_name
 from ..._change.image import TABLE_OFFSET, clear_steps, close_steps, mark_steps
 from ..._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
-from ..._core.units import ceil_div
 from ..._formats.hds.bat import pack_entries
 from ..._formats.hds.header import ENTRY_BYTES, HdsHeader, new_header, pack_header
 from ..._io.port import File, Port
 from ..._io.sparse import holes
 from .clusters import Clusters
-from .relocate import kept_runs, relocate
+from .relocate import kept_runs, packed_end, pinned_slots, relocate
 
 _MOST_ENTRIES = 65536
 """Of a table, written at once."""
@@ -48,20 +47,10 @@ class Relocation:
 
     @property
     def size_after(self) -> int:
-        """The length of the file: what stays lies in the first slots of the grid that nothing pins.
-
-        It is known without looking where anything lies.
-        """
-        start, step = self.header.data_start, self.header.cluster_bytes
-        end = start + (self.image.used_clusters - len(self.dropped)) * step
-        pinned = [(low, high) for low, high in self.image.pinned if high > start]
-        taken = Clusters(sorted((max(0, low - start) // step, ceil_div(high - start, step)) for low, high in pinned))
-        for first, after_last in taken.ranges():
-            if start + first * step < end:
-                end += (after_last - first) * step
-        end = max([end] + [start + after_last * step for _first, after_last in taken.ranges()])
+        """The length of the file."""
+        after_pinned = [high for _low, high in pinned_slots(self.image, self.header)]
         # A file that ends within its last cluster is not made longer.
-        return min(end, self.image.stat.size)
+        return min(max([packed_end(self.image, self.header, self.dropped), *after_pinned]), self.image.stat.size)
 
     @property
     def reclaimable(self) -> int:
@@ -145,7 +134,7 @@ class FreshCopy:
 
     @property
     def temporary(self) -> str:
-        """Where the new file lies until it is complete."""
+        """Where the new file is until it is complete."""
         return f"{self.directory}/{temporary_name(self.image.path.rsplit('/', 1)[-1], UNFINISHED_COPY)}"
 
     @property
@@ -173,7 +162,7 @@ class FreshCopy:
         file = port.open_read(self.image.path)
         try:
             for cluster, count, offset in kept_runs(self.image, self.header, self.dropped):
-                # Nobody sees what lies past the end of the disk.
+                # Nobody sees what is past the end of the disk.
                 visible = min(count * step, fresh.size_bytes - cluster * step)
                 for low, high in file.data_ranges(offset, offset + visible):
                     yield Move(self.image.path, low, target + low - offset, high - low)
@@ -195,8 +184,7 @@ class FreshCopy:
 
 @dataclass(frozen=True)
 class Holes:
-    """Punch ``stored`` byte ranges of the file, which are zeros or belong to nobody; then forget the ``dropped``
-    clusters and punch ``left``, their slots.
+    """Punch ``stored`` ranges, zeros or of nobody; forget the ``dropped`` clusters and punch ``left``, their slots.
 
     Zero clusters keep their entries: they read as zeros as before, hide what they hid, and the guest finds their slots
     again.

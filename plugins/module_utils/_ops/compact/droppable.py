@@ -25,7 +25,6 @@ from ..._bundle.bundle import EXPANDING, BundleState, ImageState
 from ..._core.extents import DATA, Extent
 from ..._core.ranges import Range, clipped, joined
 from ..._core.records import dataclass
-from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader
 from ..._guest.view import LayerStack, open_stack
 from ..._io.buffers import is_equal, new_buffer
@@ -88,10 +87,7 @@ def redundant(port: Port, state: BundleState, image: ImageState) -> Droppable:
     if any(below.outside and below.is_dirty for below in state.chain(image.guid, image.storage)[1:]):
         # Somebody is changing what would be relied on.
         return Droppable({})
-    storage = state.descriptor.storages[image.storage]
-    stack = open_stack(
-        port, state.chain(image.guid, image.storage), (storage.end_sector - storage.start_sector) * SECTOR
-    )
+    stack = open_stack(port, state.chain(image.guid, image.storage), state.parts[image.storage][1])
     try:
         scan = _Comparison(stack)
         for start, end in _windows(image, image.header):
@@ -186,7 +182,7 @@ class _Comparison:
 
 
 def _pieces(start: int, end: int) -> Iterator[Tuple[int, int]]:
-    """The range in pieces (offset, length): a short one, which tells most clusters, then slices."""
+    """The range in pieces (offset, length): a short one, which decides most clusters, then slices."""
     length = min(GRAIN, end - start)
     while start < end:
         yield start, length

@@ -56,12 +56,7 @@ def plan_compact(
     owner refuses them and for a format extension that the strategy cannot keep.
     """
     if strategy == PUNCH and minds_holes(state):
-        raise Unsupported(
-            "ploop and some versions of Virtuozzo refuse images with holes",
-            path=state.location.directory,
-            found=f"a descriptor of {state.descriptor.root_name} without the habits of Parallels Desktop",
-            hint="Use strategy: in_place or copy.",
-        )
+        _refuse_holes(state)
     clearance = check_guards(state, Touches(data=scan != METADATA), force=force)
     facts = CompactFacts(state, tuple(estimate(port, state, scan=scan, strategy=strategy)))
     read = sum(one.read for one in facts.savings)
@@ -76,15 +71,22 @@ def plan_compact(
         _refuse_extension(one)
     after = {(one.image.storage, one.image.guid): one.change.after() for one in worthwhile}
     facts = replace(facts, after=replace(state, images={**state.images, **after}))
-    return bundle_plan(clearance, _change(port, state, worthwhile, read), facts)
+    return bundle_plan(clearance, _change(port, worthwhile, read), facts)
+
+
+def _refuse_holes(state: BundleState) -> None:
+    raise Unsupported(
+        "ploop and some versions of Virtuozzo refuse images with holes",
+        path=state.location.directory,
+        found=f"a descriptor of {state.descriptor.root_name} without the habits of Parallels Desktop",
+        hint="Use strategy: in_place or copy.",
+    )
 
 
 def _smallest(state: BundleState, image: ImageState) -> int:
-    return (
-        image.header.cluster_bytes
-        if image.header is not None
-        else state.descriptor.storages[image.storage].cluster_sectors * SECTOR
-    )
+    if image.header is not None:
+        return image.header.cluster_bytes
+    return state.descriptor.storages[image.storage].cluster_sectors * SECTOR
 
 
 def _refuse_extension(one: ImageSavings) -> None:
@@ -106,10 +108,9 @@ def _refuse_extension(one: ImageSavings) -> None:
         )
 
 
-def _change(port: Port, state: BundleState, savings: Sequence[ImageSavings], scanned: int) -> BundleChange:
-    """Images that are marked meanwhile come first, in the shelter of a journal; a copy shows by its name whose it is,
-    and a plain image has no mark.
-    """
+def _change(port: Port, savings: Sequence[ImageSavings], scanned: int) -> BundleChange:
+    """Images that are marked meanwhile come first, sheltered by a journal."""
+    # A copy shows by its name whose it is, and a plain image has no mark.
     marked = [one for one in savings if one.image.header is not None and not isinstance(one.change, FreshCopy)]
     sheltered = tuple(step for one in marked for step in one.change.steps(port))
     apart = tuple(step for one in savings if one not in marked for step in one.change.steps(port))
@@ -144,11 +145,8 @@ def _room(port: Port, copy: FreshCopy) -> int:
         return copy.size_after
     file = port.open_read(copy.image.path)
     try:
-        step = copy.header.cluster_bytes
-        parts = (
-            (offset, offset + count * step)
-            for _cluster, count, offset in kept_runs(copy.image, copy.header, copy.dropped)
-        )
+        step, runs = copy.header.cluster_bytes, kept_runs(copy.image, copy.header, copy.dropped)
+        parts = ((offset, offset + count * step) for _cluster, count, offset in runs)
         return copy.fresh.data_start + stored_bytes(file, parts)
     finally:
         file.close()

@@ -1,9 +1,14 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the clusters of an image lie when some are dropped, and where they go so that the file can be cut.
+"""Where the clusters of an image are when some are dropped, and where they go so that the file can be cut.
 
-All of it is reckoned in runs, and what there is one of for each run is kept in arrays.
+::
+
+    0 A B . C D E    the slots before the new end that are dropped or unused
+    D A B E C        get the clusters after it, the first one the first
+
+All of it is counted in runs, and what there is one of for each run is kept in arrays.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -14,10 +19,11 @@ import heapq
 from array import array
 from itertools import islice
 from operator import le
-from typing import Iterator, Sequence, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 from ..._bundle.bundle import ImageState
 from ..._core.plan import Move
+from ..._core.ranges import Range, rounded
 from ..._formats.hds.bat import Run, RunTable
 from ..._formats.hds.header import HdsHeader
 from .clusters import Clusters
@@ -29,8 +35,8 @@ def kept_runs(image: ImageState, header: HdsHeader, dropped: Clusters) -> Iterat
         yield from _kept(image.table.runs(), header.cluster_bytes, dropped)
 
 
-def dropped_places(image: ImageState, header: HdsHeader, dropped: Clusters) -> Iterator[Tuple[int, int]]:
-    """The byte ranges of the file in which the dropped clusters lie, ascending."""
+def dropped_places(image: ImageState, header: HdsHeader, dropped: Clusters) -> Iterator[Range]:
+    """The byte ranges of the file in which the dropped clusters are, ascending."""
     if image.table is None or not dropped:
         return
     step = header.cluster_bytes
@@ -58,97 +64,82 @@ def _in_file_order(table: RunTable) -> Iterator[Run]:
         yield Run(table.first_clusters[index], table.counts[index], entries[index] * table.entry_bytes)
 
 
-class Runs:
-    """Runs of clusters as parallel arrays."""
-
-    def __init__(self) -> None:
-        self._clusters, self._counts, self._offsets = array("Q"), array("Q"), array("Q")
-
-    def __len__(self) -> int:
-        return len(self._clusters)
-
-    def __getitem__(self, index: int) -> Run:
-        return Run(self._clusters[index], self._counts[index], self._offsets[index])
-
-    def append(self, run: Run) -> None:
-        """Add one at the end."""
-        self._clusters.append(run.cluster)
-        self._counts.append(run.count)
-        self._offsets.append(run.offset)
-
-    def by_cluster(self) -> Sequence[int]:
-        """Their indexes in the order of the guest disk."""
-        return sorted(range(len(self)), key=self._clusters.__getitem__)
-
-
 class Relocated:
-    """The clusters that move: runs at their old places, and the first of the slots that each run gets, ascending.
+    """The clusters that move, in the order of the file: runs at their old places, and the first slot that each gets.
 
-    Within a run the order turns round: its last cluster gets the first slot.
+    All slots lie before all old places, so that no move overwrites what another one reads.
     """
 
     def __init__(self, step: int) -> None:
         self._step = step
-        self._runs = Runs()
-        self._slots = array("Q")
+        self._clusters, self._counts, self._offsets, self._slots = array("Q"), array("Q"), array("Q"), array("Q")
 
     def __len__(self) -> int:
         """The number of runs."""
         return len(self._slots)
 
     def append(self, run: Run, slot: int) -> None:
-        """Add a run; its slots come after those of the others."""
-        self._runs.append(run)
+        """Add a run; it comes after the others in both places."""
+        self._clusters.append(run.cluster)
+        self._counts.append(run.count)
+        self._offsets.append(run.offset)
         self._slots.append(slot)
 
     def moves(self, path: str, file_size: int) -> Iterator[Move]:
-        """The moves, in the order of the slots.
+        """The moves, ascending; what follows one another in both places moves at once.
 
         The last cluster of a disk may be cut short in the file: only what the guest sees need move.
         """
-        step = self._step
-        for index, slot in enumerate(self._slots):
-            run = self._runs[index]
-            sources = range(run.offset + (run.count - 1) * step, run.offset - step, -step)
-            for source, target in zip(sources, range(slot, slot + run.count * step, step)):
-                yield Move(path, source, target, min(step, file_size - source))
+        source = target = length = 0
+        for offset, slot, count in zip(self._offsets, self._slots, self._counts):
+            if offset != source + length or slot != target + length:
+                if length:
+                    yield Move(path, source, target, length)
+                source, target, length = offset, slot, 0
+            length += count * self._step
+        if length:
+            yield Move(path, source, target, min(length, file_size - source))
 
     def entries(self) -> Iterator[Tuple[int, range]]:
         """The new offsets in the order of the guest disk: a cluster, and those of it and the ones after it."""
         step = self._step
-        for index in self._runs.by_cluster():
-            run, slot = self._runs[index], self._slots[index]
-            yield run.cluster, range(slot + (run.count - 1) * step, slot - step, -step)
+        for index in sorted(range(len(self)), key=self._clusters.__getitem__):
+            slot = self._slots[index]
+            yield self._clusters[index], range(slot, slot + self._counts[index] * step, step)
+
+
+def pinned_slots(image: ImageState, header: HdsHeader) -> List[Range]:
+    """The slots that the format extension uses, as byte ranges."""
+    start = header.data_start
+    pinned = sorted((max(0, low - start), high - start) for low, high in image.pinned if high > start)
+    return [(start + low, start + high) for low, high in rounded(pinned, header.cluster_bytes)]
+
+
+def packed_end(image: ImageState, header: HdsHeader, dropped: Clusters) -> int:
+    """Where the clusters that stay end when they lie in the first slots that nothing pins, wherever they are now."""
+    end = header.data_start + (image.used_clusters - len(dropped)) * header.cluster_bytes
+    for low, high in pinned_slots(image, header):
+        if low < end:
+            end += high - low
+    return end
 
 
 def relocate(image: ImageState, header: HdsHeader, dropped: Clusters) -> Relocated:
-    """Where clusters go when those in ``dropped`` are forgotten: the last one of the file into the first free slot,
-    and so on, until all free slots lie after all clusters.
+    """Where clusters go when ``dropped`` ones are forgotten: those after ``packed_end`` into the free slots before it.
+
+    There are as many of both, and they are paired ascending, so that runs stay runs.
     """
-    step = header.cluster_bytes
+    step, end = header.cluster_bytes, packed_end(image, header, dropped)
     relocated = Relocated(step)
-    if image.table is None:
-        return relocated
-    kept = Runs()
-    for run in _kept(_in_file_order(image.table), step, dropped):
-        kept.append(run)
-    index, left = len(kept), 0
-    last = Run(0, 0, 0)
-    for start, end in heapq.merge(dropped_places(image, header, dropped), image.unused):
-        free = (end - start) // step
-        while free:
-            if not left:
-                if not index:
-                    return relocated
-                index -= 1
-                last = kept[index]
-                left = last.count
-            # A run that ends before a free place lies before it as a whole.
-            if last.offset < start:
-                return relocated
-            count = min(free, left)
-            left -= count
-            relocated.append(Run(last.cluster + left, count, last.offset + left * step), start)
-            start += count * step
-            free -= count
+    slots = heapq.merge(dropped_places(image, header, dropped), image.unused)
+    slot = free = 0
+    for run in _kept(_in_file_order(image.table), step, dropped) if image.table is not None else ():
+        done = min(run.count, max(0, end - run.offset) // step)
+        while done < run.count:
+            if not free:
+                slot, stop = next(slots)
+                free = (stop - slot) // step
+            count = min(free, run.count - done)
+            relocated.append(Run(run.cluster + done, count, run.offset + done * step), slot)
+            done, slot, free = done + count, slot + count * step, free - count
     return relocated

@@ -7,32 +7,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.guards import minds_holes
+from ..._core.ranges import Range, joined
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader
 from ..._io.port import Port
 from .changes import Change, FreshCopy, Holes, Relocation
 from .clusters import Clusters, union
-from .droppable import EQUAL, METADATA, SOURCES, ZERO, find_droppable
+from .droppable import EQUAL, METADATA, SOURCES, ZERO, Droppable, find_droppable
 from .relocate import dropped_places, kept_runs
-from .stored_zeros import SMALLEST, ZeroScan, data_within, joined
+from .stored_zeros import SMALLEST, ZeroScan, data_within
 
 IN_PLACE = "in_place"
-
-
 COPY = "copy"
-
-
 PUNCH = "punch"
 
-
 LEAKED = "leaked"
-
-
 FREE_IN_FILESYSTEM = "free_in_filesystem"
 
 
@@ -53,52 +47,58 @@ class ImageSavings:
 
 def estimate(port: Port, state: BundleState, *, scan: str, strategy: str = IN_PLACE) -> List[ImageSavings]:
     """What each image of our own could give back. Nothing is changed."""
-    savings = []
-    for image in state.images.values():
-        if image.outside:
-            continue
-        if image.header is None:
-            found = _plain(port, state, image, scan)
-        elif strategy == PUNCH:
-            found = _punched(port, state, image, image.header, scan)
-        else:
-            found = _shortened(port, state, image, image.header, scan, strategy)
-        if found is not None:
-            savings.append(found)
-    return savings
+    looks = [_Look(port, state, image, scan) for image in state.images.values() if not image.outside]
+    found = [_estimate(look, strategy) for look in looks]
+    return [savings for savings in found if savings is not None]
 
 
-def _shortened(
-    port: Port, state: BundleState, image: ImageState, header: HdsHeader, scan: str, strategy: str
-) -> ImageSavings:
-    found = find_droppable(port, state, image, scan=scan)
+@dataclass(frozen=True)
+class _Look:
+    """One image, and the kind of scan by which it is looked at."""
+
+    port: Port
+    state: BundleState
+    image: ImageState
+    scan: str
+
+    @property
+    def takes_zeros(self) -> bool:
+        """Whether stored zeros may become holes; those of a preallocated disk are there on purpose."""
+        return bool(SOURCES[self.scan]) and not self.state.descriptor.storages[self.image.storage].preallocated
+
+    def droppable(self) -> Droppable:
+        """The clusters that may be dropped."""
+        return find_droppable(self.port, self.state, self.image, scan=self.scan)
+
+
+def _estimate(look: _Look, strategy: str) -> Optional[ImageSavings]:
+    header = look.image.header
+    if header is None:
+        return _plain(look)
+    return _punched(look, header) if strategy == PUNCH else _shortened(look, header, strategy)
+
+
+def _shortened(look: _Look, header: HdsHeader, strategy: str) -> ImageSavings:
+    image, state, found = look.image, look.state, look.droppable()
     dropped = found.all()
-    change: Change
+    change: Change = Relocation(image, header, dropped)
     if strategy == COPY:
         change = FreshCopy(image, header, dropped, state.location.directory, minds_holes(state))
-    else:
-        change = Relocation(image, header, dropped)
     reasons = {reason: len(clusters) * header.cluster_bytes for reason, clusters in found.clusters.items()}
     return ImageSavings(image, {**reasons, LEAKED: image.leaked}, change, found.bytes_read)
 
 
-def _punched(port: Port, state: BundleState, image: ImageState, header: HdsHeader, scan: str) -> ImageSavings:
-    """Zeros become holes wherever they are stored, even in a cluster that hides something; other clusters must be
-    dropped first.
-    """
-    found = find_droppable(port, state, image, scan=scan)
+def _punched(look: _Look, header: HdsHeader) -> ImageSavings:
+    """Zeros become holes wherever they are stored, also where they hide something; other clusters are dropped first."""
+    image, found = look.image, look.droppable()
     given = {reason: clusters for reason, clusters in found.clusters.items() if reason != ZERO}
     dropped = union(*given.values())
-    file = port.open_read(image.path)
+    file = look.port.open_read(image.path)
     try:
         zeros = ZeroScan(file, image.stat.block)
-        stored: List[Tuple[int, int]] = []
-        if SOURCES[scan] and not state.descriptor.storages[image.storage].preallocated:
-            used = sorted(
-                (offset, offset + count * header.cluster_bytes)
-                for _cluster, count, offset in kept_runs(image, header, dropped)
-            )
-            stored = zeros.ranges(used, min(SMALLEST, header.cluster_bytes))
+        kept = kept_runs(image, header, dropped) if look.takes_zeros else ()
+        used = sorted((offset, offset + count * header.cluster_bytes) for _cluster, count, offset in kept)
+        stored = zeros.ranges(used, min(SMALLEST, header.cluster_bytes))
         leaked = list(data_within(file, image.unused, image.stat.block))
         places = {
             reason: list(data_within(file, joined(dropped_places(image, header, clusters)), image.stat.block))
@@ -108,29 +108,26 @@ def _punched(port: Port, state: BundleState, image: ImageState, header: HdsHeade
         file.close()
     left = sorted(part for parts in places.values() for part in parts)
     change = Holes(image, dropped, tuple(joined(sorted(stored + leaked))), tuple(joined(left)))
-    reasons = {
-        **{reason: _total(parts) for reason, parts in places.items()},
-        ZERO: _total(stored),
-        LEAKED: _total(leaked),
-    }
+    reasons = {reason: _total(parts) for reason, parts in {**places, ZERO: stored, LEAKED: leaked}.items()}
     return ImageSavings(image, reasons, change, found.bytes_read + zeros.bytes_read)
 
 
-def _plain(port: Port, state: BundleState, image: ImageState, scan: str) -> Optional[ImageSavings]:
+def _plain(look: _Look) -> Optional[ImageSavings]:
     """A plain image has no clusters to drop and keeps its length. None where it is to be left as it is."""
-    storage = state.descriptor.storages[image.storage]
-    if not SOURCES[scan] or storage.preallocated or minds_holes(state):
+    image = look.image
+    if not look.takes_zeros or minds_holes(look.state):
         return None
-    file = port.open_read(image.path)
+    cluster_bytes = look.state.descriptor.storages[image.storage].cluster_sectors * SECTOR
+    file = look.port.open_read(image.path)
     try:
         zeros = ZeroScan(file, image.stat.block)
-        stored = zeros.ranges([(0, image.size)], min(SMALLEST, storage.cluster_sectors * SECTOR))
+        stored = zeros.ranges([(0, image.size)], min(SMALLEST, cluster_bytes))
     finally:
         file.close()
     return ImageSavings(image, {ZERO: _total(stored)}, Holes(image, Clusters(), tuple(stored), ()), zeros.bytes_read)
 
 
-def _total(parts: Sequence[Tuple[int, int]]) -> int:
+def _total(parts: Sequence[Range]) -> int:
     return sum(end - start for start, end in parts)
 
 
@@ -146,18 +143,19 @@ def reclaimable_by_reason(savings: Sequence[ImageSavings], *, scan: str) -> Dict
 
 def summary(savings: Sequence[ImageSavings], *, reclaimed: bool, scan: str) -> Dict[str, Any]:
     """The savings as results: per layer, in total and by reason, in bytes."""
-    layers = [
-        {
-            "guid": one.image.guid,
-            "file": one.image.file,
-            "reclaimable": one.reclaimable,
-            "reclaimed": one.reclaimable if reclaimed else 0,
-        }
-        for one in savings
-    ]
+    total = sum(one.reclaimable for one in savings)
     return {
-        "reclaimable": sum(one.reclaimable for one in savings),
-        "reclaimed": sum(one.reclaimable for one in savings) if reclaimed else 0,
-        "layers": layers,
+        "reclaimable": total,
+        "reclaimed": total if reclaimed else 0,
+        "layers": [_layer(one, reclaimed) for one in savings],
         "by_reason": reclaimable_by_reason(savings, scan=scan),
+    }
+
+
+def _layer(one: ImageSavings, reclaimed: bool) -> Dict[str, Any]:
+    return {
+        "guid": one.image.guid,
+        "file": one.image.file,
+        "reclaimable": one.reclaimable,
+        "reclaimed": one.reclaimable if reclaimed else 0,
     }

@@ -3,8 +3,7 @@
 
 """What of a host file could be a hole and is none: zeros that are stored, and bytes that nobody refers to.
 
-Everything found lies on whole blocks of the host, so that a hole gives back exactly what was counted, and nothing is
-found again once it is a hole.
+All of it is whole blocks of the host, so that a hole gives back exactly what was counted, and is not found again.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.

@@ -37,28 +37,21 @@ class CreateFacts:
 
 
 def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> Plan[CreateFacts]:
-    """A new, empty bundle at ``path``, an absolute path where nothing lies.
+    """A new, empty bundle at ``path``, an absolute path where nothing is.
 
     ``token`` makes the temporary name unique.
     """
     directory, base = path.rsplit("/", 1)
-    if not base.endswith(".hdd"):
-        raise BadRequest(
-            "The name of a bundle ends in .hdd", path=path, found=base, hint="Add .hdd, in lower case, to the name."
-        )
+    _refuse_name(path, base)
     temporary = f"{directory}/{temporary_name(base, token)}"
     descriptor = descriptor_of(shape, name=name, base=base, uid=uid)
     files = list(_empty_images(temporary, shape, descriptor))
-    steps: List[Step] = [MakeDirectory(temporary)]
-    steps += files
-    steps += bundle_end_steps(temporary, base, descriptor)
+    steps: List[Step] = [MakeDirectory(temporary), *files, *bundle_end_steps(temporary, base, descriptor)]
     steps += [_sync_step(temporary, steps), Rename(temporary, path)]
-    lengths = {
-        step.path.rsplit("/", 1)[-1]: (step.size, step.reserve) for step in files if isinstance(step, CreateFile)
-    }
-    needed = sum(size for size, reserve in lengths.values() if reserve) + sum(
-        len(step.content) for step in steps if isinstance(step, WriteBytes)
-    )
+    images = [step for step in files if isinstance(step, CreateFile)]
+    needed = sum(image.size for image in images if image.reserve)
+    needed += sum(len(step.content) for step in steps if isinstance(step, WriteBytes))
+    lengths = {image.path.rsplit("/", 1)[-1]: image.size for image in images}
     return Plan(
         "create",
         tuple(steps),
@@ -66,8 +59,15 @@ def plan_create(path: str, shape: Shape, *, name: str, uid: str, token: str) -> 
         space=((directory or "/", needed),),
         cleanup=Cleanup(remove=(temporary,)),
         commit=len(steps) - 1,
-        facts=CreateFacts(descriptor, shape, {file: size for file, (size, _reserve) in lengths.items()}),
+        facts=CreateFacts(descriptor, shape, lengths),
     )
+
+
+def _refuse_name(path: str, base: str) -> None:
+    if not base.endswith(".hdd"):
+        raise BadRequest(
+            "The name of a bundle ends in .hdd", path=path, found=base, hint="Add .hdd, in lower case, to the name."
+        )
 
 
 def _empty_images(directory: str, shape: Shape, descriptor: Descriptor) -> Iterator[Step]:
@@ -96,11 +96,18 @@ def plan_remove(state: BundleState, *, token: str, force: bool = False) -> Plan[
     refuse_standing(state, own, force=force)
     location, freed = state.location, _allocated(state)
     if not state.is_bundle:
-        steps: Tuple[Step, ...] = (Remove(own, location.directory),)
-        return Plan("remove", steps, state.fingerprint, lock_files=own, bytes_freed=freed, commit=0)
+        step = Remove(own, location.directory)
+        return Plan("remove", (step,), state.fingerprint, lock_files=own, bytes_freed=freed, commit=0)
     refuse_strangers(state, force=force)
-    steps = tuple(_removal(location, token))
-    return Plan("remove", steps, state.fingerprint, (location.directory,), own, bytes_freed=freed, commit=0)
+    return Plan(
+        "remove",
+        tuple(_removal(location, token)),
+        state.fingerprint,
+        (location.directory,),
+        own,
+        bytes_freed=freed,
+        commit=0,
+    )
 
 
 def _removal(location: Location, token: str) -> Iterator[Step]:

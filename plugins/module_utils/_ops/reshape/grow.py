@@ -70,8 +70,8 @@ class NewPart:
 class Growth:
     """How a disk becomes longer: to ``size`` bytes in ``parts``. ``reserve`` takes the host's blocks for what it gains.
 
-    With ``top_only`` snapshots stay as short as they are and show zeros past their end. A layer that was merged a
-    moment ago (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes.
+    With ``top_only`` snapshots stay as short as they are and show zeros past their end. A layer that was just merged
+    (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes.
     """
 
     size: int
@@ -79,6 +79,16 @@ class Growth:
     reserve: bool = False
     top_only: bool = False
     is_merged: bool = False
+
+
+@dataclass(frozen=True)
+class _Grown:
+    """A disk that becomes longer: its last image (None: it stays as it is), and the parts that are ``added``."""
+
+    state: BundleState
+    growth: Growth
+    last: Union[GrownImage, GrownPlain, None]
+    added: Tuple[NewPart, ...]
 
 
 def plan_grow(state: BundleState, growth: Growth, *, force: bool = False) -> Plan[ChangeFacts]:
@@ -90,31 +100,35 @@ def plan_grow(state: BundleState, growth: Growth, *, force: bool = False) -> Pla
     lengths = ANY if growth.is_merged else EXACT
     clearance = check_guards(state, Touches(data=True, lengths=lengths), force=force)
     _refuse(state, top_only=growth.top_only)
-    number = len(state.descriptor.storages) - 1
+    number = len(state.parts) - 1
     image, length = state.images[(number, state.tree.top)], growth.parts[number][1]
-    grown = _grown(state, image, length, growth.reserve) if length > state.parts[number][1] else None
-    added = tuple(_new_parts(state, growth.parts, growth.reserve))
-    target = _target(state, growth.size, growth.parts, added)
-    steps = list(_steps(state, grown, added))
+    last = _last(state, image, length, growth.reserve) if length > state.parts[number][1] else None
+    grown = _Grown(state, growth, last, tuple(_new_parts(state, growth)))
+    target = _target(grown)
+    plan = bundle_plan(clearance, _change(grown, image, target), ChangeFacts(state))
+    return plan.with_facts(ChangeFacts(_after(grown, target, plan.steps)))
+
+
+def _change(grown: _Grown, image: ImageState, target: Descriptor) -> BundleChange:
+    state, last = grown.state, grown.last
+    paths = (image.path,) if last is not None else ()
+    steps = list(_steps(grown))
     at = len(steps) if state.is_bundle else _commit_of_single_file(steps)
-    change = BundleChange(
+    needed = sum(part.state.stat.size for part in grown.added if part.shape.preallocate)
+    return BundleChange(
         "grow",
-        _journal(growth.size, grown, added),
+        _journal(grown),
         before=tuple(steps[:at]),
         commit=descriptor_step(state, target) if state.is_bundle else steps[at],
         after=tuple(steps[at + 1 :]),
-        created=tuple(part.state.file for part in added),
-        hidden=(image.path,) if grown is not None else (),
-        settled=(image.path,) if grown is not None and not state.is_bundle else (),
-        needed=SMALL_CHANGES
-        + (grown.needed if grown is not None else 0)
-        + sum(part.state.stat.size for part in added if part.shape.preallocate),
-        bytes_read=grown.read if isinstance(grown, GrownImage) else 0,
-        bytes_written=grown.written if isinstance(grown, GrownImage) else 0,
-        warnings=tuple(dropped_extensions([image] if isinstance(grown, GrownImage) else [])),
+        created=tuple(part.state.file for part in grown.added),
+        hidden=paths,
+        settled=() if state.is_bundle else paths,
+        needed=SMALL_CHANGES + needed + (last.needed if last is not None else 0),
+        bytes_read=last.read if isinstance(last, GrownImage) else 0,
+        bytes_written=last.written if isinstance(last, GrownImage) else 0,
+        warnings=tuple(dropped_extensions([image] if isinstance(last, GrownImage) else [])),
     )
-    plan = bundle_plan(clearance, change, ChangeFacts(state))
-    return plan.with_facts(ChangeFacts(_after(state, target, plan.steps, grown, added)))
 
 
 def _commit_of_single_file(steps: Sequence[Step]) -> int:
@@ -130,8 +144,7 @@ def _commit_of_single_file(steps: Sequence[Step]) -> int:
 def _refuse(state: BundleState, *, top_only: bool) -> None:
     if len(state.tree.shots) > 1 and not top_only:
         refuse_snapshots(state, "grow")
-    number = len(state.descriptor.storages) - 1
-    length = state.parts[number][1]
+    number = len(state.parts) - 1
     top = state.images[(number, state.tree.top)]
     if top.outside:
         raise Unsupported(
@@ -140,61 +153,58 @@ def _refuse(state: BundleState, *, top_only: bool) -> None:
             hint="Take a snapshot first, or use hdd_convert.",
         )
     for (storage, guid), image in state.images.items():
-        whole = image.header.size_bytes if image.header is not None else image.stat.size
-        if storage == number and guid != state.tree.top and whole > length:
-            raise Unsupported(
-                "The image of a snapshot is longer than the disk; in a larger disk it would show what is hidden now",
-                path=image.path,
-                expected=f"at most {length}",
-                found=whole,
-                hint="Set snapshots: merge, or make a new disk with hdd_convert.",
-            )
+        if storage == number and guid != state.tree.top:
+            _refuse_long(image, state.parts[number][1])
 
 
-def _grown(state: BundleState, image: ImageState, length: int, reserve: bool) -> Union[GrownImage, GrownPlain]:
+def _refuse_long(image: ImageState, length: int) -> None:
+    whole = image.header.size_bytes if image.header is not None else image.stat.size
+    if whole > length:
+        raise Unsupported(
+            "The image of a snapshot is longer than the disk; in a larger disk it would show what is hidden now",
+            path=image.path,
+            expected=f"at most {length}",
+            found=whole,
+            hint="Set snapshots: merge, or make a new disk with hdd_convert.",
+        )
+
+
+def _last(state: BundleState, image: ImageState, length: int, reserve: bool) -> Union[GrownImage, GrownPlain]:
     if image.header is None:
         return GrownPlain(image, length, reserve)
-    table = TableBuilder(image.header).build() if image.table is None else image.table
     preallocated = state.descriptor.storages[image.storage].preallocated
-    return grow_image(image, image.header, table, length, reserve=reserve or preallocated)
+    return grow_image(image, image.header, length, reserve=reserve or preallocated)
 
 
-def _new_parts(state: BundleState, wanted: Parts, reserve: bool) -> Iterator[NewPart]:
+def _new_parts(state: BundleState, growth: Growth) -> Iterator[NewPart]:
     """Every layer has an image in every part; where nothing was ever written they are all empty."""
-    base, directory = state.location.base, state.location.directory
     taken = {*state.others, *(image.file for image in state.images.values())}
-    for number in range(len(state.descriptor.storages), len(wanted)):
-        length = wanted[number][1]
+    for number in range(len(state.parts), len(growth.parts)):
         for entry in state.descriptor.storages[0].images:
             model = state.images.get((0, entry.guid))
             if model is None:
                 continue
-            name = image_name(base, number, entry.guid)
+            name = image_name(state.location.base, number, entry.guid)
             if name in taken:
                 (name,) = unused_names(state, [number], "part of", entry.guid)
-            shape = _shape_like(state, model, length, reserve)
-            header = None if shape.kind == PLAIN else header_of_part(shape, length)
-            size = (
-                length
-                if header is None
-                else header.data_start + (round_up(length, shape.cluster_bytes) if shape.preallocate else 0)
-            )
-            used = header.used_entries if header is not None and shape.preallocate else 0
-            table = None if header is None else _table_of_new(header, shape.preallocate)
-            image = ImageState(
-                number,
-                entry.guid,
-                name,
-                f"{directory}/{name}",
-                False,
-                shape.kind,
-                unwritten(size),
-                length,
-                header,
-                table=table,
-                used_clusters=used,
-            )
-            yield NewPart(image, replace(entry, file=name), shape, model.path)
+            shape = _shape_like(state, model, growth.parts[number][1], growth.reserve)
+            path = f"{state.location.directory}/{name}"
+            image = ImageState(number, entry.guid, name, path, False, shape.kind, unwritten(shape.size), shape.size)
+            yield NewPart(_empty_image(image, shape), replace(entry, file=name), shape, model.path)
+
+
+def _empty_image(image: ImageState, shape: Shape) -> ImageState:
+    if shape.kind == PLAIN:
+        return image
+    header = header_of_part(shape, shape.size)
+    reserved = round_up(shape.size, shape.cluster_bytes) if shape.preallocate else 0
+    return replace(
+        image,
+        stat=unwritten(header.data_start + reserved),
+        header=header,
+        table=_table_of_new(header, shape.preallocate),
+        used_clusters=header.used_entries if shape.preallocate else 0,
+    )
 
 
 def _table_of_new(header: HdsHeader, is_reserved: bool) -> RunTable:
@@ -213,44 +223,46 @@ def _shape_like(state: BundleState, model: ImageState, length: int, reserve: boo
     )
 
 
-def _target(state: BundleState, size: int, wanted: Parts, added: Sequence[NewPart]) -> Descriptor:
-    storages = list(state.descriptor.storages)
-    storages[-1] = replace(storages[-1], end_sector=sum(wanted[len(storages) - 1]) // SECTOR)
-    for number in range(len(storages), len(wanted)):
-        start, length = wanted[number]
-        entries = tuple(part.entry for part in added if part.state.storage == number)
-        storages.append(
-            replace(storages[0], start_sector=start // SECTOR, end_sector=(start + length) // SECTOR, images=entries)
-        )
-    return resized(state.descriptor, size, storages)
+def _target(grown: _Grown) -> Descriptor:
+    descriptor, parts = grown.state.descriptor, grown.growth.parts
+    storages = list(descriptor.storages)
+    storages[-1] = replace(storages[-1], end_sector=sum(parts[len(storages) - 1]) // SECTOR)
+    for number in range(len(storages), len(parts)):
+        start, length = parts[number]
+        entries = tuple(part.entry for part in grown.added if part.state.storage == number)
+        end = (start + length) // SECTOR
+        storages.append(replace(storages[0], start_sector=start // SECTOR, end_sector=end, images=entries))
+    return resized(descriptor, grown.growth.size, storages)
 
 
-def _steps(state: BundleState, grown: Union[GrownImage, GrownPlain, None], added: Sequence[NewPart]) -> Iterator[Step]:
+def _steps(grown: _Grown) -> Iterator[Step]:
     """The images come to hold more than the descriptor counts."""
+    last, added = grown.last, grown.added
     for part in added:
         yield from empty_image_steps(part.state.path, part.shape, part.state.size, like=part.like)
     if added:
-        yield Sync(files=tuple(part.state.path for part in added), directories=(state.location.directory,))
-    if isinstance(grown, GrownPlain):
+        yield Sync(files=tuple(part.state.path for part in added), directories=(grown.state.location.directory,))
+    if isinstance(last, GrownPlain):
         # Bytes past the end of the disk belong to nobody and must not become a part of it.
-        yield Resize(grown.image.path, grown.image.size)
-        yield Resize(grown.image.path, grown.size_after, reserve=grown.reserve)
-        yield Sync(files=(grown.image.path,))
-    elif grown is not None:
-        yield from _image_steps(grown)
+        yield Resize(last.image.path, last.image.size)
+        yield Resize(last.image.path, last.size_after, reserve=last.reserve)
+        yield Sync(files=(last.image.path,))
+    elif last is not None:
+        yield from _image_steps(last)
 
 
-def _journal(size: int, grown: Union[GrownImage, GrownPlain, None], added: Sequence[NewPart]) -> Journal:
+def _journal(grown: _Grown) -> Journal:
     images: Tuple[ImageBefore, ...] = ()
     headers: Dict[str, str] = {}
-    if grown is not None:
-        image = grown.image
+    if grown.last is not None:
+        image = grown.last.image
         name = image.path.rsplit("/", 1)[-1]
         images = (ImageBefore(name, image.stat.size, image.header.in_use if image.header is not None else 0),)
         if image.header is not None:
             headers[name] = pack_header(image.header).hex()
-    request = {"sectors": size // SECTOR, "headers": headers}
-    return Journal("grow", PREPARE, created=tuple(part.state.file for part in added), images=images, request=request)
+    request = {"sectors": grown.growth.size // SECTOR, "headers": headers}
+    created = tuple(part.state.file for part in grown.added)
+    return Journal("grow", PREPARE, created=created, images=images, request=request)
 
 
 def _image_steps(grown: GrownImage) -> Iterator[Step]:
@@ -263,10 +275,7 @@ def _image_steps(grown: GrownImage) -> Iterator[Step]:
         # From here on nobody may look for an extension in places that are about to be used.
         yield WriteBytes(path, EXTENSION_OFFSET, struct.pack("<Q", 0))
         yield barrier
-    if grown.size_after > image.stat.size:
-        yield Resize(path, grown.size_after, reserve=grown.reserved_at is not None)
-    if grown.moves or grown.zeroed:
-        yield CopyRanges(path, grown.moves + grown.zeroed)
+    yield from _data_steps(grown)
     if grown.relocated:
         yield barrier
         yield from entry_steps(path, old, grown.relocated)
@@ -277,6 +286,13 @@ def _image_steps(grown: GrownImage) -> Iterator[Step]:
     yield WriteBytes(path, 0, pack_header(replace(grown.header, in_use=IN_USE)))
     yield barrier
     yield from close_steps([image], keep_extension=False)
+
+
+def _data_steps(grown: GrownImage) -> Iterator[Step]:
+    if grown.size_after > grown.image.stat.size:
+        yield Resize(grown.image.path, grown.size_after, reserve=grown.reserved_at is not None)
+    if grown.moves or grown.zeroed:
+        yield CopyRanges(grown.image.path, grown.moves + grown.zeroed)
 
 
 def _new_entries(grown: GrownImage) -> Iterator[Step]:
@@ -299,23 +315,18 @@ def _new_entries(grown: GrownImage) -> Iterator[Step]:
     )
 
 
-def _after(
-    state: BundleState,
-    target: Descriptor,
-    steps: Sequence[Step],
-    grown: Union[GrownImage, GrownPlain, None],
-    added: Sequence[NewPart],
-) -> BundleState:
+def _after(grown: _Grown, target: Descriptor, steps: Sequence[Step]) -> BundleState:
     """The disk as it will be, for predictions."""
+    state, last = grown.state, grown.last
     images = dict(state.images)
-    number = len(state.descriptor.storages) - 1
-    length = (target.storages[number].end_sector - target.storages[number].start_sector) * SECTOR
-    if grown is not None:
-        image = replace(grown.image, stat=replace(grown.image.stat, size=grown.size_after, allocated=-1), size=length)
-        if isinstance(grown, GrownImage):
-            used = grown.table.clusters_used
-            image = replace(image, header=grown.header, table=grown.table, extension=None, used_clusters=used)
+    number = len(state.parts) - 1
+    if last is not None:
+        stat = replace(last.image.stat, size=last.size_after, allocated=-1)
+        image = replace(last.image, stat=stat, size=grown.growth.parts[number][1])
+        if isinstance(last, GrownImage):
+            used = last.table.clusters_used
+            image = replace(image, header=last.header, table=last.table, extension=None, used_clusters=used)
         images[(number, image.guid)] = image
-    for part in added:
+    for part in grown.added:
         images[(part.state.storage, part.state.guid)] = part.state
     return as_described(state, target, steps, images)

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from typing import Iterator, List, Optional, Tuple
 
 from ..._bundle.bundle import ImageState
@@ -31,7 +32,7 @@ class GrownImage:
     """An image that is to hold more. ``header`` and ``table`` are those it will have, closed.
 
     ``moves`` and ``relocated`` (cluster index and new offset) clear the room of the table; ``zeroed`` is what the last
-    cluster held behind the end of the disk. Clusters from ``first_new`` on are new; they get the places from
+    cluster held past the end of the disk. Clusters from ``first_new`` on are new; they get the places from
     ``reserved_at`` on unless that is None.
     """
 
@@ -57,26 +58,39 @@ class GrownImage:
 
     @property
     def needed(self) -> int:
-        """Bytes that the file system must have: copies, the new part of the table, and the clusters that are
-        reserved.
-        """
+        """Bytes that the file system must have: copies, the new part of the table, and reserved clusters."""
         reserved = 0 if self.reserved_at is None else self.size_after - self.reserved_at
         return self.written + 4 * (self.header.bat_entries - self.first_new) + reserved
 
 
-def grow_image(image: ImageState, header: HdsHeader, table: RunTable, size: int, *, reserve: bool) -> GrownImage:
-    """What makes an image hold ``size`` bytes. ``reserve`` gives each new cluster a place.
+def grow_image(image: ImageState, header: HdsHeader, size: int, *, reserve: bool) -> GrownImage:
+    """What makes an image hold ``size`` bytes. ``reserve`` gives each new cluster a slot.
 
-    What the guest does not see now, behind ``image.size``, will read as zeros. Raises BadRequest for more than the
+    What the guest does not see now, after ``image.size``, will read as zeros. Raises BadRequest for more than the
     format version can hold.
     """
-    step = header.cluster_bytes
     _refuse_too_large(image, header, size)
+    grown, step = _grown_header(header, size), header.cluster_bytes
+    first_new = ceil_div(image.size, step)
+    kept = clipped(TableBuilder(header).build() if image.table is None else image.table, header, first_new)
+    relocated = _new_places(image, header, kept, grown.data_start)
+    moves = tuple(_move(image, kept, cluster, offset) for cluster, offset in relocated)
+    size_after = max([image.stat.size, grown.data_start, *(offset + step for _cluster, offset in relocated)])
+    table = with_entries(kept, grown, relocated)
+    zeroed: Tuple[Move, ...] = ()
+    last = offset_of_cluster(table, first_new - 1) if image.size % step else None
+    if last is not None:
+        size_after = max(size_after, last + step)
+        zeroed = _stale_end(image, last, step)
+    found = GrownImage(image, grown, table, moves, tuple(relocated), zeroed, first_new, None, size_after)
+    return _with_reserved(found) if reserve and grown.bat_entries > first_new else found
+
+
+def _grown_header(header: HdsHeader, size: int) -> HdsHeader:
+    step, start = header.cluster_bytes, header.data_start
     wanted = new_header(size_bytes=size, cluster_bytes=step, version=header.version)
-    table_end = wanted.table_end
-    start = header.data_start
-    data_start = start + max(0, ceil_div(table_end - start, step)) * step
-    grown = replace(
+    data_start = start + max(0, ceil_div(wanted.table_end - start, step)) * step
+    return replace(
         header,
         size_sectors=wanted.size_sectors,
         bat_entries=wanted.bat_entries,
@@ -86,42 +100,30 @@ def grow_image(image: ImageState, header: HdsHeader, table: RunTable, size: int,
         flags=closed_flags(header),
         ext_off=0,
     )
-    first_new = ceil_div(image.size, step)
-    kept = clipped(table, header, first_new)
-    relocated, end = _new_places(image, header, kept, data_start)
-    moved = dict(relocated)
-    size_after = max(
-        image.stat.size, data_start, end if any(offset >= image.stat.size for offset in moved.values()) else 0
-    )
-    moves = [
-        Move(image.path, offset_of_cluster(kept, cluster) or 0, offset, _length(image, cluster, step))
-        for cluster, offset in relocated
-    ]
-    moves = [move._replace(length=min(move.length, image.stat.size - move.source_offset)) for move in moves]
-    table_after = with_entries(kept, grown, relocated)
-    zeroed: List[Move] = []
-    last = offset_of_cluster(table_after, first_new - 1) if image.size % step else None
-    if last is not None:
-        size_after = max(size_after, last + step)
-        stale = min(last + step, image.stat.size) - (last + image.size % step)
-        zeroed = [Move(None, 0, last + image.size % step, stale)] if stale > 0 else []
-    reserved_at = None
-    if reserve and wanted.bat_entries > first_new:
-        reserved_at = data_start + ceil_div(size_after - data_start, step) * step
-        size_after = reserved_at + (wanted.bat_entries - first_new) * step
-        builder = TableBuilder(grown)
-        for run in table_after.runs():
-            builder.add(run.cluster, run.count, run.offset // grown.entry_bytes)
-        builder.add(first_new, wanted.bat_entries - first_new, reserved_at // grown.entry_bytes)
-        table_after = builder.build()
-    return GrownImage(
-        image, grown, table_after, tuple(moves), tuple(relocated), tuple(zeroed), first_new, reserved_at, size_after
-    )
 
 
-def _length(image: ImageState, cluster: int, step: int) -> int:
-    """What the guest sees of a cluster; the rest of the last one is not worth keeping."""
-    return min(step, image.size - cluster * step)
+def _move(image: ImageState, table: RunTable, cluster: int, target: int) -> Move:
+    """What the guest sees of a cluster moves; the rest of the last one is not worth keeping."""
+    source = offset_of_cluster(table, cluster) or 0
+    visible = min(table.cluster_bytes, image.size - cluster * table.cluster_bytes)
+    return Move(image.path, source, target, min(visible, image.stat.size - source))
+
+
+def _stale_end(image: ImageState, place: int, step: int) -> Tuple[Move, ...]:
+    """Zeros over what the last cluster, which is at ``place``, holds past the end of the disk."""
+    start, end = place + image.size % step, min(place + step, image.stat.size)
+    return (Move(None, 0, start, end - start),) if start < end else ()
+
+
+def _with_reserved(found: GrownImage) -> GrownImage:
+    header, first = found.header, found.first_new
+    start, step, added = header.data_start, header.cluster_bytes, header.bat_entries - first
+    reserved_at = start + ceil_div(found.size_after - start, step) * step
+    builder = TableBuilder(header)
+    for run in found.table.runs():
+        builder.add(run.cluster, run.count, run.offset // header.entry_bytes)
+    builder.add(first, added, reserved_at // header.entry_bytes)
+    return replace(found, table=builder.build(), reserved_at=reserved_at, size_after=reserved_at + added * step)
 
 
 def _refuse_too_large(image: ImageState, header: HdsHeader, size: int) -> None:
@@ -139,29 +141,17 @@ def _refuse_too_large(image: ImageState, header: HdsHeader, size: int) -> None:
         )
 
 
-def _new_places(
-    image: ImageState, header: HdsHeader, table: RunTable, data_start: int
-) -> Tuple[List[Tuple[int, int]], int]:
-    """New offsets, by cluster, for what lies before ``data_start``: unused places first, then the end of the file;
-    and where that ends.
-    """
+def _new_places(image: ImageState, header: HdsHeader, table: RunTable, data_start: int) -> List[Tuple[int, int]]:
+    """New offsets, by cluster, for what is before ``data_start``: unused places first, then the end of the file."""
     step = header.cluster_bytes
     low = sorted(
         run.cluster + index
         for run in table.runs()
         if run.offset < data_start
-        for index in range(run.count)
-        if run.offset + index * step < data_start
+        for index in range(min(run.count, ceil_div(data_start - run.offset, step)))
     )
     end = data_start + ceil_div(max(0, image.stat.size - data_start), step) * step
-    places = _unused_places(image, data_start, step)
-    found: List[Tuple[int, int]] = []
-    for cluster in low:
-        offset = next(places, None)
-        if offset is None:
-            offset, end = end, end + step
-        found.append((cluster, offset))
-    return found, end
+    return list(zip(low, chain(_unused_places(image, data_start, step), count(end, step))))
 
 
 def _unused_places(image: ImageState, data_start: int, step: int) -> Iterator[int]:

@@ -31,9 +31,7 @@ Write = Tuple[int, bytes]
 
 
 class GuestWriter:
-    """Plans writes to the current layer of ``state``; what lies below it is read where ``actual``, the disk as its
-    files are, has it.
-    """
+    """Plans writes to the current layer of ``state``; what is below it is read from ``actual``, the disk as it is."""
 
     def __init__(self, port: Port, state: BundleState, actual: BundleState) -> None:
         self._port = port
@@ -65,26 +63,32 @@ class GuestWriter:
                 hint="Take a snapshot first.",
             )
         self.touched[number] = image
+        barrier = Sync(files=(image.path,))
         if image.header is None:
-            self.steps += [WriteBytes(image.path, offset, content), Sync(files=(image.path,))]
-            return
-        step = image.header.cluster_bytes
-        position = offset
+            self.steps += [WriteBytes(image.path, offset, content), barrier]
+        else:
+            self._write_clusters(image, image.header, offset, content)
+
+    def _write_clusters(self, image: ImageState, header: HdsHeader, offset: int, content: bytes) -> None:
+        barrier = Sync(files=(image.path,))
+        step, position = header.cluster_bytes, offset
         while position < offset + len(content):
             cluster, within = divmod(position, step)
             piece = content[position - offset : position - offset + step - within]
-            place = self._place(image, cluster)
-            if place is not None:
-                self.steps += [WriteBytes(image.path, place + within, piece), Sync(files=(image.path,))]
-            else:
-                self._allocate(image, image.header, cluster, within, piece)
+            known = self._place(image, cluster)
+            place = self._filled_place(image, header, cluster) if known is None else known
+            self.steps += [WriteBytes(image.path, place + within, piece), barrier]
+            if known is None:
+                self.steps += [*entry_steps(image.path, header, [(cluster, place)]), barrier]
+                self._places[(image.storage, cluster)] = place
             position += len(piece)
 
     def _place(self, image: ImageState, cluster: int) -> Optional[int]:
         known = self._places.get((image.storage, cluster))
         return known if known is not None or image.table is None else offset_of_cluster(image.table, cluster)
 
-    def _allocate(self, image: ImageState, header: HdsHeader, cluster: int, within: int, piece: bytes) -> None:
+    def _filled_place(self, image: ImageState, header: HdsHeader, cluster: int) -> int:
+        """A new place with what the guest sees of a cluster that the current layer does not have."""
         step = header.cluster_bytes
         place, is_stale = self._new_place(image, header)
         moves = [Move(None, 0, place, step)] if is_stale else []
@@ -96,24 +100,20 @@ class GuestWriter:
             self.steps.append(CopyRanges(image.path, tuple(moves)))
             self.bytes_read += sum(move.length for move in moves if move.source is not None)
             self.bytes_written += sum(move.length for move in moves)
-        barrier = Sync(files=(image.path,))
-        self.steps += [WriteBytes(image.path, place + within, piece), barrier]
-        self.steps += [*entry_steps(image.path, header, [(cluster, place)]), barrier]
-        self._places[(image.storage, cluster)] = place
+        return place
 
     def _new_place(self, image: ImageState, header: HdsHeader) -> Tuple[int, bool]:
-        """A place for a cluster, and whether old bytes lie there."""
-        number = image.storage
+        """A place for a cluster, and whether old bytes are there."""
+        number, step = image.storage, header.cluster_bytes
         if number not in self._free:
             slots = free_slots(image, header)
-            self._free[number] = [
-                place for start, end in slots.reusable for place in range(start, end, header.cluster_bytes)
-            ][::-1]
+            places = [place for start, end in slots.reusable for place in range(start, end, step)]
+            self._free[number] = places[::-1]
             self._ends[number] = slots.append_at
         if self._free[number]:
             return self._free[number].pop(), True
         place = self._ends[number]
-        self._ends[number] = place + header.cluster_bytes
+        self._ends[number] = place + step
         return place, False
 
     def _below(self, image: ImageState, start: int, length: int, place: int) -> Iterator[Move]:
@@ -121,8 +121,7 @@ class GuestWriter:
         if image.storage >= len(self._actual.descriptor.storages):
             return
         chain = self._actual.chain(self._actual.tree.top, image.storage)
-        part = self._actual.descriptor.storages[image.storage]
-        size = (part.end_sector - part.start_sector) * SECTOR
+        size = self._actual.parts[image.storage][1]
         if len(self._state.chain(self._state.tree.top, image.storage)) == 1 or start >= size:
             return
         stack = open_stack(self._port, chain, size)
@@ -135,8 +134,9 @@ class GuestWriter:
             stack.close()
 
     def steps_around_last_write(self) -> Tuple[Tuple[Step, ...], Step, Tuple[Step, ...]]:
-        """All that was planned, parted at the step by which the last write is seen: its bytes, or the entry of their
-        cluster. The images are marked as in use first and closed last.
+        """What comes before the last write, that write, and what comes after it.
+
+        The images are marked as in use first and closed last.
         """
         marked = [image for image in self.touched.values() if image.header is not None]
         at = max(number for number, step in enumerate(self.steps) if isinstance(step, WriteBytes))
@@ -147,16 +147,14 @@ class GuestWriter:
         """The disk as it will be, for predictions."""
         images = dict(self._state.images)
         for number, image in self.touched.items():
-            if image.header is None:
-                continue
-            entries = sorted(
-                (cluster, place) for (storage, cluster), place in self._places.items() if storage == number
-            )
-            closed = replace(image.header, in_use=CLOSED, flags=closed_flags(image.header), ext_off=0)
-            table = with_entries(TableBuilder(closed).build() if image.table is None else image.table, closed, entries)
-            size = max([image.stat.size, *(place + closed.cluster_bytes for _cluster, place in entries)])
-            stat = replace(image.stat, size=size, allocated=-1)
-            images[(number, image.guid)] = replace(
-                image, stat=stat, header=closed, table=table, extension=None, used_clusters=table.clusters_used
-            )
+            if image.header is not None:
+                images[(number, image.guid)] = self._after(image, image.header)
         return replace(self._state, images=images)
+
+    def _after(self, image: ImageState, header: HdsHeader) -> ImageState:
+        entries = sorted((cluster, at) for (storage, cluster), at in self._places.items() if storage == image.storage)
+        closed = replace(header, in_use=CLOSED, flags=closed_flags(header), ext_off=0)
+        table = with_entries(TableBuilder(closed).build() if image.table is None else image.table, closed, entries)
+        size = max([image.stat.size, *(place + closed.cluster_bytes for _cluster, place in entries)])
+        stat, used = replace(image.stat, size=size, allocated=-1), table.clusters_used
+        return replace(image, stat=stat, header=closed, table=table, extension=None, used_clusters=used)

@@ -46,8 +46,9 @@ class Reshaping:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a task has come: ``state`` is the disk after the changes so far, ``actual`` what its files hold now (the
-    same unless changes are only planned), ``done`` the operations of those changes.
+    """How far a task has come: ``state`` is the disk after the changes so far, ``done`` their operations.
+
+    ``actual`` is the disk as its files are now, the same unless changes are only planned.
     """
 
     state: BundleState
@@ -174,9 +175,8 @@ def _retype(task: Reshaping, state: BundleState, shape: Shape) -> Plan[ChangeFac
 
 def _other_size(state: BundleState, request: ReshapeRequest) -> Optional[int]:
     """The size that the disk must get, None when it is right."""
-    return (
-        None if request.size is None or state.descriptor.size_bytes in (request.size, request.exact) else request.size
-    )
+    is_right = state.descriptor.size_bytes in (request.size, request.exact)
+    return None if is_right else request.size
 
 
 def _parts(state: BundleState, request: ReshapeRequest, size: int) -> Tuple[Tuple[int, int], ...]:
@@ -219,7 +219,8 @@ def _other_shape(state: BundleState, request: ReshapeRequest, size: Optional[int
         return None
     cluster = _cluster(state, request)
     part = wanted[0][1] if len(wanted) > 1 else None
-    version = _version(state, request, kind, cluster, max(length for _start, length in wanted))
+    longest = max(length for _start, length in wanted)
+    version = 1 if kind == PLAIN else _version(state, request, cluster, longest)
     return Shape(new_size, kind, cluster, version, part, request.reserve)
 
 
@@ -236,12 +237,8 @@ def _reaches(parts: Tuple[Tuple[int, int], ...], wanted: Tuple[Tuple[int, int], 
     )
 
 
-def _version(state: BundleState, request: ReshapeRequest, kind: str, cluster: int, longest: int) -> int:
-    """The version of the new images: what is asked for, else what the disk has, else the first one, where the disk
-    fits it.
-    """
-    if kind == PLAIN:
-        return 1
+def _version(state: BundleState, request: ReshapeRequest, cluster: int, longest: int) -> int:
+    """The version of the new images: what is asked for, else what the disk has, else the first one that fits."""
     versions = [image.header.version for image in state.images.values() if image.header is not None]
     version = request.version or max(versions, default=1 if longest <= max_size_bytes(1, cluster) else 2)
     if longest > max_size_bytes(version, cluster):
@@ -257,7 +254,7 @@ def _version(state: BundleState, request: ReshapeRequest, kind: str, cluster: in
     return version
 
 
-# What is refused, and what is told.
+# What is refused, and what is reported.
 
 
 def _refuse_cluster_size(state: BundleState, request: ReshapeRequest) -> None:
@@ -289,24 +286,27 @@ def _refuse_bad_sizes(task: Reshaping, state: BundleState) -> Optional[Gpt]:
     from .partition_table import find_gpt
 
     gpt = find_gpt(task.port, state)
-    if size > state.descriptor.size_bytes:
-        return gpt
-    if not request.shrink:
+    if size < state.descriptor.size_bytes:
+        _refuse_shrink(task, state, size)
+        if not request.force:
+            _refuse_loss(task, state, size, has_gpt=gpt is not None)
+    return gpt
+
+
+def _refuse_shrink(task: Reshaping, state: BundleState, size: int) -> None:
+    now = state.descriptor.size_bytes
+    if not task.request.shrink:
         raise BadRequest(
-            f"size: the disk has {format_size(state.descriptor.size_bytes)}, the task asks for {format_size(size)},"
-            " which is less",
+            f"size: the disk has {format_size(now)}, the task asks for {format_size(size)}, which is less",
             path=state.location.directory,
             expected=size,
-            found=state.descriptor.size_bytes,
+            found=now,
             hint="Set shrink: true to make the disk smaller, or leave size out.",
         )
-    if len(state.tree.shots) > 1 and request.snapshots != MERGE:
+    if len(state.tree.shots) > 1 and task.request.snapshots != MERGE:
         from ..._bundle.guards import refuse_snapshots
 
         refuse_snapshots(state, "shrink")
-    if not request.force:
-        _refuse_loss(task, state, size, has_gpt=gpt is not None)
-    return gpt
 
 
 def _refuse_loss(task: Reshaping, state: BundleState, size: int, *, has_gpt: bool) -> None:
@@ -324,10 +324,8 @@ def _refuse_loss(task: Reshaping, state: BundleState, size: int, *, has_gpt: boo
         spared = backup_ranges(view) if has_gpt and task.request.partition_table == FIX else ()
     finally:
         view.close()
-    partitions = [
-        (f"partition {one['number']}", one["start"], one["start"] + one["size"])
-        for one in (table or {}).get("entries", [])
-    ]
+    entries = (table or {}).get("entries", [])
+    partitions = [(f"partition {one['number']}", one["start"], one["start"] + one["size"]) for one in entries]
     refuse_loss(task.port, state, size, partitions=partitions, spared=spared)
 
 

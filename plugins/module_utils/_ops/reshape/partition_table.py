@@ -31,9 +31,7 @@ OPERATION = "partition table"
 
 
 def find_gpt(port: Port, state: BundleState) -> Optional[Gpt]:
-    """The sound GUID partition table of the current state; None for none, for one that is damaged, and for disks
-    that cannot be looked into.
-    """
+    """The GUID partition table of the current state; None for none, a damaged one, and a disk that cannot be read."""
     if state.descriptor.encrypted or state.descriptor.logical_sector != SECTOR:
         return None
     view = open_view(port, state, state.tree.top)
@@ -57,36 +55,37 @@ def plan_partition_fix(
         return unchanged(OPERATION, ChangeFacts(state))
     move = _move(state, gpt, size)
     clearance = check_guards(state, Touches(data=True, lengths=EXACT), force=force)
-    writer = GuestWriter(port, state, actual)
+    writer = _written(GuestWriter(port, state, actual), move)
+    return bundle_plan(clearance, _change(writer), ChangeFacts(writer.after()))
+
+
+def _written(writer: GuestWriter, move: GptMove) -> GuestWriter:
     writer.write(*move.backup)
     if move.boot_record is not None:
         writer.write(*move.boot_record)
     writer.write(*move.primary)
+    return writer
+
+
+def _change(writer: GuestWriter) -> BundleChange:
     touched = list(writer.touched.values())
-    journal = Journal(
-        OPERATION,
-        APPLY,
-        images=tuple(
-            ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, 0)
-            for image in touched
-            if image.header is not None
-        ),
-    )
+    paths = tuple(image.path for image in touched)
+    structured = [image for image in touched if image.header is not None]
+    images = tuple(ImageBefore(image.path.rsplit("/", 1)[-1], image.stat.size, 0) for image in structured)
     before, commit, after = writer.steps_around_last_write()
-    change = BundleChange(
+    return BundleChange(
         OPERATION,
-        journal,
+        Journal(OPERATION, APPLY, images=images),
         before=before,
         commit=commit,
         after=after,
-        hidden=tuple(image.path for image in touched),
-        settled=tuple(image.path for image in touched),
+        hidden=paths,
+        settled=paths,
         needed=SMALL_CHANGES + writer.growth,
         bytes_read=writer.bytes_read,
         bytes_written=writer.bytes_written,
         warnings=tuple(dropped_extensions(touched)),
     )
-    return bundle_plan(clearance, change, ChangeFacts(writer.after()))
 
 
 def _move(state: BundleState, gpt: Gpt, size: int) -> GptMove:

@@ -31,6 +31,7 @@ from ..._core import guid as guids
 from ..._core.errors import BadRequest, NoSpace, Unsupported, VerifyFailed
 from ..._core.extents import DATA
 from ..._core.plan import CreateFile, Plan, Step, Sync, Transfer
+from ..._core.ranges import rounded
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR, round_up
 from ..._formats.hds.bat import RunTable
@@ -65,15 +66,10 @@ class RetypeJob:
         """
         view = _whole_view(port, self.state, self.shape.size)
         files: List[File] = []
-        tell = _counts(on_progress, self.shape.size)
         try:
             for path in self.paths:
                 files.append(port.open_write(path))
-            writer = parts_writer(self.shape, files)
-            flow = stream_disk(view, writer, files, sparse=not minds_holes(self.state), digest=None, on_progress=tell)
-            writer.finish("")
-            for file in files:
-                file.sync()
+            flow = self._fill(files, view, _counts(on_progress, self.shape.size))
             refuse_changed(port, self.state.fingerprint)
             self._verify(port, view)
         finally:
@@ -81,6 +77,15 @@ class RetypeJob:
                 file.close()
             view.close()
         return RetypeReport(flow.read, flow.written)
+
+    def _fill(self, files: Sequence[File], view: ComposedView, report: Optional[Callable[[int], None]]) -> Flow:
+        writer = parts_writer(self.shape, files)
+        sparse = not minds_holes(self.state)
+        flow = stream_disk(view, writer, files, sparse=sparse, digest=None, on_progress=report)
+        writer.finish("")
+        for file in files:
+            file.sync()
+        return flow
 
     def _verify(self, port: Port, view: ComposedView) -> None:
         output = _output(port, self.shape, self.paths)
@@ -100,8 +105,8 @@ class RetypeJob:
 def _counts(on_progress: Optional[Progress], total: int) -> Optional[Callable[[int], None]]:
     if on_progress is None:
         return None
-    tell = on_progress
-    return lambda done: tell(done, total)
+    report = on_progress
+    return lambda done: report(done, total)
 
 
 @dataclass(frozen=True)
@@ -114,9 +119,7 @@ class RetypeReport:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a retype would do: the flow, and how long each file gets and where its clusters lie (None for a plain
-    one).
-    """
+    """What a retype would do: the flow, and for each file its length and table (None for a plain one)."""
 
     flow: Flow
     lengths: Tuple[int, ...]
@@ -142,7 +145,7 @@ def _output(port: Port, shape: Shape, paths: Sequence[str]) -> ComposedView:
 
 
 def predict_retype(port: Port, state: BundleState, shape: Shape) -> Prediction:
-    """Foretell a retype exactly, by doing all of it but the writing."""
+    """Predict a retype exactly, by doing all of it but the writing."""
     view = _whole_view(port, state, shape.size)
     files = [CountingFile(f"part {number}") for number in range(len(shape.parts))]
     try:
@@ -161,8 +164,7 @@ def _tables(writer: PartsWriter) -> Tuple[Optional[RunTable], ...]:
 def plan_retype(
     port: Port, state: BundleState, shape: Shape, *, force: bool = False, predict: bool = False
 ) -> Plan[ChangeFacts]:
-    """Write the current state of the disk anew in ``shape``, which is not smaller than the disk; snapshots are given
-    up.
+    """Write the current state of the disk anew in ``shape``, not smaller than the disk; snapshots are given up.
 
     With ``predict`` amounts and lengths are exact, which takes reading all data. Raises NoSpace, Dirty, Encrypted,
     Unsupported for a disk that is a single file, BadRequest for a smaller size.
@@ -170,23 +172,31 @@ def plan_retype(
     clearance = check_guards(state, Touches(data=True, lengths=SHORTER), force=force)
     _refuse(state, shape)
     names = _names(state, shape)
-    target = _target(state, shape, names)
-    old = [image for image in state.images.values() if not image.outside]
     predicted = predict_retype(port, state, shape) if predict else None
-    change = BundleChange(
+    change = _change(port, state, shape, names)
+    if predicted is not None:
+        change = replace(change, bytes_read=predicted.flow.read, bytes_written=predicted.flow.written)
+    plan = _with_exact_need(port, bundle_plan(clearance, change, ChangeFacts(state)), state, shape)
+    images = _images_after(state, shape, names, predicted)
+    target = _target(state, shape, names)
+    tree = build_tree(target.shots, declared_top=target.declared_top, path=state.location.descriptor)
+    kept = tuple(name for name in state.others if name not in names)
+    after = as_described(replace(state, tree=tree, others=kept), target, plan.steps, images)
+    return plan.with_facts(ChangeFacts(after))
+
+
+def _change(port: Port, state: BundleState, shape: Shape, names: Tuple[str, ...]) -> BundleChange:
+    old = [image.path for image in state.images.values() if not image.outside]
+    return BundleChange(
         "retype",
-        Journal("retype", PREPARE, created=names, discarded=tuple(image.path.rsplit("/", 1)[-1] for image in old)),
+        Journal("retype", PREPARE, created=names, discarded=tuple(path.rsplit("/", 1)[-1] for path in old)),
         before=tuple(_new_files(state, shape, names)),
-        commit=descriptor_step(state, target),
+        commit=descriptor_step(state, _target(state, shape, names)),
         created=names,
-        discarded=tuple(image.path for image in old),
+        discarded=tuple(old),
         needed=SMALL_CHANGES + _most_needed(port, state, shape),
-        bytes_read=predicted.flow.read if predicted is not None else 0,
-        bytes_written=predicted.flow.written if predicted is not None else 0,
         warnings=tuple(dropped_extensions(list(state.images.values()))),
     )
-    plan = _with_exact_need(port, bundle_plan(clearance, change, ChangeFacts(state)), state, shape)
-    return plan.with_facts(ChangeFacts(_after(state, target, plan.steps, shape, names, predicted)))
 
 
 def _new_files(state: BundleState, shape: Shape, names: Sequence[str]) -> Iterator[Step]:
@@ -234,32 +244,17 @@ def _target(state: BundleState, shape: Shape, names: Sequence[str]) -> Descripto
 
 
 def _most_needed(port: Port, state: BundleState, shape: Shape) -> int:
-    """Room for the new images when nothing of what is stored is zero: what metadata and the holes of the files tell."""
+    """Room for the new images when nothing of what is stored is zero, as metadata and the holes of the files say."""
+    headers = [header_of_part(shape, length) for _start, length in shape.parts if shape.kind != PLAIN]
     if shape.preallocate:
-        return sum(
-            header_of_part(shape, length).data_start + length if shape.kind != PLAIN else length
-            for _start, length in shape.parts
-        )
-    needed = 0
+        return shape.size + sum(header.data_start for header in headers)
     view = open_view(port, state, state.tree.top)
     try:
-        last = -1
-        step = shape.cluster_bytes
-        for extent in view.extents(0, view.size):
-            if extent.kind != DATA:
-                continue
-            if shape.kind == PLAIN:
-                needed += extent.length
-                continue
-            # A cluster that two extents touch counts once.
-            first = max(last + 1, extent.start // step)
-            last = max(last, (extent.end - 1) // step)
-            needed += max(0, last + 1 - first) * step
+        data = ((extent.start, extent.end) for extent in view.extents(0, view.size) if extent.kind == DATA)
+        needed = sum(end - start for start, end in rounded(data, 1 if shape.kind == PLAIN else shape.cluster_bytes))
     finally:
         view.close()
-    return needed + (
-        0 if shape.kind == PLAIN else sum(header_of_part(shape, length).table_end for _start, length in shape.parts)
-    )
+    return needed + sum(header.table_end for header in headers)
 
 
 def _with_exact_need(port: Port, plan: Plan[ChangeFacts], state: BundleState, shape: Shape) -> Plan[ChangeFacts]:
@@ -271,33 +266,25 @@ def _with_exact_need(port: Port, plan: Plan[ChangeFacts], state: BundleState, sh
         predicted = predict_retype(port, state, shape)
     if shape.preallocate:
         return plan
-    tables = (
-        0 if shape.kind == PLAIN else sum(header_of_part(shape, length).table_end for _start, length in shape.parts)
-    )
+    headers = [header_of_part(shape, length) for _start, length in shape.parts if shape.kind != PLAIN]
+    tables = sum(header.table_end for header in headers)
     needed = round_up(predicted.flow.written, SECTOR) + tables + 2 * len(state.xml) + (1 << 16)
     return replace(plan, space=((state.location.directory, needed),))
 
 
-def _after(
-    state: BundleState,
-    target: Descriptor,
-    steps: Sequence[Step],
-    shape: Shape,
-    names: Sequence[str],
-    predicted: Optional[Prediction],
-) -> BundleState:
-    """The disk as it will be; without a foretelling its files have no length."""
-    top, directory = state.tree.top, state.location.directory
+def _images_after(
+    state: BundleState, shape: Shape, names: Sequence[str], predicted: Optional[Prediction]
+) -> Dict[Tuple[int, str], ImageState]:
+    """The images as they will be; without a prediction their files have no length."""
+    top = state.tree.top
     images: Dict[Tuple[int, str], ImageState] = {}
     for number, (name, (_start, length)) in enumerate(zip(names, shape.parts)):
+        path = f"{state.location.directory}/{name}"
+        stat = unwritten(predicted.lengths[number] if predicted is not None else 0)
         header = None if shape.kind == PLAIN else header_of_part(shape, length)
-        size = predicted.lengths[number] if predicted is not None else 0
         table = predicted.tables[number] if predicted is not None else None
         used = table.clusters_used if table is not None else 0
-        path = f"{directory}/{name}"
         images[(number, top)] = ImageState(
-            number, top, name, path, False, shape.kind, unwritten(size), length, header, table=table, used_clusters=used
+            number, top, name, path, False, shape.kind, stat, length, header, table=table, used_clusters=used
         )
-    tree = build_tree(target.shots, declared_top=target.declared_top, path=state.location.descriptor)
-    kept = tuple(name for name in state.others if name not in names)
-    return as_described(replace(state, tree=tree, others=kept), target, steps, images)
+    return images

@@ -5,16 +5,15 @@
 
 Commit point: the rename of the descriptor (of a disk that is a single file: its header, one sector, or for a plain one
 its length). Until then nothing has changed. After it the images still hold more than the descriptor counts, which no
-reader sees: headers are made to say less, which leaves the entries behind the end out of account, those are cleared,
-the free end of each file is cut off, and parts that lie behind the end are removed. A run that is cut off after the
-commit goes forward.
+reader sees: headers are made to say less, so that the entries past the end do not count, those are cleared, the free
+end of each file is cut off, and parts past the end are removed. A run that is cut off after the commit goes forward.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor
@@ -45,37 +44,42 @@ Ranges = Sequence[Tuple[int, int]]
 def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[ChangeFacts]:
     """Make the disk hold ``size`` bytes, which is less than now.
 
-    What lies beyond the new end is not looked at here: see ``refuse_loss``.
-
-    Raises HasSnapshots, Dirty, Encrypted, Unsupported for an image that is not the disk's own.
+    What is past the new end is not looked at here: see ``refuse_loss``. Raises HasSnapshots, Dirty, Encrypted,
+    Unsupported for an image that is not the disk's own.
     """
     clearance = check_guards(state, Touches(data=True, lengths=EXACT), force=force)
     images = _own_images(state)
     wanted = wanted_parts(state, size)
     number = len(wanted) - 1
     cuts = [cut_image(images[number], wanted[number][1])] if wanted[number][1] < state.parts[number][1] else []
-    gone = images[len(wanted) :]
     target = _target(state, size, len(wanted))
     kept = {key: image for key, image in state.images.items() if key[0] < len(wanted)}
     for cut in cuts:
         kept[(cut.image.storage, cut.image.guid)] = _cut_state(cut)
+    freed = sum(image.stat.size for image in images) - sum(image.stat.size for image in kept.values())
+    change = replace(_change(state, target, cuts, images[len(wanted) :]), bytes_freed=freed)
+    plan = bundle_plan(clearance, change, ChangeFacts(state))
+    return plan.with_facts(ChangeFacts(as_described(state, target, plan.steps, kept)))
+
+
+def _change(
+    state: BundleState, target: Descriptor, cuts: Sequence[CutImage], gone: Sequence[ImageState]
+) -> BundleChange:
     steps = [step for cut in cuts for step in cut_steps(cut)]
     at = None if state.is_bundle else commit_of_cut(steps)
-    change = BundleChange(
+    paths = tuple(cut.image.path for cut in cuts)
+    return BundleChange(
         "shrink",
-        _journal(size, cuts, gone),
+        _journal(target.size_bytes, cuts, gone),
         before=tuple(steps[:at]) if at is not None else (),
         commit=descriptor_step(state, target) if at is None else steps[at],
         after=tuple(steps if at is None else steps[at + 1 :]),
         discarded=tuple(image.path for image in gone),
-        hidden=() if state.is_bundle else tuple(cut.image.path for cut in cuts),
-        settled=tuple(cut.image.path for cut in cuts),
+        hidden=() if state.is_bundle else paths,
+        settled=paths,
         needed=SMALL_CHANGES,
-        bytes_freed=sum(image.stat.size for image in images) - sum(image.stat.size for image in kept.values()),
         warnings=tuple(dropped_extensions([cut.image for cut in cuts])),
     )
-    plan = bundle_plan(clearance, change, ChangeFacts(state))
-    return plan.with_facts(ChangeFacts(as_described(state, target, plan.steps, kept)))
 
 
 def _own_images(state: BundleState) -> List[ImageState]:
@@ -116,19 +120,15 @@ def _cut_state(cut: CutImage) -> ImageState:
     image = replace(cut.image, stat=replace(cut.image.stat, size=cut.size_after, allocated=-1), size=cut.length)
     if cut.header is None:
         return image
-    table = (
-        clipped(image.table, cut.header, cut.header.bat_entries)
-        if image.table is not None
-        else TableBuilder(cut.header).build()
-    )
+    table = TableBuilder(cut.header).build() if image.table is None else image.table
+    table = clipped(table, cut.header, cut.header.bat_entries)
     return replace(image, header=cut.header, table=table, extension=None, used_clusters=table.clusters_used)
 
 
 def refuse_loss(
     port: Port, state: BundleState, size: int, *, partitions: Sequence[Tuple[str, int, int]] = (), spared: Ranges = ()
 ) -> None:
-    """Raise BadRequest when the guest disk holds anything but zeros behind ``size`` bytes, or a partition reaches
-    there.
+    """Raise BadRequest when the guest disk has data or a part of a partition past ``size`` bytes.
 
     ``partitions`` are names with start and end; ``spared`` are ranges whose content is worth nothing.
     """
@@ -140,10 +140,10 @@ def refuse_loss(
         view.close()
     if offset is None and not cut:
         return
-    what = f"cut off {', '.join(cut[:5])}" if cut else "cut off data of the guest"
+    what = ", ".join(cut[:5]) or "data of the guest"
+    where = "" if offset is None else f"; the first data past its end is at byte {offset}"
     raise BadRequest(
-        f"size: a disk of {format_size(size)} would {what}"
-        + ("" if offset is None else f"; the first data behind its end lies at byte {offset}"),
+        f"size: a disk of {format_size(size)} would cut off {what}{where}",
         path=state.location.directory if state.is_bundle else state.location.image,
         expected=f"nothing but zeros from byte {size} on",
         found=cut or offset,
@@ -157,18 +157,20 @@ def first_data(view: GuestView, start: int, spared: Ranges = ()) -> Optional[int
     ``spared`` ranges do not count.
     """
     buffer = new_buffer(SLICE)
-    for extent in view.extents(start, view.size - start):
-        if extent.kind != DATA:
-            continue
-        for offset in range(extent.start, extent.end, SLICE):
-            length = min(SLICE, extent.end - offset)
-            part = buffer[:length]
-            view.pread_into(offset, part)
-            for low, high in spared:
-                begin, end = max(low, offset), min(high, offset + length)
-                if begin < end:
-                    part[begin - offset : end - offset] = bytes(end - begin)
-            found = next(data_parts(part, length, GRAIN), None)
-            if found is not None:
-                return offset + found[0]
+    for offset, length in _slices(view, start):
+        part = buffer[:length]
+        view.pread_into(offset, part)
+        for low, high in spared:
+            begin, end = max(low, offset), min(high, offset + length)
+            if begin < end:
+                part[begin - offset : end - offset] = bytes(end - begin)
+        found = next(data_parts(part, length, GRAIN), None)
+        if found is not None:
+            return offset + found[0]
     return None
+
+
+def _slices(view: GuestView, start: int) -> Iterator[Tuple[int, int]]:
+    for extent in view.extents(start, view.size - start):
+        for offset in range(extent.start, extent.end, SLICE) if extent.kind == DATA else ():
+            yield offset, min(SLICE, extent.end - offset)

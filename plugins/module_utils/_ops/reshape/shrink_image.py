@@ -41,8 +41,7 @@ def cut_image(image: ImageState, length: int, *, entries: int = 0) -> CutImage:
     header = image.header
     if header is None:
         return CutImage(image, length, None, length)
-    step = header.cluster_bytes
-    wanted = new_header(size_bytes=length, cluster_bytes=step, version=header.version)
+    wanted = new_header(size_bytes=length, cluster_bytes=header.cluster_bytes, version=header.version)
     short = replace(
         header,
         size_sectors=wanted.size_sectors,
@@ -60,7 +59,7 @@ def cut_image(image: ImageState, length: int, *, entries: int = 0) -> CutImage:
 
 
 def cut_steps(cut: CutImage) -> Iterator[Step]:
-    """The steps of one image, when nobody counts on what lies behind its new end any more. They may be repeated."""
+    """The steps of one image, when nobody counts on what is past its new end any more. They may be repeated."""
     path = cut.image.path
     if cut.header is None:
         yield Resize(path, cut.size_after)
@@ -68,7 +67,7 @@ def cut_steps(cut: CutImage) -> Iterator[Step]:
         return
     yield from mark_steps([cut.image])
     yield WriteBytes(path, 0, pack_header(replace(cut.header, in_use=IN_USE)))
-    # Places are given back only when no durable header counts the entries that lead there.
+    # Slots are given back only when no durable header counts the entries that name them.
     yield Sync(files=(path,))
     yield from clear_steps(path, cut.header.table_end, cut.table_end)
     yield Resize(path, cut.size_after)

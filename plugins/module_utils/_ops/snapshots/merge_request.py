@@ -15,15 +15,17 @@ from ..._core.errors import BadRequest
 from ..._core.plan import Plan
 from ..._core.records import dataclass, replace
 from ..._io.port import Port
-from .merge import AUTO, MergeFacts, plan_merge
+from .merge import MergeFacts, plan_merge
+from .merged_image import AUTO
 from .names import wanted_guid
 from .removals import REFUSE, choose_removals, refuse_doubtful
 
 
 @dataclass(frozen=True)
 class MergeRequest:
-    """At most ``max_layers`` layers. Only the ``snapshots`` named may go, all when it is None; with ``orphans`` only
-    those that the virtual machine does not list. ``branches`` and ``strategy`` are those of the planners.
+    """At most ``max_layers`` layers. ``snapshots`` may go, all when it is None.
+
+    With ``orphans`` only those that the virtual machine does not list. ``branches`` and ``strategy`` are the planners'.
     """
 
     max_layers: int = 1

@@ -6,12 +6,12 @@
 ::
 
     survivor   A A . . .          the layers of a group, topmost first; the lower ones are to vanish
-    removed    . B B . .          each cluster has one winner: the topmost layer that holds it
+    removed    . B B . .          of each cluster the topmost layer that holds it is visible
     removed    C C C C .
-               A A B C .          the receiver is the file that already holds most visible_extents; only the others move
+               A A B C .          the receiver is the file that holds most of what is visible; only the rest moves
 
-Clusters that the receiver lacks go to places that no table refers to ("fresh"). Clusters that it holds but has lost
-are overwritten; in every view that survives they are hidden by the winner until the commit.
+Clusters that the receiver lacks go to slots that no table refers to ("fresh"). Clusters that it holds but that are
+hidden are overwritten; in every view that survives, what hides them does so until the commit.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -57,8 +57,7 @@ class Group:
 class Placement(NamedTuple):
     """What a receiver takes in. ``entries`` are pairs of cluster index and new file offset, ascending.
 
-    ``filled`` are the bytes of ``overwrites`` that go into holes of the file and so need room although it does not
-    grow.
+    ``filled`` are the bytes of ``overwrites`` that go into holes of the file: they need room although it does not grow.
     """
 
     fresh: Tuple[Move, ...]
@@ -69,16 +68,11 @@ class Placement(NamedTuple):
 
 
 def visible_extents(group: Group) -> List[Extent]:
-    """Who answers for each part of the group's range: DATA and ZERO must be kept, CLEAR and ABSENT are left to the
-    layers below.
-    """
+    """Who answers for each part: DATA and ZERO are to be kept, CLEAR and ABSENT are left to the layers below."""
     stack, count = group.stack, len(group.images)
     merged = overlay_all([layer_extents(stack.layers[i], group.images[i].size, 0, stack.size, i) for i in range(count)])
-    below: Iterable[Extent] = ()
-    if len(stack.layers) > count:
-        lower = LayerStack(stack.layers[count:], stack.sizes[count:], stack.size)
-        below = lower.extents(0, stack.size)
-    return list(coalesce(_judge_zeros(merged, iter(below))))
+    below = stack.below(count).extents(0, stack.size) if len(stack.layers) > count else iter(())
+    return list(coalesce(_judge_zeros(merged, below)))
 
 
 def _judge_zeros(merged: Iterable[Extent], below: Iterator[Extent]) -> Iterator[Extent]:
@@ -97,42 +91,62 @@ def _judge_zeros(merged: Iterable[Extent], below: Iterator[Extent]) -> Iterator[
             position = end
 
 
-def cost(group: Group, extents: Sequence[Extent], receiver: int) -> int:
-    """Bytes to be written when layer ``receiver`` takes the rest in: data, and zeros where it holds data that has
-    lost.
-    """
-    return sum(
-        extent.length if extent.kind == DATA else _held_bytes(group, receiver, extent)
-        for extent in _foreign(group, extents, receiver)
-    )
+@dataclass(frozen=True)
+class Candidate:
+    """Layer ``index`` of a group (None: a new, empty image) as what takes in ``extents``, all that the group shows."""
 
+    group: Group
+    extents: Sequence[Extent]
+    index: Optional[int]
 
-def _foreign(group: Group, extents: Iterable[Extent], receiver: Optional[int]) -> Iterator[Extent]:
-    """What the receiver does not have yet.
+    @property
+    def cost(self) -> int:
+        """Bytes to be written: data, and zeros over data of its own that is hidden."""
+        return sum(e.length if e.kind == DATA else self.held_bytes(e) for e in self.missing())
 
-    The zeros behind its end are among it, because it may grow, but none behind the end that it gets.
-    """
-    held = 0 if receiver is None else group.images[receiver].size
-    limit = max(held, group.images[0].size)
-    for extent in extents:
-        start = extent.start if extent.layer != receiver else max(extent.start, held)
-        end = min(extent.end, limit)
-        if start < end and extent.kind != ABSENT:
-            yield Extent(start, end - start, extent.kind, extent.layer)
+    def missing(self) -> Iterator[Extent]:
+        """What it does not have yet.
 
+        The zeros after its end are among it, because it may grow, but none after the end that it gets.
+        """
+        held = 0 if self.index is None else self.group.images[self.index].size
+        limit = max(held, self.group.images[0].size)
+        for extent in self.extents:
+            start = extent.start if extent.layer != self.index else max(extent.start, held)
+            end = min(extent.end, limit)
+            if start < end and extent.kind != ABSENT:
+                yield Extent(start, end - start, extent.kind, extent.layer)
 
-def _held(group: Group, receiver: int, extent: Extent) -> Iterator[Extent]:
-    """The parts of the range of ``extent`` for which the receiver stores data."""
-    inside = min(extent.end, group.images[receiver].size) - extent.start
-    return (
-        (part for part in group.stack.layers[receiver].extents(extent.start, max(0, inside)) if part.kind == DATA)
-        if inside > 0
-        else iter(())
-    )
+    def held(self, extent: Extent) -> Iterator[Extent]:
+        """The parts of the range of ``extent`` for which it stores data."""
+        length = self._length_of(extent)
+        if self.index is not None and length:
+            parts = self.group.stack.layers[self.index].extents(extent.start, length)
+            yield from (part for part in parts if part.kind == DATA)
 
+    def held_bytes(self, extent: Extent) -> int:
+        """The length of those parts."""
+        return sum(part.length for part in self.held(extent))
 
-def _held_bytes(group: Group, receiver: int, extent: Extent) -> int:
-    return sum(part.length for part in _held(group, receiver, extent))
+    def present(self, extent: Extent) -> Iterator[Place]:
+        """The parts of the range of ``extent`` that it has clusters for."""
+        length = self._length_of(extent)
+        if self.index is not None and length:
+            yield from self.group.stack.layers[self.index].places(extent.start, length)
+
+    def _length_of(self, extent: Extent) -> int:
+        end = 0 if self.index is None else self.group.images[self.index].size
+        return max(0, min(extent.end, end) - extent.start)
+
+    def overwrites(self, extent: Extent, target: int) -> List[Move]:
+        """Moves that put ``extent`` over what it holds at file offset ``target``; its holes are zeros already."""
+        if extent.kind == DATA:
+            return _moves(self.group, extent, target)
+        return [Move(None, 0, target + part.start - extent.start, part.length) for part in self.held(extent)]
+
+    def filled(self, extent: Extent) -> int:
+        """Bytes of those moves that go into holes of the file."""
+        return extent.length - self.held_bytes(extent) if extent.kind == DATA else 0
 
 
 def common_cluster_bytes(images: Sequence[ImageState]) -> int:
@@ -148,91 +162,81 @@ def common_cluster_bytes(images: Sequence[ImageState]) -> int:
     return sizes.pop()
 
 
-def refuse_ragged(group: Group, extents: Sequence[Extent], receiver: Optional[int], step: int) -> None:
-    """Raise Unsupported when the receiver would hold a part of a cluster and leave the rest to the layers below the
-    group.
+def refuse_ragged(candidate: Candidate) -> None:
+    """Raise Unsupported when the receiver would hold a part of a cluster and the layers below the group the rest.
 
     That takes a layer that ends within the cluster and is shorter than one below it; no table can say it.
     """
+    group = candidate.group
     if len(group.stack.layers) == len(group.images):
         return
-    for end in {image.size for image in group.images if image.size % step and image.size < group.stack.size}:
-        low, high = end - end % step, end - end % step + step
-        taken = any(
-            extent.start < high and extent.end > low and extent.kind != CLEAR
-            for extent in _foreign(group, extents, receiver)
-        )
-        if taken and any(extent.start < high and extent.end > low and extent.kind == ABSENT for extent in extents):
+    step = common_cluster_bytes(group.images)
+    for image in group.images:
+        if (
+            image.size % step
+            and image.size < group.stack.size
+            and _is_shared(candidate, image.size // step * step, step)
+        ):
             raise Unsupported(
                 "A layer ends within a cluster before the end of the disk and cannot be merged on its own",
-                path=next(image.path for image in group.images if image.size == end),
-                found=end,
+                path=image.path,
+                found=image.size,
                 hint="Merge it together with all layers below it, or export the disk with hdd_convert.",
             )
 
 
-def place_in_plain(group: Group, extents: Sequence[Extent], receiver: int) -> Placement:
-    """The plain root takes everything in, at its own guest offsets."""
+def _is_shared(candidate: Candidate, start: int, length: int) -> bool:
+    """Whether the receiver takes in a part of a range, and the layers below the group answer for another."""
+    end = start + length
+    taken = any(e.start < end and e.end > start and e.kind != CLEAR for e in candidate.missing())
+    return taken and any(e.start < end and e.end > start and e.kind == ABSENT for e in candidate.extents)
+
+
+def place_in_plain(candidate: Candidate, image: ImageState) -> Placement:
+    """The plain root ``image`` takes everything in, at its own guest offsets."""
     overwrites: List[Move] = []
     filled = 0
-    for extent in _foreign(group, extents, receiver):
-        overwrites += _overwrites(group, receiver, extent, extent.start)
-        filled += _filled(group, receiver, extent)
-    size = max(group.images[receiver].stat.size, group.images[0].size)
+    for extent in candidate.missing():
+        overwrites += candidate.overwrites(extent, extent.start)
+        filled += candidate.filled(extent)
+    size = max(image.stat.size, candidate.group.images[0].size)
     return Placement((), tuple(overwrites), (), size, filled)
 
 
-def place_in_expanding(
-    group: Group, extents: Sequence[Extent], receiver: Optional[int], *, cluster_bytes: int, slots: Slots, version: int
-) -> Placement:
-    """An expanding image (None: a new, empty one) takes in what it lacks."""
+def place_in_expanding(candidate: Candidate, slots: Slots, version: int) -> Placement:
+    """An expanding image with free ``slots`` takes in what it lacks."""
     gaps: List[Extent] = []
     overwrites: List[Move] = []
     filled = 0
-    for extent in _foreign(group, extents, receiver):
+    for extent in candidate.missing():
         position = extent.start
-        for start, length, _file, offset in _present(group, extent, receiver):
+        for start, length, _file, offset in candidate.present(extent):
             gaps += _gap(extent, position, start)
             taken = Extent(start, length, extent.kind, extent.layer)
-            if receiver is not None:
-                overwrites += _overwrites(group, receiver, taken, offset)
-                filled += _filled(group, receiver, taken)
+            overwrites += candidate.overwrites(taken, offset)
+            filled += candidate.filled(taken)
             position = start + length
         gaps += _gap(extent, position, extent.end)
-    fresh, entries, end = _allocate(group, gaps, cluster_bytes, slots)
-    if version == 1 and end > _V1_FILE_LIMIT:
+    fresh, entries, end = _allocate(candidate.group, gaps, slots)
+    if version == 1:
+        _refuse_long(candidate.group, end)
+    return Placement(tuple(fresh), tuple(overwrites), tuple(entries), end, filled)
+
+
+def _refuse_long(group: Group, end: int) -> None:
+    if end > _V1_FILE_LIMIT:
         raise Unsupported(
             "The image would become too long for format version 1",
             path=group.images[0].path,
             found=end,
             expected=f"at most {_V1_FILE_LIMIT} bytes",
         )
-    return Placement(tuple(fresh), tuple(overwrites), tuple(entries), end, filled)
-
-
-def _present(group: Group, extent: Extent, receiver: Optional[int]) -> Iterator[Place]:
-    """The parts of the range of ``extent`` that the receiver has clusters for."""
-    if receiver is None:
-        return iter(())
-    inside = min(extent.end, group.images[receiver].size) - extent.start
-    return group.stack.layers[receiver].places(extent.start, inside) if inside > 0 else iter(())
 
 
 def _gap(extent: Extent, start: int, end: int) -> List[Extent]:
     if end <= start or extent.kind == CLEAR:
         return []
     return [Extent(start, end - start, extent.kind, extent.layer)]
-
-
-def _overwrites(group: Group, receiver: int, extent: Extent, target: int) -> List[Move]:
-    """Moves that put ``extent`` over what the receiver holds at file offset ``target``; its holes are zeros already."""
-    if extent.kind == DATA:
-        return _moves(group, extent, target)
-    return [Move(None, 0, target + part.start - extent.start, part.length) for part in _held(group, receiver, extent)]
-
-
-def _filled(group: Group, receiver: int, extent: Extent) -> int:
-    return extent.length - _held_bytes(group, receiver, extent) if extent.kind == DATA else 0
 
 
 def _moves(group: Group, extent: Extent, target: int) -> List[Move]:
@@ -247,41 +251,44 @@ def _moves(group: Group, extent: Extent, target: int) -> List[Move]:
     ]
 
 
-def _allocate(
-    group: Group, gaps: Sequence[Extent], step: int, slots: Slots
-) -> Tuple[List[Move], List[Tuple[int, int]], int]:
-    """Give every cluster that a gap touches a place; returns moves, table entries and the end of the file."""
+def _allocate(group: Group, gaps: Sequence[Extent], slots: Slots) -> Tuple[List[Move], List[Tuple[int, int]], int]:
+    """Give every cluster that a gap touches a slot; returns moves, table entries and the end of the file."""
     moves: List[Move] = []
     entries: List[Tuple[int, int]] = []
-    room = _Room(slots, step)
-    waiting = list(reversed(gaps))
+    step = common_cluster_bytes(group.images)
+    room, waiting = _Room(slots, step), _Gaps(group, gaps)
     for start, stop in rounded(((gap.start, gap.end) for gap in gaps), step):
         for cluster, number, offset, is_stale in room.take(start // step, (stop - start) // step):
             entries += [(cluster + index, offset + index * step) for index in range(number)]
-            inner = _fill(group, waiting, cluster * step, number * step, offset)
-            if is_stale and sum(move.length for move in inner if move.source is not None) < number * step:
+            inner = waiting.moves(cluster * step, (cluster + number) * step, offset)
+            data = [move for move in inner if move.source is not None]
+            if is_stale and sum(move.length for move in data) < number * step:
                 moves.append(Move(None, 0, offset, number * step))
-            moves += inner if is_stale else [move for move in inner if move.source is not None]
+            moves += inner if is_stale else data
     return moves, entries, room.end
 
 
-def _fill(group: Group, waiting: List[Extent], start: int, length: int, offset: int) -> List[Move]:
-    """Moves for the parts of the gaps in ``waiting`` (last first) that lie in a range; what lies behind it stays
-    waiting.
-    """
-    moves: List[Move] = []
-    end = start + length
-    while waiting and waiting[-1].start < end:
-        gap = waiting.pop()
-        if gap.end > end:
-            waiting.append(Extent(end, gap.end - end, gap.kind, gap.layer))
-            gap = Extent(gap.start, end - gap.start, gap.kind, gap.layer)
-        moves += _moves(group, gap, offset + gap.start - start)
-    return moves
+class _Gaps:
+    """What is to go into new clusters, taken from its beginning on."""
+
+    def __init__(self, group: Group, gaps: Sequence[Extent]) -> None:
+        self._group = group
+        self._waiting = list(reversed(gaps))
+
+    def moves(self, start: int, end: int, offset: int) -> List[Move]:
+        """Moves that put what is before guest byte ``end`` where ``start`` is at file ``offset``."""
+        moves: List[Move] = []
+        while self._waiting and self._waiting[-1].start < end:
+            gap = self._waiting.pop()
+            if gap.end > end:
+                self._waiting.append(Extent(end, gap.end - end, gap.kind, gap.layer))
+                gap = Extent(gap.start, end - gap.start, gap.kind, gap.layer)
+            moves += _moves(self._group, gap, offset + gap.start - start)
+        return moves
 
 
 class _Room:
-    """Hands out places for clusters: reusable ones first, then the end of the file."""
+    """Hands out slots for clusters: reusable ones first, then the end of the file."""
 
     def __init__(self, slots: Slots, step: int) -> None:
         self._reusable = list(reversed(slots.reusable))
@@ -289,7 +296,7 @@ class _Room:
         self.end = slots.append_at
 
     def take(self, cluster: int, count: int) -> Iterator[Tuple[int, int, int, bool]]:
-        """Pieces (cluster, number, file offset, whether old bytes lie there) that together hold ``count`` clusters."""
+        """Pieces (cluster, number, file offset, whether old bytes are there) that together hold ``count`` clusters."""
         while count and self._reusable:
             start, end = self._reusable.pop()
             number = min(count, (end - start) // self._step)
@@ -314,8 +321,8 @@ def may_receive(image: ImageState, survivor: ImageState) -> bool:
 def grown_header(header: HdsHeader, size: int) -> Optional[HdsHeader]:
     """The header of the same image made to hold ``size`` guest bytes; None when it does already, or when it cannot.
 
-    Its table must have room to grow, and its last cluster must be whole: what lies behind the end of the disk is not
-    known to be zero.
+    Its table must have room to grow, and its last cluster must be whole: what is past the end of the disk may not be
+    zero.
     """
     if header.size_bytes >= size or header.size_bytes % header.cluster_bytes:
         return None

@@ -44,18 +44,22 @@ def choose_removals(
     for guid in chosen:
         aside = [child for child in tree.children(guid) if child not in chain]
         if aside and branches == REFUSE:
-            raise HasSnapshots(
-                f"Several branches start at snapshot {guid}",
-                path=state.location.directory,
-                found=aside,
-                hint="Set branches: discard to give up those that are not current, name the snapshots to merge in the"
-                " option snapshots, or raise max_layers.",
-            )
+            _refuse_branches(state, guid, aside)
         for child in aside:
             removals += [child, *tree.descendants(child)]
     _refuse_kept(state, removals, kept_by_vm)
     refuse_forest(state, removals)
     return tuple(removals)
+
+
+def _refuse_branches(state: BundleState, guid: str, aside: Sequence[str]) -> None:
+    raise HasSnapshots(
+        f"Several branches start at snapshot {guid}",
+        path=state.location.directory,
+        found=aside,
+        hint="Set branches: discard to give up those that are not current, name the snapshots to merge in the"
+        " option snapshots, or raise max_layers.",
+    )
 
 
 def choose_deletion(
@@ -76,23 +80,28 @@ def choose_deletion(
     if guid not in tree.shots:
         return ()
     above = tree.descendants(guid)
-    if descendants == REFUSE and any(child != tree.top for child in above):
+    _refuse_descendants(state, guid, above, descendants)
+    removals = (guid, *above) if descendants == DELETE else (guid,)
+    _refuse_kept(state, removals, kept_by_vm)
+    refuse_forest(state, removals)
+    return removals
+
+
+def _refuse_descendants(state: BundleState, guid: str, above: Sequence[str], descendants: str) -> None:
+    top = state.tree.top
+    if descendants == REFUSE and any(child != top for child in above):
         raise HasSnapshots(
             f"There are snapshots above {guid}",
             path=state.location.directory,
-            found=[child for child in above if child != tree.top],
+            found=[child for child in above if child != top],
             hint="Set descendants: keep to hand its data to them, or descendants: delete to give them up.",
         )
-    if descendants == DELETE and tree.top in above:
+    if descendants == DELETE and top in above:
         raise HasSnapshots(
             f"The disk goes on from {guid} or from a snapshot above it",
             path=state.location.directory,
             hint="Revert to another snapshot first, or set descendants: keep.",
         )
-    removals = (guid, *above) if descendants == DELETE else (guid,)
-    _refuse_kept(state, removals, kept_by_vm)
-    refuse_forest(state, removals)
-    return removals
 
 
 def refuse_forest(state: BundleState, removals: Sequence[str]) -> None:
@@ -112,7 +121,7 @@ def refuse_forest(state: BundleState, removals: Sequence[str]) -> None:
             f"Several branches start at the first snapshot; without it the disk would fall into {len(roots)} disks",
             path=state.location.directory,
             found=roots[:20],
-            hint="Give up all branches but one first (descendants: delete, or branches: discard), or keep the snapshot.",
+            hint="Give up all branches but one first (descendants: delete, or branches: discard), or keep it.",
         )
 
 
@@ -130,7 +139,7 @@ def _refuse_kept(state: BundleState, removals: Sequence[str], kept_by_vm: Collec
 def groups_of(tree: SnapshotTree, removals: Sequence[str]) -> List[Tuple[str, ...]]:
     """The layers that become one: each survivor right above removed snapshots, then those, topmost first.
 
-    A removed snapshot where branches part is in a group of each branch. One that nothing stands on any more is in none.
+    A removed snapshot where branches part is in a group of each branch; one without anything above it is in none.
     """
     gone = set(removals)
     groups = []

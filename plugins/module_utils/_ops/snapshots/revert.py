@@ -16,7 +16,7 @@ from ..._bundle.descriptor import Descriptor, ImageEntry
 from ..._bundle.guards import Touches, check_guards
 from ..._change.bundle_plan import BundleChange, bundle_plan, unchanged
 from ..._change.journal import descriptor_step
-from ..._change.new_layer import new_image_steps, new_images, with_new_top
+from ..._change.new_layer import NewImages, new_image_steps, new_images, with_new_top
 from ..._core.errors import BadRequest, Interrupted, Unsupported
 from ..._core.plan import Plan
 from ..._core.records import replace
@@ -31,18 +31,24 @@ def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan[S
     Raises BadRequest for the current layer, Unsupported for a single file, Interrupted for a snapshot that ploop was
     merging.
     """
-    top, directory = state.tree.top, state.location.directory
+    top = state.tree.top
     _refuse(state, guid)
     if state.tree.shots[top].parent == guid and is_empty_layer(state, top):
         return unchanged("revert", SnapshotFacts(state, guid))
     clearance = check_guards(state, Touches(), force=force)
     created = new_images(state, guid, base=guid)
-    names = tuple(name for name, _header in created)
+    target = _with_new_top(state, guid, tuple(name for name, _header in created))
+    kept = {key: image for key, image in state.images.items() if key[1] != top}
+    facts = SnapshotFacts(with_new_top(state, target, kept, created), guid)
+    return bundle_plan(clearance, _change(state, guid, created, target), facts)
+
+
+def _change(state: BundleState, guid: str, created: NewImages, target: Descriptor) -> BundleChange:
+    top, names = state.tree.top, tuple(name for name, _header in created)
     old = tuple(image for image in state.layer(top) if not image.outside)
-    target = _with_new_top(state, guid, names)
     given_up = sum(image.used for image in state.layer(top))
-    warning = f"{directory}: the current state, {format_size(given_up)} of clusters, is given up for snapshot {guid}."
-    change = BundleChange(
+    what = f"the current state, {format_size(given_up)} of clusters, is given up for snapshot {guid}"
+    return BundleChange(
         "revert",
         Journal("revert", PREPARE, created=names, discarded=tuple(image.path.rsplit("/", 1)[-1] for image in old)),
         before=tuple(new_image_steps(state, created, like=top)),
@@ -51,24 +57,17 @@ def plan_revert(state: BundleState, guid: str, *, force: bool = False) -> Plan[S
         discarded=tuple(image.path for image in old),
         needed=sum(header.data_start for _name, header in created),
         bytes_freed=sum(image.stat.allocated for image in old),
-        warnings=(warning,) if given_up else (),
+        warnings=(f"{state.location.directory}: {what}.",) if given_up else (),
     )
-    kept = {key: image for key, image in state.images.items() if key[1] != top}
-    return bundle_plan(clearance, change, SnapshotFacts(with_new_top(state, target, kept, created), guid))
 
 
 def is_empty_layer(state: BundleState, guid: str) -> bool:
     """Whether nothing was ever written to a layer, so that its view is that of its parent, in full length."""
     below = state.tree.shots[guid].parent
-    for image in state.layer(guid):
-        if (
-            image.header is None
-            or image.used_clusters
-            or below not in state.tree.shots
-            or image.size < state.images[(image.storage, below)].size
-        ):
-            return False
-    return True
+    return below in state.tree.shots and all(
+        image.header is not None and not image.used_clusters and image.size >= state.images[(image.storage, below)].size
+        for image in state.layer(guid)
+    )
 
 
 def _refuse(state: BundleState, guid: str) -> None:

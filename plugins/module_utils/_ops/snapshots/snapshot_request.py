@@ -40,6 +40,16 @@ class SnapshotRequest:
     force: bool = False
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A request on one disk, and the GUID of its snapshot."""
+
+    state: BundleState
+    machine: VmReport
+    request: SnapshotRequest
+    guid: str
+
+
 def plan_snapshot(port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest) -> Plan[SnapshotFacts]:
     """The change that a request needs; its facts name the snapshot by its GUID.
 
@@ -47,7 +57,7 @@ def plan_snapshot(port: Port, state: BundleState, machine: VmReport, request: Sn
     """
     refuse_odd_name(request)
     guid = wanted_guid(state, request.wanted, machine.snapshot_names)
-    return _PLANNERS[request.state](port, state, machine, request, guid)
+    return _PLANNERS[request.state](port, _Asked(state, machine, request, guid))
 
 
 def refuse_odd_name(request: SnapshotRequest) -> None:
@@ -60,11 +70,9 @@ def refuse_odd_name(request: SnapshotRequest) -> None:
         )
 
 
-def _take(
-    port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest, guid: str
-) -> Plan[SnapshotFacts]:
-    del port
-    if not request.is_guid and guid in machine.snapshot_names and guid not in state.tree.shots:
+def _take(_port: Port, asked: _Asked) -> Plan[SnapshotFacts]:
+    state, request, guid = asked.state, asked.request, asked.guid
+    if not request.is_guid and guid in asked.machine.snapshot_names and guid not in state.tree.shots:
         raise NoSuchSnapshot(
             f"The virtual machine has a snapshot {request.wanted[:80]!r}, but this disk does not",
             path=state.location.directory,
@@ -74,30 +82,27 @@ def _take(
     return plan_snapshot_take(state, guid, force=request.force)
 
 
-def _revert(
-    port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest, guid: str
-) -> Plan[SnapshotFacts]:
+def _revert(_port: Port, asked: _Asked) -> Plan[SnapshotFacts]:
     from .revert import plan_revert
 
-    del port
-    if guid not in state.tree.shots:
-        resolve(state.tree, request.wanted, names=machine.snapshot_names, path=state.location.directory)
-    return plan_revert(state, guid, force=request.force)
+    state, names = asked.state, asked.machine.snapshot_names
+    if asked.guid not in state.tree.shots:
+        resolve(state.tree, asked.request.wanted, names=names, path=state.location.directory)
+    return plan_revert(state, asked.guid, force=asked.request.force)
 
 
-def _delete(
-    port: Port, state: BundleState, machine: VmReport, request: SnapshotRequest, guid: str
-) -> Plan[SnapshotFacts]:
+def _delete(port: Port, asked: _Asked) -> Plan[SnapshotFacts]:
     from .merge import plan_merge
 
+    state, machine, request = asked.state, asked.machine, asked.request
     kept = () if request.force else machine.needed
-    removals = choose_deletion(state, guid, descendants=request.descendants, kept_by_vm=kept)
+    removals = choose_deletion(state, asked.guid, descendants=request.descendants, kept_by_vm=kept)
     refuse_doubtful(state, machine, removals, force=request.force)
     plan = plan_merge(port, state, removals, force=request.force)
-    return plan.with_facts(SnapshotFacts(plan.facts.after, guid))
+    return plan.with_facts(SnapshotFacts(plan.facts.after, asked.guid))
 
 
-_PLANNERS: Mapping[str, Callable[[Port, BundleState, VmReport, SnapshotRequest, str], Plan[SnapshotFacts]]] = {
+_PLANNERS: Mapping[str, Callable[[Port, _Asked], Plan[SnapshotFacts]]] = {
     PRESENT: _take,
     REVERTED: _revert,
     ABSENT: _delete,

@@ -57,8 +57,8 @@ def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) ->
         created=names,
         needed=sum(header.data_start for _name, header in created),
     )
-    frozen = {(number, guid if layer == top else layer): image for (number, layer), image in state.images.items()}
-    kept = {(number, layer): replace(image, guid=layer) for (number, layer), image in frozen.items()}
+    renamed = [replace(image, guid=guid) if image.guid == top else image for image in state.images.values()]
+    kept = {(image.storage, image.guid): image for image in renamed}
     return bundle_plan(clearance, change, SnapshotFacts(with_new_top(state, target, kept, created), guid))
 
 

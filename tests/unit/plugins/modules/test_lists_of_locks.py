@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._io import owners
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import detect
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.locking import owners
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, build_bundle, guid_of, line_of_layers

@@ -212,7 +212,7 @@ def refused(
     )
     with pytest.raises(DiskError) as caught:
         disks.state_of(PORT, bundle.directory)
-    assert caught.value.__class__ is kind, str(caught.value)
+    assert caught.value.code == kind.code, str(caught.value)
     assert caught.value.path == (path or bundle.descriptor)
     if offset is not None:
         assert caught.value.offset == offset
@@ -358,7 +358,7 @@ def test_names_that_lead_out_are_refused(bounded: None, tmp_path: Path, file: st
     edit(bundle, f"<File>{os.path.basename(bundle.files[(0, ONE)])}<", f"<File>{file}<")
     with pytest.raises(DiskError) as caught:
         disks.state_of(PORT, bundle.directory)
-    assert type(caught.value) in (Escape, Damaged)
+    assert caught.value.code in (Escape.code, Damaged.code)
 
 
 def test_a_missing_image_is_told_by_name(bounded: None, tmp_path: Path) -> None:

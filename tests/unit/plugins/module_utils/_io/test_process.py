@@ -18,6 +18,22 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [process.setting(f"VDISK_{name}") for name in ("ONE", "TWO", "THREE")] == ["x y", None, None]
 
 
+@pytest.mark.parametrize(
+    "text, seconds",
+    [("1700000000", 1_700_000_000), ("0", 0), ("", 0), ("-5", 0), ("1.5", 0), ("soon", 0), ("٣", 0), ("9" * 16, 0)],
+)
+def test_the_time_of_a_reproducible_build_is_a_number_or_0(
+    monkeypatch: pytest.MonkeyPatch, text: str, seconds: int
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
+    assert process.source_date_epoch() == seconds
+
+
+def test_without_the_variable_the_time_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert process.source_date_epoch() == 0
+
+
 def test_only_a_leading_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     found = [process.expand_home(path) for path in ("~/a b", "/x/~/y", "a~", "")]

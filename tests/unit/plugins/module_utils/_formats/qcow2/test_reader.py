@@ -23,6 +23,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.cache import Cache
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentLink
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import Qcow2Image, open_qcow2
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -686,9 +687,9 @@ def test_the_cache_of_tables_stays_small(tmp_path: Path) -> None:
         file.seek(20 * 512)
         file.write(struct.pack(">Q", ZERO_BIT) * 64 * tables)
     image = open_qcow2(PORT, path)
-    image._cached_tables = 10
+    image._cache = Cache(10)
     assert kinds(image) == [(0, image.size, ZERO)]
-    assert len(image._cache) == 10
+    assert len(image._cache._values) == 10
     image.close()
 
 

@@ -187,14 +187,12 @@ def test_a_bitmap_fills_whole_sectors(block_bytes: int, bitmap: int) -> None:
 def test_a_table_must_cover_the_disk_and_lie_in_the_file(table_offset: int, entries: int, file_size: int) -> None:
     header = DynamicHeader(table_offset, entries, 2 * MIB)
     with pytest.raises(Damaged):
-        check_header(header, size=100 * MIB, path="x", offset=512, file_size=file_size)
+        check_header(header, FOOTER, path="x", file_size=file_size)
 
 
 def test_a_table_of_unlimited_length_is_not_supported() -> None:
     with pytest.raises(Unsupported):
-        check_header(
-            DynamicHeader(2048, (1 << 23) + 1, 2 * MIB), size=100 * MIB, path="x", offset=512, file_size=1 << 40
-        )
+        check_header(DynamicHeader(2048, (1 << 23) + 1, 2 * MIB), FOOTER, path="x", file_size=1 << 40)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +203,8 @@ def test_pieces_are_counted_in_their_extension(path: str, expected: str) -> None
 
 
 def test_the_smallest_table_that_covers_the_disk_is_good() -> None:
-    check_header(DynamicHeader(2048, 50, 2 * MIB), size=100 * MIB, path="x", offset=512, file_size=2248)
-    check_header(DynamicHeader(2048, 1 << 23, 2 * MIB), size=100 * MIB, path="x", offset=512, file_size=1 << 30)
+    check_header(DynamicHeader(2048, 50, 2 * MIB), FOOTER, path="x", file_size=2248)
+    check_header(DynamicHeader(2048, 1 << 23, 2 * MIB), FOOTER, path="x", file_size=1 << 30)
 
 
 @pytest.mark.parametrize(

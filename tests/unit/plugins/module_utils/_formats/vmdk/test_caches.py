@@ -7,16 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Unsupported
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.caches import Cache, Caches
-
-
-def test_tables_are_read_once_by_small_reads_and_forgotten_by_many() -> None:
-    cache: Cache[int] = Cache(2)
-    cache.put("a", 1)
-    cache.put("b", 2)
-    assert cache.get("a") == 1
-    cache.put("c", 3)
-    assert (cache.get("a"), cache.get("b"), cache.get("c")) == (1, None, 3)
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.caches import Caches
 
 
 def test_all_extents_share_the_room_for_directories() -> None:

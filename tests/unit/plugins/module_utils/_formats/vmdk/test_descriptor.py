@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Optional
+from typing import Dict, Optional, Type
 
 import pytest
 from hypothesis import given
@@ -233,11 +233,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("raw, error", REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_read_is_refused(raw: bytes, error: type) -> None:
+def test_what_cannot_be_read_is_refused(raw: bytes, error: Type[DiskError]) -> None:
     parse_descriptor(RAW, path="/d")
     with pytest.raises(DiskError) as caught:
         parse_descriptor(raw, path="/d", offset=512)
-    assert (type(caught.value), caught.value.path) == (error, "/d")
+    assert (caught.value.code, caught.value.path) == (error.code, "/d")
 
 
 def test_the_type_stands_in_the_message() -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Tuple
+from typing import Tuple, Type
 
 import pytest
 
@@ -117,13 +117,15 @@ BAD_FIELDS = [
 @pytest.mark.parametrize(
     "field, value, error, offset", BAD_FIELDS, ids=lambda value: value.__name__ if isinstance(value, type) else None
 )
-def test_a_field_out_of_its_limits_is_refused_at_its_place(field: str, value: object, error: type, offset: int) -> None:
+def test_a_field_out_of_its_limits_is_refused_at_its_place(
+    field: str, value: object, error: Type[DiskError], offset: int
+) -> None:
     raw = vmdk_files.sparse(capacity=100, grains={}, descriptor=b"x").raw[:512]
     layout.parse_sparse_header(bytes(raw), path="/d")
     vmdk_files.put(raw, field, value)
     with pytest.raises(DiskError) as caught:
         layout.parse_sparse_header(bytes(raw), path="/d", offset=1024)
-    assert (type(caught.value), caught.value.path, caught.value.offset) == (error, "/d", 1024 + offset)
+    assert (caught.value.code, caught.value.path, caught.value.offset) == (error.code, "/d", 1024 + offset)
 
 
 def test_changed_line_ends_mean_nothing_without_their_flag() -> None:
@@ -166,7 +168,7 @@ def test_a_short_header_is_damaged(length: int) -> None:
         (24, 1, Damaged),
     ],
 )
-def test_a_bad_cowd_header_is_refused_at_its_place(offset: int, value: int, error: type) -> None:
+def test_a_bad_cowd_header_is_refused_at_its_place(offset: int, value: int, error: Type[DiskError]) -> None:
     raw = vmdk_files.cowd(capacity=8193, grains={}).raw[:512]
     assert layout.parse_cowd_header(bytes(raw), path="/d") == layout.CowdHeader(8193, 1, 4)
     struct.pack_into("<I", raw, offset, value)

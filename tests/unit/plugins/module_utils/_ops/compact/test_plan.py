@@ -23,7 +23,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import METADATA, ZEROS, plan_compact
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.savings import estimate, summary
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
     BuiltBundle,
@@ -226,32 +225,6 @@ def test_less_than_a_cluster_is_left_by_default(tmp_path: Path) -> None:
     path = single(tmp_path, filled(0), tail=b"x" * (CLUSTER - 1))
     assert plan_compact(PORT, disks.state_of(PORT, path)).is_empty
     assert not plan_compact(PORT, disks.state_of(PORT, path), threshold=1).is_empty
-
-
-def test_an_estimate_changes_nothing(tmp_path: Path) -> None:
-    path = single(tmp_path, {**filled(0), 1: ZERO})
-    file = disks.file_of(PORT, path)
-    before = os.stat(file).st_mtime_ns, os.stat(file).st_ctime_ns
-    estimate(PORT, disks.state_of(PORT, path), scan=ZEROS)
-    assert (os.stat(file).st_mtime_ns, os.stat(file).st_ctime_ns) == before
-
-
-def test_the_summary_tells_layers_and_reasons(tmp_path: Path) -> None:
-    path = single(tmp_path, {**filled(0, 1), 2: ZERO}, gaps=[1])
-    savings = estimate(PORT, disks.state_of(PORT, path), scan=ZEROS)
-    assert sum(one.read for one in savings) == CLUSTER + 2 * 4096
-    told = summary(savings, reclaimed=False, scan=ZEROS)
-    assert (told["reclaimable"], told["reclaimed"]) == (2 * CLUSTER, 0)
-    assert told["by_reason"] == {"leaked": CLUSTER, "zero": CLUSTER, "equal": 0, "free_in_filesystem": None}
-    assert [(layer["guid"], layer["reclaimable"], layer["reclaimed"]) for layer in told["layers"]] == [
-        (TOP, 2 * CLUSTER, 0)
-    ]
-    done = summary(savings, reclaimed=True, scan=METADATA)
-    assert (done["reclaimed"], done["by_reason"]["zero"], done["layers"][0]["reclaimed"]) == (
-        2 * CLUSTER,
-        None,
-        2 * CLUSTER,
-    )
 
 
 # The format extension

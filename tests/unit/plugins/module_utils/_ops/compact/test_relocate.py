@@ -26,7 +26,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     WriteBytes,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import TableBuilder, check_table
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import TableBuilder
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat_check import check_table
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.extension import Extension
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import (
     HdsHeader,
@@ -119,19 +120,33 @@ def clusters_of(dropped: Set[int]) -> Clusters:
 def relocated_one_by_one(
     image: ImageState, places: Dict[int, int], dropped: Set[int]
 ) -> Tuple[List[Tuple[int, int]], List[Move]]:
-    """The last cluster of the file goes to the first free slot, as long as that comes before it."""
+    """As many of the last clusters of the file move as there are free slots before them, the first to the first."""
     free = [place for cluster, place in places.items() if cluster in dropped]
     for start, end in image.unused:
         free += range(start, end - STEP + 1, STEP)
     kept = sorted((place, cluster) for cluster, place in places.items() if cluster not in dropped)
-    relocated, moves = [], []
+    slots = []
+    moving: List[Tuple[int, int]] = []
     for slot in sorted(free):
         if not kept or kept[-1][0] < slot:
             break
-        place, cluster = kept.pop()
-        relocated.append((cluster, slot))
-        moves.append(Move(FILE, place, slot, min(STEP, image.stat.size - place)))
-    return sorted(relocated), moves
+        moving.insert(0, kept.pop())
+        slots.append(slot)
+    moves: List[Move] = []
+    for (place, _cluster), slot in zip(moving, slots):
+        length = min(STEP, image.stat.size - place)
+        last = moves[-1] if moves else None
+        if last and (last.source_offset + last.length, last.target_offset + last.length) == (place, slot):
+            moves[-1] = last._replace(length=last.length + length)
+        else:
+            moves.append(Move(FILE, place, slot, length))
+    return sorted((cluster, slot) for (_place, cluster), slot in zip(moving, slots)), moves
+
+
+def new_places(image: ImageState, header: HdsHeader, dropped: Set[int]) -> Dict[int, int]:
+    """The clusters that move, and where they are then."""
+    runs = relocate(image, header, clusters_of(dropped)).entries()
+    return {first + index: offset for first, offsets in runs for index, offset in enumerate(offsets)}
 
 
 @given(images())
@@ -140,10 +155,49 @@ def test_every_cluster_goes_where_one_by_one_it_would_go(
 ) -> None:
     image, header, places, dropped = drawn
     relocated = relocate(image, header, clusters_of(dropped))
-    entries = [
-        (first + index, offset) for first, offsets in relocated.entries() for index, offset in enumerate(offsets)
-    ]
+    entries = list(new_places(image, header, dropped).items())
     assert (entries, list(relocated.moves(FILE, image.stat.size))) == relocated_one_by_one(image, places, dropped)
+
+
+@given(images())
+def test_moves_go_into_free_slots_and_the_guest_reads_the_same(
+    drawn: Tuple[ImageState, HdsHeader, Dict[int, int], Set[int]],
+) -> None:
+    image, header, places, dropped = drawn
+    kept = {cluster: place for cluster, place in places.items() if cluster not in dropped}
+    size = image.stat.size
+    # Sectors of the file, each with a number of its own; a sector that is written once more shows.
+    old = list(range(-(-size // 512)))
+    new = list(old)
+    taken = {sector for place in [*kept.values(), *(start for start, _end in image.pinned)] for sector in _slot(place)}
+    written: Set[int] = set()
+    for move in relocate(image, header, clusters_of(dropped)).moves(FILE, size):
+        assert move.target_offset + move.length <= move.source_offset
+        source, target = move.source_offset // 512, move.target_offset // 512
+        sectors = set(range(target, target + -(-move.length // 512)))
+        assert sectors.isdisjoint(taken | written)
+        written |= sectors
+        # In the order of the moves, as the executor does it, from the file as it is then.
+        new[target : target + len(sectors)] = new[source : source + len(sectors)]
+    after = {**kept, **new_places(image, header, dropped)}
+    for cluster, place in kept.items():
+        seen = -(-min(STEP, header.size_bytes - cluster * STEP) // 512)
+        assert new[after[cluster] // 512 :][:seen] == old[place // 512 :][:seen]
+
+
+def _slot(place: int) -> range:
+    return range(place // 512, (place + STEP) // 512)
+
+
+@given(images())
+def test_a_second_relocation_finds_nothing(drawn: Tuple[ImageState, HdsHeader, Dict[int, int], Set[int]]) -> None:
+    image, header, places, dropped = drawn
+    change = Relocation(image, header, clusters_of(dropped))
+    after = {cluster: place for cluster, place in places.items() if cluster not in dropped}
+    after.update(new_places(image, header, dropped))
+    again = image_of(header, after, [start for start, _end in image.pinned], change.size_after)
+    second = Relocation(again, header, Clusters())
+    assert not second.moves_data and second.reclaimable == 0 and second.size_after == change.size_after
 
 
 @given(images())
@@ -254,6 +308,22 @@ def test_a_large_run_costs_what_a_small_one_costs(first_slot: int, ranges: List[
         tracemalloc.stop()
     assert steps < 100
     assert peak < 1 << 20
+
+
+def test_half_of_a_large_run_moves_at_once() -> None:
+    image, header = large(0)
+    tracemalloc.start()
+    try:
+        steps = list(Relocation(image, header, Clusters([(0, MANY // 2)])).steps(FullPort()))  # type: ignore[arg-type]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    half = MANY // 2 << 20
+    (copy,) = [step for step in steps if isinstance(step, CopyRanges)]
+    assert copy.moves == (Move(FILE, header.data_start + half, header.data_start, half),)
+    assert len(steps) < 100
+    # The entries themselves are 8 MB.
+    assert peak < 16 << 20
 
 
 def test_a_copy_of_a_large_run_holds_one_piece_of_its_table() -> None:

@@ -20,8 +20,8 @@ SECTOR = 512
 def grown(port: MemoryPort, sectors: int, *, reserve: bool = False) -> GrownImage:
     state = disks.state_of(port, PATH)
     image = state.images[(0, state.tree.top)]
-    assert image.header is not None and image.table is not None
-    return grow_image(image, image.header, image.table, sectors * SECTOR, reserve=reserve)
+    assert image.header is not None
+    return grow_image(image, image.header, sectors * SECTOR, reserve=reserve)
 
 
 @pytest.fixture(name="port")
@@ -37,8 +37,8 @@ def test_a_table_with_room_moves_nothing(port: MemoryPort) -> None:
     disks.new_disk(port, "/vm/b.hdd", size=8 * disks.SMALL_CLUSTER)
     state = disks.state_of(port, "/vm/b.hdd")
     image = state.images[(0, state.tree.top)]
-    assert image.header is not None and image.table is not None
-    found = grow_image(image, image.header, image.table, 16 * disks.SMALL_CLUSTER, reserve=False)
+    assert image.header is not None
+    found = grow_image(image, image.header, 16 * disks.SMALL_CLUSTER, reserve=False)
     assert (found.moves, found.relocated, found.reserved_at) == ((), (), None)
     assert (found.header.bat_entries, found.first_new, found.size_after) == (16, 8, image.stat.size)
 
@@ -71,8 +71,8 @@ def test_what_the_last_cluster_held_past_the_end_is_zeroed(port: MemoryPort, tai
     disks.patch(port, path, len(port.content(path)) - tail, b"\x77" * tail)
     state = disks.state_of(port, "/vm/c.hdd")
     image = state.images[(0, state.tree.top)]
-    assert image.header is not None and image.table is not None
-    found = grow_image(image, image.header, image.table, 5 * step, reserve=False)
+    assert image.header is not None
+    found = grow_image(image, image.header, 5 * step, reserve=False)
     assert [(move.target_offset, move.length) for move in found.zeroed] == [(image.stat.size - tail, tail)]
 
 

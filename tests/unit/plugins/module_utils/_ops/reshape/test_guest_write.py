@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan, Step
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.guest_write import GuestWriter
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
@@ -30,17 +28,13 @@ def with_layers(port: MemoryPort, **options: object) -> MemoryPort:
     return port
 
 
-def steps_of(writer: GuestWriter) -> Tuple[Step, ...]:
-    before, commit, after = writer.steps_around_last_write()
-    return (*before, commit, *after)
-
-
 def written(port: MemoryPort, *pieces: tuple) -> GuestWriter:
     state = disks.state_of(port, PATH)
     writer = GuestWriter(port, state, state)
     for offset, content in pieces:
         writer.write(offset, content)
-    disks.apply(port, Plan("test", steps_of(writer)))
+    before, last, after = writer.steps_around_last_write()
+    disks.apply(port, Plan("test", (*before, last, *after)))
     return writer
 
 

@@ -22,8 +22,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.placement import (
     CLEAR,
+    Candidate,
     Group,
-    cost,
     grown_header,
     may_receive,
     place_in_expanding,
@@ -51,6 +51,10 @@ def group_of(*held: Dict[int, bytes], below: int = 0, layers: Sequence[Layer] = 
             yield Group(0, disks.TOP, images[: len(images) - below], stack)
         finally:
             stack.close()
+
+
+def candidate(group: Group, index: int) -> Candidate:
+    return Candidate(group, visible_extents(group), index)
 
 
 def shown(group: Group) -> List[Tuple[int, int, str, int]]:
@@ -92,18 +96,14 @@ def test_zeros_must_be_kept_only_where_they_hide_something() -> None:
 
 def test_what_a_receiver_holds_already_costs_nothing() -> None:
     with group_of(filled(0, 1, 2, 3), filled(1, 2), filled(2, 5)) as group:
-        assert [cost(group, visible_extents(group), receiver) // CLUSTER for receiver in (0, 1, 2)] == [3, 4, 3]
+        assert [candidate(group, receiver).cost // CLUSTER for receiver in (0, 1, 2)] == [3, 4, 3]
 
 
 def test_zeros_over_data_cost_what_must_be_cleared() -> None:
     with group_of(filled(0, 1), {0: b"", 4: b""}) as group:
-        assert [cost(group, visible_extents(group), receiver) // CLUSTER for receiver in (0, 1)] == [1, 1]
-        assert [
-            move.length
-            for move in place_in_expanding(
-                group, visible_extents(group), 1, cluster_bytes=CLUSTER, slots=Slots((), 1 << 20), version=1
-            ).overwrites
-        ] == [CLUSTER]
+        assert [candidate(group, receiver).cost // CLUSTER for receiver in (0, 1)] == [1, 1]
+        placed = place_in_expanding(candidate(group, 1), Slots((), 1 << 20), 1)
+        assert [move.length for move in placed.overwrites] == [CLUSTER]
 
 
 @given(
@@ -120,14 +120,7 @@ def test_places_are_disjoint_and_reusable_ones_are_taken_first(
         for count in reusable:
             slots.append((position, position + count * CLUSTER))
             position += (count + 2) * CLUSTER
-        placed = place_in_expanding(
-            group,
-            visible_extents(group),
-            receiver,
-            cluster_bytes=CLUSTER,
-            slots=Slots(tuple(slots), position),
-            version=2,
-        )
+        placed = place_in_expanding(candidate(group, receiver), Slots(tuple(slots), position), 2)
         own = set(held[len(held) - 1 - receiver])
         needed = sorted({index for indexes in held for index in indexes} - own)
         assert [cluster for cluster, _offset in placed.entries] == needed
@@ -144,10 +137,8 @@ def test_a_file_of_version_one_does_not_grow_beyond_its_entries() -> None:
     with group_of({}, filled(0)) as group:
         room = Slots((), (1 << 32) * 512)
         with pytest.raises(Unsupported):
-            place_in_expanding(group, visible_extents(group), 1, cluster_bytes=CLUSTER, slots=room, version=1)
-        assert place_in_expanding(
-            group, visible_extents(group), 1, cluster_bytes=CLUSTER, slots=room, version=2
-        ).entries
+            place_in_expanding(candidate(group, 1), room, 1)
+        assert place_in_expanding(candidate(group, 1), room, 2).entries
 
 
 def test_images_outside_and_those_that_cannot_grow_receive_nothing() -> None:

@@ -27,12 +27,12 @@ import struct
 import sys
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from .._core.errors import InUse
+from ..._core.errors import InUse
+from ..capabilities import Capabilities
+from ..failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
+from ..kernel import release, repeated
+from ..port import Holder
 from . import owners
-from .capabilities import Capabilities
-from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
-from .kernel import release, repeated
-from .port import Holder
 
 WRITE = "write"
 READ = "read"
@@ -141,9 +141,7 @@ class Locks:
                 release(descriptor)
 
     def _descriptor(self, path: str) -> Tuple[int, bool]:
-        """A descriptor to ask through and whether to close it: where this port holds locks, the one that carries
-        them.
-        """
+        """A descriptor to ask through, the one with locks where this port holds some; and whether to close it."""
         descriptor = _opened(path, os.O_RDONLY)
         held = self._registry.get(_identity(path, descriptor))
         if held is None:
@@ -276,9 +274,7 @@ def _kind_of(taken: Dict[int, Tuple[bool, int]]) -> Optional[str]:
 
 
 def _byte_lock(descriptor: int, start: int, length: int = 1) -> Optional[Tuple[bool, int]]:
-    """The first lock of somebody else in the way of a write lock: whether it is exclusive, and the pid, or -1 when
-    it has none.
-    """
+    """The first lock of another open file against a write lock: whether it is exclusive, and its pid (-1: none)."""
     kind, pid = _unpack(fcntl.fcntl(descriptor, _F_OFD_GETLK, _packed(fcntl.F_WRLCK, start, length)))
     return None if kind == fcntl.F_UNLCK else (kind == fcntl.F_WRLCK, pid)
 
@@ -324,7 +320,7 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _identity(path: str, descriptor: int) -> _Identity:
-    """What tells an open file from all others; when that cannot be told, the file is closed."""
+    """What distinguishes an open file from all others. The file is closed when that fails."""
     try:
         with reported("look at", path):
             facts = os.fstat(descriptor)

@@ -9,8 +9,8 @@ import os
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._io import owners
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import detect
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.locking import owners
 
 linux = pytest.mark.skipif(not detect().proc, reason="only Linux has this /proc")
 

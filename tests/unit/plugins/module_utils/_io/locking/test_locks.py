@@ -18,8 +18,8 @@ import time
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, InUse, IoFailure, NotFound
-from ansible_collections.vdisk.parallels.plugins.module_utils._io import locks, owners
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.capabilities import Capabilities, detect
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.locking import locks, owners
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.sockets import short_folder
