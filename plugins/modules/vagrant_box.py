@@ -55,6 +55,14 @@ options:
       - The content of the Vagrantfile in the box, with default settings for everybody who uses it. When left out, there
         is no Vagrantfile.
     type: str
+  force:
+    description:
+      - Pack the machine although a disk is marked as in use and nobody is seen to use it, or a plain image is shorter
+        than its disk.
+      - Disks that a process writes, interrupted changes, missing images and images outside the machine are refused
+        all the same.
+    type: bool
+    default: false
   metadata:
     description:
       - More keys for C(metadata.json), in addition to provider and architecture.
@@ -143,6 +151,7 @@ def main():
         dest=dict(type="path", required=True),
         architecture=dict(type="str", choices=["amd64", "arm64"], required=True),
         vagrantfile=dict(type="str"),
+        force=dict(type="bool", default=False),
         metadata=dict(type="dict"),
         compression_level=dict(type="int", default=6),
         reproducible=dict(type="bool", default=True),

@@ -35,7 +35,7 @@ def pack_box(module: AnsibleModule) -> Result:
     elapsed = round(time.monotonic() - started, 3)
     result = _result(request.path, box)
     result["changed"] = apply_file_options(port, module, [request.path], changed=changed) or bool(cleared)
-    result.update(elapsed=elapsed if changed else 0.0, warnings=cleared)
+    result.update(elapsed=elapsed if changed else 0.0, warnings=[*cleared, *box.disks.warnings])
     return result
 
 
@@ -51,6 +51,7 @@ def _request(module: AnsibleModule, port: Port) -> BoxRequest:
         reproducible=params["reproducible"],
         metadata=params["metadata"],
         vagrantfile=params["vagrantfile"],
+        force=params["force"],
     )
 
 

@@ -74,6 +74,8 @@ def _source_request(params: Mapping[str, Any], port: Port) -> SourceRequest:
         snapshot=params["snapshot"],
         allow_outside=params["allow_outside"],
         backing=params["backing"],
+        keeps_layers=params["chain"] == "preserve",
+        force=params["force"],
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
+from .._bundle.neighbours import with_surroundings
 from .._bundle.paths import locate, refuse_layer
 from .._change.bundle_plan import Facts
 from .._change.executor import Outcome
@@ -54,22 +55,21 @@ class Disk:
 
 def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first."""
-    from .._bundle.pvm import find_vm
-
     port = OsPort()
     allow_outside = bool(module.params.get("allow_outside"))
-    location = locate(port, absolute(port, path or module.params["path"]))
+    given = absolute(port, path or module.params["path"])
+    location = locate(port, given)
     refuse_layer(port, location)
     state = observe(port, location, allow_outside=allow_outside)
     recovered: Tuple[str, ...] = ()
     if needs_recovery(state) and not module.check_mode:
         recovered = recover(port, location, allow_outside=allow_outside)
         state = observe(port, location, allow_outside=allow_outside)
-    machine = find_vm(port, location)
-    warnings = machine.warnings
+    state, around = with_surroundings(port, state, given)
+    warnings = around.machine.warnings + around.unknown
     if needs_recovery(state):
         warnings += (f"{location.directory}: {_INTERRUPTED}",)
-    return Disk(port, state, machine, warnings, recovered)
+    return Disk(port, state, around.machine, warnings, recovered)
 
 
 def run_plan(

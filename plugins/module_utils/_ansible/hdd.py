@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import without_suffix
+from .._bundle.neighbours import with_surroundings
 from .._bundle.paths import locate, refuse_layer
 from .._bundle.predicted import predicted_bundle
 from .._bundle.shape import DEFAULT_CLUSTER, EXPANDING, Shape, shape_of
@@ -124,7 +125,7 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
     try:
         location = locate(port, path)
         refuse_layer(port, location)
-        state = observe(port, location, allow_outside=True)
+        state, _around = with_surroundings(port, observe(port, location, allow_outside=True), path)
     except NotFound:
         # Nothing, a broken link, or a disk that another run has just removed.
         if port.stat(path) is not None:

@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._core.errors import DiskError
+from .._core.records import replace
 from .._io.fingerprint import refuse_changed
 from .._ops.recovery.recover import needs_recovery
 from .._ops.reshape.next_change import (
@@ -92,6 +93,7 @@ def _run_all(
     while plan is not None:
         results.append(run_plan(module, disk.port, plan)[0])
         state = observe(disk.port, disk.state.location, allow_outside=module.params["allow_outside"])
+        state = replace(state, surroundings=disk.state.surroundings)
         position = Position(state, state, position.done | {plan.operation})
         following = plan_next_change(task, position)
         plan = None if following.is_empty else following

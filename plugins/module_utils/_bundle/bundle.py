@@ -11,7 +11,7 @@ A single-file image gets a descriptor made up for it, so that all that follows s
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, DiskError, Unsupported
@@ -23,10 +23,10 @@ from .._formats.hds.header import HdsHeader, is_hds
 from .._formats.hds.reader import open_hds
 from .._io.durable import read_file, read_start
 from .._io.fingerprint import identity, refuse_changed
-from .._io.port import Holder, Port, Stat
+from .._io.port import DIRECTORY, FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, StorageEntry, one_layer, validate
 from .descriptor_xml import parse_descriptor
-from .naming import UNFINISHED_COPY, temporary_name
+from .naming import UNFINISHED_COPY, classify, temporary_name
 from .paths import BUNDLE, Location, ResolvedImage, image_stat, journal_path, resolve_image
 from .tree import SnapshotTree, build_tree
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .._core.plan import Fingerprint
     from .._formats.hds.extension import Extension
     from .._io.journal import Journal
+    from .surroundings import Surroundings
 
 EXPANDING = "expanding"
 PLAIN = "plain"
@@ -95,7 +96,12 @@ class ImageState:
 
 @dataclass(frozen=True)
 class BundleState:
-    """A disk at one moment. ``images`` is keyed by storage number and GUID; ``others`` are the names beside them."""
+    """A disk at one moment.
+
+    ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them, ``folders`` those of
+    them that are directories, ``unnamed`` files with content that look like images and that no descriptor names.
+    ``surroundings`` are known only to those who asked for them (``neighbours.with_surroundings``).
+    """
 
     location: Location
     xml: bytes
@@ -106,6 +112,9 @@ class BundleState:
     journal: Optional[Journal]
     fingerprint: Fingerprint
     warnings: Tuple[str, ...] = ()
+    surroundings: Optional[Surroundings] = None
+    folders: Tuple[str, ...] = ()
+    unnamed: Tuple[str, ...] = ()
 
     @property
     def is_bundle(self) -> bool:
@@ -172,7 +181,21 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
         others = tuple(name for name in others if name not in named)
     fingerprint = described + tuple((image.path, identity(image.stat)) for image in images.values())
     warnings = tuple(size_warnings(descriptor, tree, images))
-    return BundleState(location, xml, descriptor, tree, images, others, journal, fingerprint, warnings)
+    state = BundleState(location, xml, descriptor, tree, images, others, journal, fingerprint, warnings)
+    folders, unnamed = _strangers(port, location, others)
+    return replace(state, folders=folders, unnamed=unnamed)
+
+
+def _strangers(port: Port, location: Location, names: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """Which of the other names are directories, and which are files with content that are called like an image."""
+    if location.kind != "bundle":
+        return (), ()
+    stats = {name: port.lstat(posixpath.join(location.directory, name)) for name in names}
+    folders = tuple(name for name, stat in stats.items() if stat is not None and stat.kind == DIRECTORY)
+    called = [name for name in names if classify(name) in ("image", "marker")]
+    sizes = {name: stat.size for name, stat in stats.items() if stat is not None and stat.kind == FILE}
+    unnamed = tuple(name for name in called if name not in folders and sizes.get(name))
+    return folders, unnamed
 
 
 def _unfinished_files(port: Port, location: Location) -> Tuple[str, ...]:

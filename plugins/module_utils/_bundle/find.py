@@ -12,10 +12,8 @@ from typing import List
 
 from .._core.errors import DiskError, NotFound
 from .._io.port import DIRECTORY, Port
-from .naming import DESCRIPTOR
-
-_MACHINE = ".pvm"
-
+from .naming import DESCRIPTOR, MACHINE_SUFFIXES
+from .paths import lost_descriptor
 
 _MAX_FOLDER_DEPTH = 32
 
@@ -23,8 +21,8 @@ _MAX_FOLDER_DEPTH = 32
 def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
     """The disks that ``path`` stands for, sorted: itself if it is a file or a bundle, else the bundles in it.
 
-    Machines (``.pvm``) in the directory are searched, other directories only with ``recurse``, and no links. A
-    directory that cannot be listed is in the result, so that looking at it says why. Raises NotFound.
+    Machines (``.pvm``, ``.macvm``) in it are searched, other directories only with ``recurse``, and no links.
+    A directory that cannot be listed is in the result, so that looking at it says why. Raises NotFound.
     """
     stat = port.stat(path)
     if stat is None:
@@ -45,7 +43,7 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
         for entry in folders:
             if _is_bundle(port, entry):
                 found.append(entry)
-            elif depth < _MAX_FOLDER_DEPTH and (recurse or (depth == 0 and entry.lower().endswith(_MACHINE))):
+            elif depth < _MAX_FOLDER_DEPTH and (recurse or (depth == 0 and entry.lower().endswith(MACHINE_SUFFIXES))):
                 pending.append((entry, depth + 1))
     return sorted(found)
 
@@ -57,8 +55,8 @@ def _folders(port: Port, path: str) -> List[str]:
 
 
 def _is_bundle(port: Port, path: str) -> bool:
-    """Whether the directory has a descriptor. One that may not be entered counts: looking at it says why."""
+    """Whether the directory has a descriptor, or lost it. One that may not be entered counts: looking says why."""
     try:
-        return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None
+        return port.lstat(posixpath.join(path, DESCRIPTOR)) is not None or lost_descriptor(port, path)
     except DiskError:
         return True

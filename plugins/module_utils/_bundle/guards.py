@@ -11,12 +11,23 @@ to the disk (``Touches``), and gets a ``Clearance`` to plan with.
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Iterable, Tuple
 
-from .._core.errors import Dirty, Encrypted, HasSnapshots, Interrupted, InUse, Unsupported
+from .._core.errors import (
+    Dirty,
+    Encrypted,
+    HasSnapshots,
+    Interrupted,
+    InUse,
+    Misfit,
+    SharedLayer,
+    Suspended,
+    Unsupported,
+)
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .bundle import BundleState
+from .naming import classify
 
 ANY = "any"
 SHORTER = "shorter"
@@ -28,14 +39,12 @@ class Touches:
     """What an operation does to a disk. The guards that it has to pass follow from this alone, in one order for all.
 
     ``data``: it looks at guest data or moves clusters. ``images``: it changes images or freezes them as they are.
-    ``memory``: the current state becomes another than the saved memory of a suspended machine goes by. ``lengths``: how
-    the images of the current layer must fit their parts of the disk: EXACT, SHORTER (they may be) or ANY. ``ours``:
-    images that this very engine has marked as in use.
+    ``lengths``: how the images of the current layer must fit their parts of the disk: EXACT, SHORTER (they may be) or
+    ANY. ``ours``: images that this very engine has marked as in use.
     """
 
     data: bool = False
     images: bool = True
-    memory: bool = False
     lengths: str = ANY
     ours: Tuple[str, ...] = ()
 
@@ -45,28 +54,28 @@ class Clearance:
     """A disk that has passed every guard of a change. Plans are built on it, so that none can be built without."""
 
     state: BundleState
+    force: bool = False
 
 
 def check_guards(state: BundleState, touches: Touches, *, force: bool = False) -> Clearance:
     """Pass every guard that a change has to pass, in one order.
 
-    Raises Encrypted, Interrupted, InUse, Dirty, Unsupported. ``force`` overrides Dirty, never Encrypted.
+    Raises Encrypted, Interrupted, InUse, Dirty, Suspended, Misfit. ``force`` overrides Dirty and Suspended alone.
     """
     if touches.data:
         refuse_encrypted(state)
     if touches.images:
         refuse_converting(state)
     refuse_dirty(state, force=force, ours=touches.ours)
-    if touches.memory:
-        refuse_suspended(state, force=force)
+    refuse_suspended(state, force=force)
     if touches.lengths != ANY:
         refuse_misfits(state, may_be_shorter=touches.lengths == SHORTER)
-    return Clearance(state)
+    return Clearance(state, force)
 
 
 def recovery_clearance(state: BundleState) -> Clearance:
     """The clearance to end an interrupted run: its change passed the guards when it began."""
-    return Clearance(state)
+    return Clearance(state, force=True)
 
 
 def refuse_encrypted(state: BundleState) -> None:
@@ -122,7 +131,7 @@ def refuse_converting(state: BundleState) -> None:
 
 
 def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
-    """Raise Unsupported unless each image of the current layer is as long as its part of the disk.
+    """Raise Misfit unless each image of the current layer is as long as its part of the disk.
 
     What such an image holds past the end of the disk may be all that is left of a change by another program, and
     nobody sees it here.
@@ -132,7 +141,7 @@ def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
         whole = image.header.size_bytes if image.header is not None else image.stat.size // SECTOR * SECTOR
         if image.outside or whole == length or (whole < length and may_be_shorter):
             continue
-        raise Unsupported(
+        raise Misfit(
             "The image of the current layer is not as long as the descriptor says",
             path=image.path,
             expected=length,
@@ -143,13 +152,95 @@ def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
 
 
 def refuse_suspended(state: BundleState, *, force: bool) -> None:
-    """Raise Dirty for the disk of a suspended machine, whose saved memory needs the disk as it is; unless forced."""
-    if state.descriptor.suspended and not force:
-        raise Dirty(
+    """Raise Suspended for the disk of a suspended machine, whose saved memory fits only the disk as it is."""
+    if is_suspended(state) and not force:
+        raise Suspended(
             "The virtual machine is suspended; its saved memory would no longer fit the disk",
             path=state.location.descriptor,
             hint="Resume it and shut it down, or set force: true to give the saved memory up.",
         )
+
+
+def is_suspended(state: BundleState) -> bool:
+    """Whether the descriptor or the machine says so: by saved state beside its configuration, or by the state of the
+    snapshot that it goes on from.
+    """
+    machine = None if state.surroundings is None else state.surroundings.machine.facts
+    return state.descriptor.suspended or (machine is not None and machine.suspended)
+
+
+def refuse_standing(state: BundleState, paths: Iterable[str], *, force: bool) -> None:
+    """Raise SharedLayer when a linked clone names one of these images, which are to change or to go; unless forced."""
+    if state.surroundings is None or force:
+        return
+    wanted = set(paths)
+    for clone in state.surroundings.clones:
+        if clone.image in wanted:
+            raise SharedLayer(
+                f"The linked clone {clone.disk} stands on this image and would lose what it holds",
+                path=clone.image,
+                found=clone.disk,
+                hint="Make the clone a disk of its own first, for example with hdd_convert and allow_outside: true, or"
+                " set force: true when the clone is not needed any more.",
+            )
+
+
+def refuse_linked(state: BundleState, paths: Iterable[str]) -> None:
+    """Raise SharedLayer for an image with a second name, such as ``cp -al`` and ``rsync --link-dest`` give: a change in
+    place would change what is under the other name, too.
+    """
+    wanted = set(paths)
+    for image in state.images.values():
+        if image.path in wanted and image.stat.links > 1:
+            raise SharedLayer(
+                f"The file has {image.stat.links} names (hard links); a change in place would change all of them",
+                path=image.path,
+                found=image.stat.links,
+                expected=1,
+                hint="Give the disk a file of its own first: cp FILE FILE.own && mv FILE.own FILE.",
+            )
+
+
+def refuse_strangers(state: BundleState, *, force: bool) -> None:
+    """Raise Unsupported when the bundle, which is to go as a whole, holds what does not belong to the disk: files of
+    others, folders (another bundle was moved into it), and, unless forced, images that the descriptor does not name.
+    """
+    foreign = [name for name in state.others if classify(name) == "foreign" or name in state.folders]
+    unnamed = [] if force else [name for name in state.unnamed if name not in foreign]
+    if foreign or unnamed:
+        hint = "Move them away, then run again; nothing was removed."
+        if not foreign:
+            hint = "Move them away, or set force: true to remove them as well; nothing was removed."
+        raise Unsupported(
+            f"The bundle holds files that are no part of a disk: {', '.join((foreign or unnamed)[:5])}",
+            path=state.location.directory,
+            found=(foreign or unnamed)[:20],
+            hint=hint,
+        )
+
+
+def unreliable_snapshots(state: BundleState) -> Tuple[str, ...]:
+    """The snapshots that an interrupted merge was removing: until it is finished they may show anything."""
+    journal = state.journal
+    if journal is None or (journal.operation, journal.phase) != ("merge", "apply"):
+        return ()
+    removals = (journal.request or {}).get("removals", [])
+    return tuple(guid for guid in removals if guid in state.tree.shots) if isinstance(removals, list) else ()
+
+
+def refuse_unreliable(state: BundleState, guids: Iterable[str]) -> None:
+    """Raise Interrupted when one of these snapshots cannot be read before an interrupted merge is finished."""
+    wanted = set(guids)
+    for guid in unreliable_snapshots(state):
+        if guid in wanted:
+            raise Interrupted(
+                f"A merge that was to remove snapshot {guid} was interrupted; until it is finished, the snapshot does"
+                " not show what it showed",
+                path=state.location.directory,
+                found=guid,
+                hint="Finish the merge with any module that changes the disk, such as hdd_merge, or read another"
+                " snapshot.",
+            )
 
 
 def refuse_snapshots(state: BundleState, what: str) -> None:
@@ -160,6 +251,39 @@ def refuse_snapshots(state: BundleState, what: str) -> None:
     raise HasSnapshots(
         f"The disk has {len(others)} snapshot(s)", path=state.location.directory, found=others[:20], hint=ways
     )
+
+
+def refuse_cut_source(state: BundleState, guid: str, *, force: bool) -> None:
+    """Raise Misfit when snapshot ``guid`` is a plain image that is shorter than the disk: a copy that was cut."""
+    for number, (_start, length) in enumerate(state.parts):
+        image = state.images[(number, guid)]
+        if image.header is None and image.size < length and not force:
+            raise Misfit(
+                "A plain image is shorter than the disk; what is missing would read as zeros",
+                path=image.path,
+                expected=length,
+                found=image.stat.size,
+                hint="Restore the whole file, or set force: true to take what is there.",
+            )
+
+
+def warnings_for_readers(state: BundleState) -> Tuple[str, ...]:
+    """What somebody must know who reads the disk to use a copy instead of it."""
+    place = state.location.directory if state.is_bundle else state.location.descriptor
+    found = list(state.warnings)
+    found += [
+        f"{image.path}: the image is marked as in use; the disk was not closed cleanly, and the copy is like that of a"
+        " machine that lost its power."
+        for image in state.images.values()
+        if image.is_dirty
+    ]
+    if is_suspended(state):
+        found.append(f"{place}: the virtual machine is suspended; what its memory holds is not on the disk.")
+    if state.journal is not None:
+        found.append(f"{place}: a change of the disk was interrupted; the next change finishes it.")
+    if state.surroundings is not None:
+        found += [*state.surroundings.machine.warnings, *state.surroundings.unknown]
+    return tuple(found)
 
 
 def minds_holes(state: BundleState) -> bool:

@@ -15,6 +15,7 @@ from .._core.guid import is_guid
 DESCRIPTOR = "DiskDescriptor.xml"
 BACKUP = "DiskDescriptor.xml.Backup"
 SUFFIX = ".hdd"
+MACHINE_SUFFIXES = (".pvm", ".macvm")
 
 JOURNAL = ".vdisk-journal"
 """The record of a change that is under way."""

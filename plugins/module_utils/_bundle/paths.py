@@ -21,7 +21,7 @@ from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
 from .._io.durable import read_start
 from .._io.port import DIRECTORY, FILE, Port, Stat
-from .naming import DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
+from .naming import BACKUP, DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
 
 BUNDLE = "bundle"
 SINGLE_FILE = "single_file"
@@ -96,7 +96,9 @@ def _bundle_at(port: Port, directory: str) -> Location:
         raise NotABundle(
             f"The directory has no {DESCRIPTOR}",
             path=directory,
-            hint="Name the .hdd directory itself; the disks of a virtual machine are within its .pvm.",
+            hint="The bundle has lost it: run hdd_check with repair: safe, which restores it if that is beyond doubt."
+            if lost_descriptor(port, directory)
+            else "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm.",
         )
     if stat.kind != FILE:
         raise NotABundle(f"{DESCRIPTOR} is not a regular file", path=descriptor, found=stat.kind)
@@ -107,6 +109,14 @@ def _bundle_at(port: Port, directory: str) -> Location:
             hint="Name the directory that the link leads to.",
         )
     return bundle_location(directory)
+
+
+def lost_descriptor(port: Port, directory: str) -> bool:
+    """Whether a directory is a bundle without its descriptor: called ``.hdd``, with the backup or an image in it."""
+    if not directory.lower().endswith(SUFFIX):
+        return False
+    names = port.list_directory(directory)
+    return DESCRIPTOR not in names and (BACKUP in names or any(name.endswith(".hds") for name in names))
 
 
 def _single_file(port: Port, real: str, stat: Stat) -> Location:

@@ -12,11 +12,11 @@ the disk. Format reference, section 2.5.
 from __future__ import annotations
 
 import posixpath
-from typing import List, Mapping, NamedTuple, Optional, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, DiskError
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._io.durable import read_file
 from .._io.port import FILE, Port
 from .paths import Location
@@ -81,9 +81,10 @@ class VmReport(NamedTuple):
         return {guid: snapshot.name for guid, snapshot in snapshots.items() if snapshot.name}
 
 
-def find_vm(port: Port, location: Location) -> VmReport:
-    """The virtual machine in whose folder the disk is. Never raises for what that folder holds."""
-    folder = posixpath.dirname(location.directory) if location.kind == "bundle" else location.directory
+def find_vm(port: Port, location: Location, *, at: Optional[str] = None) -> VmReport:
+    """The virtual machine in whose folder the disk, or a link to it ``at`` a path, is. Never raises for its content."""
+    own = at or (location.directory if location.kind == "bundle" else location.descriptor)
+    folder = posixpath.dirname(own)
     config = posixpath.join(folder, CONFIG)
     try:
         stat = port.stat(config)
@@ -93,28 +94,47 @@ def find_vm(port: Port, location: Location) -> VmReport:
             return VmReport(None, (f"{config} is missing, although the machine has snapshots.",))
         if stat.kind != FILE:
             return VmReport(None, (f"{config} is not a regular file.",))
-        return _read_vm(port, folder, config, location)
+        return _read_vm(port, config, own)
     except DiskError as exc:
         return VmReport(None, (f"The virtual machine around the disk is not understood: {exc}",))
 
 
-def _read_vm(port: Port, folder: str, config: str, location: Location) -> VmReport:
+def joined_reports(reports: Sequence[VmReport]) -> VmReport:
+    """What several machines say of one disk: the facts of the first that names it, the snapshots of all."""
+    warnings = tuple(dict.fromkeys(warning for report in reports for warning in report.warnings))
+    facts = [report.facts for report in reports if report.facts is not None]
+    if not facts:
+        return VmReport(None, warnings)
+    first = next((one for one in facts if one.disk_index is not None), facts[0])
+    snapshots = {guid: snapshot for one in reversed(facts) for guid, snapshot in one.snapshots.items()}
+    joined = replace(
+        first,
+        suspended=any(one.suspended for one in facts),
+        snapshots=snapshots,
+        snapshots_known=all(one.snapshots_known for one in facts)
+        and not any(report.is_doubtful for report in reports if report.facts is None),
+    )
+    return VmReport(joined, warnings)
+
+
+def _read_vm(port: Port, config: str, own: str) -> VmReport:
+    folder = posixpath.dirname(config)
     root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
     tag = str(root.tag)
     if not tag.endswith("VirtualMachine"):
         expected = "ParallelsVirtualMachine"
         raise Damaged("The document is no virtual machine", path=config, expected=expected, found=tag[:80])
-    disk = _own_disk(root, folder, location)
+    disk = _own_disk(root, own)
     warnings = [f"{config} does not name this disk."] if disk is None else []
     snapshots = _snapshots_or_warning(port, folder, warnings)
     facts = VmFacts(
         name=_value(root, "Identification/VmName"),
-        uuid=_value(root, "Identification/VmUuid"),
+        uuid=_guid(_value(root, "Identification/VmUuid")),
         config=config,
         disk_index=_number(_value(disk, "Index")),
         config_size_mib=_number(_value(disk, "Size")),
         interface=_interface(_value(disk, "InterfaceType"), tag),
-        suspended=any(name.endswith((".mem", ".sav")) for name in port.list_directory(folder)),
+        suspended=_has_saved_state(port, folder) or any(_is_suspended(one) for one in (snapshots or {}).values()),
         snapshots=snapshots or {},
         snapshots_known=snapshots is not None,
     )
@@ -127,9 +147,21 @@ def _interface(number: Optional[str], root_tag: str) -> Optional[str]:
     return _INTERFACES.get(number, number) if number is not None else None
 
 
-def _own_disk(root: etree._Element, folder: str, location: Location) -> Optional[etree._Element]:
+def disks_of(port: Port, machine: str) -> Tuple[str, ...]:
+    """The image files that the configuration of the machine in this folder names, as it writes them.
+
+    Raises Damaged for a document that cannot be parsed.
+    """
+    config = posixpath.join(machine, CONFIG)
+    root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
+    files = [disk for disk in root.findall("Hardware/Hdd") if _value(disk, "EmulatedType") in (None, "1")]
+    names = [(_value(disk, "SystemName") or "").rstrip("/") for disk in files if _value(disk, "Connected") != "0"]
+    return tuple(name for name in names if name)
+
+
+def _own_disk(root: etree._Element, own: str) -> Optional[etree._Element]:
     """The Hdd element whose SystemName is the path of the disk, else (machines get moved) its base name."""
-    own = location.directory if location.image is None else location.image
+    folder, base = posixpath.split(own)
     by_name = None
     for disk in root.findall("Hardware/Hdd"):
         system_name = (_value(disk, "SystemName") or "").rstrip("/")
@@ -137,15 +169,29 @@ def _own_disk(root: etree._Element, folder: str, location: Location) -> Optional
             continue
         if posixpath.normpath(posixpath.join(folder, system_name)) == own:
             return disk
-        if by_name is None and posixpath.basename(system_name) == location.base:
+        if by_name is None and posixpath.basename(system_name) == base:
             by_name = disk
     return by_name
+
+
+def _has_saved_state(port: Port, folder: str) -> bool:
+    return any(name.endswith((".mem", ".sav")) for name in port.list_directory(folder))
+
+
+def _is_suspended(snapshot: VmSnapshot) -> bool:
+    """Whether the machine goes on from a snapshot that has its memory."""
+    return snapshot.current and snapshot.state in ("suspend", "pause")
 
 
 def _value(element: Optional[etree._Element], tag: str) -> Optional[str]:
     """The text of the first descendant at ``tag``, without white space around it; None for nothing."""
     found = None if element is None else element.find(tag)
     return None if found is None else (found.text or "").strip() or None
+
+
+def _guid(text: Optional[str]) -> Optional[str]:
+    """An identifier, None for what is no GUID: it is written into documents of others."""
+    return text if text is not None and guids.is_guid(text) else None
 
 
 def _number(text: Optional[str]) -> Optional[int]:

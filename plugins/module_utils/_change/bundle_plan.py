@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import Iterator, Optional, Tuple, TypeVar
 
 from .._bundle.bundle import BundleState
-from .._bundle.guards import Clearance
+from .._bundle.guards import Clearance, refuse_linked, refuse_standing
 from .._core.plan import Cleanup, Plan, ReplaceFile, Step
 from .._core.records import dataclass
 from .._io.journal import Journal
@@ -50,8 +50,8 @@ class BundleChange:
 
     ``journal`` is written first; without one, a journal that is there already is ended if ``ends_journal`` says so.
     ``created`` are names of new files, ``discarded`` paths that go after the commit, ``temporaries`` paths that a
-    failed step must not leave. ``hidden`` and ``settled`` are those of ``Plan``. ``needed`` bytes must be free on the disk's
-    file system, beside what the envelope itself takes.
+    failed step must not leave, ``replaced`` images whose name a complete copy takes. ``hidden`` and ``settled`` are
+    those of ``Plan``. ``needed`` bytes must be free, beside what the envelope itself takes.
     """
 
     operation: str
@@ -66,6 +66,7 @@ class BundleChange:
     temporaries: Tuple[str, ...] = ()
     hidden: Tuple[str, ...] = ()
     settled: Tuple[str, ...] = ()
+    replaced: Tuple[str, ...] = ()
     needed: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
@@ -77,6 +78,9 @@ class BundleChange:
 def bundle_plan(clearance: Clearance, change: BundleChange, facts: Facts) -> Plan[Facts]:
     """The plan of a change: it locks every image of the disk's own, and goes stale when one of them changes."""
     state = clearance.state
+    in_place = change.hidden + change.settled
+    refuse_standing(state, (*in_place, *change.discarded), force=clearance.force)
+    refuse_linked(state, in_place)
     directory = state.location.directory
     opening = tuple(_opening(state, change))
     temporaries = [path.rsplit("/", 1)[-1] for path in change.temporaries]
@@ -94,7 +98,7 @@ def bundle_plan(clearance: Clearance, change: BundleChange, facts: Facts) -> Pla
         cleanup=Cleanup(remove=change.temporaries, disk=directory if state.is_bundle else state.location.descriptor),
         warnings=change.warnings,
         commit=None if change.commit is None else len(opening),
-        hidden=change.hidden,
+        hidden=change.hidden + change.replaced,
         settled=change.settled,
         facts=facts,
     )

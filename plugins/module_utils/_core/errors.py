@@ -117,6 +117,24 @@ class Dirty(DiskError):
     code = "dirty"
 
 
+class Suspended(DiskError):
+    """The virtual machine is suspended: its saved memory fits only the disk as it is."""
+
+    code = "suspended"
+
+
+class SharedLayer(DiskError):
+    """Another disk stands on an image: a linked clone, or a second name of the file."""
+
+    code = "shared_layer"
+
+
+class Misfit(DiskError):
+    """Descriptor and images contradict each other."""
+
+    code = "misfit"
+
+
 class HasSnapshots(DiskError):
     """The operation would need a disk without (these) snapshots."""
 

@@ -26,7 +26,9 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Stat:
-    """Facts of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the size of one."""
+    """Facts of a directory entry; ``allocated`` is the host's blocks in bytes, ``block`` the size of one, ``links`` the
+    number of its names.
+    """
 
     kind: str
     size: int
@@ -38,6 +40,7 @@ class Stat:
     uid: int
     gid: int
     block: int = 4096
+    links: int = 1
 
 
 @dataclass(frozen=True)

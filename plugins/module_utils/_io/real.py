@@ -419,6 +419,7 @@ def _stat(path: str, *, follow: bool) -> Optional[Stat]:
         uid=facts.st_uid,
         gid=facts.st_gid,
         block=max(4096, facts.st_blksize),
+        links=facts.st_nlink,
     )
 
 

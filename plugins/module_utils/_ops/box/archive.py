@@ -34,6 +34,7 @@ from ..._io.durable import read_file
 from ..._io.port import DIRECTORY, FILE, File, Port
 
 MACHINE = "box.pvm"
+_MAC_SUFFIX = ".macvm"
 METADATA = "metadata.json"
 VAGRANTFILE = "Vagrantfile"
 
@@ -88,6 +89,11 @@ def machine_uuid(port: Port, machine: str) -> str:
     return guids.normalise(text, path=config, what="VmUuid")
 
 
+def packed_name(machine: str) -> str:
+    """What the machine is called in the box: Vagrant's plug-in goes by the suffix."""
+    return f"box{_MAC_SUFFIX}" if machine.lower().endswith(_MAC_SUFFIX) else MACHINE
+
+
 def machine_entries(port: Port, machine: str, *, mtime: Optional[int]) -> Tuple[Entry, ...]:
     """The entries of the machine, sorted by name. ``mtime`` is theirs, in seconds; None keeps that of each file.
 
@@ -97,8 +103,9 @@ def machine_entries(port: Port, machine: str, *, mtime: Optional[int]) -> Tuple[
     stat = port.stat(machine)
     if stat is None or stat.kind != DIRECTORY:
         raise NotFound("There is no virtual machine", path=machine, hint="Name the .pvm directory.")
-    found: List[Entry] = [Entry(MACHINE, _time(stat.mtime_ns, mtime))]
-    pending = [(machine, MACHINE)]
+    top = packed_name(machine)
+    found: List[Entry] = [Entry(top, _time(stat.mtime_ns, mtime))]
+    pending = [(machine, top)]
     while pending:
         folder, name = pending.pop()
         for base in _packed_names(port, folder):

@@ -11,12 +11,13 @@ Commit point: the rename of the finished archive, see ``write_box``.
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Iterator, Mapping, Optional, Tuple
 
 from ..._bundle.naming import temporary_name
 from ..._bundle.paths import is_inside
 from ..._core.errors import AlreadyExists, BadRequest, NotFound
 from ..._core.records import dataclass, replace
+from ..._io.fingerprint import refuse_changed
 from ..._io.port import DIRECTORY, FILE, Port
 from .archive import (
     METADATA,
@@ -30,6 +31,7 @@ from .archive import (
     small_file,
     write_box,
 )
+from .disks import MachineDisks, examine_disks
 
 ABSENT = "absent"
 OTHER = "other content"
@@ -55,16 +57,20 @@ class BoxRequest:
     reproducible: bool = True
     metadata: Optional[Mapping[str, Any]] = None
     vagrantfile: Optional[str] = None
+    force: bool = False
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box: the machine's UUID, its entries, what was there ``before``, and the file, None when it is not written."""
+    """A box: the machine's UUID, its entries, what was there ``before``, the file, None when it is not written, and the
+    disks of the machine.
+    """
 
     uuid: str
     entries: Tuple[Entry, ...]
     before: str
     packed: Optional[Packed]
+    disks: MachineDisks = MachineDisks((), ())
 
 
 def refuse_request(request: BoxRequest) -> None:
@@ -85,11 +91,12 @@ def find_machine(port: Port, request: BoxRequest) -> str:
 
 def find_box(port: Port, request: BoxRequest, uuid: str) -> Box:
     """The box of the machine with this UUID, ``packed`` when the file that is there holds just that."""
+    disks = examine_disks(port, request.machine, force=request.force)
     entries = _entries(port, request)
     if not _is_present(port, request.path):
-        return Box(uuid, entries, ABSENT, None)
+        return Box(uuid, entries, ABSENT, None, disks)
     packed = box_if_same(port, request.path, archive(port, entries))
-    return Box(uuid, entries, OTHER if packed is None else PACKED, packed)
+    return Box(uuid, entries, OTHER if packed is None else PACKED, packed, disks)
 
 
 def pack(port: Port, request: BoxRequest, box: Box, *, token: str) -> Box:
@@ -97,9 +104,15 @@ def pack(port: Port, request: BoxRequest, box: Box, *, token: str) -> Box:
     directory, base = request.path.rsplit("/", 1)
     temporary = f"{directory}/{temporary_name(base, token)}"
     mtime = request.epoch if request.reproducible else request.now
-    content = archive(port, box.entries)
+    content = _unchanged(port, box)
     packed = write_box(port, request.path, content, level=request.level, mtime=mtime, temporary=temporary)
     return replace(box, packed=packed)
+
+
+def _unchanged(port: Port, box: Box) -> Iterator[bytes]:
+    """The archive; before its end is reached, the disks must still be what they were. Raises StalePlan."""
+    yield from archive(port, box.entries)
+    refuse_changed(port, box.disks.fingerprint)
 
 
 def _is_present(port: Port, path: str) -> bool:

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from ..._bundle.guards import refuse_cut_source, refuse_unreliable
+from ..._bundle.neighbours import with_surroundings
 from ..._bundle.paths import refuse_layer
 from ..._core.errors import BadRequest
 from ..._core.records import replace
@@ -24,9 +26,16 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
     source = find_source(
         port, request.path, format=request.format, allow_outside=request.allow_outside, backing=request.backing
     )
-    if source.state is not None:
-        refuse_layer(port, source.state.location)
-    return source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
+    if source.state is None:
+        return source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
+    refuse_layer(port, source.state.location)
+    state, _around = with_surroundings(port, source.state, request.path)
+    source = replace(source, state=state)
+    chosen = source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
+    guid = chosen.guid or state.tree.top
+    refuse_unreliable(state, state.tree.chain(guid) if request.keeps_layers else [guid])
+    refuse_cut_source(state, guid, force=request.force)
+    return chosen
 
 
 def _at_snapshot(port: Port, source: Source, name: str) -> Source:
@@ -37,11 +46,11 @@ def _at_snapshot(port: Port, source: Source, name: str) -> Source:
             path=source.path,
             hint="Leave the option out; name the layer as src.",
         )
-    from ..._bundle.pvm import find_vm
     from ..._bundle.tree import resolve
     from ..snapshots.names import wanted_guid
 
-    names = find_vm(port, source.state.location).snapshot_names
+    around = source.state.surroundings
+    names = around.machine.snapshot_names if around is not None else {}
     guid = wanted_guid(source.state, name, names)
     if guid not in source.state.tree.shots:
         resolve(source.state.tree, name, names=names, path=source.path)

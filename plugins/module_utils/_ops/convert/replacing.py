@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Sequence
 
 from ..._bundle.bundle import BundleState
-from ..._bundle.guards import refuse_dirty
+from ..._bundle.guards import Touches, check_guards, refuse_standing, refuse_strangers
 from ..._bundle.naming import classify
+from ..._change.bundle_plan import own_images
 from ..._core.errors import AlreadyExists, HasSnapshots, NotFound, Unsupported
 from ..._core.plan import Fingerprint
 from ..._formats.catalog import HDD
@@ -51,8 +52,9 @@ def _refuse_bundle(request: ConvertRequest, state: BundleState) -> None:
             path=request.path,
             hint="Set force: true to replace it with all of them.",
         )
-    refuse_dirty(state, force=request.force)
-    _refuse_other_files(request, state.others)
+    check_guards(state, Touches(images=False), force=request.force)
+    refuse_standing(state, own_images(state), force=request.force)
+    refuse_strangers(state, force=request.force)
 
 
 def _refuse_chain(request: ConvertRequest, chain: ForeignChain) -> None:

@@ -25,13 +25,18 @@ AnyShape = Union[Shape, ForeignShape]
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """The disk to read. ``snapshot`` is its name or GUID; ``backing`` follows images below one of another product."""
+    """The disk to read. ``snapshot`` is its name or GUID; ``backing`` follows images below one of another product.
+
+    With ``keeps_layers`` all layers below the snapshot are read one by one; ``force`` takes a plain image that is cut.
+    """
 
     path: str
     format: str = AUTO
     snapshot: Optional[str] = None
     allow_outside: bool = False
     backing: bool = False
+    keeps_layers: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
+from ..._bundle.guards import warnings_for_readers
 from ..._core.units import SECTOR
 from ..._formats.catalog import RAW
 from ..._guest.source import Source, open_source
@@ -20,6 +21,8 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     """What a user should know of the source, and of a size that is not that of the source."""
     source, size = conversion.source, conversion.shape.size
     found = list(source.chain.warnings) if source.chain is not None else []
+    if source.state is not None:
+        found += warnings_for_readers(source.state)
     exact = _exact_size(port, source)
     if exact != source.size:
         found.append(

@@ -16,13 +16,13 @@ from typing import Iterator, List, Mapping, Tuple
 from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.descriptor_edit import new_descriptor
-from ..._bundle.guards import Touches, check_guards
-from ..._bundle.naming import classify, marker_name, temporary_name
+from ..._bundle.guards import Touches, check_guards, refuse_standing, refuse_strangers
+from ..._bundle.naming import marker_name, temporary_name
 from ..._bundle.paths import Location
 from ..._bundle.shape import Shape, descriptor_of
 from ..._change.bundle_plan import own_images
 from ..._change.new_image import empty_image_steps
-from ..._core.errors import BadRequest, Unsupported
+from ..._core.errors import BadRequest
 from ..._core.plan import Cleanup, CreateFile, MakeDirectory, Plan, Remove, Rename, Step, Sync, WriteBytes
 from ..._core.records import dataclass
 
@@ -93,18 +93,12 @@ def plan_remove(state: BundleState, *, token: str, force: bool = False) -> Plan[
     """
     check_guards(state, Touches(images=False), force=force)
     own = own_images(state)
+    refuse_standing(state, own, force=force)
     location, freed = state.location, _allocated(state)
     if not state.is_bundle:
         step = Remove(own, location.directory)
         return Plan("remove", (step,), state.fingerprint, lock_files=own, bytes_freed=freed, commit=0)
-    foreign = [name for name in state.others if classify(name) == "foreign"]
-    if foreign:
-        raise Unsupported(
-            f"The bundle holds files that are no part of a disk: {', '.join(foreign[:5])}",
-            path=location.directory,
-            found=foreign[:20],
-            hint="Move them away, then run again; nothing was removed.",
-        )
+    refuse_strangers(state, force=force)
     return Plan(
         "remove",
         tuple(_removal(location, token)),

@@ -98,7 +98,7 @@ def plan_grow(state: BundleState, growth: Growth, *, force: bool = False) -> Pla
     Unsupported for images that are not the disk's own or longer than the disk.
     """
     lengths = ANY if growth.is_merged else EXACT
-    clearance = check_guards(state, Touches(data=True, memory=True, lengths=lengths), force=force)
+    clearance = check_guards(state, Touches(data=True, lengths=lengths), force=force)
     _refuse(state, top_only=growth.top_only)
     number = len(state.parts) - 1
     image, length = state.images[(number, state.tree.top)], growth.parts[number][1]

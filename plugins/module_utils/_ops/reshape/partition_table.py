@@ -54,7 +54,7 @@ def plan_partition_fix(
     if gpt is None or is_in_place(gpt, size):
         return unchanged(OPERATION, ChangeFacts(state))
     move = _move(state, gpt, size)
-    clearance = check_guards(state, Touches(data=True, memory=True, lengths=EXACT), force=force)
+    clearance = check_guards(state, Touches(data=True, lengths=EXACT), force=force)
     writer = _written(GuestWriter(port, state, actual), move)
     return bundle_plan(clearance, _change(writer), ChangeFacts(writer.after()))
 

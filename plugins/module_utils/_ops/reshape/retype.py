@@ -168,8 +168,7 @@ def plan_retype(
     With ``predict`` amounts and lengths are exact, which takes reading all data. Raises NoSpace, Dirty, Encrypted,
     Unsupported for a disk that is a single file, BadRequest for a smaller size.
     """
-    touches = Touches(data=True, memory=shape.size != state.descriptor.size_bytes, lengths=SHORTER)
-    clearance = check_guards(state, touches, force=force)
+    clearance = check_guards(state, Touches(data=True, lengths=SHORTER), force=force)
     _refuse(state, shape)
     names = _names(state, shape)
     predicted = predict_retype(port, state, shape) if predict else None

@@ -47,7 +47,7 @@ def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[C
     What is past the new end is not looked at here: see ``refuse_loss``. Raises HasSnapshots, Dirty, Encrypted,
     Unsupported for an image that is not the disk's own.
     """
-    clearance = check_guards(state, Touches(data=True, memory=True, lengths=EXACT), force=force)
+    clearance = check_guards(state, Touches(data=True, lengths=EXACT), force=force)
     images = _own_images(state)
     wanted = wanted_parts(state, size)
     number = len(wanted) - 1

@@ -118,7 +118,7 @@ def _choose_receiver(choice: Choice, group: Group, extents: Sequence[Extent]) ->
     allowed = [
         index
         for index, image in enumerate(group.images)
-        if not choice.is_shared(image.guid) and may_receive(image, group.images[0])
+        if not choice.is_shared(image.guid) and image.stat.links == 1 and may_receive(image, group.images[0])
     ]
     forced = choice.receivers.get(f"{group.storage}/{group.survivor}")
     if forced is not None:

@@ -48,6 +48,7 @@ def choose_removals(
         for child in aside:
             removals += [child, *tree.descendants(child)]
     _refuse_kept(state, removals, kept_by_vm)
+    refuse_forest(state, removals)
     return tuple(removals)
 
 
@@ -82,6 +83,7 @@ def choose_deletion(
     _refuse_descendants(state, guid, above, descendants)
     removals = (guid, *above) if descendants == DELETE else (guid,)
     _refuse_kept(state, removals, kept_by_vm)
+    refuse_forest(state, removals)
     return removals
 
 
@@ -99,6 +101,27 @@ def _refuse_descendants(state: BundleState, guid: str, above: Sequence[str], des
             f"The disk goes on from {guid} or from a snapshot above it",
             path=state.location.directory,
             hint="Revert to another snapshot first, or set descendants: keep.",
+        )
+
+
+def refuse_forest(state: BundleState, removals: Sequence[str]) -> None:
+    """Raise HasSnapshots when more than one layer would have no parent: the format knows one root."""
+    gone = set(removals)
+    parents = {guid: shot.parent for guid, shot in state.tree.shots.items()}
+    roots = []
+    for guid in parents:
+        parent = parents[guid]
+        while parent in gone:
+            parent = parents[parent]
+        if guid not in gone and parent not in parents:
+            roots.append(guid)
+    before = sum(parent not in parents for parent in parents.values())
+    if len(roots) > max(1, before):
+        raise HasSnapshots(
+            f"Several branches start at the first snapshot; without it the disk would fall into {len(roots)} disks",
+            path=state.location.directory,
+            found=roots[:20],
+            hint="Give up all branches but one first (descendants: delete, or branches: discard), or keep it.",
         )
 
 

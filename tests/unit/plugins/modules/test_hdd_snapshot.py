@@ -234,10 +234,13 @@ def test_what_is_above_a_snapshot_keeps_its_data_goes_or_forbids(root, path):
     refused(
         "hdd_snapshot", root, code="has_snapshots", path=path, state="absent", guid=guid_of(2), descendants="delete"
     )
-    kept = three_runs("hdd_snapshot", root, path=path, state="absent", guid=guid_of(1)).done
-    assert {snapshot["guid"] for snapshot in kept["disk"]["snapshots"]} == {guid_of(2), guid_of(3)}
+    for force in (False, True):
+        options = {"path": path, "state": "absent", "guid": guid_of(1), "force": force}
+        assert "fall into" in refused("hdd_snapshot", root, code="has_snapshots", **options)["msg"]
     gone = three_runs("hdd_snapshot", root, path=path, state="absent", guid=guid_of(3), descendants="delete").done
-    assert [snapshot["guid"] for snapshot in gone["disk"]["snapshots"]] == [guid_of(2)]
+    assert {snapshot["guid"] for snapshot in gone["disk"]["snapshots"]} == {guid_of(1), guid_of(2)}
+    kept = three_runs("hdd_snapshot", root, path=path, state="absent", guid=guid_of(1)).done
+    assert [snapshot["guid"] for snapshot in kept["disk"]["snapshots"]] == [guid_of(2)]
     assert guest_of(path) == hashlib.sha256(built.guest(TOP)).hexdigest()
 
 

@@ -83,13 +83,13 @@ def test_a_plain_image_that_is_longer_is_not_cut_by_growing(root):
     built = build_bundle(f"{root}/a.hdd", size_sectors=2048, layers=[Layer(TOP, type="Plain")])
     with open(built.files[(0, TOP)], "wb") as stream:
         stream.write(fill(1, 2 * MIB))
-    refused("hdd", root, code="unsupported", path=built.directory, size="4M")
+    refused("hdd", root, code="misfit", path=built.directory, size="4M")
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_shorter_image_is_not_shrunk_into_a_longer_one(root, version):
     built, _image = bundle(root, held=48, clusters=[0, 40], described=96, version=version)
-    refused("hdd", root, code="unsupported", path=built.directory, size="2M", shrink=True)
+    refused("hdd", root, code="misfit", path=built.directory, size="2M", shrink=True)
 
 
 @pytest.mark.parametrize("wish", [{"size": "4M"}, {"size": "1M", "shrink": True}], ids=str)
@@ -97,7 +97,7 @@ def test_the_disk_of_a_suspended_machine_is_resized_only_with_force(root, wish):
     built = build_bundle(
         f"{root}/a.hdd", size_sectors=4096, layers=[Layer(TOP)], extra="<SuspendState>1</SuspendState>"
     )
-    assert "suspended" in refused("hdd", root, code="dirty", path=built.directory, **wish)["msg"]
+    assert "suspended" in refused("hdd", root, code="suspended", path=built.directory, **wish)["msg"]
     assert succeed("hdd", path=built.directory, force=True, **wish)["changed"]
 
 

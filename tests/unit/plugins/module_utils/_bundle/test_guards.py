@@ -28,7 +28,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Encrypted,
     Interrupted,
     InUse,
-    Unsupported,
+    Misfit,
+    Suspended,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import IN_USE
@@ -164,11 +165,11 @@ GUARDS: List[Any] = [
     (_described(encrypted=True), Touches(data=True), Encrypted, False),
     (_converting, Touches(), Interrupted, False),
     (_dirty, Touches(images=False), Dirty, True),
-    (_described(suspended=True), Touches(memory=True), Dirty, True),
-    (_longer, Touches(lengths=EXACT), Unsupported, False),
+    (_described(suspended=True), Touches(images=False), Suspended, True),
+    (_longer, Touches(lengths=EXACT), Misfit, False),
 ]
 NAMES = ["encrypted", "converting", "dirty", "suspended", "misfit"]
-EVERYTHING = Touches(data=True, memory=True, lengths=EXACT)
+EVERYTHING = Touches(data=True, lengths=EXACT)
 NOTHING = Touches(images=False)
 
 
@@ -207,9 +208,9 @@ def test_shorter_images_fit_where_they_may_be_shorter(tmp_path: Path) -> None:
     storages = tuple(replace(one, end_sector=one.end_sector + 8) for one in state.descriptor.storages)
     longer = replace(state, descriptor=replace(state.descriptor, storages=storages))
     assert check_guards(longer, Touches(lengths=SHORTER)).state is longer
-    with pytest.raises(Unsupported):
+    with pytest.raises(Misfit):
         check_guards(longer, Touches(lengths=EXACT))
-    with pytest.raises(Unsupported):
+    with pytest.raises(Misfit):
         check_guards(_longer(state), Touches(lengths=SHORTER))
 
 

@@ -104,7 +104,7 @@ def test_everything_a_machine_says_is_found(machine: Path) -> None:
         disk_index=3,
         config_size_mib=65536,
         interface="sata",
-        suspended=False,
+        suspended=True,
         snapshots={
             guid_of(1): VmSnapshot("before", "poweroff", False, "2024-11-15 10:30:00"),
             guid_of(2): VmSnapshot("after <it>", "suspend", True, ""),

@@ -29,7 +29,7 @@ CONFIG = f"<ParallelsVirtualMachine><Identification><VmUuid>{UUID}</VmUuid></Ide
 def _port() -> MemoryPort:
     port = MemoryPort()
     port.plant_file("/vm/a.pvm/config.pvs", CONFIG.encode())
-    port.plant_file("/vm/a.pvm/a.hdd/a.hds", b"disk" * 1000)
+    port.plant_file("/vm/a.pvm/nvram/machine.bin", b"disk" * 1000)
     port.plant_file("/vm/a.pvm/.hidden", b"")
     port.plant_file("/vm/a.pvm/parallels.log", b"")
     return port
@@ -51,7 +51,7 @@ def test_a_box_is_written_once_and_again_when_the_machine_changes(port: MemoryPo
     written = pack(port, request(), box, token="t")
     assert written.packed is not None
     assert (found(port).before, found(port).packed) == ("packed", written.packed)
-    port.plant_file("/vm/a.pvm/a.hdd/a.hds", b"changed")
+    port.plant_file("/vm/a.pvm/nvram/machine.bin", b"changed")
     assert (found(port).before, found(port).packed) == ("other content", None)
     assert [path for path in port.listing() if "vdisk" in path] == []
 

@@ -182,8 +182,6 @@ def test_a_removed_disk_is_gone_with_all_that_belongs_to_it(port: MemoryPort) ->
         ".DS_Store",
         "._a.hdd",
         "DiskDescriptor.xml.lck",
-        "orphan.hds",
-        f"root.hds.{TOP}",
         ".statfs",
     )
     for name in own:
@@ -192,6 +190,28 @@ def test_a_removed_disk_is_gone_with_all_that_belongs_to_it(port: MemoryPort) ->
     plan = remove(port)
     assert port.listing() == {"/vm": None, "/vm/neighbour.hdd": b"x"}
     assert plan.bytes_freed > 0
+
+
+@pytest.mark.parametrize("name", ["orphan.hds", f"root.hds.{TOP}", "other.hdd"])
+def test_images_that_the_descriptor_does_not_name_go_only_by_force(port: MemoryPort, name: str) -> None:
+    disks.new_disk(port, PATH)
+    port.plant_file(f"{PATH}/{name}", b"x")
+    with pytest.raises(Unsupported) as caught:
+        remove(port)
+    assert caught.value.found == [name] and "force: true" in str(caught.value.hint)
+    remove(port, force=True)
+    assert port.listing() == {"/vm": None}
+
+
+@pytest.mark.parametrize("name", ["b.hdd", "keep.hds", "notes"])
+def test_a_folder_in_the_bundle_is_never_removed_with_it(port: MemoryPort, name: str) -> None:
+    disks.new_disk(port, PATH)
+    port.plant_file(f"{PATH}/{name}/precious", b"x")
+    for force in (False, True):
+        with pytest.raises(Unsupported) as caught:
+            remove(port, force=force)
+        assert caught.value.found == [name]
+    assert port.content(f"{PATH}/{name}/precious") == b"x"
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "thesis", "backup.tar", "DiskDescriptor.xml.mine"])
