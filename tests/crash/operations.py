@@ -32,8 +32,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.reco
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create, plan_remove
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.rename import plan_rename
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merged_image import AUTO
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import (
     DELETE,
     KEEP,

@@ -27,8 +27,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.recovery.recover import take_back
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merged_image import AUTO
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.names import snapshot_guid
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take

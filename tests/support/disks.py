@@ -38,8 +38,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.create import plan_create
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.grow import Growth, plan_grow
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.request import ReshapeRequest
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merged_image import AUTO
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO, plan_merge
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.removals import choose_removals
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.support.images import fill

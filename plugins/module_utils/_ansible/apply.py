@@ -7,14 +7,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._change.executor import Outcome, check_preconditions, execute
 from .._core.plan import Plan
 from .._io.port import Port
 from .run import Result, titled_diff
+
+if TYPE_CHECKING:
+    from .._change.executor import Outcome
 
 _SHOWN_IN_DIFF = (
     "virtual_size",
@@ -43,8 +45,13 @@ def apply_plan(
     """
     outcome = None
     if not plan.is_empty and module.check_mode:
+        # A task that finds nothing to do needs no executor.
+        from .._change.executor import check_preconditions
+
         check_preconditions(port, plan)
     elif not plan.is_empty:
+        from .._change.executor import execute
+
         progress = getattr(module, "progress", None)
         if progress is not None:
             progress.phase("writing")

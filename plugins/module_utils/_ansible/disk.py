@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
+from .._bundle.leftovers import needs_recovery
 from .._bundle.neighbours import with_surroundings
 from .._bundle.paths import locate, refuse_layer
 from .._change.bundle_plan import Facts
-from .._change.executor import Outcome
 from .._core.errors import DiskError
 from .._core.plan import Plan
 from .._core.records import dataclass
 from .._io.fingerprint import refuse_changed
 from .._io.port import Port
 from .._io.real import OsPort
-from .._ops.recovery.recover import needs_recovery, recover, take_back
 from .._ops.report.facts import disk_facts
 from .apply import apply_plan, diff_of
 from .run import Result, absolute
 
 if TYPE_CHECKING:
     from .._bundle.pvm import VmReport
+    from .._change.executor import Outcome
 
 
 _INTERRUPTED = "an interrupted run will be finished first; the prediction is for the disk as it is now."
@@ -63,6 +63,9 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
     state = observe(port, location, allow_outside=allow_outside)
     recovered: Tuple[str, ...] = ()
     if needs_recovery(state) and not module.check_mode:
+        # Hardly a disk is in the middle of a change.
+        from .._ops.recovery.recover import recover
+
         recovered = recover(port, location, allow_outside=allow_outside)
         state = observe(port, location, allow_outside=allow_outside)
     state, around = with_surroundings(port, state, given)
@@ -76,7 +79,13 @@ def run_plan(
     module: AnsibleModule, port: Port, plan: Plan[Any], recovered: Tuple[str, ...] = ()
 ) -> Tuple[Result, Optional[Outcome]]:
     """Apply ``plan`` unless in check mode; the result has what every changing module returns."""
-    return apply_plan(module, port, plan, recovered=recovered, recover=lambda path: take_back(port, path))
+
+    def take_back(path: str) -> Optional[str]:
+        from .._ops.recovery import recover
+
+        return recover.take_back(port, path)
+
+    return apply_plan(module, port, plan, recovered=recovered, recover=take_back)
 
 
 def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Result, Plan[Facts], Disk]:

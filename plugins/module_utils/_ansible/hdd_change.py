@@ -12,10 +12,10 @@ from typing import Any, Dict, List, Optional, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
+from .._bundle.leftovers import needs_recovery
 from .._core.errors import DiskError
 from .._core.records import replace
 from .._io.fingerprint import refuse_changed
-from .._ops.recovery.recover import needs_recovery
 from .._ops.reshape.next_change import (
     AllChanges,
     Position,

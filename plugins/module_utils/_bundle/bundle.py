@@ -17,7 +17,6 @@ from .._core import guid as guids
 from .._core.errors import Damaged, DiskError, Unsupported
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR
-from .._formats.detect import detect
 from .._formats.hds.bat import RunTable, unused_ranges
 from .._formats.hds.header import HdsHeader, is_hds
 from .._formats.hds.reader import open_hds
@@ -317,6 +316,9 @@ def _plain_size(stat: Stat, length: int, path: str) -> int:
 
 
 def _refuse_foreign(prefix: bytes, path: str) -> None:
+    # Hardly an image is of another product.
+    from .._formats.detect import detect
+
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
         text, found = "An image does not begin as an expanding image does", prefix[:16].hex()

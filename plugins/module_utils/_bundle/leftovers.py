@@ -29,3 +29,14 @@ def orphans(state: BundleState) -> Tuple[str, ...]:
 def leftovers(state: BundleState) -> Tuple[str, ...]:
     """Files that an interrupted operation left, ours or ploop's."""
     return tuple(name for name in state.others if classify(name) in ("ours", "ploop_leftover"))
+
+
+def temporaries(state: BundleState) -> Tuple[str, ...]:
+    """Files of ours that an interrupted run did not complete."""
+    journal = state.journal_path.rsplit("/", 1)[-1]
+    return tuple(name for name in state.others if classify(name) == "ours" and name != journal)
+
+
+def needs_recovery(state: BundleState) -> bool:
+    """Whether an earlier run left a journal or files of its own in the disk's directory."""
+    return state.journal is not None or bool(temporaries(state))

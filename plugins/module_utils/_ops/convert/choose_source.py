@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from ..._bundle.guards import refuse_cut_source, refuse_unreliable
-from ..._bundle.neighbours import with_surroundings
 from ..._bundle.paths import refuse_layer
 from ..._core.errors import BadRequest
 from ..._core.records import replace
@@ -29,6 +28,9 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
     if source.state is None:
         return source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
     refuse_layer(port, source.state.location)
+    # Images of other products have no neighbours.
+    from ..._bundle.neighbours import with_surroundings
+
     state, _around = with_surroundings(port, source.state, request.path)
     source = replace(source, state=state)
     chosen = source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)

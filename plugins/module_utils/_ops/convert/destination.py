@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from ..._bundle.bundle import BundleState, observe
-from ..._bundle.neighbours import with_surroundings
 from ..._bundle.paths import locate
 from ..._core.errors import AlreadyExists, BadRequest, DiskError, IoFailure, NoSpace, NotABundle
 from ..._core.records import dataclass
@@ -54,6 +53,9 @@ def _bundle(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
             "There is a file where the bundle should go", path=request.path, hint="Remove it or choose another dest."
         )
     try:
+        # Images of other products have no neighbours.
+        from ..._bundle.neighbours import with_surroundings
+
         state, _around = with_surroundings(port, observe(port, locate(port, request.path)), request.path)
         return Destination(stat, state)
     except NotABundle as error:

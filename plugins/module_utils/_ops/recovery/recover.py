@@ -16,6 +16,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState, observe
 from ..._bundle.guards import recovery_clearance
+from ..._bundle.leftovers import needs_recovery, temporaries
 from ..._bundle.naming import classify
 from ..._bundle.paths import Location, locate
 from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
@@ -29,11 +30,6 @@ from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
 
 _U32 = range(1 << 32)
-
-
-def needs_recovery(state: BundleState) -> bool:
-    """Whether an earlier run left a journal or temporaries of its own in the disk's directory."""
-    return state.journal is not None or bool(_temporaries(state))
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
     directory = state.location.directory
     if journal is not None:
         yield _settle_step(directory)
-    removed = [f"{directory}/{name}" for name in _temporaries(state)]
+    removed = [f"{directory}/{name}" for name in temporaries(state)]
     if journal is not None:
         yield from _image_end_steps(port, state, journal)
         removed += [f"{directory}/{name}" for name in _present(state, journal.created + journal.discarded)]
@@ -191,8 +187,3 @@ def _restore_steps(port: Port, image: ImageState, before: ImageBefore, *, cut: b
 def _present(state: BundleState, names: Sequence[str]) -> Tuple[str, ...]:
     """Those of a journal's ``names`` that are there and may be removed: only what has the name of an image."""
     return tuple(name for name in names if name in state.others and classify(name) == "image")
-
-
-def _temporaries(state: BundleState) -> Tuple[str, ...]:
-    journal_name = state.journal_path.rsplit("/", 1)[-1]
-    return tuple(name for name in state.others if classify(name) == "ours" and name != journal_name)

@@ -13,7 +13,7 @@ forward. After the commit, files are only removed.
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..._bundle.bundle import PLAIN, BundleState, ImageState, size_warnings
 from ..._bundle.descriptor import Descriptor, ImageEntry
@@ -37,8 +37,12 @@ from ..._formats.hds.extension import may_keep
 from ..._formats.hds.header import pack_header
 from ..._io.journal import APPLY, PREPARE, ImageBefore, Journal
 from ..._io.port import Port
-from .merged_image import AUTO, Choice, MergedImage, merged_images
 from .removals import groups_of
+
+if TYPE_CHECKING:
+    from .merged_image import MergedImage
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,9 @@ def plan_merge(
     groups = groups_of(state.tree, removals)
     given = repeats or Repetition({}, ())
     clearance = check_guards(state, Touches(data=bool(groups), ours=given.ours), force=force)
+    # A disk that is short enough needs nobody who plans this.
+    from .merged_image import Choice, merged_images
+
     merged = merged_images(port, Choice(state, groups, strategy, given.receivers))
     merge = _Merge(state, tuple(removals), merged, repeats)
     target = _target(merge)

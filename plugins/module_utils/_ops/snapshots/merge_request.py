@@ -15,8 +15,7 @@ from ..._core.errors import BadRequest
 from ..._core.plan import Plan
 from ..._core.records import dataclass, replace
 from ..._io.port import Port
-from .merge import MergeFacts, plan_merge
-from .merged_image import AUTO
+from .merge import AUTO, MergeFacts, plan_merge
 from .names import wanted_guid
 from .removals import REFUSE, choose_removals, refuse_doubtful
 

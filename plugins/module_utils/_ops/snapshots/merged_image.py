@@ -32,7 +32,6 @@ from .placement import (
     visible_extents,
 )
 
-AUTO = "auto"
 IN_PLACE = "in_place"
 COPY = "copy"
 
