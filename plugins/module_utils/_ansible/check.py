@@ -79,9 +79,7 @@ def _diff(location: Location, findings: Sequence[Finding]) -> Dict[str, Any]:
     title = f"{location.image or location.directory} (findings)"
     before = [_line(one) for one in findings]
     after = [_line(one) for one in findings if not one.repaired]
-    if before == after:
-        return titled_diff(title, {}, {})
-    return titled_diff(title, {"findings": before}, {"findings": after})
+    return titled_diff(title, *({"findings": lines} if before != after else {} for lines in (before, after)))
 
 
 def _fail_on(module: AnsibleModule, findings: Sequence[Finding], result: Result) -> None:

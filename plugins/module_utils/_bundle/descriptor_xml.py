@@ -107,9 +107,8 @@ def _is_encrypted(element: Optional[etree._Element], path: str) -> bool:
     if element is None:
         return False
     engine = (_text(element, "Engine", path) or "").strip()
-    if engine and (not guids.is_guid(engine) or guids.normalise(engine) != guids.NONE):
-        return True
-    return bool((_text(element, "KeyId", path) or "").strip())
+    is_null = not engine or (guids.is_guid(engine) and guids.normalise(engine) == guids.NONE)
+    return not is_null or bool((_text(element, "KeyId", path) or "").strip())
 
 
 def _is_suspended(element: Optional[etree._Element], path: str) -> bool:

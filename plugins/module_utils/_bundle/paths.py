@@ -192,11 +192,8 @@ def _moved(port: Port, location: Location, real: str) -> Tuple[str, bool]:
 def refuse_layer(port: Port, location: Location) -> None:
     """Raise BadRequest for an image in a bundle: it is no disk without the layers below it."""
     if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
-        raise BadRequest(
-            "The image is a layer of a bundle and no disk of its own",
-            path=location.image,
-            hint=f"Name the bundle: {location.directory}",
-        )
+        text, hint = "The image is a layer of a bundle and no disk of its own", f"Name the bundle: {location.directory}"
+        raise BadRequest(text, path=location.image, hint=hint)
 
 
 def journal_path(location: Location) -> str:

@@ -86,12 +86,9 @@ def _refuse_long(shape: Shape, hint: str) -> NoReturn:
 def refuse_odd_cluster(cluster_bytes: int) -> None:
     """Raise BadRequest for a cluster size that no new image gets."""
     if cluster_bytes & (cluster_bytes - 1) or not _SMALLEST_CLUSTER <= cluster_bytes <= _LARGEST_CLUSTER:
-        raise BadRequest(
-            f"cluster_size: clusters of {cluster_bytes} bytes are not possible",
-            expected="a power of two from 32K to 64M",
-            found=cluster_bytes,
-            hint="Use a power of two from 32K to 64M; 1M suits every reader.",
-        )
+        possible = "a power of two from 32K to 64M"
+        text = f"cluster_size: clusters of {cluster_bytes} bytes are not possible"
+        raise BadRequest(text, expected=possible, found=cluster_bytes, hint=f"Use {possible}; 1M suits every reader.")
 
 
 def refuse_many_parts(count: int) -> None:

@@ -206,11 +206,8 @@ class Editor:
 def last_before(parent: etree._Element, tag: str, order: Sequence[str]) -> Optional[etree._Element]:
     """The last child of ``parent`` that belongs before ``tag``."""
     earlier = order[: order.index(tag)]
-    found = None
-    for child in parent.iterchildren(tag=etree.Element):
-        if child.tag in earlier:
-            found = child
-    return found
+    found = [child for child in parent.iterchildren(tag=etree.Element) if child.tag in earlier]
+    return found[-1] if found else None
 
 
 def _carried_out(text: str, edits: Sequence[Tuple[int, int, str]], start: int, end: int) -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
-from ..._bundle.bundle import refuse_changed
+from ..._bundle.bundle import observe
 from ..._bundle.paths import Location, refuse_layer
 from ..._core.errors import DiskError
 from ..._core.findings import Finding, marked_repaired
 from ..._core.plan import Plan
 from ..._core.records import dataclass, replace
+from ..._io.fingerprint import refuse_changed
 from ..._io.port import Port
 from .examination import Examination
 from .examine import examine
@@ -122,8 +123,6 @@ def _end_interrupted(port: Port, examined: Examination) -> Tuple[Examination, Tu
 
 def is_in_order(port: Port, examined: Examination) -> bool:
     """Whether the disk can be observed, so that an interrupted run can be ended."""
-    from ..._bundle.bundle import observe
-
     try:
         observe(port, examined.location, allow_outside=True)
         return True

@@ -83,7 +83,8 @@ def _geometry(descriptor: Descriptor, path: str) -> Iterator[Finding]:
         yield found("geometry", path, text)
 
 
-def _shown(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
@@ -93,11 +94,11 @@ def _shots(descriptor: Descriptor, path: str) -> Iterator[Finding]:
         yield found("top_missing", path, "The descriptor names no snapshot, not even the current state.")
     twice = [guid for guid, number in numbers.items() if number > 1 or guid == guids.NONE]
     if twice:
-        yield found("shot_duplicate", path, f"Several snapshots have one GUID, or that of none: {_shown(twice)}.")
+        yield found("shot_duplicate", path, f"Several snapshots have one GUID, or that of none: {listed(twice)}.")
     temporary = [shot.guid for shot in descriptor.shots if shot.temporary]
     if temporary:
         text = "Other software was interrupted in deleting or merging these; hdd_snapshot and hdd_merge can remove them"
-        yield found("shot_temporary", path, f"{text}: {_shown(temporary)}.")
+        yield found("shot_temporary", path, f"{text}: {listed(temporary)}.")
 
 
 def _images(descriptor: Descriptor, path: str) -> Iterator[Finding]:
@@ -108,7 +109,7 @@ def _images(descriptor: Descriptor, path: str) -> Iterator[Finding]:
         yield from _images_of(number, storage, shots, path)
     twice = [file for file, number in files.items() if number > 1]
     if twice:
-        yield found("image_shared", path, f"A file is named for more than one image: {_shown(twice)}.")
+        yield found("image_shared", path, f"A file is named for more than one image: {listed(twice)}.")
 
 
 def _images_of(number: int, storage: StorageEntry, shots: Set[str], path: str) -> Iterator[Finding]:
@@ -117,13 +118,13 @@ def _images_of(number: int, storage: StorageEntry, shots: Set[str], path: str) -
         yield found("descriptor_invalid", path, f"An image of storage {number} has no file name.")
     twice = [guid for guid, count in held.items() if count > 1]
     if twice:
-        yield found("descriptor_invalid", path, f"Several images of storage {number} have one GUID: {_shown(twice)}.")
+        yield found("descriptor_invalid", path, f"Several images of storage {number} have one GUID: {listed(twice)}.")
     without = [guid for guid in held if guid not in shots]
     if without:
-        yield found("image_without_shot", path, f"Images of storage {number} belong to no snapshot: {_shown(without)}.")
+        yield found("image_without_shot", path, f"Images of storage {number} belong to no snapshot: {listed(without)}.")
     missing = sorted(shots - set(held))
     if missing:
-        yield found("shot_without_image", path, f"Storage {number} has no image for {_shown(missing)}.")
+        yield found("shot_without_image", path, f"Storage {number} has no image for {listed(missing)}.")
 
 
 def _tree(descriptor: Descriptor, path: str) -> Iterator[Finding]:
@@ -132,11 +133,11 @@ def _tree(descriptor: Descriptor, path: str) -> Iterator[Finding]:
         return
     strangers = [guid for guid, parent in parents.items() if parent != guids.NONE and parent not in parents]
     if strangers:
-        yield found("parent_missing", path, f"The parent of these snapshots does not exist: {_shown(strangers)}.")
+        yield found("parent_missing", path, f"The parent of these snapshots does not exist: {listed(strangers)}.")
     yield from _chains(parents, path)
     roots = [guid for guid, parent in parents.items() if parent == guids.NONE]
     if len(roots) > 1:
-        yield found("tree_several_roots", path, f"Several layers have no parent: {_shown(roots)}.")
+        yield found("tree_several_roots", path, f"Several layers have no parent: {listed(roots)}.")
     top = descriptor.declared_top if descriptor.declared_top is not None else guids.TOP
     if top not in parents or top == guids.BACKUP:
         what = "TopGUID names" if descriptor.declared_top is not None else "The predefined GUID of the current state is"
@@ -147,7 +148,7 @@ def _chains(parents: Dict[str, str], path: str) -> Iterator[Finding]:
     depths = _depths(parents)
     looped = [guid for guid, depth in depths.items() if depth is None]
     if looped:
-        yield found("tree_loop", path, f"These snapshots lead to no root: {_shown(looped)}.")
+        yield found("tree_loop", path, f"These snapshots lead to no root: {listed(looped)}.")
     deepest = max((depth for depth in depths.values() if depth is not None), default=0)
     if deepest > MAX_DEPTH:
         yield found("tree_too_deep", path, f"A chain has {deepest} layers; {MAX_DEPTH} can be opened.")

@@ -117,10 +117,8 @@ def _examine_rest(opened: _Opened, header: HdsHeader, findings: Tuple[Finding, .
 def _unknown(prefix: bytes, path: str) -> Finding:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
-        text = (
-            f"The image begins with {prefix[:16].hex()}, which is no signature, and its header does not fit the disk."
-        )
-        return found("image_signature", path, f"{text} Restore it from a copy.", repairable=NO)
+        text = f"The image begins with {prefix[:16].hex()}, which is no signature, and its header does not fit"
+        return found("image_signature", path, f"{text} the disk. Restore it from a copy.", repairable=NO)
     return found("image_foreign", path, f"The image is of the format {kind}.")
 
 

@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional
 
 from ..._bundle.pvm import VmFacts, VmReport
 from ..._bundle.tree import SnapshotTree
 from ..._core.findings import Finding, found
 from ..._core.units import MIB
-
-_SHOWN = 5
+from .descriptor import listed
 
 
 class DiskFacts(NamedTuple):
@@ -52,13 +51,9 @@ def _size(vm: VmFacts, size_bytes: Optional[int]) -> Iterator[Finding]:
 def _snapshots(vm: VmFacts, tree: SnapshotTree) -> Iterator[Finding]:
     absent = [f"{guid} ({snapshot.name})" for guid, snapshot in vm.snapshots.items() if guid not in tree.shots]
     if absent:
-        text = f"The virtual machine cannot go back to these in this disk: {_shown(absent)}."
+        text = f"The virtual machine cannot go back to these in this disk: {listed(absent)}."
         yield found("vm_snapshot_without_layer", vm.config, text)
     unknown = [guid for guid in tree.shots if guid != tree.top and guid not in vm.snapshots]
     if unknown:
         text = "No snapshot of the virtual machine needs these layers; hdd_merge can merge them"
-        yield found("layer_without_vm_snapshot", vm.config, f"{text}: {_shown(unknown)}.")
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        yield found("layer_without_vm_snapshot", vm.config, f"{text}: {listed(unknown)}.")

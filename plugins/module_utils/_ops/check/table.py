@@ -52,8 +52,7 @@ class Affected(NamedTuple):
 
 @dataclass(frozen=True)
 class Faults:
-    """``dropped`` entries point to nothing that could be kept; ``copied`` clusters need a slot of their own, which the
-    ``kept`` have.
+    """``dropped`` entries point to nothing that could be kept; ``copied`` clusters need a slot, ``kept`` ones have it.
 
     ``stretched`` is the length that the file needs so that a cluster at its end is whole, ``used_end`` the end of all
     that is in use, ``affected`` what is wrong, by the code of its finding.
@@ -76,9 +75,7 @@ def find_faults(table: RunTable, header: HdsHeader, *, file_size: int) -> Option
     """The faults of a table, or None when every cluster is in the file, on the grid and only once."""
     if is_sound(table, header, file_size=file_size):
         return None
-    sorter = _Sorter(header, file_size)
-    sorter.take_all(table)
-    faults = sorter.faults()
+    faults = _Sorter(header, file_size).faults(table)
     return faults if faults.affected else None
 
 
@@ -103,12 +100,10 @@ def read_surplus(file: File, header: HdsHeader, *, file_size: int) -> Tuple[Tupl
 
 def surplus_findings(surplus: Ranges, path: str) -> List[Finding]:
     """What is wrong with a table that holds ``surplus``."""
-    if not surplus:
-        return []
-    # They may be live, and the size what is wrong.
+    # They may be live, and the size wrong.
     degree = LOSSY if len(surplus) < _MOST_SURPLUS_PIECES else NO
     text = "The table has entries past the end of the disk, which nobody reads."
-    return [found("entry_surplus", path, text, repairable=degree)]
+    return [found("entry_surplus", path, text, repairable=degree)] if surplus else []
 
 
 class _Sorter:
@@ -124,7 +119,7 @@ class _Sorter:
         self._numbers: Dict[str, int] = {}
         self._clusters: Dict[str, List[int]] = {}
 
-    def take_all(self, table: RunTable) -> None:
+    def _take_all(self, table: RunTable) -> None:
         """Sort all runs. Most are right, and these cost little."""
         start, end, step, unit = self._header.data_start, self._file_size, table.cluster_bytes, table.entry_bytes
         keep = self._kept.append
@@ -173,7 +168,8 @@ class _Sorter:
         shown = self._clusters.setdefault(code, [])
         shown += range(cluster, cluster + min(count, _SHOWN - len(shown)))
 
-    def faults(self) -> Faults:
+    def faults(self, table: RunTable) -> Faults:
+        self._take_all(table)
         kept, end = self._part_twins()
         step = self._header.cluster_bytes
         for run in self._copied:

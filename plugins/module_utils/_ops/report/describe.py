@@ -7,14 +7,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from ..._bundle.bundle import BundleState, observe
 from ..._bundle.guards import refuse_encrypted
 from ..._bundle.paths import locate
 from ..._bundle.pvm import find_vm
 from ..._core.records import dataclass
-from ..._guest.view import open_view
+from ..._guest.view import ComposedView, open_view
 from ..._io.port import Port
 from .facts import Facts, disk_facts
 
@@ -59,20 +59,18 @@ def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optiona
 def _partitions(port: Port, state: BundleState) -> Any:
     from ..._guest.partitions import read_partitions
 
-    if state.descriptor.encrypted:
-        return None
-    view = open_view(port, state, state.tree.top)
-    try:
-        return read_partitions(view)
-    finally:
-        view.close()
+    return None if state.descriptor.encrypted else _of_guest(port, state, read_partitions)
 
 
-def _checksum(port: Port, state: BundleState, algorithm: str) -> str:
+def _checksum(port: Port, state: BundleState, algorithm: str) -> Any:
     from ..._guest.digests import guest_checksum
 
+    return _of_guest(port, state, lambda view: guest_checksum(view, algorithm))
+
+
+def _of_guest(port: Port, state: BundleState, read: Callable[[ComposedView], Any]) -> Any:
     view = open_view(port, state, state.tree.top)
     try:
-        return guest_checksum(view, algorithm)
+        return read(view)
     finally:
         view.close()
