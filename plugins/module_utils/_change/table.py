@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Optional, Sequence, Tuple
 
+from .._bundle.bundle import ImageState
+from .._core.records import replace
+from .._core.units import SECTOR
 from .._formats.hds.bat import RunTable, TableBuilder
-from .._formats.hds.header import FLAG_EMPTY, FLAGS_UNKNOWN, HdsHeader
+from .._formats.hds.header import CLOSED, FLAG_EMPTY, FLAGS_UNKNOWN, HdsHeader, new_header
 
 
 def with_entries(table: RunTable, header: HdsHeader, entries: Sequence[Tuple[int, int]]) -> RunTable:
@@ -54,3 +57,20 @@ def offset_of_cluster(table: RunTable, cluster: int) -> Optional[int]:
 def closed_flags(header: HdsHeader) -> int:
     """The flags of an image that is closed after a change."""
     return 0 if header.flags == FLAGS_UNKNOWN or header.flags > 0xFFFF else header.flags & ~FLAG_EMPTY
+
+
+def closed(header: HdsHeader) -> HdsHeader:
+    """The header of an image that is closed after a change and has no extension any more."""
+    return replace(header, in_use=CLOSED, flags=closed_flags(header), ext_off=0)
+
+
+def resized(header: HdsHeader, size: int, data_start: int) -> HdsHeader:
+    """The header of an image that is made to hold ``size`` bytes, with clusters from ``data_start`` on, closed."""
+    wanted = new_header(size_bytes=size, cluster_bytes=header.cluster_bytes, version=header.version)
+    sizes = {"size_sectors": wanted.size_sectors, "bat_entries": wanted.bat_entries, "cylinders": wanted.cylinders}
+    return replace(closed(header), data_off=data_start // SECTOR, **sizes)
+
+
+def table_of(image: ImageState, header: HdsHeader) -> RunTable:
+    """The table of an image; one that has none has no entries."""
+    return TableBuilder(header).build() if image.table is None else image.table

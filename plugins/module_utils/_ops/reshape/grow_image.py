@@ -18,13 +18,13 @@ from itertools import chain, count
 from typing import Iterator, List, Optional, Tuple
 
 from ..._bundle.bundle import ImageState
-from ..._change.table import clipped, closed_flags, offset_of_cluster, with_entries
+from ..._change.table import clipped, offset_of_cluster, resized, table_of, with_entries
 from ..._core.errors import BadRequest
 from ..._core.plan import Move
 from ..._core.records import dataclass, replace
-from ..._core.units import SECTOR, ceil_div, format_size
+from ..._core.units import ceil_div, format_size
 from ..._formats.hds.bat import RunTable, TableBuilder
-from ..._formats.hds.header import CLOSED, HdsHeader, max_size_bytes, new_header
+from ..._formats.hds.header import HdsHeader, max_size_bytes, new_header
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def grow_image(image: ImageState, header: HdsHeader, size: int, *, reserve: bool
     _refuse_too_large(image, header, size)
     grown, step = _grown_header(header, size), header.cluster_bytes
     first_new = ceil_div(image.size, step)
-    kept = clipped(TableBuilder(header).build() if image.table is None else image.table, header, first_new)
+    kept = clipped(table_of(image, header), header, first_new)
     relocated = _new_places(image, header, kept, grown.data_start)
     moves = tuple(_move(image, kept, cluster, offset) for cluster, offset in relocated)
     size_after = max([image.stat.size, grown.data_start, *(offset + step for _cluster, offset in relocated)])
@@ -88,18 +88,8 @@ def grow_image(image: ImageState, header: HdsHeader, size: int, *, reserve: bool
 
 def _grown_header(header: HdsHeader, size: int) -> HdsHeader:
     step, start = header.cluster_bytes, header.data_start
-    wanted = new_header(size_bytes=size, cluster_bytes=step, version=header.version)
-    data_start = start + max(0, ceil_div(wanted.table_end - start, step)) * step
-    return replace(
-        header,
-        size_sectors=wanted.size_sectors,
-        bat_entries=wanted.bat_entries,
-        cylinders=wanted.cylinders,
-        data_off=data_start // SECTOR,
-        in_use=CLOSED,
-        flags=closed_flags(header),
-        ext_off=0,
-    )
+    table_end = new_header(size_bytes=size, cluster_bytes=step, version=header.version).table_end
+    return resized(header, size, start + max(0, ceil_div(table_end - start, step)) * step)
 
 
 def _move(image: ImageState, table: RunTable, cluster: int, target: int) -> Move:

@@ -16,14 +16,13 @@ from typing import Dict, Iterator, List, Optional, Tuple
 from ..._bundle.bundle import BundleState, ImageState
 from ..._change.image import close_steps, entry_steps, mark_steps
 from ..._change.slots import free_slots
-from ..._change.table import closed_flags, offset_of_cluster, with_entries
+from ..._change.table import closed, offset_of_cluster, table_of, with_entries
 from ..._core.errors import Unsupported
 from ..._core.extents import DATA
 from ..._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
 from ..._core.records import replace
 from ..._core.units import SECTOR
-from ..._formats.hds.bat import TableBuilder
-from ..._formats.hds.header import CLOSED, HdsHeader
+from ..._formats.hds.header import HdsHeader
 from ..._guest.view import open_stack
 from ..._io.port import Port
 
@@ -153,8 +152,7 @@ class GuestWriter:
 
     def _after(self, image: ImageState, header: HdsHeader) -> ImageState:
         entries = sorted((cluster, at) for (storage, cluster), at in self._places.items() if storage == image.storage)
-        closed = replace(header, in_use=CLOSED, flags=closed_flags(header), ext_off=0)
-        table = with_entries(TableBuilder(closed).build() if image.table is None else image.table, closed, entries)
-        size = max([image.stat.size, *(place + closed.cluster_bytes for _cluster, place in entries)])
+        table = with_entries(table_of(image, header), header, entries)
+        size = max([image.stat.size, *(place + header.cluster_bytes for _cluster, place in entries)])
         stat, used = replace(image.stat, size=size, allocated=-1), table.clusters_used
-        return replace(image, stat=stat, header=closed, table=table, extension=None, used_clusters=used)
+        return replace(image, stat=stat, header=closed(header), table=table, extension=None, used_clusters=used)

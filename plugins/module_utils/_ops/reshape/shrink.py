@@ -22,13 +22,12 @@ from ..._bundle.shape import resized, wanted_parts
 from ..._change.after import as_described, dropped_extensions
 from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.journal import descriptor_step
-from ..._change.table import clipped
+from ..._change.table import clipped, table_of
 from ..._core.errors import BadRequest, Unsupported
 from ..._core.extents import DATA
 from ..._core.plan import Plan
 from ..._core.records import replace
 from ..._core.units import SECTOR, format_size
-from ..._formats.hds.bat import TableBuilder
 from ..._formats.image import GuestView
 from ..._guest.view import open_view
 from ..._io.buffers import new_buffer
@@ -120,8 +119,7 @@ def _cut_state(cut: CutImage) -> ImageState:
     image = replace(cut.image, stat=replace(cut.image.stat, size=cut.size_after, allocated=-1), size=cut.length)
     if cut.header is None:
         return image
-    table = TableBuilder(cut.header).build() if image.table is None else image.table
-    table = clipped(table, cut.header, cut.header.bat_entries)
+    table = clipped(table_of(image, cut.header), cut.header, cut.header.bat_entries)
     return replace(image, header=cut.header, table=table, extension=None, used_clusters=table.clusters_used)
 
 

@@ -11,12 +11,10 @@ from typing import Iterator, Optional, Sequence
 
 from ..._bundle.bundle import ImageState
 from ..._change.image import clear_steps, close_steps, mark_steps
-from ..._change.table import clipped, closed_flags
+from ..._change.table import clipped, resized, table_of
 from ..._core.plan import Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
-from ..._core.units import SECTOR
-from ..._formats.hds.bat import TableBuilder
-from ..._formats.hds.header import CLOSED, ENTRY_BYTES, HEADER_BYTES, IN_USE, HdsHeader, new_header, pack_header
+from ..._formats.hds.header import ENTRY_BYTES, HEADER_BYTES, IN_USE, HdsHeader, pack_header
 
 
 @dataclass(frozen=True)
@@ -41,19 +39,8 @@ def cut_image(image: ImageState, length: int, *, entries: int = 0) -> CutImage:
     header = image.header
     if header is None:
         return CutImage(image, length, None, length)
-    wanted = new_header(size_bytes=length, cluster_bytes=header.cluster_bytes, version=header.version)
-    short = replace(
-        header,
-        size_sectors=wanted.size_sectors,
-        bat_entries=wanted.bat_entries,
-        cylinders=wanted.cylinders,
-        data_off=header.data_start // SECTOR,
-        in_use=CLOSED,
-        flags=closed_flags(header),
-        ext_off=0,
-    )
-    table = TableBuilder(header).build() if image.table is None else image.table
-    kept = clipped(table, short, wanted.bat_entries)
+    short = resized(header, length, header.data_start)
+    kept = clipped(table_of(image, header), short, short.bat_entries)
     table_end = min(header.data_start, max(header.table_end, HEADER_BYTES + ENTRY_BYTES * entries))
     return CutImage(image, length, short, min(image.stat.size, kept.data_end), table_end)
 

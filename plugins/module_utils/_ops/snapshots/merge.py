@@ -32,7 +32,6 @@ from ..._change.journal import descriptor_step, journal_step
 from ..._core.plan import CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
-from ..._formats.hds.bat import TableBuilder
 from ..._formats.hds.extension import may_keep
 from ..._formats.hds.header import pack_header
 from ..._io.journal import APPLY, PREPARE, ImageBefore, Journal
@@ -282,9 +281,9 @@ def _receiver_after(one: MergedImage) -> ImageState:
     if not one.changes_file:
         return image
     # What is predicted of a table is looked at only when a further change follows.
-    from ..._change.table import with_entries
+    from ..._change.table import table_of, with_entries
 
     entries, closed = one.placement.entries, replace(header, in_use=0, flags=0, ext_off=0)
-    table = with_entries(TableBuilder(header).build() if image.table is None else image.table, header, entries)
+    table = with_entries(table_of(image, header), header, entries)
     used = len(entries) if one.is_new else image.used_clusters + len(entries)
     return replace(image, header=closed, used_clusters=used, table=table, extension=None)

@@ -14,11 +14,19 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.table import (
     clipped,
+    closed,
     offset_of_cluster,
+    resized,
     with_entries,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat import RunTable, TableBuilder
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import HdsHeader, new_header
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import (
+    FLAG_EMPTY,
+    IN_USE,
+    HdsHeader,
+    new_header,
+)
 
 STEP = 4096
 PLACES = st.dictionaries(st.integers(0, 30), st.integers(1, 60), max_size=20)
@@ -48,3 +56,14 @@ def test_entries_replace_and_add(version: int, old: Dict[int, int], new: Dict[in
     assert [offset_of_cluster(table, cluster) for cluster in range(31)] == [
         old[cluster] * STEP if cluster in old else None for cluster in range(31)
     ]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_resized_header_is_that_of_a_closed_image_of_the_size(version: int) -> None:
+    header = replace(
+        new_header(size_bytes=9 * STEP, cluster_bytes=STEP, version=version), in_use=IN_USE, flags=FLAG_EMPTY, ext_off=8
+    )
+    for count in (1, 9, 5000):
+        wanted = new_header(size_bytes=count * STEP, cluster_bytes=STEP, version=version)
+        assert resized(header, count * STEP, 8 * STEP) == replace(wanted, data_off=64, heads=header.heads, in_use=0)
+    assert closed(header) == replace(header, in_use=0, flags=0, ext_off=0)
