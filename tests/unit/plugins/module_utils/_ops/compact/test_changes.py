@@ -298,7 +298,7 @@ def test_the_copy_of_a_single_file_is_held_before_and_after_it_has_its_name(tmp_
     refused = []
 
     class Watching(OsPort):
-        def rename(self, old: str, new: str) -> None:
+        def rename(self, old: str, new: str, *, replace: bool = True) -> None:
             for moment in ("before", "after"):
                 other = OsPort()
                 try:
@@ -306,7 +306,7 @@ def test_the_copy_of_a_single_file_is_held_before_and_after_it_has_its_name(tmp_
                 except InUse:
                     refused.append(moment)
                 if moment == "before":
-                    super().rename(old, new)
+                    super().rename(old, new, replace=replace)
 
     disks.compact(Watching(), path, strategy=COPY)
     assert refused == ["before", "after"]

@@ -285,7 +285,7 @@ class _FailingRename:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, *, replace: bool = True) -> None:
         raise IoFailure("no renames here", path=new)
 
 
