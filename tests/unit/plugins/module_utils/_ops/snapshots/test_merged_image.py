@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import AUTO
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merged_image import (
-    AUTO,
     COPY,
     IN_PLACE,
     Choice,
