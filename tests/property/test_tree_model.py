@@ -414,6 +414,7 @@ class TreeMachine(RuleBasedStateMachine):
         above = self.above(guid)
         removals = {guid, *above} if descendants == "delete" else {guid}
         refused = self.top in removals or (descendants == "refuse" and above - {self.top})
+        refused = refused or self.falls_apart_without(removals)
 
         def planned() -> Plan:
             state = self.state()
@@ -478,6 +479,11 @@ class TreeMachine(RuleBasedStateMachine):
         """The layers of ``guid``, the root first."""
         parent = self.parents[guid]
         return [guid] if parent is None else [*self.chain(parent), guid]
+
+    def falls_apart_without(self, removals: Set[str]) -> bool:
+        """Whether several layers would have no parent: a disk has one root."""
+        left = {guid: self.chain(guid) for guid in self.parents if guid not in removals}
+        return len({next(guid for guid in chain if guid in left) for chain in left.values()}) > 1
 
     def above(self, guid: str) -> Set[str]:
         return {other for other in self.parents if other != guid and guid in self.chain(other)}
