@@ -21,7 +21,7 @@ SKIPPED = "skipped"
 FAILED = "failed"
 STATUSES = (FAILED, SKIPPED, CHANGED, UNCHANGED)
 
-PARDONED = ("in_use", "dirty", "stale_plan", "has_snapshots", "encrypted")
+PARDONED = ("in_use", "dirty", "suspended", "shared_layer", "stale_plan", "has_snapshots", "encrypted")
 """Error codes of what keeps a disk from being worked on without anything being wrong with it."""
 
 
