@@ -26,7 +26,7 @@ def test_values_are_made_once_by_few_keys_and_forgotten_by_many() -> None:
 def test_an_empty_value_is_a_value() -> None:
     made: List[int] = []
     cache: Cache[bytes] = Cache(1)
-    for _ in range(2):
+    for _time in range(2):
         assert cache.of(0, lambda: made.append(1) or b"") == b""  # type: ignore[func-returns-value]
     assert made == [1]
 

@@ -140,18 +140,18 @@ def test_a_disk_that_changes_while_a_repair_is_planned_is_stale(path):
     looked = []
 
     class Changing(OsPort):
-        def open_read(self, name):
-            looked.append(name)
-            return super().open_read(name)
+        def open_read(self, path):
+            looked.append(path)
+            return super().open_read(path)
 
         def holders(self, paths):
             os.utime(top_of(built), ns=(1, 1))
             return super().holders(paths)
 
-        def stat(self, name):
-            if looked and name == top_of(built):
-                os.utime(name, ns=(1, os.stat(name).st_mtime_ns + 1))
-            return super().stat(name)
+        def stat(self, path):
+            if looked and path == top_of(built):
+                os.utime(path, ns=(1, os.stat(path).st_mtime_ns + 1))
+            return super().stat(path)
 
     request = CheckRequest(allow_outside=False, repair="safe")
     with pytest.raises(StalePlan):

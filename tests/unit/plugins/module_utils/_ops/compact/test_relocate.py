@@ -330,7 +330,8 @@ def test_a_copy_of_a_large_run_holds_one_piece_of_its_table() -> None:
     image, header = large(0)
     tracemalloc.start()
     try:
-        steps = sum(1 for _ in FreshCopy(image, header, Clusters([(7, 8)]), "/d", False).steps(FullPort()))  # type: ignore[arg-type]
+        copy = FreshCopy(image, header, Clusters([(7, 8)]), "/d", False)  # type: ignore[arg-type]
+        steps = sum(1 for _step in copy.steps(FullPort()))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
