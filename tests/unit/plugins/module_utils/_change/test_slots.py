@@ -6,43 +6,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import contextmanager
-from typing import Dict, Iterator, Sequence
+from typing import Dict
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.slots import free_slots
-from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_stack
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.placement import (
-    Group,
-)
 from ansible_collections.vdisk.parallels.tests.support import disks
-from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.groups import CLUSTER, COUNT, PORT, SECTORS
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
-
-PORT = OsPort()
-
-
-CLUSTER = 64 << 10
-
-
-SECTORS = CLUSTER // 512
-
-
-COUNT = 6
-
-
-@contextmanager
-def group_of(*held: Dict[int, bytes], below: int = 0, layers: Sequence[Layer] = ()) -> Iterator[Group]:
-    """All layers from the root up but the ``below`` lowest ones."""
-    with tempfile.TemporaryDirectory() as scratch:
-        chain = list(layers) or line_of_layers(*held)
-        built = build_bundle(f"{scratch}/a.hdd", size_sectors=COUNT * SECTORS, layers=chain, cluster_sectors=SECTORS)
-        images = disks.state_of(PORT, built.directory).chain(disks.TOP, 0)
-        stack = open_stack(PORT, images, COUNT * CLUSTER)
-        try:
-            yield Group(0, disks.TOP, images[: len(images) - below], stack)
-        finally:
-            stack.close()
 
 
 def filled(*indexes: int) -> Dict[int, bytes]:

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import contextmanager
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, List, Tuple
 
 import pytest
 from hypothesis import given
@@ -18,8 +16,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._change.slots impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import new_header
-from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_stack
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.placement import (
     CLEAR,
     Candidate,
@@ -30,27 +26,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.pla
     visible_extents,
 )
 from ansible_collections.vdisk.parallels.tests.support import disks
-from ansible_collections.vdisk.parallels.tests.support.bundles import Layer, build_bundle, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.bundles import Layer
+from ansible_collections.vdisk.parallels.tests.support.groups import CLUSTER, COUNT, SECTORS, group_of
 from ansible_collections.vdisk.parallels.tests.support.images import fill
-
-PORT = OsPort()
-CLUSTER = 64 << 10
-SECTORS = CLUSTER // 512
-COUNT = 6
-
-
-@contextmanager
-def group_of(*held: Dict[int, bytes], below: int = 0, layers: Sequence[Layer] = ()) -> Iterator[Group]:
-    """All layers from the root up but the ``below`` lowest ones."""
-    with tempfile.TemporaryDirectory() as scratch:
-        chain = list(layers) or line_of_layers(*held)
-        built = build_bundle(f"{scratch}/a.hdd", size_sectors=COUNT * SECTORS, layers=chain, cluster_sectors=SECTORS)
-        images = disks.state_of(PORT, built.directory).chain(disks.TOP, 0)
-        stack = open_stack(PORT, images, COUNT * CLUSTER)
-        try:
-            yield Group(0, disks.TOP, images[: len(images) - below], stack)
-        finally:
-            stack.close()
 
 
 def candidate(group: Group, index: int) -> Candidate:
