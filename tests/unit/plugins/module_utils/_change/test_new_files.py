@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Tuple
 
 import pytest
 
@@ -15,24 +15,10 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._change.new_files 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.new_layer import new_images
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of
+from ansible_collections.vdisk.parallels.tests.support.built import built
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, guid_of
 
 ONE, TWO = guid_of(1), guid_of(2)
-
-
-def built(
-    tmp_path: Path,
-    layers: List[Layer],
-    *,
-    size_sectors: int = 8,
-    cluster_sectors: int = 1,
-    name: str = "a.hdd",
-    **options: Any,
-) -> BundleState:
-    path = build_bundle(
-        str(tmp_path / name), size_sectors=size_sectors, cluster_sectors=cluster_sectors, layers=layers, **options
-    ).directory
-    return disks.state_of(OsPort(), path)
 
 
 @pytest.fixture(name="state")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 
 import pytest
 
@@ -17,26 +17,12 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import pack_header
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
-from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, build_bundle, guid_of
+from ansible_collections.vdisk.parallels.tests.support.built import built
+from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, guid_of
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds
 
 ONE, TWO, THREE = guid_of(1), guid_of(2), guid_of(3)
 TIB = 1 << 40
-
-
-def built(
-    tmp_path: Path,
-    layers: List[Layer],
-    *,
-    size_sectors: int = 8,
-    cluster_sectors: int = 1,
-    name: str = "a.hdd",
-    **options: Any,
-) -> BundleState:
-    path = build_bundle(
-        str(tmp_path / name), size_sectors=size_sectors, cluster_sectors=cluster_sectors, layers=layers, **options
-    ).directory
-    return disks.state_of(OsPort(), path)
 
 
 @pytest.fixture(name="state")
