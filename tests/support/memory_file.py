@@ -184,9 +184,7 @@ class MemoryFile:
         # Its file may be wrapped.
         model = self._port.tree.nodes[self._port.tree.find(source.path).inode or 0]
         node.mode, node.uid, node.gid = model.mode, model.uid, model.gid
-        self._port.did(
-            Effect(SET_ATTRIBUTES, self.inode, self.path, attributes=(model.mode, model.uid, model.gid))
-        )
+        self._port.did(Effect(SET_ATTRIBUTES, self.inode, self.path, attributes=(model.mode, model.uid, model.gid)))
 
     def sync(self) -> None:
         self._node()

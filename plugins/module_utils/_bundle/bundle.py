@@ -139,9 +139,7 @@ class BundleState:
         return tuple(self.images[(storage, layer)] for layer in self.tree.chain(guid))
 
 
-def observe(
-    port: Port, location: Location, *, allow_outside: bool = False, opens_outside: bool = True
-) -> BundleState:
+def observe(port: Port, location: Location, *, allow_outside: bool = False, opens_outside: bool = True) -> BundleState:
     """Read the descriptor, every header and every table of a disk.
 
     Images outside are refused unless ``allow_outside``; without ``opens_outside`` they are noted, but not opened.

@@ -18,6 +18,7 @@ import struct
 from typing import List, Optional
 
 from .. import kernel
+from ..failures import REFUSED
 from ..kernel import repeated
 
 _ACL = "system.posix_acl_access"
@@ -25,6 +26,7 @@ _ACL = "system.posix_acl_access"
 _NOT_TAKEN = ("security.ima", "security.evm", "security.capability", "trusted.overlay.")
 _ENTRY = struct.Struct("<HHI")
 _GROUP, _MASK = 4, 16
+_ABSENT = REFUSED | {getattr(errno, "ENODATA", errno.EPERM), errno.EPERM, errno.EACCES}
 
 
 def take_over(source: int, target: int) -> None:
@@ -81,22 +83,27 @@ def _take_list(source: int, target: int) -> bool:
     if access is not None:
         return _put(target, _ACL, access)
     if _value(target, _ACL) is not None:
-        os.removexattr(target, _ACL)
+        repeated(os.removexattr, target, _ACL)
     return True
 
 
 def _names(descriptor: int) -> List[str]:
     try:
-        return os.listxattr(descriptor) if hasattr(os, "listxattr") else []
-    except OSError:
-        return []
+        return repeated(os.listxattr, descriptor) if hasattr(os, "listxattr") else []
+    except OSError as error:
+        if error.errno in REFUSED:
+            return []
+        raise
 
 
 def _value(descriptor: int, name: str) -> Optional[bytes]:
+    """None for an attribute that the file does not have, or may not be seen by us."""
     try:
-        return os.getxattr(descriptor, name) if hasattr(os, "getxattr") else None
-    except OSError:
-        return None
+        return repeated(os.getxattr, descriptor, name) if hasattr(os, "getxattr") else None
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
 
 
 def _copy(source: int, target: int, name: str) -> None:
@@ -108,7 +115,7 @@ def _copy(source: int, target: int, name: str) -> None:
 def _put(descriptor: int, name: str, value: bytes) -> bool:
     """False where the file system or the host's policy refuses."""
     try:
-        os.setxattr(descriptor, name, value)
+        repeated(os.setxattr, descriptor, name, value)
     except OSError:
         return False
     return True

@@ -167,7 +167,7 @@ class OsFile:
             return kernel.clone_range(source._descriptor, source_offset, self._descriptor, offset, length) == length
 
     def take_attributes(self, source: File) -> None:
-        """Get the owner (where the process may), the permissions, the access control list and the attributes of a file."""
+        """Get owner (where the process may), permissions, access control list and extended attributes of a file."""
         if isinstance(source, OsFile):
             from .attributes import take_over
 

@@ -106,7 +106,9 @@ class Locks:
             return ()
         if modes.S_ISDIR(facts.st_mode):
             inside = os.path.join(path, LOCK_FILE)
-            return self._flock_holders(path, listed) + (self._flock_holders(inside, listed) if self._is_file(inside) else ())
+            return self._flock_holders(path, listed) + (
+                self._flock_holders(inside, listed) if self._is_file(inside) else ()
+            )
         if not modes.S_ISREG(facts.st_mode):
             return ()
         return self._byte_holders(path, listed) + self._flock_holders(path, listed)
