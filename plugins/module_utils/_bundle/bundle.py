@@ -142,7 +142,8 @@ class BundleState:
 def observe(port: Port, location: Location, *, allow_outside: bool = False, opens_outside: bool = True) -> BundleState:
     """Read the descriptor, every header and every table of a disk.
 
-    Images outside are refused unless ``allow_outside``; without ``opens_outside`` they are noted, but not opened.
+    Images outside are refused unless ``allow_outside``; without ``opens_outside`` they are noted with size 0 and not
+    opened.
 
     Raises an error that says what is wrong and where; an observed disk is consistent as far as its metadata show.
     Raises StalePlan when somebody else changes the disk at this very moment.
@@ -282,7 +283,7 @@ def _observe_image(port: Port, file: ResolvedImage, named: _Named, *, is_opened:
     path, kind = file.path, entry.type
     stat = image_stat(port, path, entry.file)
     is_plain = is_root and kind == "Plain"
-    size = _plain_size(stat, length, path) if is_plain else 0
+    size = _plain_size(stat, length, path) if is_plain and is_opened else 0
     state = ImageState(number, entry.guid, entry.file, path, file.outside, PLAIN, stat, size)
     if is_plain or not is_opened:
         return state
