@@ -113,8 +113,7 @@ class Swapper:
         entry = os.lstat(path) if os.path.lexists(path) else None
         if self._kind == OTHER_FILE:
             # What it never saw it cannot know.
-            # pylint: disable-next=protected-access
-            if entry is None or not stat.S_ISREG(entry.st_mode) or path not in self._port.names.pins._seen:
+            if entry is None or not stat.S_ISREG(entry.st_mode) or not self._port.names.pins.knows(path):
                 return
         _make_victim(path, victim)
         self._before = observed(self._victims)

@@ -41,14 +41,14 @@ Identity = Tuple[int, int]
 
 
 class Pins:
-    """Which file each name stands for."""
+    """Which file each name stands for, by folder."""
 
     def __init__(self) -> None:
-        self._seen: Dict[str, Identity] = {}
+        self._seen: Dict[str, Dict[str, Identity]] = {}
 
     def see(self, path: str, found: Identity) -> bool:
         """Pin a name at first sight; whether it stands for the same file as then."""
-        return self._seen.setdefault(path, found) == found
+        return self._names(path).setdefault(path, found) == found
 
     def check(self, path: str, found: Identity) -> None:
         """The same, but raise StalePlan when it does not."""
@@ -59,18 +59,18 @@ class Pins:
                 hint="Find out who changes the folder, and run again.",
             )
 
-    def put(self, path: str, found: Identity) -> None:
-        """The name stands for something new, made by this run."""
-        self._seen[path] = found
+    def knows(self, path: str) -> bool:
+        """Whether a name is pinned."""
+        return path in self._names(path)
 
     def drop(self, path: str) -> None:
         """The name is gone."""
-        self._seen.pop(path, None)
+        self._names(path).pop(path, None)
 
     def forget(self, directory: str) -> None:
-        """Forget all names in a folder."""
-        for path in _below(self._seen, directory):
-            del self._seen[path]
+        """Forget all names in a folder and below."""
+        for folder in self._folders(directory):
+            del self._seen[folder]
 
     def move(self, old: str, new: str) -> None:
         """A file or folder has another name."""
@@ -80,19 +80,28 @@ class Pins:
         """Two files or folders have changed their names."""
         self._move_all([(one, other), (other, one)])
 
+    def _names(self, path: str) -> Dict[str, Identity]:
+        folder = path.rpartition("/")[0]
+        names = self._seen.get(folder)
+        if names is None:
+            names = self._seen[folder] = {}
+        return names
+
+    def _folders(self, directory: str) -> List[str]:
+        start = directory.rstrip("/")
+        return [one for one in self._seen if one == start or one.startswith(start + "/")]
+
     def _move_all(self, renamed: List[Tuple[str, str]]) -> None:
         moved = {}
         for old, new in renamed:
-            for path in [path for path in (old, *_below(self._seen, old)) if path in self._seen]:
-                moved[new + path[len(old) :]] = self._seen.pop(path)
+            below = [path for folder in self._folders(old) for path in self._seen[folder]]
+            for path in [*below, *([old] if self.knows(old) else [])]:
+                moved[new + path[len(old) :]] = self._names(path).pop(path)
         for _old, new in renamed:
+            self.drop(new)
             self.forget(new)
-        self._seen.update(moved)
-
-
-def _below(paths: Dict[str, Identity], directory: str) -> List[str]:
-    start = directory.rstrip("/") + "/"
-    return [path for path in paths if path.startswith(start)]
+        for path, found in moved.items():
+            self._names(path)[path] = found
 
 
 class Names:
