@@ -155,7 +155,10 @@ class Port(Protocol):
         """The names in a directory, sorted."""
 
     def real_path(self, path: str) -> str:
-        """The absolute path with every link resolved; what does not exist is kept as it is."""
+        """The absolute path with every link resolved; what does not exist is kept as it is.
+
+        A path that leads elsewhere than it did is StalePlan.
+        """
 
     def make_directory(self, path: str) -> None:
         """Create one directory that must not exist."""

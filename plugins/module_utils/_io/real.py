@@ -164,7 +164,7 @@ class OsPort:
     def real_path(self, path: str) -> str:
         """The absolute path with every link resolved; what does not exist is kept as it is."""
         with reported("resolve", path):
-            return os.path.realpath(path)
+            return self.names.pins.lead(path, os.path.realpath(path))
 
     def make_directory(self, path: str) -> None:
         """Create one directory that must not exist."""

@@ -21,7 +21,7 @@ import errno
 import os
 import stat as modes
 from collections import OrderedDict
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from ..._core.errors import Escape, StalePlan
 from .. import kernel
@@ -41,10 +41,18 @@ Identity = Tuple[int, int]
 
 
 class Pins:
-    """Which file each name stands for, by folder."""
+    """Which file each name stands for, and where paths with links lead, by folder."""
 
     def __init__(self) -> None:
         self._seen: Dict[str, Dict[str, Identity]] = {}
+        self._leads: Dict[str, Dict[str, str]] = {}
+
+    def lead(self, path: str, to: str) -> str:
+        """Where a path leads; StalePlan when it led elsewhere before."""
+        if self._leads.setdefault(path.rpartition("/")[0], {}).setdefault(path, to) != to:
+            hint = "Find out who changes the folder, and run again."
+            raise StalePlan("Somebody changed where a path leads while this run was at work", path=path, hint=hint)
+        return to
 
     def see(self, path: str, found: Identity) -> bool:
         """Pin a name at first sight; whether it stands for the same file as then."""
@@ -66,11 +74,14 @@ class Pins:
     def drop(self, path: str) -> None:
         """The name is gone."""
         self._names(path).pop(path, None)
+        self._leads.get(path.rpartition("/")[0], {}).pop(path, None)
 
     def forget(self, directory: str) -> None:
         """Forget all names in a folder and below."""
-        for folder in self._folders(directory):
+        for folder in _at_or_below(self._seen, directory):
             del self._seen[folder]
+        for folder in _at_or_below(self._leads, directory):
+            del self._leads[folder]
 
     def move(self, old: str, new: str) -> None:
         """A file or folder has another name."""
@@ -87,21 +98,22 @@ class Pins:
             names = self._seen[folder] = {}
         return names
 
-    def _folders(self, directory: str) -> List[str]:
-        start = directory.rstrip("/")
-        return [one for one in self._seen if one == start or one.startswith(start + "/")]
-
     def _move_all(self, renamed: List[Tuple[str, str]]) -> None:
         moved = {}
         for old, new in renamed:
-            below = [path for folder in self._folders(old) for path in self._seen[folder]]
+            below = [path for folder in _at_or_below(self._seen, old) for path in self._seen[folder]]
             for path in [*below, *([old] if self.knows(old) else [])]:
                 moved[new + path[len(old) :]] = self._names(path).pop(path)
-        for _old, new in renamed:
-            self.drop(new)
-            self.forget(new)
+        for path in dict.fromkeys(one for both in renamed for one in both):
+            self.drop(path)
+            self.forget(path)
         for path, found in moved.items():
             self._names(path)[path] = found
+
+
+def _at_or_below(folders: Iterable[str], directory: str) -> List[str]:
+    start = directory.rstrip("/")
+    return [one for one in folders if one == start or one.startswith(start + "/")]
 
 
 class Names:
