@@ -207,6 +207,11 @@ options:
         another process holds is still refused.
     type: bool
     default: false
+  mode:
+    description:
+      - The permissions of the output. A new file has them, or fewer, from its first byte on.
+      - When left out, a new output is no more open than its source. Nobody may read it whom a file of the source keeps
+        out. One that replaces a file keeps the permissions of that file.
 seealso:
   - module: vdisk.parallels.hdd
   - module: vdisk.parallels.hdd_info

@@ -78,6 +78,11 @@ options:
         entries have the times of their files, and the archive has the current time.
     type: bool
     default: true
+  mode:
+    description:
+      - The permissions of the output. A new file has them, or fewer, from its first byte on.
+      - When left out, a new output is no more open than its source. Nobody may read it whom a file of the source keeps
+        out. One that replaces a file keeps the permissions of that file.
 seealso:
   - module: vdisk.parallels.hdd_convert
 """

@@ -30,7 +30,8 @@ from .._ops.convert.output import Facts, OutputFile, output_files, predicted_fac
 from .._ops.convert.plan import plan_convert
 from .._ops.convert.request import CONTENT, ConvertRequest, SourceRequest
 from .apply import apply_plan, diff_of
-from .run import Result, absolute, apply_file_options, apply_owner, titled_diff
+from .file_options import apply_file_options, apply_owner, cover_new_files
+from .run import Result, absolute, titled_diff
 from .spec import disk_name, size_option, version_option
 
 _AZURE_LEAST = 20 * MIB
@@ -43,6 +44,9 @@ def convert_disk(module: AnsibleModule) -> Result:
     source = choose_source(port, _source_request(module.params, port))
     checksum_file = _checksum_file(module.params, port, source, dest)
     request = _request(module.params, dest)
+    cover_new_files(port, module)
+    if module.params["mode"] is None:
+        port.cover(like=[path for path, _seen in source.fingerprint])
     cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
     before = present_facts(port, request)
     plan = plan_convert(port, source, request, token=uuid.uuid4().hex[:8], predict=module.check_mode)
@@ -157,7 +161,7 @@ def _give_file_options(module: AnsibleModule, port: Port, dest: str, files: Sequ
     if stat.kind != DIRECTORY:
         return apply_file_options(port, module, paths, changed=False)
     paths += [f"{dest}/{name}" for name in port.list_directory(dest) if f"{dest}/{name}" not in paths]
-    return apply_owner(module, dest, changed=apply_file_options(port, module, paths, changed=False))
+    return apply_owner(port, module, dest, changed=apply_file_options(port, module, paths, changed=False))
 
 
 def _update_checksum_file(module: AnsibleModule, port: Port, path: Optional[str], files: Sequence[OutputFile]) -> bool:

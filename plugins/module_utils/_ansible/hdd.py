@@ -29,7 +29,8 @@ from .._io.real import OsPort
 from .._ops.report.facts import absent_facts, disk_facts
 from .._ops.reshape.create import plan_create, plan_remove
 from .disk import diff_of, run_plan
-from .run import Result, absolute, apply_file_options, apply_owner
+from .file_options import apply_file_options, apply_owner, cover_new_files
+from .run import Result, absolute
 from .spec import disk_name, size_option, size_or, version_option
 
 
@@ -37,6 +38,7 @@ def ensure_disk(module: AnsibleModule) -> Result:
     """Create, keep or remove the disk."""
     port = OsPort()
     path = absolute(port, module.params["path"])
+    cover_new_files(port, module)
     cleared = list(clear_siblings(port, path)) if not module.check_mode else []
     if module.params["state"] == "absent":
         result = _remove(module, port, path)
@@ -105,7 +107,7 @@ def _give_file_options(port: Port, module: AnsibleModule, state: BundleState) ->
         return apply_file_options(port, module, files, changed=False)
     directory = state.location.directory
     files += [f"{directory}/{name}" for name in state.others]
-    return apply_owner(module, directory, changed=apply_file_options(port, module, files, changed=False))
+    return apply_owner(port, module, directory, changed=apply_file_options(port, module, files, changed=False))
 
 
 def _keep(module: AnsibleModule) -> Result:
@@ -125,7 +127,7 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
     try:
         location = locate(port, path)
         refuse_layer(port, location)
-        state, _around = with_surroundings(port, observe(port, location, allow_outside=True), path)
+        state, _around = with_surroundings(port, observe(port, location, allow_outside=True, opens_outside=False), path)
     except NotFound:
         # Nothing, a broken link, or a disk that another run has just removed.
         if port.stat(path) is not None:

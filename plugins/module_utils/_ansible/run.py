@@ -11,7 +11,7 @@ Modules import this before all else of the collection, so that the rest is compi
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Any, Callable, Dict, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -75,22 +75,6 @@ def absolute(port: Port, path: str, option: str = "path") -> str:
     if base in ("", ".", ".."):
         return port.real_path(path)
     return posixpath.join(port.real_path(directory or ("/" if path.startswith("/") else ".")), base)
-
-
-def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
-    """Give every path the owner, group, mode and attributes of the task; returns whether anything changed."""
-    for path in paths:
-        if port.lstat(path) is not None:
-            arguments = module.load_file_common_arguments(module.params, path=path)
-            changed = module.set_fs_attributes_if_different(arguments, changed)
-    return changed
-
-
-def apply_owner(module: AnsibleModule, directory: str, *, changed: bool) -> bool:
-    """Give the directory of a bundle the owner and group of the task; ``mode`` and attributes are for files."""
-    arguments = module.load_file_common_arguments(module.params, path=directory)
-    arguments.update(mode=None, attributes=None)
-    return module.set_fs_attributes_if_different(arguments, changed)
 
 
 def titled_diff(title: str, before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:

@@ -139,23 +139,27 @@ class BundleState:
         return tuple(self.images[(storage, layer)] for layer in self.tree.chain(guid))
 
 
-def observe(port: Port, location: Location, *, allow_outside: bool = False) -> BundleState:
+def observe(port: Port, location: Location, *, allow_outside: bool = False, opens_outside: bool = True) -> BundleState:
     """Read the descriptor, every header and every table of a disk.
+
+    Images outside are refused unless ``allow_outside``; without ``opens_outside`` they are noted with size 0 and not
+    opened.
 
     Raises an error that says what is wrong and where; an observed disk is consistent as far as its metadata show.
     Raises StalePlan when somebody else changes the disk at this very moment.
     """
+    port.forget(location.directory)
     # The fingerprint is taken first: whatever changes while the rest is read makes the plan stale.
     described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == BUNDLE else ()
     try:
-        return _observe(port, location, described, allow_outside)
+        return _observe(port, location, described, allow_outside, opens_outside)
     except DiskError:
         refuse_changed(port, described)
         raise
 
 
 def _journal(port: Port, path: str) -> Optional[Journal]:
-    if port.stat(path) is None:
+    if port.lstat(path) is None:
         return None
     # Hardly a disk is amid a change.
     from .._io.journal import read_journal
@@ -163,7 +167,9 @@ def _journal(port: Port, path: str) -> Optional[Journal]:
     return read_journal(port, path)
 
 
-def _observe(port: Port, location: Location, described: Fingerprint, allow_outside: bool) -> BundleState:
+def _observe(
+    port: Port, location: Location, described: Fingerprint, allow_outside: bool, opens_outside: bool
+) -> BundleState:
     journal = _journal(port, journal_path(location))
     if location.kind == BUNDLE:
         xml = read_file(port, location.descriptor, limit=_DESCRIPTOR_LIMIT)
@@ -173,7 +179,7 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
         xml, descriptor, others = b"", _descriptor_of_single_file(port, location), _unfinished_files(port, location)
     validate(descriptor, path=location.descriptor)
     tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
-    images = _observe_images(port, location, _named_images(descriptor, tree), allow_outside)
+    images = _observe_images(port, location, _named_images(descriptor, tree), allow_outside, opens_outside)
     if location.kind == BUNDLE:
         # A link that the descriptor names is an image as much as the file that it leads to.
         named = {path.rsplit("/", 1)[-1] for image in images.values() for path in (image.path, image.file)}
@@ -244,7 +250,7 @@ def _named_images(descriptor: Descriptor, tree: SnapshotTree) -> Iterator[_Named
 
 
 def _observe_images(
-    port: Port, location: Location, named: Iterable[_Named], allow_outside: bool
+    port: Port, location: Location, named: Iterable[_Named], allow_outside: bool, opens_outside: bool
 ) -> Dict[Tuple[int, str], ImageState]:
     images: Dict[Tuple[int, str], ImageState] = {}
     used: Dict[Tuple[int, int], str] = {}
@@ -254,7 +260,7 @@ def _observe_images(
             file = resolve_image(port, location, entry.file, allow_outside=allow_outside)
         else:
             file = ResolvedImage(location.image or location.descriptor, False)
-        state = _observe_image(port, file, one)
+        state = _observe_image(port, file, one, is_opened=opens_outside or not file.outside)
         key = (state.stat.device, state.stat.inode)
         if key in used:
             other = f"a file other than {used[key]}"
@@ -272,14 +278,14 @@ def _with_holders(port: Port, images: Dict[Tuple[int, str], ImageState]) -> Dict
     return images
 
 
-def _observe_image(port: Port, file: ResolvedImage, named: _Named) -> ImageState:
+def _observe_image(port: Port, file: ResolvedImage, named: _Named, *, is_opened: bool) -> ImageState:
     number, entry, length, is_root = named
     path, kind = file.path, entry.type
     stat = image_stat(port, path, entry.file)
     is_plain = is_root and kind == "Plain"
-    size = _plain_size(stat, length, path) if is_plain else 0
+    size = _plain_size(stat, length, path) if is_plain and is_opened else 0
     state = ImageState(number, entry.guid, entry.file, path, file.outside, PLAIN, stat, size)
-    if is_plain:
+    if is_plain or not is_opened:
         return state
     if kind not in ("Compressed", "Plain"):
         text = f"An image of type {kind[:40]!r} cannot be read"

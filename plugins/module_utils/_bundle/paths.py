@@ -20,7 +20,7 @@ from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
 from .._io.durable import read_start
-from .._io.port import DIRECTORY, FILE, Port, Stat
+from .._io.port import DIRECTORY, FILE, SYMLINK, Port, Stat
 from .naming import BACKUP, DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
 
 BUNDLE = "bundle"
@@ -91,7 +91,7 @@ def bundle_location(directory: str) -> Location:
 
 def _bundle_at(port: Port, directory: str) -> Location:
     descriptor = posixpath.join(directory, DESCRIPTOR)
-    stat = port.stat(descriptor)
+    stat = port.lstat(descriptor)
     if stat is None:
         raise NotABundle(
             f"The directory has no {DESCRIPTOR}",
@@ -100,14 +100,11 @@ def _bundle_at(port: Port, directory: str) -> Location:
             if lost_descriptor(port, directory)
             else "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm.",
         )
+    if stat.kind == SYMLINK:
+        hint = "Name the directory that it leads to, or put the file itself in its place."
+        raise Escape(f"{DESCRIPTOR} is a link, which is not followed", path=descriptor, hint=hint)
     if stat.kind != FILE:
         raise NotABundle(f"{DESCRIPTOR} is not a regular file", path=descriptor, found=stat.kind)
-    if not is_inside(port.real_path(descriptor), directory):
-        raise Escape(
-            f"{DESCRIPTOR} is a link that leads out of the bundle",
-            path=descriptor,
-            hint="Name the directory that the link leads to.",
-        )
     return bundle_location(directory)
 
 

@@ -34,7 +34,7 @@ from .._core.records import dataclass
 from .._core.units import format_size
 from .._io.buffers import new_buffer
 from .._io.copy import SLICE, WINDOW, Writeback, copy_bytes
-from .._io.durable import replace_file
+from .._io.durable import make_like, mode_like, replace_file
 from .._io.fingerprint import refuse_changed
 from .._io.port import DIRECTORY, File, Lock, Port
 from .._io.remove import remove_tree
@@ -211,13 +211,11 @@ class _Run:
             raise InUse(text, path=path, hint="Run again.")
 
     def create_file(self, step: CreateFile) -> None:
-        stream = self._cloned(step) or self._port.create(step.path)
-        self._files[(step.path, True)] = stream
+        stream = self._files[(step.path, True)] = self._created(step)
         if step.hold:
             self._hold((), (step.path,))
-        model = None if step.like is None else self._port.stat(step.like)
-        if model is not None:
-            self._port.set_attributes(step.path, mode=model.mode, uid=model.uid, gid=model.gid)
+        if step.like is not None:
+            make_like(self._port, stream, step.like)
         if step.reserve and step.size:
             stream.allocate(0, step.size)
         elif step.size:
@@ -226,13 +224,17 @@ class _Run:
             # Of an image in a thousand pieces none is kept open before it is its turn.
             self._files.pop((step.path, True)).close()
 
-    def _cloned(self, step: CreateFile) -> Optional[File]:
+    def _created(self, step: CreateFile) -> File:
+        mode = 0o666 if step.like is None else mode_like(self._port, step.like)
+        return self._cloned(step, mode) or self._port.create(step.path, mode)
+
+    def _cloned(self, step: CreateFile, mode: int) -> Optional[File]:
         if step.clone_of is None:
             return None
         # Not kept open: a disk may have more parts than a process may have files.
         model = self._port.open_read(step.clone_of)
         try:
-            return self._port.clone(model, step.path)
+            return self._port.clone(model, step.path, mode)
         finally:
             model.close()
 

@@ -20,7 +20,7 @@ from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
 from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
 from .._io.fingerprint import identity
-from .._io.port import DIRECTORY, FILE, Port
+from .._io.port import DIRECTORY, FILE, Port, Stat
 from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
@@ -61,14 +61,15 @@ def find_source(
     stat = port.stat(path)
     if stat is None:
         raise NotFound("There is no source", path=path, hint="Check src.")
-    chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
+    # A link is resolved once: what it leads to now is the source.
+    real = port.real_path(path)
+    chosen = _detected(port, path, real, stat) if format == AUTO else format
     if chosen == HDD:
         return _bundle(path, observe(port, locate(port, path), allow_outside=allow_outside))
     if stat.kind != FILE or stat.size == 0:
         what = stat.kind if stat.kind != FILE else stat.size
         message = f"A {chosen} source must be a regular file that is not empty"
         raise BadRequest(message, path, found=what, hint="Choose another src.")
-    real = port.real_path(path)
     if chosen == RAW:
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
     try:
@@ -94,12 +95,12 @@ def _foreign(port: Port, path: str, format: str, backing: bool) -> Source:
     return Source(format, path, chain.size, chain.fingerprint, chain=chain)
 
 
-def _detected(port: Port, path: str, kind: str, size: int) -> str:
-    if kind == DIRECTORY or (size == 0 and path.lower().endswith(SUFFIX)):
+def _detected(port: Port, path: str, real: str, stat: Stat) -> str:
+    if stat.kind == DIRECTORY or (stat.size == 0 and path.lower().endswith(SUFFIX)):
         return HDD
-    if kind != FILE or size == 0:
+    if stat.kind != FILE or stat.size == 0:
         return RAW
-    prefix, suffix = _ends(port, path, size)
+    prefix, suffix = _ends(port, real, stat.size)
     found = detect(prefix, suffix_bytes=suffix, name=path)
     format = HDD if path.endswith("/DiskDescriptor.xml") else format_detected_as(found)
     if format is None:

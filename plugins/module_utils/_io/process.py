@@ -42,3 +42,23 @@ def umask() -> int:
 def use_umask(mask: int) -> None:
     """Withhold these permission bits from new files of this process."""
     os.umask(mask)
+
+
+def user_id(name: str) -> Optional[int]:
+    """The number of a user; None when there is none of that name."""
+    import pwd
+
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def group_id(name: str) -> Optional[int]:
+    """The number of a group; None when there is none of that name."""
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None

@@ -95,7 +95,7 @@ def find_box(port: Port, request: BoxRequest, uuid: str) -> Box:
     entries = _entries(port, request)
     if not _is_present(port, request.path):
         return Box(uuid, entries, ABSENT, None, disks)
-    packed = box_if_same(port, request.path, archive(port, entries))
+    packed = box_if_same(port, port.real_path(request.path), archive(port, entries))
     return Box(uuid, entries, OTHER if packed is None else PACKED, packed, disks)
 
 

@@ -97,6 +97,7 @@ def _has_changed(port: Port, examined: Examination) -> bool:
 
 
 def _examine(port: Port, location: Location, allow_outside: bool) -> Examination:
+    port.forget(location.directory)
     before = identity(port.stat(location.descriptor))
     journal, interrupted = _read_journal(port, location)
     is_bundle = location.kind == BUNDLE

@@ -22,14 +22,14 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.naming import temporary_name
 from ..._bundle.paths import BUNDLE, Location, is_inside, journal_path
-from ..._core.errors import AlreadyExists, BadRequest, Dirty, NotFound
+from ..._core.errors import AlreadyExists, BadRequest, Dirty, Escape, NotFound
 from ..._core.findings import ERROR, Finding, is_allowed
 from ..._core.plan import Cleanup, MakeDirectory, Plan, Remove, ReplaceFile, Step, Sync
 from ..._core.records import dataclass, replace
 from ..._formats.hds.header import IN_USE_OFFSET
 from ..._io.durable import read_file
 from ..._io.journal import APPLY, ImageBefore, Journal, pack_journal
-from ..._io.port import DIRECTORY, Port
+from ..._io.port import DIRECTORY, SYMLINK, Port
 from .examination import Examination, expanding_images
 from .repair_image import ImageRepair, plan_image_repair, repair_steps
 
@@ -226,8 +226,11 @@ def _default_folder(location: Location) -> str:
 def _folder_steps(port: Port, location: Location, folder: str) -> List[Step]:
     if location.kind == BUNDLE and is_inside(f"{folder}/", location.directory):
         raise BadRequest("backup_dir: the directory is within the disk", path=folder, hint="Choose one beside it.")
-    there = port.stat(folder)
+    there = port.lstat(folder)
     if there is not None:
+        if there.kind == SYMLINK:
+            hint = "Set backup_dir to the directory of your choice, or remove the link."
+            raise Escape("The directory for what a repair replaces is a link", path=folder, hint=hint)
         if there.kind != DIRECTORY:
             text = "backup_dir: what is there is no directory"
             raise AlreadyExists(text, path=folder, found=there.kind, hint="Choose another name.")
@@ -257,5 +260,6 @@ def _old_bytes(port: Port, repair: ImageRepair) -> List[Dict[str, Any]]:
 def _whole(port: Port, path: str) -> Optional[str]:
     try:
         return read_file(port, path, limit=_LIMIT).hex()
-    except NotFound:
+    except (Escape, NotFound):
+        # A link is removed as such; where it leads is not looked at.
         return None

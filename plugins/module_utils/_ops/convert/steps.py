@@ -118,7 +118,7 @@ def _file_plan(port: Port, conversion: Conversion, place: _Place) -> Plan[Conver
             Rename(temporary, path, is_new=is_new),
         ),
         _fingerprint(conversion),
-        lock_files=() if is_new else (path,),
+        lock_files=() if is_new else (port.real_path(path),),
         space=_space(conversion, place),
         cleanup=Cleanup(remove=(temporary,)),
         commit=2,
@@ -152,6 +152,8 @@ def _set_plan(
     # The image itself, then its pieces, then the layers below it.
     names = [name for layer in reversed(files) for name in layer]
     is_new = conversion.destination.stat is None
+    # What a link leads to is not replaced.
+    replaced_too = () if is_new or conversion.destination.is_link else (place.base,)
     like = None if is_new else conversion.request.path
     steps: List[Step] = [MakeDirectory(staging)]
     steps += [CreateFile(path, 0, like=like) for layer in layers for path in layer.paths]
@@ -162,7 +164,7 @@ def _set_plan(
         "convert",
         tuple(steps),
         _fingerprint(conversion) + tuple((path, None) for path in final[1:]),
-        lock_files=() if is_new else tuple(f"{directory}/{name}" for name in (place.base,) + replaced),
+        lock_files=tuple(f"{directory}/{name}" for name in replaced_too + replaced),
         space=_space(conversion, place),
         cleanup=Cleanup(staging=staging),
         commit=_last_rename(steps),

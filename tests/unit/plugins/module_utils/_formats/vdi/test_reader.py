@@ -98,10 +98,8 @@ def test_every_range_reads_as_the_model(
 def test_the_facts_of_an_image(tmp_path: Path) -> None:
     path = tmp_path / "disk.vdi"
     build_vdi(str(path), size=3 * MIB + 7, contents={1: b"x" * MIB})
-    link = tmp_path / "link.vdi"
-    link.symlink_to(path)
-    image = open_vdi(PORT, str(link))
-    assert (image.path, image.files, image.parent) == (str(link), (str(path.resolve()),), None)
+    image = open_vdi(PORT, str(path))
+    assert (image.path, image.files, image.parent) == (str(path), (str(path),), None)
     assert image.identity == "{11223344-5566-7788-99aa-bbccddeeff00}"
     assert (image.properties, image.warnings) == ({"subformat": "dynamic", "cluster_size": MIB}, ())
     assert [tuple(part)[:3] for part in image.extents(0, image.size)] == [
