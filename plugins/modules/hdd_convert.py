@@ -89,10 +89,25 @@ options:
   backing:
     description:
       - Read an image of another product together with its backing chain. Only files in the directory of O(src) or below
-        it are opened, only when the overlay records their format, and never in a circle. When V(false), an image with a
-        backing file is refused.
+        it are opened, and never in a circle. When V(false), an image with a backing file is refused.
+      - A file that is not where the overlay says is also looked for by its bare name beside the overlay. Images of
+        VirtualBox find their parent by its UUID, also in the folder above C(Snapshots).
     type: bool
     default: false
+  backing_paths:
+    description:
+      - More folders, with all below them, in which images of the backing chain may be. None when left out.
+      - Requires O(backing=true).
+    type: list
+    elements: path
+    default: []
+  backing_format:
+    description:
+      - The format of the image below an overlay that does not record it. Such an overlay is refused when this is left
+        out; a format is never guessed. What an overlay records counts more than this.
+      - Requires O(backing=true).
+    type: str
+    choices: [raw, qcow2, vmdk, vhd, vhdx, vdi]
   snapshot:
     description:
       - Name or GUID of the snapshot to read. When left out, the current state is read.
@@ -368,6 +383,8 @@ def main():
         subformat=dict(type="str", choices=SUBFORMATS),
         chain=dict(type="str", choices=["flatten", "preserve"], default="flatten"),
         backing=dict(type="bool", default=False),
+        backing_paths=dict(type="list", elements="path", default=[]),
+        backing_format=dict(type="str", choices=FORMATS[1:]),
         snapshot=dict(type="str"),
         cluster_size=dict(type="str"),
         format_version=dict(type="str", choices=["auto", "1", "2", "3"], default="auto"),

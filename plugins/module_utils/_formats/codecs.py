@@ -18,6 +18,7 @@ from .._core.units import KIB, MIB
 from .._io.port import File, Port
 from .catalog import FORMATS, RAW, ForeignShape
 from .image import ForeignImage, ForeignWriter, OpenBeside, ParentImage
+from .image_ids import ImageIds
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,23 @@ WRITERS: Dict[str, Callable[[NewImage], ForeignWriter]] = {
     "vhdx": _new_vhdx,
     "vdi": _new_vdi,
 }
+
+
+def _vdi_ids(file: File) -> ImageIds:
+    from .vdi.reader import ids_of
+
+    return ids_of(file)
+
+
+def _vmdk_ids(file: File) -> ImageIds:
+    from .vmdk.reader import ids_of
+
+    return ids_of(file)
+
+
+IDS: Dict[str, Callable[[File], ImageIds]] = {"vdi": _vdi_ids, "vmdk": _vmdk_ids}
+"""How to find the UUIDs by which VirtualBox knows an image, of formats that have them. They raise as openers do."""
+
 # Of formats whose images may consist of several files.
 _FILES: Dict[str, Callable[[ForeignShape, str], Tuple[str, ...]]] = {"vmdk": _vmdk_files}
 

@@ -21,6 +21,7 @@ from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
 from .._io.fingerprint import identity
 from .._io.port import DIRECTORY, FILE, Port
+from .foreign.reach import NEARBY, Reach
 from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
@@ -49,11 +50,18 @@ class Source:
 
 
 def find_source(
-    port: Port, path: str, *, format: str = AUTO, allow_outside: bool = False, backing: bool = False
+    port: Port,
+    path: str,
+    *,
+    format: str = AUTO,
+    allow_outside: bool = False,
+    backing: bool = False,
+    reach: Reach = NEARBY,
 ) -> Source:
     """The source at ``path``.
 
-    ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one.
+    ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one, as far
+    as ``reach`` says.
 
     Raises NotFound, Unsupported for a format that cannot be read, BadRequest for an empty file, and what a foreign
     image's reader raises.
@@ -72,7 +80,7 @@ def find_source(
     if chosen == RAW:
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
     try:
-        return _foreign(port, real, chosen, backing)
+        return _foreign(port, real, chosen, backing, reach)
     except (Damaged, Unsupported) as error:
         if format == AUTO and error.path == real:
             error.hint = f"{error.hint or ''} Set src_format: raw if it really is raw.".strip()
@@ -84,11 +92,11 @@ def _bundle(path: str, state: BundleState) -> Source:
     return Source(HDD, place, state.descriptor.size_bytes, state.fingerprint, state, state.tree.top)
 
 
-def _foreign(port: Port, path: str, format: str, backing: bool) -> Source:
+def _foreign(port: Port, path: str, format: str, backing: bool, reach: Reach) -> Source:
     # Only those who read images of other products load what that takes.
     from .backing import find_chain
 
-    chain = find_chain(port, path, format=format, backing=backing)
+    chain = find_chain(port, path, format=format, backing=backing, reach=reach)
     if chain.size == 0:
         raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another src.")
     return Source(format, path, chain.size, chain.fingerprint, chain=chain)

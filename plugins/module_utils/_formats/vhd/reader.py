@@ -26,6 +26,7 @@ from .blocks import BlockMap, check_blocks, read_all, read_some
 from .layout import (
     DIFFERENCING,
     ENTRY_BYTES,
+    EPOCH,
     FIXED,
     FOOTER_BYTES,
     FOOTER_COOKIE,
@@ -72,6 +73,7 @@ class VhdImage:
         self.size = round_up(footer.current_size, SECTOR)
         self.parent = parent
         self.identity: Optional[str] = guid_text(footer.unique_id)
+        self.timestamp = footer.timestamp + EPOCH
         self.warnings = warnings
         properties: Dict[str, object] = {"subformat": SUBFORMATS[footer.disk_type]}
         if blocks is not None:
@@ -260,4 +262,5 @@ def _parent_link(source: _Source, header: DynamicHeader, warnings: List[str]) ->
     names = parent_names(header, partial(read_some, source))
     if not names:
         warnings.append("The image does not say where its parent lies.")
-    return ParentLink(names=names, format="vhd", identity=guid_text(header.parent_id))
+    changed = header.parent_timestamp + EPOCH if header.parent_timestamp else None
+    return ParentLink(names=names, format="vhd", identity=guid_text(header.parent_id), timestamp=changed)

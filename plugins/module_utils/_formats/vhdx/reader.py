@@ -61,6 +61,7 @@ class VhdxImage:
         self.header = header
         self.disk = disk
         self.size = disk.size
+        self.logical_sector = disk.logical_sector
         self.identity: Optional[str] = header.data_id
         self.parent = parent_link(disk.locator)
         self.parent_linkage2 = None if disk.locator is None else disk.locator.get("parent_linkage2")

@@ -23,7 +23,12 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
     raise.
     """
     source = find_source(
-        port, request.path, format=request.format, allow_outside=request.allow_outside, backing=request.backing
+        port,
+        request.path,
+        format=request.format,
+        allow_outside=request.allow_outside,
+        backing=request.backing,
+        reach=request.reach,
     )
     if source.state is None:
         return source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)

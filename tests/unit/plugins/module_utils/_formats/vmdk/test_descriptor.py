@@ -18,7 +18,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Encrypted,
     Unsupported,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.guid import derive
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image_ids import ImageIds
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk import descriptor as vmdk_descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.descriptor import (
     Descriptor,
@@ -145,7 +147,8 @@ def test_any_other_name_is_read_back(name: str, sectors: int) -> None:
     extent = ExtentLine(sectors, "FLAT", name)
     raw = NewDescriptor("monolithicFlat", (extent,), "buslogic", 4, ParentImage(name, OTHER)).pack(IDENTITY)
     read = parse_descriptor(raw, path="/d")
-    assert read == Descriptor("monolithicFlat", cid_of(IDENTITY), cid_of(OTHER), name, "buslogic", (extent,))
+    ids = ImageIds(*(derive(guid, "vmdk", field) for guid in (IDENTITY, OTHER) for field in ("image", "modification")))
+    assert read == Descriptor("monolithicFlat", cid_of(IDENTITY), cid_of(OTHER), name, "buslogic", (extent,), ids)
     assert read.sectors == sectors
 
 
@@ -217,7 +220,6 @@ REFUSED = {
     "offset": (changed(b'" 0', b'" 17592186044417'), Damaged),
     "sparse-offset": (changed(b"FLAT", b"SPARSE").replace(b'" 0', b'" 8'), Damaged),
     "no-name": (changed(b'"d-flat.vmdk" 0', b""), Damaged),
-    "empty-name": (changed(b"d-flat.vmdk", b""), Damaged),
     "long-name": (changed(b"d-flat.vmdk", b"x" * 4097), Damaged),
     "no-quotes": (changed(b'"d-flat.vmdk"', b"d-flat.vmdk"), Damaged),
     "named-zero": (changed(b"FLAT", b"ZERO"), Damaged),
