@@ -108,6 +108,12 @@ options:
       - Requires O(backing=true).
     type: str
     choices: [raw, qcow2, vmdk, vhd, vhdx, vdi]
+  join_pieces:
+    description:
+      - Read a raw image that was cut by size, such as C(disk.000), C(disk.001) and so on, as one disk. O(src) is the
+        first piece. Refused unless all pieces but the last have the same length and no number is missing.
+    type: bool
+    default: false
   snapshot:
     description:
       - Name or GUID of the snapshot to read. When left out, the current state is read.
@@ -385,6 +391,7 @@ def main():
         backing=dict(type="bool", default=False),
         backing_paths=dict(type="list", elements="path", default=[]),
         backing_format=dict(type="str", choices=FORMATS[1:]),
+        join_pieces=dict(type="bool", default=False),
         snapshot=dict(type="str"),
         cluster_size=dict(type="str"),
         format_version=dict(type="str", choices=["auto", "1", "2", "3"], default="auto"),

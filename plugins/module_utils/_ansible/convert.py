@@ -86,7 +86,7 @@ def _reach(params: Mapping[str, Any], port: Port) -> Reach:
     if given and not params["backing"]:
         raise BadRequest(f"{given[0]}: no image below another is read", hint="Set backing: true.")
     folders = tuple(absolute(port, folder, "backing_paths") for folder in params["backing_paths"])
-    return Reach(folders, params["backing_format"])
+    return Reach(folders, params["backing_format"], params["join_pieces"])
 
 
 def _checksum_file(params: Mapping[str, Any], port: Port, source: Source, dest: str) -> Optional[str]:

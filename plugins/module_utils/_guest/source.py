@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Optional, Tuple
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import locate
-from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
+from .._core.errors import BadRequest, Damaged, NotAWholeDisk, NotFound, Unsupported
 from .._core.plan import Fingerprint
 from .._core.records import dataclass
 from .._core.units import SECTOR, round_up
-from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
+from .._formats.catalog import HDD, RAW, format_detected_as
 from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
 from .._io.fingerprint import identity
@@ -25,6 +25,7 @@ from .foreign.reach import NEARBY, Reach
 from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
+    from .._formats.image import ImageReader
     from .backing import ForeignChain
 
 AUTO = "auto"
@@ -37,7 +38,8 @@ _SUFFIX = 512
 class Source:
     """The disk that guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
 
-    A bundle has its ``state`` and the ``guid`` of the snapshot to read, an image of another product its ``chain``.
+    A bundle has its ``state`` and the ``guid`` of the snapshot to read, an image of another product its ``chain``, a
+    plain image that was cut by size its ``pieces``.
     """
 
     format: str
@@ -47,6 +49,7 @@ class Source:
     state: Optional[BundleState] = None
     guid: Optional[str] = None
     chain: Optional[ForeignChain] = None
+    pieces: Tuple[str, ...] = ()
 
 
 def find_source(
@@ -69,6 +72,8 @@ def find_source(
     stat = port.stat(path)
     if stat is None:
         raise NotFound("There is no source", path=path, hint="Check src.")
+    if reach.joins:
+        return _joined(port, port.real_path(path), format)
     chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
     if chosen == HDD:
         return _bundle(path, observe(port, locate(port, path), allow_outside=allow_outside))
@@ -81,15 +86,25 @@ def find_source(
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
     try:
         return _foreign(port, real, chosen, backing, reach)
-    except (Damaged, Unsupported) as error:
-        if format == AUTO and error.path == real:
-            error.hint = f"{error.hint or ''} Set src_format: raw if it really is raw.".strip()
+    except (Damaged, Unsupported, NotAWholeDisk) as error:
+        if error.path == real:
+            from .foreign.refusals import explain
+
+            explain(port, error, chosen, is_guessed=format == AUTO)
         raise
 
 
 def _bundle(path: str, state: BundleState) -> Source:
     place = state.location.directory if state.is_bundle else path
     return Source(HDD, place, state.descriptor.size_bytes, state.fingerprint, state, state.tree.top)
+
+
+def _joined(port: Port, path: str, format: str) -> Source:
+    from .foreign.whole import joinable
+
+    files = joinable(port, path, format)
+    size = sum(found[2] for _path, found in files if found is not None)
+    return Source(RAW, path, round_up(size, SECTOR), files, pieces=tuple(piece for piece, _found in files))
 
 
 def _foreign(port: Port, path: str, format: str, backing: bool, reach: Reach) -> Source:
@@ -111,13 +126,13 @@ def _detected(port: Port, path: str, kind: str, size: int) -> str:
     found = detect(prefix, suffix_bytes=suffix, name=path)
     format = HDD if path.endswith("/DiskDescriptor.xml") else format_detected_as(found)
     if format is None:
-        raise Unsupported(
-            f"The source looks like {found}, which cannot be read",
-            path=path,
-            found=found,
-            expected=", ".join(FORMATS),
-            hint="Set src_format: raw if it really is raw.",
-        )
+        from .foreign.advice import unread
+
+        raise unread(path, found)
+    if format == RAW:
+        from .foreign.whole import refuse_part
+
+        refuse_part(port, port.real_path(path), prefix)
     return format
 
 
@@ -145,6 +160,14 @@ def _opened(port: Port, source: Source) -> ComposedView:
         from .backing import open_chain
 
         return open_chain(port, source.chain)
-    stream = port.open_read(source.path)
-    image = RawImage(stream, stream.size())
+    image = _opened_raw(port, source)
     return ComposedView(source.size, [(0, LayerStack([image], [image.size], source.size))])
+
+
+def _opened_raw(port: Port, source: Source) -> ImageReader:
+    if source.pieces:
+        from .._formats.raw.joined import open_joined
+
+        return open_joined(port, source.pieces)
+    stream = port.open_read(source.path)
+    return RawImage(stream, stream.size())

@@ -142,10 +142,7 @@ def _check_mark(raw: bytes, path: str) -> None:
             if version == _OLD_VERSION
             else f"version {version >> 16}.{version & 0xFFFF} of the format"
         )
-        hint = "Copy it with VBoxManage clonemedium, which writes version 1.1."
-        raise Unsupported(
-            f"The VDI image is {what}", path, 68, expected="version 1.1", found=f"{version:#010x}", hint=hint
-        )
+        raise Unsupported(f"The VDI image is {what}", path, 68, expected="version 1.1", found=f"{version:#010x}")
     if len(raw) < HEADER_BYTES:
         raise DamagedImage("The file ends within its header", path, len(raw), expected=HEADER_BYTES, found=len(raw))
 
@@ -153,8 +150,7 @@ def _check_mark(raw: bytes, path: str) -> None:
 def _check_base(kind: int, parent: Optional[str], path: str) -> None:
     """Nothing with a parent passes as a whole disk: it would read zeros where the parent has data."""
     if kind == _UNDO:
-        hint = "Make a whole disk of it: VBoxManage clonemedium."
-        raise Unsupported("The VDI image is an undo image", path, 76, expected="type 1, 2 or 4", found=kind, hint=hint)
+        raise Unsupported("The VDI image is an undo image", path, 76, expected="type 1, 2 or 4", found=kind)
     if kind not in _TYPES:
         raise Damaged(
             "The header names an image type that there is not",

@@ -21,6 +21,7 @@ from ..bounds import check_range
 from ..damage import DamagedImage
 from ..image import OpenBeside, ParentLink
 from ..mapping import StoredRun, read_runs, run_extents, run_places
+from ..pieces import JoinedPieces
 from ..place import Place
 from .blocks import BlockMap, check_blocks, read_all, read_some
 from .layout import (
@@ -44,7 +45,6 @@ from .layout import (
     parse_header,
     piece_name,
 )
-from .pieces import JoinedPieces
 
 _MOST_PIECES = 64
 

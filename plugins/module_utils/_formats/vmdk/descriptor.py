@@ -217,11 +217,7 @@ def _create_type(settings: Dict[str, str], path: str, offset: int) -> str:
         raise DamagedSource(message, path, offset, expected="createType=")
     if kind.lower() not in _READ_TYPES:
         message, expected = f"Disks of type {kind[:40]!r} are not read", ", ".join(_READ_TYPES.values())
-        hint = (
-            "Convert it with a tool of VMware (vmkfstools, vmware-vdiskmanager) to a type that is read, "
-            "such as monolithicSparse."
-        )
-        raise Unsupported(message, path, expected=expected, found=kind[:80], hint=hint)
+        raise Unsupported(message, path, expected=expected, found=kind[:80])
     return _READ_TYPES[kind.lower()]
 
 

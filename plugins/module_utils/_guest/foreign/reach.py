@@ -31,12 +31,13 @@ _OF_VIRTUALBOX = ("vdi", "vmdk", "vhd")
 
 @dataclass(frozen=True)
 class Reach:
-    """What the user allows besides: ``folders`` (absolute) in which images below may be, and the ``format`` of one that
-    an overlay does not record.
+    """What the user allows besides: ``folders`` (absolute) in which images below may be, the ``format`` of one that an
+    overlay does not record, and to join the pieces of a plain image that was cut by size.
     """
 
     folders: Tuple[str, ...] = ()
     format: Optional[str] = None
+    joins: bool = False
 
 
 NEARBY = Reach()
