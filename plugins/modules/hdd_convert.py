@@ -38,8 +38,17 @@ options:
     description:
       - The disk to read, in any form that M(vdisk.parallels.hdd_info) accepts as a disk, or a raw, qcow2, VMDK, VHD,
         VHDX or VDI image.
+      - Also a virtual machine (C(.pvm), C(.macvm)), an appliance (OVA, or OVF with its files beside it) or a Vagrant
+        box of any provider. They are read in place, without unpacking. What the manifest of an appliance says of the
+        description and the disk is checked.
     type: path
     required: true
+  src_disk:
+    description:
+      - Which disk of O(src) to read when it holds several. A disk of an appliance is named by its id or its file, one
+        of a machine or a box by its file, and any by its number, beginning with V(0).
+      - When left out, O(src) must hold one disk.
+    type: str
   dest:
     description:
       - The image to write. A bundle is a directory whose name ends in C(.hdd). When the output consists of several
@@ -383,6 +392,7 @@ SUBFORMATS = [
 def main():
     spec = dict(
         src=dict(type="path", required=True),
+        src_disk=dict(type="str"),
         dest=dict(type="path", required=True),
         src_format=dict(type="str", choices=["auto", *FORMATS], default="auto"),
         dest_format=dict(type="str", choices=FORMATS),

@@ -19,7 +19,7 @@ from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
 from .._formats.catalog import HDD
-from .._guest.foreign.reach import Reach
+from .._guest.foreign.allowed import Reach
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch
@@ -76,6 +76,7 @@ def _source_request(params: Mapping[str, Any], port: Port) -> SourceRequest:
         allow_outside=params["allow_outside"],
         backing=params["backing"],
         reach=_reach(params, port),
+        disk=params["src_disk"],
         keeps_layers=params["chain"] == "preserve",
         force=params["force"],
     )

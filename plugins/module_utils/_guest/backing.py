@@ -21,8 +21,9 @@ from .._formats.codecs import open_image
 from .._formats.image import ForeignImage, ImageReader, ParentLink
 from .._io.fingerprint import identity
 from .._io.port import Port
+from .foreign.allowed import NEARBY, Reach
 from .foreign.parents import age_warning, find_parent, refuse_wrong_parent
-from .foreign.reach import NEARBY, Reach, Roots, SiblingFiles, roots_of
+from .foreign.reach import Roots, SiblingFiles, roots_of
 from .view import ComposedView, LayerStack
 
 MOST_LAYERS = 256

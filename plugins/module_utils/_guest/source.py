@@ -7,26 +7,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import locate
 from .._core.errors import BadRequest, Damaged, NotAWholeDisk, NotFound, Unsupported
 from .._core.plan import Fingerprint
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
-from .._formats.catalog import HDD, RAW, format_detected_as
+from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
 from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
 from .._io.fingerprint import identity
 from .._io.port import DIRECTORY, FILE, Port
-from .foreign.reach import NEARBY, Reach
+from .foreign.allowed import NEARBY, Reach
 from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
     from .._formats.image import ImageReader
     from .backing import ForeignChain
+    from .containers.member_port import Container
 
 AUTO = "auto"
 
@@ -39,7 +40,8 @@ class Source:
     """The disk that guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
 
     A bundle has its ``state`` and the ``guid`` of the snapshot to read, an image of another product its ``chain``, a
-    plain image that was cut by size its ``pieces``.
+    plain image that was cut by size its ``pieces``. What is in a ``container`` is only seen through its port, and
+    ``fingerprint`` is that of the files of the host.
     """
 
     format: str
@@ -50,6 +52,12 @@ class Source:
     guid: Optional[str] = None
     chain: Optional[ForeignChain] = None
     pieces: Tuple[str, ...] = ()
+    container: Optional[Container] = None
+    warnings: Tuple[str, ...] = ()
+
+    def port(self, port: Port) -> Port:
+        """The port that shows the files of the source."""
+        return port if self.container is None else self.container.port(port)
 
 
 def find_source(
@@ -60,11 +68,12 @@ def find_source(
     allow_outside: bool = False,
     backing: bool = False,
     reach: Reach = NEARBY,
+    disk: Optional[str] = None,
 ) -> Source:
     """The source at ``path``.
 
     ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one, as far
-    as ``reach`` says.
+    as ``reach`` says; ``disk`` is the one that is meant of several in a container or a machine, by name or index.
 
     Raises NotFound, Unsupported for a format that cannot be read, BadRequest for an empty file, and what a foreign
     image's reader raises.
@@ -74,7 +83,17 @@ def find_source(
         raise NotFound("There is no source", path=path, hint="Check src.")
     if reach.joins:
         return _joined(port, port.real_path(path), format)
+    options = {"allow_outside": allow_outside, "backing": backing, "reach": reach}
+    if stat.kind == DIRECTORY and format in (AUTO, HDD):
+        from .containers.machine import disk_of_machine, is_machine
+
+        if is_machine(port, path):
+            return find_source(port, disk_of_machine(port, path, disk), format=format, **options)  # type: ignore[arg-type]
     chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
+    if chosen not in FORMATS and format == AUTO:
+        return _inside(port, port.real_path(path), (chosen, disk), options)
+    if disk is not None:
+        raise BadRequest("src_disk: the source is one disk", path=path, found=disk, hint="Leave src_disk out.")
     if chosen == HDD:
         return _bundle(path, observe(port, locate(port, path), allow_outside=allow_outside))
     if stat.kind != FILE or stat.size == 0:
@@ -97,6 +116,17 @@ def find_source(
 def _bundle(path: str, state: BundleState) -> Source:
     place = state.location.directory if state.is_bundle else path
     return Source(HDD, place, state.descriptor.size_bytes, state.fingerprint, state, state.tree.top)
+
+
+def _inside(port: Port, path: str, wanted: Tuple[str, Optional[str]], options: Dict[str, Any]) -> Source:
+    """The disk in what is no image itself, such as an OVA. Raises the refusal of the file where there is none."""
+    from .containers.catalog import disk_in
+
+    choice = disk_in(port, path, *wanted)
+    files = dict.fromkeys([path, *(member.file for member in choice.container.members)])
+    found = find_source(choice.container.port(port), choice.path, **options)
+    fingerprint = tuple((file, identity(port.stat(file))) for file in files)
+    return replace(found, fingerprint=fingerprint, container=choice.container, warnings=choice.warnings)
 
 
 def _joined(port: Port, path: str, format: str) -> Source:
@@ -125,15 +155,14 @@ def _detected(port: Port, path: str, kind: str, size: int) -> str:
     prefix, suffix = _ends(port, path, size)
     found = detect(prefix, suffix_bytes=suffix, name=path)
     format = HDD if path.endswith("/DiskDescriptor.xml") else format_detected_as(found)
-    if format is None:
-        from .foreign.advice import unread
-
-        raise unread(path, found)
+    if format == RAW and path.lower().endswith(".ovf"):
+        # It need not begin as XML files do.
+        return "xml"
     if format == RAW:
         from .foreign.whole import refuse_part
 
         refuse_part(port, port.real_path(path), prefix)
-    return format
+    return format or found
 
 
 def _ends(port: Port, path: str, size: int) -> Tuple[bytes, bytes]:
@@ -149,7 +178,7 @@ def _ends(port: Port, path: str, size: int) -> Tuple[bytes, bytes]:
 
 def open_source(port: Port, source: Source, size: Optional[int] = None) -> ComposedView:
     """Open what ``find_source`` found, with zeros after its end up to ``size`` bytes."""
-    view = _opened(port, source)
+    view = _opened(source.port(port), source)
     return view if size is None or size == view.size else view.grown(size)
 
 

@@ -17,7 +17,8 @@ from ..._formats.detect import detect
 from ..._formats.image import ForeignImage, ParentLink
 from ..._formats.image_ids import ImageIds
 from ..._io.port import FILE, File, Port
-from .reach import Reach, Roots, SiblingFiles, is_path
+from .allowed import Reach
+from .reach import Roots, SiblingFiles, is_path
 
 MOST_CANDIDATES = 1000
 """Of so many images in a folder the UUIDs are looked at."""

@@ -16,32 +16,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Optional, Tuple
+from typing import Tuple
 
 from ..._bundle.paths import is_inside
 from ..._core.errors import BadRequest, Escape, MissingImage, Unsupported
 from ..._core.records import dataclass
 from ..._io.port import DIRECTORY, FILE, File, Port
+from .allowed import Reach
 
 _PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
 _SNAPSHOTS = "snapshots"
 _OF_VIRTUALBOX = ("vdi", "vmdk", "vhd")
-
-
-@dataclass(frozen=True)
-class Reach:
-    """What the user allows besides: ``folders`` (absolute) in which images below may be, the ``format`` of one that an
-    overlay does not record, and to join the pieces of a plain image that was cut by size.
-    """
-
-    folders: Tuple[str, ...] = ()
-    format: Optional[str] = None
-    joins: bool = False
-
-
-NEARBY = Reach()
-"""Nothing besides."""
 
 
 @dataclass(frozen=True)

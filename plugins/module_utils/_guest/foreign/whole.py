@@ -28,7 +28,7 @@ from ..._io.fingerprint import identity
 from ..._io.port import FILE, Port
 from .advice import document_of, false_name, unread
 
-_VMDK_PIECE = re.compile(r"(.+)-(?:flat|delta|sesparse|rdmp?|[sf]\d{3,})\.vmdk", re.IGNORECASE)
+VMDK_PIECE = re.compile(r"(.+)-(?:flat|delta|sesparse|rdmp?|[sf]\d{3,})\.vmdk", re.IGNORECASE)
 _VHD_PIECE = re.compile(r"(.+)\.(v)\d\d", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.+\.)(\d{3})")
 _LETTERED = re.compile(r"(.+)([a-z])([a-z])")
@@ -52,7 +52,7 @@ def refuse_part(port: Port, path: str, prefix: bytes) -> None:
     document = document_of(prefix)
     if document is not None:
         raise unread(path, document)
-    if _VMDK_PIECE.fullmatch(name):
+    if VMDK_PIECE.fullmatch(name):
         raise extent_of_vmdk(port, path)
     if _VHD_PIECE.fullmatch(name):
         raise piece_of_vhd(port, path)

@@ -29,14 +29,16 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
         allow_outside=request.allow_outside,
         backing=request.backing,
         reach=request.reach,
+        disk=request.disk,
     )
     if source.state is None:
         return source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
-    refuse_layer(port, source.state.location)
+    shown = source.port(port)
+    refuse_layer(shown, source.state.location)
     # Images of other products have no neighbours.
     from ..._bundle.neighbours import with_surroundings
 
-    state, _around = with_surroundings(port, source.state, request.path)
+    state, _around = with_surroundings(shown, source.state, source.path)
     source = replace(source, state=state)
     chosen = source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
     guid = chosen.guid or state.tree.top

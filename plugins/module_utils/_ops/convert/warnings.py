@@ -20,7 +20,7 @@ from .conversion import Conversion
 def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     """What a user should know of the source, and of a size that is not that of the source."""
     source, size = conversion.source, conversion.shape.size
-    found = list(source.chain.warnings) if source.chain is not None else []
+    found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
     exact = _exact_size(source)

@@ -26,7 +26,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.wri
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vhd.writer import VhdWriter
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.backing import find_chain, open_chain
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign import parents
-from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.reach import Reach
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.allowed import Reach
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import vmdk_files

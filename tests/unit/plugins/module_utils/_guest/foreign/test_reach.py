@@ -16,8 +16,8 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     MissingImage,
     Unsupported,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.allowed import Reach
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.reach import (
-    Reach,
     Roots,
     SiblingFiles,
     is_path,

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, NotAWholeDisk
-from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.reach import Reach
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.allowed import Reach
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.whole import (
     joinable,
     refuse_part,
