@@ -89,6 +89,7 @@ def _new_vmdk(image: NewImage) -> Any:
         level=shape.level,
         adapter_type=shape.adapter_type or "lsilogic",
         parent=image.parent,
+        logical_sector=shape.logical_sector,
     )
 
 
@@ -132,6 +133,7 @@ def _new_vhdx(image: NewImage) -> Any:
         subformat=image.kind,
         size_bytes=image.shape.size,
         block_bytes=image.shape.cluster_bytes,
+        logical_sector=image.shape.logical_sector,
         parent=image.parent,
         preallocate=image.shape.preallocate,
         disk_identity=image.disk_identity,

@@ -34,7 +34,8 @@ MOST_LAYERS = 256
 class ForeignLayer:
     """One image of a chain: its path without links, guest size in bytes, and how many snapshots it holds inside.
 
-    ``properties`` are empty unless they were asked for: to know them, all tables may have to be read.
+    ``properties`` are empty unless they were asked for: to know them, all tables may have to be read. The guest sees
+    sectors of ``logical_sector`` bytes.
     """
 
     format: str
@@ -42,6 +43,7 @@ class ForeignLayer:
     size: int
     snapshots: int
     properties: Mapping[str, object]
+    logical_sector: int = SECTOR
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def _look(
             refuse_wrong_parent(image, above.layer.path, above.link)
             warning = age_warning(port, image, above.layer.path, above.link)
         properties = dict(image.properties) if with_properties else {}
-        layer = ForeignLayer(format, path, image.size, getattr(image, "snapshots", 0), properties)
+        sector = getattr(image, "logical_sector", SECTOR)
+        layer = ForeignLayer(format, path, image.size, getattr(image, "snapshots", 0), properties, sector)
         return _examined(port, image, layer, warning)
     finally:
         image.close()

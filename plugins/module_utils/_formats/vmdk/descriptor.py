@@ -264,6 +264,7 @@ class NewDescriptor:
     adapter_type: str
     hardware_version: int
     parent: Optional[ParentImage] = None
+    logical_sector: int = SECTOR
 
     def pack(self, identity: str) -> bytes:
         """The text. All ids come from ``identity`` and from that of the parent.
@@ -312,6 +313,7 @@ class NewDescriptor:
             ("ddb.adapterType", self.adapter_type),
             # "Provided by the host": without it vSphere does not customise the guest.
             ("ddb.toolsVersion", "2147483647"),
+            *([] if self.logical_sector == SECTOR else [("ddb.logicalSectorSize", self.logical_sector)]),
         ]
 
 

@@ -161,6 +161,8 @@ def _properties(descriptor: Descriptor, sparse: Sequence[SparseExtent]) -> Dict[
     properties["compression"] = "zlib" if any(extent.is_compressed for extent in sparse) else "none"
     if descriptor.adapter_type is not None:
         properties["adapter_type"] = descriptor.adapter_type
+    if descriptor.logical_sector != SECTOR:
+        properties["sector_size"] = descriptor.logical_sector
     return properties
 
 

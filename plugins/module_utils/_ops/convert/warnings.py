@@ -15,6 +15,7 @@ from ..._formats.catalog import RAW
 from ..._guest.source import Source, open_source
 from ..._io.port import Port
 from .conversion import Conversion
+from .sectors import sector_warnings
 
 
 def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
@@ -23,6 +24,7 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
+    found += sector_warnings(source, conversion.shape)
     exact = _exact_size(source)
     if exact != source.size:
         found.append(
