@@ -41,6 +41,7 @@ options:
       - Also a virtual machine (C(.pvm), C(.macvm)), an appliance (OVA, or OVF with its files beside it) or a Vagrant
         box of any provider. They are read in place, without unpacking. What the manifest of an appliance says of the
         description and the disk is checked.
+      - Also a block device (Linux), which must not be mounted.
     type: path
     required: true
   src_disk:

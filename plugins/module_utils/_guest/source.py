@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
@@ -20,12 +20,13 @@ from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
 from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
 from .._io.fingerprint import identity
-from .._io.port import DIRECTORY, FILE, Port
+from .._io.port import DIRECTORY, FILE, OTHER, Port
 from .foreign.allowed import NEARBY, Reach
 from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
     from .._formats.image import ImageReader
+    from .._io.device import BlockDevice
     from .backing import ForeignChain
     from .containers.member_port import Container
 
@@ -40,8 +41,8 @@ class Source:
     """The disk that guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
 
     A bundle has its ``state`` and the ``guid`` of the snapshot to read, an image of another product its ``chain``, a
-    plain image that was cut by size its ``pieces``. What is in a ``container`` is only seen through its port, and
-    ``fingerprint`` is that of the files of the host.
+    plain image that was cut by size its ``pieces``. What is in a ``container``, or on a block device, is only
+    seen through its port, and ``fingerprint`` is that of the files of the host.
     """
 
     format: str
@@ -52,7 +53,7 @@ class Source:
     guid: Optional[str] = None
     chain: Optional[ForeignChain] = None
     pieces: Tuple[str, ...] = ()
-    container: Optional[Container] = None
+    container: Optional[Union[Container, BlockDevice]] = None
     warnings: Tuple[str, ...] = ()
 
     def port(self, port: Port) -> Port:
@@ -83,6 +84,12 @@ def find_source(
         raise NotFound("There is no source", path=path, hint="Check src.")
     if reach.joins:
         return _joined(port, port.real_path(path), format)
+    if stat.kind == OTHER:
+        from .._io.device import block_device
+
+        device = block_device(port, path)
+        if device is not None:
+            return _on_device(port, device, format, backing, reach)
     options = {"allow_outside": allow_outside, "backing": backing, "reach": reach}
     if stat.kind == DIRECTORY and format in (AUTO, HDD):
         from .containers.machine import disk_of_machine, is_machine
@@ -127,6 +134,11 @@ def _inside(port: Port, path: str, wanted: Tuple[str, Optional[str]], options: D
     found = find_source(choice.container.port(port), choice.path, **options)
     fingerprint = tuple((file, identity(port.stat(file))) for file in files)
     return replace(found, fingerprint=fingerprint, container=choice.container, warnings=choice.warnings)
+
+
+def _on_device(port: Port, device: BlockDevice, format: str, backing: bool, reach: Reach) -> Source:
+    found = find_source(device.port(port), device.path, format=format, backing=backing, reach=reach)
+    return replace(found, fingerprint=((device.path, identity(port.stat(device.path))),), container=device)
 
 
 def _joined(port: Port, path: str, format: str) -> Source:

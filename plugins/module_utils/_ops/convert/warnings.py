@@ -41,7 +41,7 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
 def _exact_size(source: Source) -> int:
     if source.chain is not None:
         return source.chain.layers[0].size
-    is_raw = source.format == RAW
+    is_raw = source.format == RAW and source.container is None
     return sum(found[2] for _path, found in source.fingerprint if found is not None) if is_raw else source.size
 
 
