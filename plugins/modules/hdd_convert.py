@@ -127,6 +127,7 @@ options:
   snapshot:
     description:
       - Name or GUID of the snapshot to read. When left out, the current state is read.
+      - For a qcow2 source, the name or the id of an internal snapshot.
     type: str
   cluster_size:
     description:

@@ -366,7 +366,14 @@ def test_internal_snapshots_are_left_out_and_named(tmp_path: Path) -> None:
     qemu_img("convert", "-f", "qcow2", "-O", "raw", path, path + ".raw")
     assert content == Path(path + ".raw").read_bytes()
     assert content[2560 << 10] == 0x44 and content[600 << 10] == 0x33 and content[0] == 0x11
-    compared("qemu-img convert")
+    for name in ("one", "two", "1"):
+        image = open_qcow2(PORT, path, name)
+        held = read_image(image)
+        image.close()
+        which = "snapshot.id" if name.isdigit() else "snapshot.name"
+        qemu_img("convert", "-f", "qcow2", "-l", f"{which}={name}", "-O", "raw", path, f"{path}.{name}")
+        assert held == Path(f"{path}.{name}").read_bytes()
+    compared("qemu-img convert", 4)
 
 
 def test_an_image_that_was_not_closed_reads_and_says_so(tmp_path: Path) -> None:

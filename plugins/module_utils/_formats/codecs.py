@@ -186,15 +186,29 @@ def _vmdk_ids(file: File) -> ImageIds:
 IDS: Dict[str, Callable[[File], ImageIds]] = {"vdi": _vdi_ids, "vmdk": _vmdk_ids}
 """How to find the UUIDs by which VirtualBox knows an image, of formats that have them. They raise as openers do."""
 
+
+def _open_qcow2_at(port: Port, path: str, snapshot: str) -> Any:
+    from .qcow2.reader import open_qcow2
+
+    return open_qcow2(port, path, snapshot)
+
+
+SNAPSHOT_OPENERS: Dict[str, Callable[[Port, str, str], ForeignImage]] = {"qcow2": _open_qcow2_at}
+"""Of formats whose images may hold snapshots. Each raises NoSuchSnapshot, and what opening raises."""
+
 # Of formats whose images may consist of several files.
 _FILES: Dict[str, Callable[[ForeignShape, str], Tuple[str, ...]]] = {"vmdk": _vmdk_files}
 
 
-def open_image(port: Port, format: str, path: str, open_beside: OpenBeside) -> ForeignImage:
-    """Open the image at ``path``; ``open_beside`` opens the files that it names.
+def open_image(
+    port: Port, format: str, path: str, open_beside: OpenBeside, snapshot: Optional[str] = None
+) -> ForeignImage:
+    """Open the image at ``path``, at a ``snapshot`` that it holds; ``open_beside`` opens the files that it names.
 
     Raises Unsupported for a format that is not read so, and what the reader raises.
     """
+    if snapshot is not None:
+        return SNAPSHOT_OPENERS[format](port, path, snapshot)
     if format not in OPENERS:
         raise Unsupported(f"{format} is no format that can be read", None, found=format)
     return OPENERS[format](port, path, open_beside)

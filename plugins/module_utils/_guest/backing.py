@@ -11,7 +11,7 @@ the image that the user named and where the user allows it, never probed for the
 
 from __future__ import annotations
 
-from typing import List, Mapping, Optional, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
 from .._core.plan import Fingerprint
@@ -44,6 +44,8 @@ class ForeignLayer:
     snapshots: int
     properties: Mapping[str, object]
     logical_sector: int = SECTOR
+    at: Optional[str] = None
+    """The snapshot inside of it that is read."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,18 @@ class ForeignChain:
 
 
 def find_chain(
-    port: Port, path: str, *, format: str, backing: bool, with_properties: bool = False, reach: Reach = NEARBY
+    port: Port,
+    path: str,
+    *,
+    format: str,
+    backing: bool,
+    with_properties: bool = False,
+    reach: Reach = NEARBY,
+    snapshot: Optional[str] = None,
 ) -> ForeignChain:
-    """Look at the image at ``path`` and, with ``backing``, at all below it; nothing stays open.
+    """Look at the image at ``path``, or at the ``snapshot`` in it, and with ``backing`` at all below it.
+
+    Nothing stays open.
 
     Raises BadRequest for an image on another one without ``backing``, Escape, MissingImage, Damaged for a circle or a
     parent that is not the one the overlay was made on, Unsupported, and what the reader of the format raises.
@@ -77,7 +88,8 @@ def find_chain(
     found: List[_Examined] = []
     warnings: List[str] = []
     while True:
-        one = _look(port, (format, real), roots, found[-1] if found else None, with_properties)
+        place = _Place(format, real, with_properties, None if found else snapshot)
+        one = _look(port, place, roots, found[-1] if found else None)
         if one.file_id in [other.file_id for other in found]:
             raise Damaged(
                 "The images name each other in a circle", path=real, hint="One of the backing names is wrong."
@@ -107,12 +119,19 @@ class _Examined:
     warnings: Tuple[str, ...]
 
 
-def _look(
-    port: Port, place: Tuple[str, str], roots: Roots, above: Optional[_Examined], with_properties: bool
-) -> _Examined:
-    """Open the image of this format and path, compare it with what the one above says of it, and close it again."""
-    format, path = place
-    image = open_foreign(port, format, path, roots)
+class _Place(NamedTuple):
+    """An image to look at."""
+
+    format: str
+    path: str
+    with_properties: bool
+    snapshot: Optional[str]
+
+
+def _look(port: Port, place: _Place, roots: Roots, above: Optional[_Examined]) -> _Examined:
+    """Open an image, compare it with what the one above says of it, and close it again."""
+    format, path, with_properties, snapshot = place
+    image = open_foreign(port, format, path, roots, snapshot)
     try:
         warning = None
         if above is not None:
@@ -120,7 +139,7 @@ def _look(
             warning = age_warning(port, image, above.layer.path, above.link)
         properties = dict(image.properties) if with_properties else {}
         sector = getattr(image, "logical_sector", SECTOR)
-        layer = ForeignLayer(format, path, image.size, getattr(image, "snapshots", 0), properties, sector)
+        layer = ForeignLayer(format, path, image.size, getattr(image, "snapshots", 0), properties, sector, snapshot)
         return _examined(port, image, layer, warning)
     finally:
         image.close()
@@ -153,7 +172,7 @@ def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
     opened: List[ImageReader] = []
     try:
         for layer in chain.layers:
-            opened.append(open_foreign(port, layer.format, layer.path, chain.roots))
+            opened.append(open_foreign(port, layer.format, layer.path, chain.roots, layer.at))
     except BaseException:
         for image in opened:
             image.close()
@@ -162,12 +181,14 @@ def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
     return ComposedView(chain.size, [(0, stack)])
 
 
-def open_foreign(port: Port, format: str, path: str, roots: Roots) -> ForeignImage:
-    """Open one image. Files that it names are opened only when they are within ``roots``.
+def open_foreign(port: Port, format: str, path: str, roots: Roots, snapshot: Optional[str] = None) -> ForeignImage:
+    """Open one image, at a snapshot that it holds if asked.
+
+    Files that it names are opened only when they are within ``roots``.
 
     Raises what its reader raises.
     """
-    return open_image(port, format, path, SiblingFiles(port, path, roots))
+    return open_image(port, format, path, SiblingFiles(port, path, roots), snapshot)
 
 
 def _refuse_backing(path: str, link: ParentLink, backing: bool) -> None:

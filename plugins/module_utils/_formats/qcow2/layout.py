@@ -142,8 +142,7 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> Qcow2Header:
         backing_format=extensions.backing_format,
         has_bitmaps=extensions.has_bitmaps,
     )
-    _check_tables(header, path)
-    _check_places(header, path, file_size)
+    check_tables(header, path, file_size)
     return header
 
 
@@ -256,6 +255,17 @@ def _backing_name(raw: bytes, offset: int, length: int, path: str) -> Optional[s
     if b"\0" in name:
         raise Damaged("The name of the backing file has a zero byte", path, offset + name.index(0))
     return name.decode("utf-8", "surrogateescape")
+
+
+def check_tables(header: Qcow2Header, path: str, file_size: int) -> None:
+    """Raise Damaged for tables that cannot be, or that are not within a file of ``file_size`` bytes."""
+    _check_tables(header, path)
+    _check_places(header, path, file_size)
+
+
+def snapshots_offset(raw: bytes) -> int:
+    """Where the table of internal snapshots is, from the first bytes of a header that was judged."""
+    return int(_V2.unpack_from(raw)[12])
 
 
 def _check_tables(header: Qcow2Header, path: str) -> None:

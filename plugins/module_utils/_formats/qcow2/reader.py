@@ -39,7 +39,16 @@ from .entries import (
     has_reserved_bits,
     table_runs,
 )
-from .layout import DIRTY, ENTRY_BYTES, HEADER_BYTES, DamagedTables, Qcow2Header, cluster_bits_of, parse_header
+from .layout import (
+    DIRTY,
+    ENTRY_BYTES,
+    HEADER_BYTES,
+    DamagedTables,
+    Qcow2Header,
+    cluster_bits_of,
+    parse_header,
+    snapshots_offset,
+)
 from .tables import Tables, read_tables
 
 if TYPE_CHECKING:
@@ -293,10 +302,10 @@ class Qcow2Image:
         return self._unpacker
 
 
-def open_qcow2(port: Port, path: str) -> Qcow2Image:
-    """Open an image and judge its header and L1 table.
+def open_qcow2(port: Port, path: str, snapshot: Optional[str] = None) -> Qcow2Image:
+    """Open an image, in its current state or at an internal ``snapshot``, and judge its header and L1 table.
 
-    Raises Damaged, Unsupported or Encrypted; the file is closed then.
+    Raises Damaged, Unsupported, Encrypted or NoSuchSnapshot; the file is closed then.
     """
     file = port.open_read(path)
     try:
@@ -306,6 +315,10 @@ def open_qcow2(port: Port, path: str) -> Qcow2Image:
         raw = bytearray(min(file_size, 1 << cluster_bits_of(bytes(start), path=path)))
         raw = raw[: file.pread_into(0, raw)]
         header = parse_header(bytes(raw), path=path, file_size=file_size)
+        if snapshot is not None:
+            from .snapshots import at_snapshot
+
+            header = at_snapshot(file, header, snapshots_offset(bytes(raw)), snapshot)
         tables = read_tables(file, header, file_size)
         return Qcow2Image(file, header, tables, file_size=file_size, real_path=port.real_path(path))
     except BaseException:

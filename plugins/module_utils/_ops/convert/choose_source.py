@@ -32,7 +32,7 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
         disk=request.disk,
     )
     if source.state is None:
-        return source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
+        return source if request.snapshot is None else _at_internal_snapshot(port, source, request)
     shown = source.port(port)
     refuse_layer(shown, source.state.location)
     # Images of other products have no neighbours.
@@ -47,14 +47,28 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
     return chosen
 
 
-def _at_snapshot(port: Port, source: Source, name: str) -> Source:
-    """``name`` is that of a snapshot or its GUID."""
-    if source.state is None:
+def _at_internal_snapshot(port: Port, source: Source, request: SourceRequest) -> Source:
+    """The source at a snapshot that the image itself holds. Raises NoSuchSnapshot, and BadRequest where none can be."""
+    from ..._formats.codecs import SNAPSHOT_OPENERS
+
+    if source.chain is None or source.format not in SNAPSHOT_OPENERS:
         raise BadRequest(
             f"snapshot: a {source.format} source has no snapshots that could be read",
             path=source.path,
             hint="Leave the option out; name the layer as src.",
         )
+    from ..._guest.backing import find_chain
+
+    options = {"format": source.format, "reach": request.reach, "snapshot": request.snapshot}
+    chain = find_chain(source.port(port), source.path, backing=request.backing, **options)  # type: ignore[arg-type]
+    fingerprint = chain.fingerprint if source.container is None else source.fingerprint
+    return replace(source, chain=chain, size=chain.size, fingerprint=fingerprint)
+
+
+def _at_snapshot(port: Port, source: Source, name: str) -> Source:
+    """``name`` is that of a snapshot of a bundle or its GUID."""
+    if source.state is None:
+        return source
     from ..._bundle.tree import resolve
     from ..snapshots.names import wanted_guid
 
