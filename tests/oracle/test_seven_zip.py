@@ -48,7 +48,7 @@ KINDS: Dict[str, Tuple[str, Dict[str, Any]]] = {
 def unpacked(path: str, kind: str, *names: str) -> bytes:
     require("7zz")
     command = ["7zz", "e", f"-t{kind}", "-so", path, *names]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     compared("7zz")
     return done.stdout

@@ -38,6 +38,7 @@ _READ_TYPES = {
         "vmfs",
         "vmfsThin",
         "vmfsSparse",
+        "seSparse",
         "vmfsPreallocated",
         "vmfsEagerZeroedThick",
         "vmfsZeroedThick",
@@ -47,7 +48,7 @@ _READ_TYPES = {
 }
 ADAPTER_TYPES = ("ide", "buslogic", "lsilogic", "legacyESX")
 FLAT_KINDS = ("FLAT", "VMFS")
-SPARSE_KINDS = ("SPARSE", "VMFSSPARSE")
+SPARSE_KINDS = ("SPARSE", "VMFSSPARSE", "SESPARSE")
 ZERO_KIND = "ZERO"
 
 _EXTENT_START = re.compile(r"(RW|RDONLY|NOACCESS)\s", re.IGNORECASE)

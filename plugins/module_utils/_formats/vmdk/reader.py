@@ -11,7 +11,7 @@ What lies in its parent is not its business.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 from ..._core.errors import Damaged, NotAWholeDisk, Unsupported
 from ..._core.extents import ABSENT, ZERO, Extent, coalesce, shifted
@@ -29,6 +29,9 @@ from .descriptor import FLAT_KINDS, MOST_TEXT_BYTES, ZERO_KIND, Descriptor, Exte
 from .layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, SparseHeader, read_sector, read_sparse_header
 from .opening import open_hosted, open_sparse_extent
 from .sparse import SparseExtent
+
+if TYPE_CHECKING:
+    from .sesparse import SeSparseExtent
 
 _NAME_THE_TEXT = "Name the small .vmdk file with the description of the disk."
 
@@ -90,7 +93,7 @@ class VmdkImage:
         self.ids = descriptor.ids
         self.logical_sector = descriptor.logical_sector
         self.parent = _parent_link(descriptor)
-        sparse = [piece for piece in pieces if isinstance(piece, SparseExtent)]
+        sparse: List[Any] = [piece for piece in pieces if not isinstance(piece, (_FlatExtent, _ZeroExtent))]
         self.properties: Mapping[str, object] = _properties(descriptor, sparse)
         self.warnings: Tuple[str, ...] = tuple(warning for piece in sparse for warning in piece.warnings)
         self._open_files = tuple(files)
@@ -154,7 +157,7 @@ def _parent_link(descriptor: Descriptor) -> Optional[ParentLink]:
     return None if descriptor.ids.parent is None else ParentLink((), None, ids=descriptor.ids)
 
 
-def _properties(descriptor: Descriptor, sparse: Sequence[SparseExtent]) -> Dict[str, object]:
+def _properties(descriptor: Descriptor, sparse: Sequence[Any]) -> Dict[str, object]:
     properties: Dict[str, object] = {"subformat": descriptor.create_type}
     if sparse:
         properties["cluster_size"] = sparse[0].grain_bytes
@@ -288,7 +291,7 @@ def _open_piece(file: File, extent: ExtentLine, caches: Caches) -> _Part:
     return piece
 
 
-def _check_capacity(piece: SparseExtent, extent: ExtentLine) -> None:
+def _check_capacity(piece: Union[SparseExtent, SeSparseExtent], extent: ExtentLine) -> None:
     """Raise Damaged unless header and descriptor agree; some writers round the header up to whole grains."""
     if not extent.sectors <= piece.capacity < extent.sectors + piece.grain_sectors:
         raise DamagedSource(

@@ -201,13 +201,13 @@ REFUSED = {
     "no-type": (changed(b"createType", b"creatureType"), Damaged),
     "no-extent": (changed(LINE, b""), Damaged),
     "version": (changed(b"version=1", b"version=9"), Unsupported),
-    "se-sparse": (changed(b'"monolithicFlat"', b'"seSparse"'), Unsupported),
+    "raw-device": (changed(b'"monolithicFlat"', b'"vmfsRawDeviceMap"'), Unsupported),
     "custom": (changed(b'"monolithicFlat"', b'"custom"'), Unsupported),
     "full-device": (changed(b'"monolithicFlat"', b'"fullDevice"'), Unsupported),
     "partitions": (changed(b'"monolithicFlat"', b'"partitionedDevice"'), Unsupported),
     "rdm": (changed(b'"monolithicFlat"', b'"vmfsRawDeviceMap"'), Unsupported),
     "rdm-extent": (changed(b"FLAT", b"VMFSRDM"), Unsupported),
-    "se-extent": (changed(b"FLAT", b"SESPARSE"), Unsupported),
+    "device-extent": (changed(b"FLAT", b"VMFSRDM"), Unsupported),
     "no-access": (changed(b"RW", b"NOACCESS"), Unsupported),
     "encrypted": (changed(b"#DDB", b'encryptionKeys="vmware:key/list/x"'), Encrypted),
     "encrypted-by-filter": (changed(b"#DDB", b'ddb.iofilters = "vmwarevmcrypt"'), Encrypted),
@@ -243,8 +243,8 @@ def test_what_cannot_be_read_is_refused(raw: bytes, error: Type[DiskError]) -> N
 
 
 def test_the_type_stands_in_the_message() -> None:
-    with pytest.raises(Unsupported, match="seSparse"):
-        parse_descriptor(changed(b"monolithicFlat", b"seSparse"), path="/d")
+    with pytest.raises(Unsupported, match="fullDevice"):
+        parse_descriptor(changed(b"monolithicFlat", b"fullDevice"), path="/d")
 
 
 @pytest.mark.parametrize(
