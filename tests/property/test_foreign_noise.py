@@ -115,6 +115,13 @@ def try_vmdk(raw: bytes) -> None:
     _read(open_vmdk(port, "/x.vmdk", beside))
 
 
+def try_sesparse(raw: bytes) -> None:
+    port = MemoryPort()
+    port.plant_file("/x-sesparse.vmdk", raw)
+    port.plant_file("/x.vmdk", vmdk_files.text("seSparse", ['RW 80 SESPARSE "x-sesparse.vmdk"']))
+    _read(open_vmdk(port, "/x.vmdk", lambda name: port.open_read(f"/{name}")))
+
+
 def try_source(name: str) -> Callable[[bytes], None]:
     def attempt(raw: bytes) -> None:
         port = MemoryPort()
@@ -166,6 +173,8 @@ READERS: Dict[str, Tuple[Callable[[bytes], None], Callable[[str], bytes]]] = {
     "vmdk of virtualbox": (try_vmdk, lambda _tmp: virtualbox()),
     "vmdk of haiku": (try_vmdk, lambda _tmp: haiku()),
     "ova": (try_source("x.ova"), lambda _tmp: archive(signed())),
+    "plain box": (try_source("x.box"), lambda _tmp: archive({"d/box.img": GUEST, "metadata.json": b"{}"})),
+    "sesparse": (try_sesparse, lambda _tmp: bytes(vmdk_files.sesparse(capacity=80, grains={1: fill(1, 4096)}).raw)),
     "box": (
         try_source("x.box"),
         lambda _tmp: gzip.compress(archive({"box.img": GUEST, "metadata.json": b"{}"}), mtime=0),

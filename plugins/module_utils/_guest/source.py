@@ -113,10 +113,9 @@ def find_source(
     try:
         return _foreign(port, real, chosen, backing, reach)
     except (Damaged, Unsupported, NotAWholeDisk) as error:
-        if error.path == real:
-            from .foreign.refusals import explain
+        from .foreign.refusals import explain
 
-            explain(port, error, chosen, is_guessed=format == AUTO)
+        explain(port, error, chosen, is_guessed=format == AUTO and error.path == real)
         raise
 
 

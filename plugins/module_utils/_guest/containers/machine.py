@@ -11,8 +11,9 @@ import posixpath
 from typing import List, Optional
 
 from ..._bundle.naming import DESCRIPTOR, MACHINE_SUFFIXES, without_suffix
+from ..._bundle.paths import is_inside
 from ..._bundle.pvm import CONFIG, disks_of
-from ..._core.errors import NotABundle
+from ..._core.errors import Escape, NotABundle
 from ..._io.port import DIRECTORY, FILE, Port
 from .catalog import chosen
 
@@ -41,7 +42,16 @@ def _named(port: Port, folder: str) -> List[str]:
     found = []
     for name in disks_of(port, folder):
         places = (posixpath.join(folder, name), posixpath.join(folder, posixpath.basename(name)))
-        found += [place for place in places if port.stat(place) is not None][:1]
+        there = [place for place in places if port.stat(place) is not None]
+        inside = [place for place in there if is_inside(port.real_path(place), folder)]
+        if there and not inside:
+            raise Escape(
+                "A disk of the machine is outside of its folder",
+                path=posixpath.join(folder, CONFIG),
+                found=there[0][:255],
+                hint=f"If you trust it, name the disk itself: {there[0]}",
+            )
+        found += inside[:1]
     return list(dict.fromkeys(found))
 
 

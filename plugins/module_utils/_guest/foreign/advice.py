@@ -19,6 +19,7 @@ from ..._formats.catalog import FORMATS
 
 _UNPACK = "Unpack it and name what comes out: "
 _CONVERT = "Convert it and name the result: "
+_AGAIN = "Download the image itself; the server gave a page instead of it."
 _OPEN = "Unpack it and name the disk in it: "
 
 
@@ -50,17 +51,20 @@ ADVICE: Dict[str, Advice] = {
     "wim": Advice("a WIM archive of files", "Name the disk image that the files are to be on."),
     "luks": Advice("encrypted with LUKS", "Open it and name /dev/mapper/x: cryptsetup open --readonly {file} x"),
     "xml": Advice("an XML file", "Name the disk image that it describes."),
-    "html": Advice("a web page", "Download the image itself; the server gave a page instead of it.", False),
+    "html": Advice("a web page", _AGAIN, False),
     "lfs": Advice("a pointer of Git LFS", "Fetch the file that it stands for: git lfs pull --include {name}", False),
+    "json": Advice("a JSON document", _AGAIN, False),
     "pdf": Advice("a PDF document", "Name a disk image.", False),
 }
 
 _DOCUMENTS = {
     "html": (b"<!doctype html", b"<html", b"<head"),
     "lfs": (b"version https://git-lfs.github.com/spec/",),
+    "json": (b'{"', b"[{"),
     "pdf": (b"%pdf-",),
     "rar": (b"rar!\x1a\x07",),
 }
+_DESCRIPTIONS = (".xml", ".ovf", ".vbox", ".vbox-prev", ".pvs", ".plist", ".vmcx")
 # What reads images that this collection does not.
 _OTHERS = {
     "qcow2": "qemu-img convert -f qcow2 -O raw {file} {stem}.raw",
@@ -74,12 +78,17 @@ _OTHERS = {
 def document_of(prefix: bytes) -> Optional[str]:
     """What a file without the mark of an image is, by its first bytes; None for what may be a plain image."""
     text = prefix[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"\0" in text.rstrip(b"\0") and not text.startswith(b"rar!"):
+        return None
     return next((kind for kind, marks in _DOCUMENTS.items() if text.startswith(marks)), None)
 
 
 def unread(path: str, kind: str) -> DiskError:
     """The refusal of a file that ``detect`` or ``document_of`` call so."""
     advice = ADVICE[kind]
+    if kind == "xml" and not path.lower().endswith(_DESCRIPTIONS):
+        # What a server answers instead of an image.
+        advice = advice._replace(next=_AGAIN)
     error = Unsupported if advice.is_disk else NotAWholeDisk
     return error(
         f"The source is {advice.what}",

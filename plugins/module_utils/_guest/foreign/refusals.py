@@ -25,7 +25,7 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
     Where the format was guessed by the name alone, the file may be a piece, or what its name says only in part.
     """
     path = error.path or ""
-    if isinstance(error, NotAWholeDisk):
+    if isinstance(error, NotAWholeDisk) and path:
         error.hint = extent_of_vmdk(port, path).hint
     elif is_guessed and format == "vhd" and _is_named_only(port, path):
         suffix = posixpath.splitext(path)[1]

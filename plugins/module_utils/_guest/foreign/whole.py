@@ -66,7 +66,7 @@ def refuse_part(port: Port, path: str, prefix: bytes) -> None:
 def _is_of_bundle(port: Port, folder: str, name: str) -> bool:
     """Whether the file is an image by its name in a bundle, or one that the descriptor there names."""
     place = posixpath.join(folder, DESCRIPTOR)
-    stat = port.stat(place)
+    stat = port.lstat(place)
     if stat is None or stat.kind != FILE:
         return False
     return classify(name) == "image" or f">{name}<".encode() in _start_of(port, place).replace(b"\n", b"")
@@ -159,7 +159,8 @@ def joinable(port: Port, path: str, format: str) -> Fingerprint:
     0 or 1 and have no gaps, and the first has no mark of another format.
     """
     pieces = series_of(port, path)
-    stats = [(piece, port.stat(piece)) for piece in pieces]
+    # No links: what is opened lies beside the first piece.
+    stats = [(piece, port.lstat(piece)) for piece in pieces]
     sizes = [stat.size if stat is not None and stat.kind == FILE else -1 for _piece, stat in stats]
     wrong = None
     if len(pieces) < 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, NotABundle
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Escape, NotABundle
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.containers.machine import (
     disk_of_machine,
     is_machine,
@@ -59,3 +59,15 @@ def test_a_machine_without_a_disk_is_refused(port: MemoryPort) -> None:
 def test_a_bundle_is_no_machine(port: MemoryPort) -> None:
     port.plant_file("/vm/a.pvm/DiskDescriptor.xml", b"<x/>")
     assert not is_machine(port, "/vm/a.pvm") and not is_machine(port, "/vm")
+
+
+def test_a_machine_leads_to_no_disk_outside_of_it(port: MemoryPort) -> None:
+    path = machine(port, "/other/c.hdd", disks_there=("a.hdd",))
+    port.plant_directory("/other")
+    disks.new_disk(port, "/other/c.hdd")
+    with pytest.raises(Escape) as caught:
+        find_source(port, path)
+    assert "/other/c.hdd" in str(caught.value)
+    # A copy in the folder is the one that was moved with it.
+    disks.new_disk(port, "/vm/m.pvm/c.hdd")
+    assert disk_of_machine(port, path, None) == "/vm/m.pvm/c.hdd"

@@ -85,6 +85,30 @@ SAID: Dict[str, Tuple[str, bytes, Dict[str, bytes], str, str]] = {
         "not_a_whole_disk",
         "The source is a web page (/v m/d.img). Download the image itself; the server gave a page instead of it.",
     ),
+    "answer of a server": (
+        "d.img",
+        b'{"error": "not found"}',
+        {},
+        "not_a_whole_disk",
+        (
+            "The source is a JSON document (/v m/d.img). "
+            "Download the image itself; the server gave a page instead of it."
+        ),
+    ),
+    "answer in xml": (
+        "d.qcow2",
+        b"<?xml version='1.0'?><Error/>",
+        {},
+        "unsupported",
+        "The source is an XML file (/v m/d.qcow2). Download the image itself; the server gave a page instead of it.",
+    ),
+    "description in xml": (
+        "d.vbox",
+        b"<?xml version='1.0'?><VirtualBox/>",
+        {},
+        "unsupported",
+        "The source is an XML file (/v m/d.vbox). Name the disk image that it describes.",
+    ),
     "git lfs": (
         "d.qcow2",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
@@ -276,6 +300,8 @@ def test_an_advice_is_one_sentence_with_all_of_its_command(kind: str) -> None:
         (b"", None),
         (ZEROS, None),
         (b"\xeb\x63\x90<html>", None),
+        (b'{"a": 1}', "json"),
+        (b'{"\0\0\0\1' + ZEROS, None),
     ],
 )
 def test_documents_are_known_by_their_first_bytes(prefix: bytes, kind: Optional[str]) -> None:

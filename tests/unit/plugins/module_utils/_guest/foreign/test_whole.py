@@ -133,3 +133,13 @@ def test_only_small_texts_that_name_an_extent_are_its_description(whole: Optiona
     with pytest.raises(NotAWholeDisk) as caught:
         refuse_part(port, "/vm/d-f001.vmdk", b"")
     assert caught.value.found == whole
+
+
+def test_no_link_leads_out_of_a_series() -> None:
+    port = planted({"d.000": b"x" * 512})
+    port.plant_file("/secret", b"y" * 512)
+    port.plant_link("/vm/d.001", "/secret")
+    with pytest.raises(BadRequest):
+        joinable(port, "/vm/d.000", "auto")
+    port.plant_link("/vm/DiskDescriptor.xml", "/secret")
+    refuse_part(port, "/vm/a.raw", b"")
