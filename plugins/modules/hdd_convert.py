@@ -127,7 +127,8 @@ options:
   snapshot:
     description:
       - Name or GUID of the snapshot to read. When left out, the current state is read.
-      - For a qcow2 source, the name or the id of an internal snapshot.
+      - For a qcow2 source, the name or the id of an internal snapshot. With O(chain=preserve), it and the older ones
+        become layers.
     type: str
   cluster_size:
     description:

@@ -196,6 +196,27 @@ def _open_qcow2_at(port: Port, path: str, snapshot: str) -> Any:
 SNAPSHOT_OPENERS: Dict[str, Callable[[Port, str, str], ForeignImage]] = {"qcow2": _open_qcow2_at}
 """Of formats whose images may hold snapshots. Each raises NoSuchSnapshot, and what opening raises."""
 
+
+def snapshots_below(port: Port, path: str, at: Optional[str]) -> Tuple[str, ...]:
+    """The snapshots in a qcow2 image that are older than the one called ``at``, all when it is None, the newest first.
+
+    They are what an opener takes for them. Raises what opening the image raises.
+    """
+    from .qcow2.snapshots import BY_ID, held_in
+
+    held = held_in(port, path)
+    named = [one for one in held if one.name == at] or [one for one in held if one.id == at]
+    older = held if at is None else held[: held.index(named[0])]
+    return tuple(BY_ID + one.id for one in reversed(older))
+
+
+def snapshot_layers(images: Sequence[Any]) -> Tuple[Any, ...]:
+    """Open images of one qcow2 file at its snapshots, topmost first, each but the lowest as a layer on the next one."""
+    from .qcow2.delta import SnapshotDelta
+
+    return (*(SnapshotDelta(one, below) for one, below in zip(images, images[1:])), *images[-1:])
+
+
 # Of formats whose images may consist of several files.
 _FILES: Dict[str, Callable[[ForeignShape, str], Tuple[str, ...]]] = {"vmdk": _vmdk_files}
 

@@ -15,9 +15,9 @@ from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
 from .._core.plan import Fingerprint
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
-from .._formats.codecs import open_image
+from .._formats.codecs import SNAPSHOT_OPENERS, open_image, snapshots_below
 from .._formats.image import ForeignImage, ImageReader, ParentLink
 from .._io.fingerprint import identity
 from .._io.port import Port
@@ -45,7 +45,8 @@ class ForeignLayer:
     properties: Mapping[str, object]
     logical_sector: int = SECTOR
     at: Optional[str] = None
-    """The snapshot inside of it that is read."""
+    """The snapshot inside of it that is read. A layer that ``is_inner`` lies on the next one in the same file."""
+    is_inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,29 @@ def _chain_of(roots: Roots, found: Sequence[_Examined], said: Sequence[str]) -> 
     return ForeignChain(roots, layers, tuple(files.items()), tuple(warnings))
 
 
+def with_inner_layers(port: Port, chain: ForeignChain) -> ForeignChain:
+    """The chain with the older snapshots inside of its one image as layers below it.
+
+    Where the image lies on another one, or holds none, the chain stays as it is. Raises as ``find_chain`` does.
+    """
+    top = chain.layers[0]
+    if len(chain.layers) > 1 or top.format not in SNAPSHOT_OPENERS:
+        return chain
+    older = snapshots_below(port, top.path, top.at)
+    if len(older) >= MOST_LAYERS:
+        message, hint = (
+            f"The image holds more than {MOST_LAYERS} snapshots",
+            "Set chain: flatten.",
+        )
+        raise Unsupported(message, path=top.path, hint=hint)
+    found = [top]
+    for one in older:
+        found += find_chain(port, top.path, format=top.format, backing=False, snapshot=one).layers
+    layers = (*(replace(layer, is_inner=True) for layer in found[:-1]), found[-1])
+    warnings = [text for text in chain.warnings if not older or "internal snapshots" not in text]
+    return replace(chain, layers=layers, warnings=tuple(warnings))
+
+
 def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
     """The guest disk that ``find_chain`` found."""
     opened: List[ImageReader] = []
@@ -177,7 +201,12 @@ def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
         for image in opened:
             image.close()
         raise
-    stack = LayerStack(opened, [layer.size for layer in chain.layers], chain.size)
+    readers: Sequence[ImageReader] = opened
+    if any(layer.is_inner for layer in chain.layers):
+        from .._formats.codecs import snapshot_layers
+
+        readers = snapshot_layers(opened)
+    stack = LayerStack(readers, [layer.size for layer in chain.layers], chain.size)
     return ComposedView(chain.size, [(0, stack)])
 
 

@@ -115,7 +115,7 @@ class Qcow2Image:
 
     def _extents(self, start: int, end: int) -> Iterator[Extent]:
         unallocated = ZERO if self.parent is None else ABSENT
-        for run in _joined(self._runs(start, end)):
+        for run in _joined(self.runs(start, end)):
             if run.kind == STORED:
                 stored = (run.start, run.length, run.host)
                 yield from run_extents(self.file, (stored,), run.start, run.start + run.length, ZERO)
@@ -131,7 +131,7 @@ class Qcow2Image:
         """
         view = memoryview(buffer)
         check_range(self.path, self.size, offset, len(view))
-        for run in _joined(self._runs(offset, offset + len(view))):
+        for run in _joined(self.runs(offset, offset + len(view))):
             begin = run.start - offset
             part = view[begin : begin + run.length]
             if run.kind == STORED:
@@ -147,15 +147,15 @@ class Qcow2Image:
         Raises BadRequest beyond ``size``, and Damaged on the way.
         """
         check_range(self.path, self.size, start, length)
-        runs = _joined(self._runs(start, start + length))
+        runs = _joined(self.runs(start, start + length))
         return (Place(run.start, run.length, self.file, run.host) for run in runs if run.kind == STORED)
 
     def close(self) -> None:
         """Release the file."""
         self.file.close()
 
-    def _runs(self, position: int, end: int) -> Iterator[Run]:
-        """The runs of the range, clipped to it, by the tables that have to do with it."""
+    def runs(self, position: int, end: int) -> Iterator[Run]:
+        """The runs of the range, clipped to it, by the tables that have to do with it. Raises Damaged."""
         span = self.header.table_span
         slots, hosts = self._tables.slots, self._tables.hosts
         for index in range(bisect_left(slots, position // span), len(slots)):
@@ -267,7 +267,7 @@ class Qcow2Image:
 
     def _unpack(self, cluster: int) -> bytes:
         header = self.header
-        offset, length = self._packed_place(cluster)
+        offset, length = self.packed_place(cluster)
         packed = bytearray(length)
         got = self.file.pread_into(offset, packed)
         content = self._codec()(bytes(packed[:got]), header.cluster_bytes)
@@ -277,7 +277,7 @@ class Qcow2Image:
             raise DamagedTables(message, self.path, offset, expected=expected, found=found)
         return content
 
-    def _packed_place(self, cluster: int) -> Tuple[int, int]:
+    def packed_place(self, cluster: int) -> Tuple[int, int]:
         """File offset of a compressed cluster, and at most how many bytes it has there."""
         header = self.header
         slot, index = divmod(cluster, header.table_span // header.cluster_bytes)

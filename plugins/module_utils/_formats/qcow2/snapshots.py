@@ -18,14 +18,24 @@ from typing import List, NamedTuple, Tuple
 from ..._core.errors import Damaged, NoSuchSnapshot
 from ..._core.records import replace
 from ..._core.units import round_up
-from ..._io.port import File
-from .layout import DamagedTables, Qcow2Header, check_tables
+from ..._io.port import File, Port
+from .layout import (
+    HEADER_BYTES,
+    DamagedTables,
+    Qcow2Header,
+    check_tables,
+    cluster_bits_of,
+    parse_header,
+    snapshots_offset,
+)
 
 _ENTRY = struct.Struct(">QIHHIIQII")
 _DISK_SIZE = struct.Struct(">8xQ")
 # The limit of QEMU.
 _MOST_EXTRA = 1024
 _SHOWN = 20
+BY_ID = "\0"
+"""What stands before an id that is no name."""
 
 
 class InternalSnapshot(NamedTuple):
@@ -57,9 +67,16 @@ def read_snapshots(file: File, header: Qcow2Header, offset: int) -> Tuple[Intern
 
 
 def at_snapshot(file: File, header: Qcow2Header, offset: int, wanted: str) -> Qcow2Header:
-    """``header`` as it would be at the snapshot with this name or id. Raises NoSuchSnapshot, Damaged."""
+    """``header`` as it would be at the snapshot with this name or id, after BY_ID only the id.
+
+    Raises NoSuchSnapshot, Damaged.
+    """
     snapshots = read_snapshots(file, header, offset)
-    named = [one for one in snapshots if one.name == wanted] or [one for one in snapshots if one.id == wanted]
+    if wanted.startswith(BY_ID):
+        wanted = wanted[len(BY_ID) :]
+        named = [one for one in snapshots if one.id == wanted]
+    else:
+        named = [one for one in snapshots if one.name == wanted] or [one for one in snapshots if one.id == wanted]
     if len(named) != 1:
         known = ", ".join(f"{one.name!r} (id {one.id})" for one in snapshots[:_SHOWN])
         raise NoSuchSnapshot(
@@ -84,3 +101,17 @@ def _piece(file: File, offset: int, length: int) -> bytes:
     if got < length:
         raise Damaged("The file ends within its snapshots", file.path, offset + got, expected=length, found=got)
     return bytes(raw)
+
+
+def held_in(port: Port, path: str) -> Tuple[InternalSnapshot, ...]:
+    """The snapshots in the image at ``path``, in the order of their making. Raises what opening it raises."""
+    file = port.open_read(path)
+    try:
+        start = bytearray(HEADER_BYTES[2])
+        start = start[: file.pread_into(0, start)]
+        raw = bytearray(min(file.size(), 1 << cluster_bits_of(bytes(start), path=path)))
+        raw = raw[: file.pread_into(0, raw)]
+        header = parse_header(bytes(raw), path=path, file_size=file.size())
+        return read_snapshots(file, header, snapshots_offset(bytes(raw)))
+    finally:
+        file.close()

@@ -32,7 +32,8 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
         disk=request.disk,
     )
     if source.state is None:
-        return source if request.snapshot is None else _at_internal_snapshot(port, source, request)
+        found = source if request.snapshot is None else _at_internal_snapshot(port, source, request)
+        return _with_inner_layers(port, found) if request.keeps_layers else found
     shown = source.port(port)
     refuse_layer(shown, source.state.location)
     # Images of other products have no neighbours.
@@ -63,6 +64,14 @@ def _at_internal_snapshot(port: Port, source: Source, request: SourceRequest) ->
     chain = find_chain(source.port(port), source.path, backing=request.backing, **options)  # type: ignore[arg-type]
     fingerprint = chain.fingerprint if source.container is None else source.fingerprint
     return replace(source, chain=chain, size=chain.size, fingerprint=fingerprint)
+
+
+def _with_inner_layers(port: Port, source: Source) -> Source:
+    if source.chain is None:
+        return source
+    from ..._guest.backing import with_inner_layers
+
+    return replace(source, chain=with_inner_layers(source.port(port), source.chain))
 
 
 def _at_snapshot(port: Port, source: Source, name: str) -> Source:

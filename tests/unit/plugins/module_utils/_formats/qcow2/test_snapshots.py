@@ -19,6 +19,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     DiskError,
     NoSuchSnapshot,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import open_qcow2
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
@@ -148,3 +149,19 @@ def test_a_conversion_chooses_it_with_what_is_below(tmp_path: Path) -> None:
     with pytest.raises(BadRequest):
         choose_source(PORT, SourceRequest(path, snapshot="before"))
     assert find_source(PORT, path, backing=True).chain is not None
+
+
+def test_older_snapshots_are_layers_below(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.qcow2", [("first", "1"), ("second", "2")], size=SIZE)
+    for name, count in ((None, 3), ("second", 2), ("2", 2), ("first", 1)):
+        source = choose_source(PORT, SourceRequest(path, snapshot=name, keeps_layers=True))
+        assert source.chain is not None and len(source.chain.layers) == count and source.chain.warnings == ()
+    view = open_source(PORT, choose_source(PORT, SourceRequest(path, keeps_layers=True)))
+    for depth, model in ((0, bytes(SIZE)), (1, MODEL), (2, MODEL)):
+        buffer = bytearray(SIZE)
+        view.below(depth).pread_into(0, buffer)
+        assert buffer == model
+    # The second holds nothing of its own, and the current state hides what both hold.
+    assert [part.kind for part in view.own_extents(1)] == [ABSENT]
+    assert [part.kind for part in view.own_extents(0)] == [ABSENT, ZERO, ABSENT]
+    view.close()
