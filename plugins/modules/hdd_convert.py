@@ -38,8 +38,18 @@ options:
     description:
       - The disk to read, in any form that M(vdisk.parallels.hdd_info) accepts as a disk, or a raw, qcow2, VMDK, VHD,
         VHDX or VDI image.
+      - Also a virtual machine (C(.pvm), C(.macvm)), an appliance (OVA, or OVF with its files beside it) or a Vagrant
+        box of any provider. They are read in place, without unpacking. What the manifest of an appliance says of the
+        description and the disk is checked.
+      - Also a block device (Linux), which must not be mounted.
     type: path
     required: true
+  src_disk:
+    description:
+      - Which disk of O(src) to read when it holds several. A disk of an appliance is named by its id or its file, one
+        of a machine or a box by its file, and any by its number, beginning with V(0).
+      - When left out, O(src) must hold one disk.
+    type: str
   dest:
     description:
       - The image to write. A bundle is a directory whose name ends in C(.hdd). When the output consists of several
@@ -89,13 +99,36 @@ options:
   backing:
     description:
       - Read an image of another product together with its backing chain. Only files in the directory of O(src) or below
-        it are opened, only when the overlay records their format, and never in a circle. When V(false), an image with a
-        backing file is refused.
+        it are opened, and never in a circle. When V(false), an image with a backing file is refused.
+      - A file that is not where the overlay says is also looked for by its bare name beside the overlay. Images of
+        VirtualBox find their parent by its UUID, also in the folder above C(Snapshots).
+    type: bool
+    default: false
+  backing_paths:
+    description:
+      - More folders, with all below them, in which images of the backing chain may be. None when left out.
+      - Requires O(backing=true).
+    type: list
+    elements: path
+    default: []
+  backing_format:
+    description:
+      - The format of the image below an overlay that does not record it. Such an overlay is refused when this is left
+        out; a format is never guessed. What an overlay records counts more than this.
+      - Requires O(backing=true).
+    type: str
+    choices: [raw, qcow2, vmdk, vhd, vhdx, vdi]
+  join_pieces:
+    description:
+      - Read a raw image that was cut by size, such as C(disk.000), C(disk.001) and so on, as one disk. O(src) is the
+        first piece. Refused unless all pieces but the last have the same length and no number is missing.
     type: bool
     default: false
   snapshot:
     description:
       - Name or GUID of the snapshot to read. When left out, the current state is read.
+      - For a qcow2 source, the name or the id of an internal snapshot. With O(chain=preserve), it and the older ones
+        become layers.
     type: str
   cluster_size:
     description:
@@ -367,12 +400,16 @@ SUBFORMATS = [
 def main():
     spec = dict(
         src=dict(type="path", required=True),
+        src_disk=dict(type="str"),
         dest=dict(type="path", required=True),
         src_format=dict(type="str", choices=["auto", *FORMATS], default="auto"),
         dest_format=dict(type="str", choices=FORMATS),
         subformat=dict(type="str", choices=SUBFORMATS),
         chain=dict(type="str", choices=["flatten", "preserve"], default="flatten"),
         backing=dict(type="bool", default=False),
+        backing_paths=dict(type="list", elements="path", default=[]),
+        backing_format=dict(type="str", choices=FORMATS[1:]),
+        join_pieces=dict(type="bool", default=False),
         snapshot=dict(type="str"),
         cluster_size=dict(type="str"),
         format_version=dict(type="str", choices=["auto", "1", "2", "3"], default="auto"),

@@ -37,6 +37,9 @@ _PACKAGES = {
     "qemu-nbd": "qemu-utils",
     "ploop": "ploop",
     "fallocate": "util-linux",
+    "losetup": "util-linux",
+    "tar": "tar",
+    "7zz": "7zip",
 }
 _LIBRARIES = {
     "backports.zstd": "backports.zstd",

@@ -19,6 +19,7 @@ from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
 from .._formats.catalog import HDD
+from .._guest.foreign.allowed import Reach
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch
@@ -78,9 +79,19 @@ def _source_request(params: Mapping[str, Any], port: Port) -> SourceRequest:
         snapshot=params["snapshot"],
         allow_outside=params["allow_outside"],
         backing=params["backing"],
+        reach=_reach(params, port),
+        disk=params["src_disk"],
         keeps_layers=params["chain"] == "preserve",
         force=params["force"],
     )
+
+
+def _reach(params: Mapping[str, Any], port: Port) -> Reach:
+    given = [name for name in ("backing_paths", "backing_format") if params[name]]
+    if given and not params["backing"]:
+        raise BadRequest(f"{given[0]}: no image below another is read", hint="Set backing: true.")
+    folders = tuple(absolute(port, folder, "backing_paths") for folder in params["backing_paths"])
+    return Reach(folders, params["backing_format"], params["join_pieces"])
 
 
 def _checksum_file(params: Mapping[str, Any], port: Port, source: Source, dest: str) -> Optional[str]:

@@ -75,6 +75,12 @@ class AlreadyExists(DiskError):
     code = "exists"
 
 
+class NotAWholeDisk(DiskError):
+    """It is a part of a disk, or no disk at all."""
+
+    code = "not_a_whole_disk"
+
+
 class NotABundle(DiskError):
     """The path exists, but is neither a bundle nor an image of one."""
 

@@ -26,6 +26,7 @@ from .conversion import Conversion, ConvertFacts
 from .destination import find_destination, refuse_needed
 from .reason import is_kept, reason_of
 from .request import AnyShape, ConvertRequest, layer_depths
+from .sectors import with_sectors
 
 
 def plan_convert(
@@ -37,7 +38,7 @@ def plan_convert(
     """
     _refuse_source(port, source, request)
     depths = layer_depths(source, request)
-    shape = _shape(request, round_up(source.size, request.align), len(depths))
+    shape = with_sectors(source, _shape(request, round_up(source.size, request.align), len(depths)))
     destination = find_destination(port, request)
     refuse_needed(source, destination)
     conversion = Conversion(source, request, shape, destination, depths)

@@ -13,6 +13,7 @@ from ..._bundle.shape import EXPANDING, Shape
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..._formats.catalog import NONE, RAW, ForeignShape
+from ..._guest.foreign.allowed import NEARBY, Reach
 from ..._guest.source import AUTO, Source
 
 CONTENT = "content"
@@ -25,7 +26,8 @@ AnyShape = Union[Shape, ForeignShape]
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """The disk to read. ``snapshot`` is its name or GUID; ``backing`` follows images below one of another product.
+    """The disk to read. ``snapshot`` is its name or GUID; ``backing`` follows images below one of another product, as
+    far as ``reach`` says; ``disk`` is the one that is meant of several in a container or a machine.
 
     With ``keeps_layers`` all layers below the snapshot are read one by one; ``force`` takes a plain image that is cut.
     """
@@ -35,6 +37,8 @@ class SourceRequest:
     snapshot: Optional[str] = None
     allow_outside: bool = False
     backing: bool = False
+    reach: Reach = NEARBY
+    disk: Optional[str] = None
     keeps_layers: bool = False
     force: bool = False
 
