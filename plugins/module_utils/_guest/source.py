@@ -60,14 +60,14 @@ def find_source(
     """
     stat = port.stat(path)
     if stat is None:
-        raise NotFound("There is no source", path=path, hint="Check src.")
+        raise NotFound("There is no source", path=path, hint="Check the path.")
     chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
     if chosen == HDD:
         return _bundle(path, observe(port, locate(port, path), allow_outside=allow_outside))
     if stat.kind != FILE or stat.size == 0:
         what = stat.kind if stat.kind != FILE else stat.size
         message = f"A {chosen} source must be a regular file that is not empty"
-        raise BadRequest(message, path, found=what, hint="Choose another src.")
+        raise BadRequest(message, path, found=what, hint="Choose another one.")
     real = port.real_path(path)
     if chosen == RAW:
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
@@ -90,7 +90,7 @@ def _foreign(port: Port, path: str, format: str, backing: bool) -> Source:
 
     chain = find_chain(port, path, format=format, backing=backing)
     if chain.size == 0:
-        raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another src.")
+        raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another one.")
     return Source(format, path, chain.size, chain.fingerprint, chain=chain)
 
 
