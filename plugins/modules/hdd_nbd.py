@@ -98,6 +98,11 @@ options:
       - Follow backing files and parents of an image of another product, inside its directory.
     type: bool
     default: false
+  force:
+    description:
+      - Serve a plain image that is shorter than its disk; what is missing reads as zeros. Nothing else is overridden.
+    type: bool
+    default: false
 notes:
   - A host that ends the processes of a user with the last login (C(KillUserProcesses) of systemd) ends the server, too;
     C(loginctl enable-linger) keeps it.
@@ -132,11 +137,10 @@ EXAMPLES = r"""
     socket: /run/mac.sock
     idle_timeout: 600
 
-- name: Serve a VHDX on a port of this host
+- name: Serve a VHDX on a port of this host that is free
   vdisk.parallels.hdd_nbd:
     path: /vms/windows.vhdx
-    address: 127.0.0.1
-    port: 10809
+    port: 0
 """
 
 RETURN = r"""
@@ -169,12 +173,13 @@ log:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.nbd import serve_disk
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
 
 
 def main():
     spec = dict(
         **bundle_spec(),
+        **safety_spec(),
         state=dict(type="str", choices=["started", "stopped"], default="started"),
         snapshot=dict(type="str"),
         socket=dict(type="path"),

@@ -35,6 +35,9 @@ _PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "qemu-nbd": "qemu-utils",
+    "nbdinfo": "libnbd-bin",
+    "nbdcopy": "libnbd-bin",
+    "nbdkit": "nbdkit",
     "ploop": "ploop",
     "fallocate": "util-linux",
 }

@@ -80,6 +80,7 @@ def _request(port: Port, params: Mapping[str, Any], path: str, endpoint: Endpoin
         snapshot=params["snapshot"],
         allow_outside=params["allow_outside"],
         backing=params["backing"],
+        force=params["force"],
     )
     source = choose_disk(port, wanted)
     limits = Limits(params["idle_timeout"], params["max_clients"])
