@@ -161,7 +161,8 @@ class Client:
             assert self.option(SET_META, meta(CONTEXT))[-1][0] == ACK
         replies = self.option(GO, go())
         assert replies[-1] == (ACK, b"")
-        return int(struct.unpack(">HQH", replies[0][1])[1])
+        (told,) = [content for kind, content in replies if kind == INFO and content[:2] == b"\0\0"]
+        return int(struct.unpack(">HQH", told)[1])
 
     def ask(self, kind: int, offset: int, length: int, flags: int = 0, payload: bytes = b"") -> Reply:
         """Send one request and take its reply."""

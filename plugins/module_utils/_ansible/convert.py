@@ -18,7 +18,7 @@ from .._change.executor import Outcome
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
-from .._formats.catalog import HDD
+from .._formats.catalog import FORMATS, HDD
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch
@@ -43,6 +43,10 @@ def convert_disk(module: AnsibleModule) -> Result:
     source = choose_source(port, _source_request(module.params, port))
     checksum_file = _checksum_file(module.params, port, source, dest)
     request = _request(module.params, dest)
+    if request.subformat in FORMATS[request.format].text_kinds:
+        from .text_view import write_text_view
+
+        return write_text_view(module, port, source, request)
     cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
     before = present_facts(port, request)
     plan = plan_convert(port, source, request, token=uuid.uuid4().hex[:8], predict=module.check_mode)
