@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from threading import Lock
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..._core.extents import ZERO, Extent
 from ..._formats.image import GuestView
@@ -39,10 +39,19 @@ class Piece(NamedTuple):
 _Region = Tuple[List[int], List[Piece]]
 
 
-class GuestMap:
-    """The pieces of a view, for several threads; of a large disk those that were asked for last are kept."""
+def _trust() -> None:
+    """Nobody looks."""
 
-    def __init__(self, view: GuestView) -> None:
+
+class GuestMap:
+    """The pieces of a view, for several threads; of a large disk those that were found last are kept.
+
+    ``check`` raises when the files of the disk are no longer what they were: the end of a file that somebody has cut
+    looks like a hole.
+    """
+
+    def __init__(self, view: GuestView, check: Callable[[], None] = _trust) -> None:
+        self.check = check
         self._view = view
         self._regions: Dict[int, _Region] = {}
         self._held = 0
@@ -66,6 +75,7 @@ class GuestMap:
         if found is None:
             start = number * _REGION
             pieces = list(self._found(start, min(_REGION, self._view.size - start)))
+            self.check()
             found = [piece.start for piece in pieces], pieces
             self._keep(number, found)
         return found

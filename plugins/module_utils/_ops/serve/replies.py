@@ -204,6 +204,7 @@ class Replies:
                 states.append((extent.length, nbd.STATE_HOLE_ZERO if extent.kind == ZERO else 0))
                 if len(states) >= most:
                     break
+            self._map.check()
         except DiskError as error:
             self._refuse(request, nbd.EIO, str(error))
             return

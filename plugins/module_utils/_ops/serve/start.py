@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterator, Tuple, Type
 from ..._core.errors import DiskError, IoFailure
 from ..._core.records import dataclass
 from ..._guest.source import Source, open_source
+from ..._io.fingerprint import refuse_changed
 from ..._io.net.detached import Stopping, Tell, call_process, print_to, start_detached, start_time
 from ..._io.net.sockets import SocketListener, listen_tcp, listen_unix
 from ..._io.port import Port
@@ -99,7 +100,8 @@ def _ready(job: Job, port: Port, stopping: Stopping) -> Tuple[Server, Served]:
     served = _facts(job, port, endpoint, listener.port_number)
     write_facts(port, served)
     export = Export(_export_name(source), _description(request), source.size)
-    return Server(listener, export, replies.Source(view, GuestMap(view)), request.limits), served
+    guest_map = GuestMap(view, lambda: refuse_changed(port, source.fingerprint))
+    return Server(listener, export, replies.Source(view, guest_map), request.limits), served
 
 
 def _load(source: Source) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -20,6 +21,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.naming imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import Journal, pack_journal
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve import registry
+from ansible_collections.vdisk.parallels.tests.conftest import ROOT
 from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support import nbd as protocol
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of
@@ -310,6 +312,34 @@ def test_the_server_of_a_disk_that_is_gone_can_be_stopped(disk, tmp_path):
     succeed("hdd_nbd", path=disk.directory)
     os.rename(disk.directory, tmp_path / "elsewhere")
     assert stop(disk.directory)["changed"]
+
+
+def test_a_layer_that_is_cut_while_it_is_served_is_no_hole(disk):
+    """Somebody who takes no notice of locks."""
+    started = succeed("hdd_nbd", path=disk.directory)
+    path = disk.files[(0, ONE)]
+    os.truncate(path, os.path.getsize(path) - MIB)
+    with client_of(started) as client:
+        client.begin(structured=True, context=True)
+        found = client.ask(protocol.READ, 0, 8 * MIB)
+        assert found.error == protocol.EIO and "changed by somebody else" in found.message
+        assert client.ask(protocol.BLOCK_STATUS, 0, 8 * MIB).error == protocol.EIO
+    assert stop(disk.directory)["changed"]
+
+
+def test_many_tasks_at_once_start_one_server(disk):
+    code = (
+        "import json, sys; sys.path[:0] = json.loads(sys.argv[1]); import importlib.util as u\n"
+        "spec = u.spec_from_file_location('conftest', sys.argv[2]); spec.loader.exec_module(u.module_from_spec(spec))\n"
+        "from ansible_collections.vdisk.parallels.tests.support.module_runner import succeed\n"
+        "found = succeed('hdd_nbd', path=sys.argv[3]); print(json.dumps([found['changed'], found['pid']]))"
+    )
+    conftest = os.path.join(ROOT, "tests", "conftest.py")
+    command = [sys.executable, "-c", code, json.dumps([path for path in sys.path if path]), conftest, disk.directory]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _number in range(2)]
+    found = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    assert sum(changed for changed, _pid in found) == 1
+    assert len({pid for _changed, pid in found}) == 1
 
 
 def test_a_server_ends_by_itself_when_nobody_comes(disk, servers):

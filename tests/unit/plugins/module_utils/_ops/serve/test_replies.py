@@ -10,6 +10,7 @@ import random
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import StalePlan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.net.streams import Gone
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve import protocol as nbd
@@ -200,3 +201,17 @@ class BrokenView(TrialView):
 @pytest.mark.parametrize("kind", [client.READ, client.BLOCK_STATUS, client.CACHE])
 def test_a_map_that_cannot_be_read_is_told(kind):
     assert Table(BrokenView(bytes(MIB), broken=0)).ask(kind, 0, 512).error == client.EIO
+
+
+@pytest.mark.parametrize("kind", [client.READ, client.BLOCK_STATUS, client.CACHE])
+def test_a_disk_that_somebody_has_changed_is_told(kind):
+    """Its zeros, too: they may be what is missing of a file."""
+
+    def check():
+        raise StalePlan("The disk was changed", "/disk")
+
+    view = TrialView(bytes(MIB), zeros=[(0, MIB)])
+    table = Table(view)
+    table.replies = Replies(table.stream, Source(view, GuestMap(view, check)), structured=True, allocation=True)
+    found = table.ask(kind, 0, 512)
+    assert found.error == client.EIO and "changed" in found.message
