@@ -74,6 +74,11 @@ options:
         V(differencing), VDI is V(dynamic) or V(fixed), and the others are kinds of VMDK. When left out, it is the first
         one named here for the format, and V(monolithicSparse) for VMDK.
       - V(differencing) needs O(chain=preserve); the lowest layer is dynamic.
+      - V(view) is a VMDK without data. Its text says where in the files of O(src) each part of the disk is, so that
+        C(qemu-img) and C(qemu-system -snapshot) read it in place. It is for reading only, and holds for as long as
+        these files stay where and as they are. A file that is one hole goes with it, for the parts that have no data.
+        A disk in more than 1000 pieces is refused. This collection itself does not read such a text, since it points
+        out of its directory. Options that shape data are refused with it, and O(verify) has nothing to compare.
     type: str
     choices:
       - expanding
@@ -86,6 +91,7 @@ options:
       - monolithicFlat
       - twoGbMaxExtentSparse
       - twoGbMaxExtentFlat
+      - view
   chain:
     description:
       - With V(flatten), the output is one image with the whole disk. With V(preserve), each layer of the source, from
@@ -394,6 +400,7 @@ SUBFORMATS = [
     "monolithicFlat",
     "twoGbMaxExtentSparse",
     "twoGbMaxExtentFlat",
+    "view",
 ]
 
 

@@ -490,7 +490,9 @@ class MemoryPort:
         inode = self._find(path, "look at").inode
         return self._foreign.get(inode, ()) if inode is not None else ()
 
-    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> MemoryLock:
+    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool = False) -> MemoryLock:
+        if for_reading:
+            raise NotImplementedError("nobody is kept from reading in memory")
         self.called("lock", (directories + files + ("nothing",))[0])
         inodes = {}
         for path in directories + files:

@@ -19,7 +19,17 @@ import pytest
 
 from ansible_collections.vdisk.parallels.tests.support.module_runner import ANSIBLE_OWNS, MODULES
 
-NAMES = ("hdd", "hdd_check", "hdd_compact", "hdd_convert", "hdd_info", "hdd_merge", "hdd_snapshot", "vagrant_box")
+NAMES = (
+    "hdd",
+    "hdd_check",
+    "hdd_compact",
+    "hdd_convert",
+    "hdd_info",
+    "hdd_merge",
+    "hdd_nbd",
+    "hdd_snapshot",
+    "vagrant_box",
+)
 OWN = "vdisk.parallels."
 NOT_IN_PREDICTIONS = {"partitions", "checksum"}
 """Facts that only hdd_info tells, because it reads guest data for them."""

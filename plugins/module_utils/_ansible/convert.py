@@ -18,8 +18,8 @@ from .._change.executor import Outcome
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
-from .._formats.catalog import HDD
 from .._guest.foreign.allowed import Reach
+from .._formats.catalog import FORMATS, HDD
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch
@@ -48,6 +48,10 @@ def convert_disk(module: AnsibleModule) -> Result:
     cover_new_files(port, module)
     if module.params["mode"] is None:
         port.cover(like=[path for path, _seen in source.fingerprint])
+    if request.subformat in FORMATS[request.format].text_kinds:
+        from .text_view import write_text_view
+
+        return write_text_view(module, port, source, request)
     cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
     before = present_facts(port, request)
     plan = plan_convert(port, source, request, token=uuid.uuid4().hex[:8], predict=module.check_mode)

@@ -27,6 +27,8 @@ NONE = "none"
 ZLIB = "zlib"
 ZSTD = "zstd"
 
+VIEW = "view"
+
 
 class Clusters(NamedTuple):
     """Allocation units in bytes: default (None: the writer's), smallest, largest; whether fixed images have them."""
@@ -45,7 +47,8 @@ class Format:
     overlays give it. ``options`` are those of hdd_convert that only some formats know.
 
     ``kinds`` can be written, the first one when none is named. ``fixed_kinds`` have a place for all of the disk from
-    the start, ``packed_kinds`` are always compressed, by zlib. ``has_layers`` says whether images may be on others:
+    the start, ``packed_kinds`` are always compressed, by zlib. ``text_kinds`` have no data: they point into the source.
+    ``has_layers`` says whether images may be on others:
     those of ``chain_kinds``, all when it is empty; ``overlay_kind`` is what they are then called, if that is a kind.
 
     ``has_ids`` says whether images carry identifiers, ``is_foreign`` whether they are of another product: those have an
@@ -60,6 +63,7 @@ class Format:
     kinds: Tuple[str, ...] = ()
     fixed_kinds: Tuple[str, ...] = ()
     packed_kinds: Tuple[str, ...] = ()
+    text_kinds: Tuple[str, ...] = ()
     has_layers: bool = True
     chain_kinds: Tuple[str, ...] = ()
     overlay_kind: Optional[str] = None
@@ -136,6 +140,7 @@ _ROWS = (
         kinds=("monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"),
         fixed_kinds=("monolithicFlat", "twoGbMaxExtentFlat"),
         packed_kinds=("streamOptimized",),
+        text_kinds=(VIEW,),
         chain_kinds=("monolithicSparse",),
         # VMware, and libvmdk with it, wants grains of more than 8 sectors.
         clusters=Clusters(64 * KIB, 8 * KIB, 64 * KIB),

@@ -81,7 +81,7 @@ def find_source(
     """
     stat = port.stat(path)
     if stat is None:
-        raise NotFound("There is no source", path=path, hint="Check src.")
+        raise NotFound("There is no source", path=path, hint="Check the path.")
     # A link is resolved once: what it leads to now is the source.
     real = port.real_path(path)
     if reach.joins:
@@ -108,7 +108,7 @@ def find_source(
     if stat.kind != FILE or stat.size == 0:
         what = stat.kind if stat.kind != FILE else stat.size
         message = f"A {chosen} source must be a regular file that is not empty"
-        raise BadRequest(message, path, found=what, hint="Choose another src.")
+        raise BadRequest(message, path, found=what, hint="Choose another one.")
     if chosen == RAW:
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
     try:
@@ -155,7 +155,7 @@ def _foreign(port: Port, path: str, format: str, backing: bool, reach: Reach) ->
 
     chain = find_chain(port, path, format=format, backing=backing, reach=reach)
     if chain.size == 0:
-        raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another src.")
+        raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another one.")
     return Source(format, path, chain.size, chain.fingerprint, chain=chain)
 
 

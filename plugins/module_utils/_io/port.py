@@ -202,5 +202,8 @@ class Port(Protocol):
         Faster than all holders, since that list is not asked for.
         """
 
-    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> Lock:
-        """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""
+    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool = False) -> Lock:
+        """Take directories and image files for writing, at once or not at all; raises InUse with who holds them.
+
+        With ``for_reading`` others may read them, too, but nobody may write.
+        """

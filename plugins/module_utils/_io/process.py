@@ -32,6 +32,11 @@ def process_id() -> int:
     return os.getpid()
 
 
+def user_id() -> int:
+    """The number of the user that this process acts for."""
+    return os.geteuid()
+
+
 def umask() -> int:
     """The permission bits that new files of this process do not get. To ask is to set them for a moment."""
     mask = os.umask(0o077)

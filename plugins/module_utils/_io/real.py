@@ -260,9 +260,9 @@ class OsPort:
         """Who holds the file for writing."""
         return self._locks.writers(path)
 
-    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> OsLock:
-        """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""
-        return self._locks.take(directories, files)
+    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool = False) -> OsLock:
+        """Take directories and image files, at once or not at all; raises InUse with who holds them."""
+        return self._locks.take(directories, files, for_reading=for_reading)
 
 
 def _stat(facts: os.stat_result) -> Stat:

@@ -9,7 +9,8 @@ Three customs meet on one image (format reference, section 3.5)::
                      n = 0 read, 1 write, 2 write unchanged, 3 resize
     ploop            read locks on bytes 200-204, long operations on 300-304; older ones flock DiskDescriptor.xml.lck
     prl_disk_tool    flock on the image
-    this collection  flock on the bundle's directory and on each image, and all the byte locks of a writing QEMU
+    this collection  flock on the bundle's directory and on each image, and all the byte locks of a writing QEMU;
+                     where it only reads for long, shared flocks and the byte locks of a reading QEMU
 
 Byte locks are open file description locks: they belong to the open file, so neither another thread that closes the same
 file nor a library can drop them.
@@ -42,10 +43,12 @@ FLOCK = "flock"
 LOCK_FILE = "DiskDescriptor.xml.lck"
 
 _HELD_BYTES = (100, 101, 103, 201, 203)
+_HELD_BY_READERS = (100, 201, 203)
 _PROBED_BYTES = tuple(base + bit for base in (100, 200, 300) for bit in range(5))
 _WRITER_BYTES = frozenset((101, 103)) | frozenset(range(300, 305))
 # Somebody on one of these either writes or does not let others read, write or resize.
 _CONFLICTING_BYTES = (101, 103, 200, 201, 203, 300, 301, 302, 303, 304)
+_CONFLICTING_WITH_READERS = (101, 103, 200, 300, 301, 302, 303, 304)
 
 _DARWIN = sys.platform == "darwin"
 # The fcntl module names these from Python 3.9 on, and only on Linux.
@@ -60,8 +63,9 @@ _NOT_FOR_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ETXTBSY)
 class OsLock:
     """What ``OsPort.lock`` took. ``warnings`` names the customs that a file system did not allow to follow."""
 
-    def __init__(self, registry: Dict[Identity, int]) -> None:
+    def __init__(self, registry: Dict[Identity, int], for_reading: bool) -> None:
         self.warnings: Tuple[str, ...] = ()
+        self.for_reading = for_reading
         self._registry = registry
         self._taken: List[Tuple[Identity, int]] = []
 
@@ -150,16 +154,16 @@ class Locks:
         release(descriptor)
         return held, False
 
-    def take(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> OsLock:
-        """All of them for writing, or InUse and none."""
-        lock = OsLock(self._registry)
+    def take(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool) -> OsLock:
+        """All of them, or InUse and none."""
+        lock = OsLock(self._registry, for_reading)
         try:
             for path in directories:
                 self._take_flock(lock, path, os.O_RDONLY | os.O_DIRECTORY)
                 self._refuse_moved(lock, path)
                 inside = os.path.join(path, LOCK_FILE)
                 if self._is_file(inside):
-                    self._take_flock(lock, inside, os.O_RDWR)
+                    self._take_flock(lock, inside, os.O_RDONLY if for_reading else os.O_RDWR)
             for path in files:
                 self._take_image(lock, path)
         except BaseException:
@@ -206,7 +210,7 @@ class Locks:
         return facts is not None and modes.S_ISREG(facts.st_mode)
 
     def _take_image(self, lock: OsLock, path: str) -> None:
-        descriptor = self._kept(lock, path, os.O_RDWR)
+        descriptor = self._kept(lock, path, os.O_RDONLY if lock.for_reading else os.O_RDWR)
         if descriptor is None:
             return
         with reported("look at", path):
@@ -237,7 +241,7 @@ class Locks:
 
     def _flock(self, lock: OsLock, path: str, descriptor: int) -> None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if lock.for_reading else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _TAKEN:
                 pids = owners.LockLists().flock_pids(descriptor) if self._can.proc else ()
@@ -251,10 +255,12 @@ class Locks:
         if not self._can.ofd_locks:
             lock.warn(f"{path}: no byte locks on this host, so QEMU and ploop are not kept out")
             return
+        held = _HELD_BY_READERS if lock.for_reading else _HELD_BYTES
+        unwanted = _CONFLICTING_WITH_READERS if lock.for_reading else _CONFLICTING_BYTES
         try:
-            for byte in _HELD_BYTES:
+            for byte in held:
                 _set_read_lock(descriptor, byte)
-            conflict = next((byte for byte in _CONFLICTING_BYTES if _byte_lock(descriptor, byte) is not None), None)
+            conflict = next((byte for byte in unwanted if _byte_lock(descriptor, byte) is not None), None)
         except OSError as error:
             if error.errno in _TAKEN:
                 raise self._held_by_others(path, descriptor) from error

@@ -36,7 +36,7 @@ def plan_convert(
 
     ``predict`` also reads the source to report the exact size of the output, as check mode wants it.
     """
-    _refuse_source(port, source, request)
+    refuse_source(port, source, request)
     depths = layer_depths(source, request)
     shape = with_sectors(source, _shape(request, round_up(source.size, request.align), len(depths)))
     destination = find_destination(port, request)
@@ -86,7 +86,8 @@ def _foreign_shape(request: ConvertRequest, size: int) -> ForeignShape:
     )
 
 
-def _refuse_source(port: Port, source: Source, request: ConvertRequest) -> None:
+def refuse_source(port: Port, source: Source, request: ConvertRequest) -> None:
+    """Raise for a source that is encrypted, that somebody writes, or that the output would be a part of."""
     if source.state is not None:
         refuse_encrypted(source.state)
     for path, _seen in source.fingerprint:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -24,6 +24,7 @@ from ansible_collections.vdisk.parallels.tests.support.bundles import (
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed
+from ansible_collections.vdisk.parallels.tests.support.served import run_folder
 
 MIB = 1 << 20
 CLUSTER = 64 << 10
@@ -129,6 +130,7 @@ def operations(root: str, path: str) -> Dict[str, Tuple[str, Dict[str, Any]]]:
         "hdd_compact: copy": ("hdd_compact", {"path": path, "strategy": "copy"}),
         "hdd_convert: from it": ("hdd_convert", {"src": path, "dest": f"{root}/out.raw"}),
         "hdd_convert: onto it": ("hdd_convert", {"src": raw, "dest": path}),
+        "hdd_nbd": ("hdd_nbd", {"path": path}),
         "vagrant_box": (
             "vagrant_box",
             {"src": os.path.dirname(path), "dest": f"{root}/a.box", "architecture": "amd64"},
@@ -146,6 +148,12 @@ def table() -> List[Tuple[str, str, str]]:
 
 
 CELLS = table()
+
+
+@pytest.fixture(autouse=True)
+def servers() -> Iterator[str]:
+    with run_folder() as folder:
+        yield folder
 
 
 def test_the_table_has_every_operation_and_every_problem(root: str) -> None:

@@ -299,7 +299,7 @@ def test_owner_and_group_are_given_to_the_directory_as_well(root, raw):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ({"src": "gone.hdd"}, "not_found", "Check src"),
+        ({"src": "gone.hdd"}, "not_found", "Check the path"),
         ({"src": "empty.raw"}, "bad_request", "not empty"),
         ({"src": "fifo"}, "bad_request", "regular file"),
         ({"src": "fifo", "src_format": "hdd"}, "not_a_bundle", "Name the .hdd directory"),
