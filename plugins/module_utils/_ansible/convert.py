@@ -18,8 +18,8 @@ from .._change.executor import Outcome
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
-from .._guest.foreign.allowed import Reach
 from .._formats.catalog import FORMATS, HDD
+from .._guest.foreign.allowed import Reach
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch

@@ -12,7 +12,7 @@ the SELinux options, which few set, are Ansible's own, by path.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -59,7 +59,7 @@ def _apply(port: Port, module: AnsibleModule, path: str, changed: bool, *, has_m
     return bool(module.set_fs_attributes_if_different(arguments, changed, expand=False))
 
 
-def _wanted(module: AnsibleModule, stat: Stat, *, has_mode: bool) -> tuple[int, int, int]:
+def _wanted(module: AnsibleModule, stat: Stat, *, has_mode: bool) -> Tuple[int, int, int]:
     kind = _FOLDER if stat.kind == DIRECTORY else _REGULAR
     mode = _mode(module, kind | stat.mode) if has_mode else None
     uid = _number(module.params.get("owner"), user_id, "owner")

@@ -32,7 +32,7 @@ def process_id() -> int:
     return os.getpid()
 
 
-def user_id() -> int:
+def own_user_id() -> int:
     """The number of the user that this process acts for."""
     return os.geteuid()
 

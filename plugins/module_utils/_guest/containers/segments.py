@@ -100,6 +100,10 @@ class SegmentedFile:
         """Refused."""
         self._refuse()
 
+    def take_attributes(self, source: File) -> None:
+        """Refused."""
+        self._refuse()
+
     def sync(self) -> None:
         """Refused."""
         self._refuse()
