@@ -17,7 +17,7 @@ from typing import FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry, StorageEntry, one_layer
 from ..._bundle.descriptor_xml import parse_descriptor
-from ..._bundle.naming import BACKUP, classify
+from ..._bundle.naming import BACKUP, classify, writable
 from ..._bundle.paths import Location
 from ..._bundle.pvm import CONFIG, find_vm
 from ..._core import guid as guids
@@ -248,7 +248,7 @@ def _from_images(bundle: _Bundle) -> Optional[_Source]:
     files = [storage.images[0].file for storage in storages]
     size = storages[-1].end_sector
     descriptor = one_layer(
-        tuple(storages), name=location.name, uid=guids.derive("rebuilt", location.base, str(size), *files)
+        tuple(storages), name=writable(location.name), uid=guids.derive("rebuilt", location.base, str(size), *files)
     )
     from ..._bundle.descriptor_edit import new_descriptor
 
