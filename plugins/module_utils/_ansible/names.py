@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names that are not UTF-8, which a host may have and a result cannot hold: shown as ``b\\xff.hdd``, and taken so, too."""
+"""Names that are not UTF-8, which no result can hold: shown as ``b\\xff.hdd``, and taken so, too."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 

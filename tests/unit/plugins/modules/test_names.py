@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every module with names that are not UTF-8: of the disk, of a file in it, of the folder of its machine, of an output."""
+"""Every module with names that are not UTF-8: of the disk, of a file in it, of its machine, of an output."""
 
 from __future__ import annotations
 
