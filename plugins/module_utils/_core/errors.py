@@ -181,3 +181,15 @@ class IoFailure(DiskError):
     """The operating system refused a call; the cause keeps the details."""
 
     code = "io_error"
+
+
+class NoPermission(IoFailure):
+    """The user of the run may not do this here."""
+
+    code = "permission"
+
+
+class ReadOnly(IoFailure):
+    """The file system is mounted for reading alone."""
+
+    code = "read_only"
