@@ -179,3 +179,35 @@ def test_a_cell_of_the_table(root: str, operation: str, problem: str, cell: str)
 def image_of(directory: str) -> str:
     (name,) = [name for name in os.listdir(directory) if name.endswith(".hds")]
     return name
+
+
+GROUP = ["hdd", "hdd_check", "hdd_compact", "hdd_convert", "hdd_info", "hdd_merge", "hdd_snapshot", "vagrant_box"]
+
+
+def test_the_group_is_that_of_the_collection() -> None:
+    with open(os.path.join(ROOT, "meta", "runtime.yml"), encoding="utf-8") as stream:
+        names = [line.split(".")[-1].strip() for line in stream if line.strip().startswith("- vdisk.parallels.")]
+    assert set(GROUP) <= set(names)
+    for name in names:
+        text = open(os.path.join(ROOT, "plugins", "modules", f"{name}.py"), encoding="utf-8").read()
+        spec = text[text.index("def main()") :]
+        assert "allow_outside" in spec or "bundle_spec" in spec, (
+            f"{name} would break under module_defaults of the group"
+        )
+
+
+@pytest.mark.parametrize("module", GROUP)
+def test_allow_outside_as_a_default_of_the_group_breaks_no_module(root: str, module: str) -> None:
+    built = scene(root)
+    tasks = {
+        "hdd_check": {"path": built.directory},
+        "hdd_info": {"path": built.directory},
+        "hdd_snapshot": {"path": built.directory, "name": "x"},
+        "hdd": {"path": built.directory, "name": "x"},
+        **{name: options for name, options in operations(root, built.directory).values() if name in module},
+    }
+    if module == "hdd":
+        tasks["hdd"] = {"path": built.directory, "name": "x"}
+    if module == "hdd_convert":
+        tasks["hdd_convert"] = {"src": built.directory, "dest": f"{root}/o.raw"}
+    succeed(module, **tasks[module], allow_outside=True)

@@ -22,12 +22,12 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds impor
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine
 
-ENTRIES = 20_000
+ENTRIES = 10_000
 CLUSTER = 32 << 10
 DATA_OFF = -(-(64 + 4 * ENTRIES) // CLUSTER) * 64
 # Runs in three arrays, their order, the twins among them; and what does not grow with the table.
 MOST_TIMES = 9
-MOST_BESIDE = 1 << 20
+MOST_BESIDE = 3 << 18
 
 TABLES: Dict[str, Any] = {
     "one slot for all": (lambda index: DATA_OFF, "entry_duplicate"),
