@@ -102,7 +102,8 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -
     if module.check_mode and not disk.recovered and needs_recovery(disk.state):
         result["changed"] = True
     result["diff"] = diff_of(before, after)
-    result["warnings"] += after["warnings"]
+    # What a change removes must have been told once.
+    result["warnings"] += [*before["warnings"], *after["warnings"]]
     return result, plan, disk
 
 

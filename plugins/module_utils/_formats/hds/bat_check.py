@@ -11,7 +11,7 @@ from itertools import repeat
 from operator import floordiv, mod, ne, sub
 from typing import NoReturn
 
-from ..._core.errors import Damaged
+from ..._core.errors import CHECK_HINT, Damaged
 from .bat import Run, RunTable
 from .bat_order import in_file_order
 from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
@@ -23,7 +23,7 @@ _MARKS_PER_RUN = 16
 
 
 class _DamagedTable(Damaged):
-    usual_hint = "Run a check of the disk, or restore the image from a copy."
+    usual_hint = CHECK_HINT
 
 
 def check_table(table: RunTable, header: HdsHeader, *, path: str, file_size: int) -> None:
