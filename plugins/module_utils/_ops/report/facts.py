@@ -44,6 +44,7 @@ def disk_facts(port: Port, state: BundleState, machine: Optional[VmReport] = Non
         "snapshots": snapshot_facts(state, vm),
         "layers": [_layer_facts(state, guid) for guid in state.tree.current_chain],
         "depth": len(state.tree.current_chain),
+        "clones": _clones(state),
         "orphan_files": list(orphans(state)),
         "leftovers": list(leftovers(state)),
         "backup_differs": _backup_differs(port, state),
@@ -51,6 +52,13 @@ def disk_facts(port: Port, state: BundleState, machine: Optional[VmReport] = Non
         "vm": _vm_facts(state, vm),
         "warnings": [*state.warnings, *_warnings(state), *warnings],
     }
+
+
+def _clones(state: BundleState) -> Optional[List[Facts]]:
+    """The disks that are known to stand on its images; None when nobody looked."""
+    if state.surroundings is None:
+        return None
+    return [clone._asdict() for clone in state.surroundings.clones]
 
 
 def _identity_facts(state: BundleState) -> Facts:

@@ -209,3 +209,21 @@ def test_allow_outside_as_a_default_of_the_group_breaks_no_module(root: str, mod
     if module == "hdd_convert":
         tasks["hdd_convert"] = {"src": built.directory, "dest": f"{root}/o.raw"}
     succeed(module, **tasks[module], allow_outside=True)
+
+
+def test_info_lists_who_stands_on_a_disk_in_whatever_folder_of_the_run(root: str) -> None:
+    built = scene(root)
+    os.makedirs(f"{root}/elsewhere")
+    clone(built)
+    os.rename(f"{root}/vms/clone.pvm", f"{root}/elsewhere/clone.pvm")
+    there = f"{root}/elsewhere/clone.pvm/c.hdd"
+    (alone,) = succeed("hdd_info", path=built.directory)["disks"]
+    assert alone["clones"] == []
+    for options in ({"paths": [built.directory, there]}, {"paths": [root], "recurse": True}):
+        facts = {disk["path"]: disk for disk in succeed("hdd_info", **options, allow_outside=True)["disks"]}
+        found = {(one["disk"], one["image"]) for one in facts[built.directory]["clones"]}
+        assert found == {(there, built.files[(0, guid)]) for guid in (ONE, TWO)}
+        assert facts[there]["clones"] == []
+    os.rename(f"{root}/elsewhere/clone.pvm", f"{root}/vms/clone.pvm")
+    (near,) = succeed("hdd_info", path=built.directory)["disks"]
+    assert {one["disk"] for one in near["clones"]} == {f"{root}/vms/clone.pvm/c.hdd"}
