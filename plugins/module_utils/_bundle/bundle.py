@@ -347,10 +347,21 @@ def size_warnings(
         for image in images.values()
         if image.contradiction is not None
     ]
+    notes += [
+        f"{image.path}: a change of the format version by ploop was cut off; finish it with ploop."
+        for image in images.values()
+        if image.header is not None and image.header.is_converting
+    ]
     for number, storage in enumerate(descriptor.storages):
         top = images[(number, tree.top)]
         length = storage.length_sectors * SECTOR
         whole = top.header.size_bytes if top.header is not None else top.stat.size
+        notes += [
+            f"{image.path}: the plain image ends after {image.stat.size} of {length} bytes; the rest reads as zeros. It"
+            " was cut, or a resize left it as it was."
+            for (storage, guid), image in images.items()
+            if storage == number and guid != tree.top and image.header is None and image.stat.size < length
+        ]
         if whole != length:
             notes.append(f"{top.path}: the image holds {whole} bytes of guest disk, the descriptor says {length}.")
     return notes

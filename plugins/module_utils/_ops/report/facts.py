@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.guards import is_suspended
 from ..._bundle.leftovers import holders, leftovers, orphans
 from ..._bundle.naming import BACKUP
 from ..._core import guid as guids
@@ -175,7 +176,7 @@ def _warnings(state: BundleState) -> List[str]:
             f"{state.journal_path}: a {journal.operation} of this disk was interrupted; the next change of the disk "
             "finishes it first. Snapshots that it was removing are no longer reliable; all others are."
         )
-    if state.descriptor.suspended:
+    if is_suspended(state):
         notes.append(f"{state.location.descriptor}: the disk belongs to a suspended virtual machine.")
     outside = sorted({image.path for image in state.images.values() if image.outside})
     notes += [f"{path}: the image is outside the bundle; it is only read." for path in outside]
