@@ -173,7 +173,7 @@ def _refuse_document_type(bare: str, path: str) -> None:
 def _refuse_dtd(path: str, line: Optional[int] = None) -> NoReturn:
     where = f" in line {line}" if line is not None else ""
     text = f"The document declares a document type{where}, which no Parallels software does"
-    raise Damaged(text, path=path, hint="Entities are never followed.")
+    raise Damaged(text, path=path)
 
 
 def local_elements(root: etree._Element) -> Iterator[etree._Element]:

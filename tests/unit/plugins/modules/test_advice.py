@@ -84,6 +84,7 @@ SCENES: Dict[str, Callable[[BuiltBundle], Any]] = {
     "no XML": lambda disk: overwrite(disk.descriptor, bytes(900)),
     "empty": lambda disk: overwrite(disk.descriptor, b""),
     "cut": lambda disk: overwrite(disk.descriptor, b"<Parallels_disk_image><Disk_Parameters>\n"),
+    "a document type": lambda disk: overwrite(disk.descriptor, b'<!DOCTYPE x [<!ENTITY a "b">]><a/>'),
     "another document": lambda disk: overwrite(disk.descriptor, b"<plist/>"),
     "gone": lambda disk: os.remove(disk.descriptor),
 }
