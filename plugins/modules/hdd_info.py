@@ -184,6 +184,15 @@ disks:
       description: Number of layers of the current state.
       type: int
       returned: when it exists
+    clones:
+      description:
+        - Linked clones that are known to stand on layers of this disk, with C(disk), the path of the clone, and
+          C(image), the image that it needs.
+        - The disks of the run, those beside the disk and those of the machines beside its machine are searched; clones
+          elsewhere are not known.
+      type: list
+      elements: dict
+      returned: when it exists
     orphan_files:
       description: Image files that the descriptor does not name.
       type: list

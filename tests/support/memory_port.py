@@ -100,6 +100,7 @@ class MemoryPort:
         self.calls: List[Tuple[str, str]] = []
         self.opened: Dict[int, int] = {}
         self.held: Dict[int, str] = {}
+        self._refusals: Dict[str, DiskError] = {}
         self.mutex = threading.RLock()
         self.origin: object = None
         self._clock = max(node.mtime_ns for node in self.tree.nodes.values())
@@ -477,6 +478,13 @@ class MemoryPort:
         self.called("free_space", path)
         self._existing(path, "measure the free space at")
         return _UNLIMITED if self._capacity is None else max(0, self._capacity - self._used())
+
+    def write_refusal(self, path: str) -> Optional[DiskError]:
+        return self._refusals.get(path)
+
+    def plant_refusal(self, path: str, error: DiskError) -> None:
+        """Let the host say that it would refuse to write there."""
+        self._refusals[path] = error
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         self.called("holders", next(iter(paths), "nothing"))

@@ -15,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._change.aside import clear_siblings
 from .._change.executor import Outcome
+from .._change.permissions import refuse_place
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
@@ -188,6 +189,8 @@ def _update_checksum_file(module: AnsibleModule, port: Port, path: Optional[str]
     content = content_of(path, files)
     if content is not None and is_present(port, path, content):
         return False
+    if content is not None:
+        refuse_place(port, path.rsplit("/", 1)[0] or "/")
     if content is not None and not module.check_mode:
         write_checksums(port, path, content)
     return True

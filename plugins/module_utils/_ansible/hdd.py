@@ -13,7 +13,7 @@ from typing import Any, List, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
-from .._bundle.naming import without_suffix
+from .._bundle.naming import without_suffix, writable
 from .._bundle.neighbours import with_surroundings
 from .._bundle.paths import locate, refuse_layer
 from .._bundle.predicted import predicted_bundle
@@ -66,7 +66,7 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
         raise BadRequest("size is required to create a disk", path=path, hint="Add the option size, for example 64G.")
     _refuse_without_directory(port, path)
     shape = _shape(params, _rounded_size(params["size"], warnings))
-    name = disk_name(params["name"]) or without_suffix(path.rsplit("/", 1)[-1])
+    name = disk_name(params["name"]) or writable(without_suffix(path.rsplit("/", 1)[-1]))
     plan = plan_create(path, shape, name=name, uid=guids.draw(), token=uuid.uuid4().hex[:8])
     result, _outcome = run_plan(module, port, plan)
     if module.check_mode:

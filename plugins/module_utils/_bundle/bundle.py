@@ -14,7 +14,7 @@ import posixpath
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core import guid as guids
-from .._core.errors import Damaged, DiskError, Unsupported
+from .._core.errors import CHECK_HINT, Damaged, DiskError, NotABundle, Unsupported
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.hds.bat import RunTable, unused_ranges
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 EXPANDING = "expanding"
 PLAIN = "plain"
+IMAGE_TYPES = ("Compressed", "Plain")
 _DESCRIPTOR_LIMIT = 16 << 20
+_PLAIN_EXPANDING = "the descriptor calls the image Plain, and it begins as an expanding image does"
 _PREFIX = 512
 
 
@@ -45,7 +47,8 @@ _PREFIX = 512
 class ImageState:
     """One image: the part of one layer in one storage. ``size`` is what it holds of the guest disk, in bytes.
 
-    ``held_by`` are the holders of an image with the in-use mark; of others they are not asked for.
+    ``held_by`` are the holders of an image with the in-use mark; of others they are not asked for. ``contradiction``
+    says how the content belies the type that the descriptor gives, by which the image is read all the same.
     """
 
     storage: int
@@ -61,6 +64,7 @@ class ImageState:
     extension: Optional[Extension] = None
     used_clusters: int = 0
     held_by: Tuple[Holder, ...] = ()
+    contradiction: Optional[str] = None
 
     @property
     def is_dirty(self) -> bool:
@@ -153,8 +157,10 @@ def observe(port: Port, location: Location, *, allow_outside: bool = False, open
     described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == BUNDLE else ()
     try:
         return _observe(port, location, described, allow_outside, opens_outside)
-    except DiskError:
+    except DiskError as error:
         refuse_changed(port, described)
+        if error.hint is None and isinstance(error, (Damaged, NotABundle)):
+            error.hint = CHECK_HINT
         raise
 
 
@@ -285,12 +291,14 @@ def _observe_image(port: Port, file: ResolvedImage, named: _Named, *, is_opened:
     is_plain = is_root and kind == "Plain"
     size = _plain_size(stat, length, path) if is_plain and is_opened else 0
     state = ImageState(number, entry.guid, entry.file, path, file.outside, PLAIN, stat, size)
-    if is_plain or not is_opened:
+    if not is_opened:
         return state
-    if kind not in ("Compressed", "Plain"):
-        text = f"An image of type {kind[:40]!r} cannot be read"
-        raise Unsupported(text, path=path, found=kind[:40], expected="Compressed or Plain")
     prefix = read_start(port, path, _PREFIX)
+    if is_plain:
+        return replace(state, contradiction=_PLAIN_EXPANDING if is_hds(prefix) else None)
+    if kind not in IMAGE_TYPES:
+        text = f"An image of type {kind[:40]!r} cannot be read"
+        raise Unsupported(text, path=path, found=kind[:40], expected=" or ".join(IMAGE_TYPES), hint=CHECK_HINT)
     if not is_hds(prefix):
         _refuse_foreign(prefix, path)
     return _with_metadata(port, state, length)
@@ -328,20 +336,40 @@ def _refuse_foreign(prefix: bytes, path: str) -> None:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
         text, found = "An image does not begin as an expanding image does", prefix[:16].hex()
-        raise Damaged(text, path=path, offset=0, expected="WithoutFreeSpace or WithouFreSpacExt", found=found)
+        expected = "WithoutFreeSpace or WithouFreSpacExt"
+        raise Damaged(text, path=path, offset=0, expected=expected, found=found, hint=CHECK_HINT)
     text = f"An image is of the foreign format {kind}"
-    raise Unsupported(text, path=path, offset=0, found=kind, expected="an expanding Parallels image")
+    expected, hint = (
+        "an expanding Parallels image",
+        "Run hdd_check; hdd_convert may read such a file as src.",
+    )
+    raise Unsupported(text, path=path, offset=0, found=kind, expected=expected, hint=hint)
 
 
 def size_warnings(
     descriptor: Descriptor, tree: SnapshotTree, images: Mapping[Tuple[int, str], ImageState]
 ) -> List[str]:
     """Differences that are no damage: after a grow or a switch the top may be shorter than the disk."""
-    notes = []
+    notes = [
+        f"{image.path}: {image.contradiction}; the guest sees the file as it is. hdd_check tells more."
+        for image in images.values()
+        if image.contradiction is not None
+    ]
+    notes += [
+        f"{image.path}: a change of the format version by ploop was cut off; finish it with ploop."
+        for image in images.values()
+        if image.header is not None and image.header.is_converting
+    ]
     for number, storage in enumerate(descriptor.storages):
         top = images[(number, tree.top)]
         length = storage.length_sectors * SECTOR
         whole = top.header.size_bytes if top.header is not None else top.stat.size
+        notes += [
+            f"{image.path}: the plain image ends after {image.stat.size} of {length} bytes; the rest reads as zeros. It"
+            " was cut, or a resize left it as it was."
+            for (storage, guid), image in images.items()
+            if storage == number and guid != tree.top and image.header is None and image.stat.size < length
+        ]
         if whole != length:
             notes.append(f"{top.path}: the image holds {whole} bytes of guest disk, the descriptor says {length}.")
     return notes

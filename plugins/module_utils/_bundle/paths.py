@@ -27,6 +27,7 @@ BUNDLE = "bundle"
 SINGLE_FILE = "single_file"
 
 _MAGIC_BYTES = 64
+_LOST = "The bundle has lost it: run hdd_check with repair: safe, which restores it if that is beyond doubt."
 _LONGEST_NAME = 4096
 
 
@@ -64,7 +65,9 @@ def locate(port: Port, path: str) -> Location:
     stat = port.stat(path)
     if stat is None:
         what = "A link leads nowhere" if port.lstat(path) is not None else "There is nothing"
-        raise NotFound(what, path=path, hint="Check the path.")
+        folder, base = posixpath.split(path)
+        is_lost = base == DESCRIPTOR and lost_descriptor(port, folder)
+        raise NotFound(what, path=path, hint=_LOST if is_lost else "Check the path.")
     real = port.real_path(path)
     if stat.kind == DIRECTORY:
         return _bundle_at(port, real)
@@ -96,7 +99,7 @@ def _bundle_at(port: Port, directory: str) -> Location:
         raise NotABundle(
             f"The directory has no {DESCRIPTOR}",
             path=directory,
-            hint="The bundle has lost it: run hdd_check with repair: safe, which restores it if that is beyond doubt."
+            hint=_LOST
             if lost_descriptor(port, directory)
             else "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm.",
         )

@@ -38,6 +38,7 @@ from .._io.durable import make_like, mode_like, replace_file
 from .._io.fingerprint import refuse_changed
 from .._io.port import DIRECTORY, File, Lock, Port
 from .._io.remove import remove_tree
+from .permissions import refuse_unwritable
 
 Progress = Callable[[int, int], None]
 Recover = Callable[[str], Optional[str]]
@@ -63,7 +64,7 @@ def execute(
 ) -> Outcome:
     """Apply ``plan``. After a failed step ``recover`` puts a disk's directory in order; it may return advice.
 
-    Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any
+    Raises InUse, StalePlan, NoSpace, NoPermission or ReadOnly, before anything changes; any
     other error comes from a step and leaves the disk as it was, or with a journal that a further run finishes.
     """
     started = time.monotonic()
@@ -72,6 +73,7 @@ def execute(
     try:
         refuse_stale(port, plan)
         refuse_without_room(port, plan)
+        refuse_unwritable(port, plan)
         run.open_targets()
         _take_steps(run, port, plan, recover)
     finally:
@@ -103,12 +105,15 @@ def _locked(port: Port, plan: Plan[Any]) -> Lock:
 
 
 def check_preconditions(port: Port, plan: Plan[Any]) -> None:
-    """Raise InUse or NoSpace as ``execute`` would before its first step, as far as is known without a lock."""
+    """Raise InUse, NoSpace, NoPermission or ReadOnly as ``execute`` would before its first step, as far as is known
+    without a lock.
+    """
     for path, holder in port.holders(plan.lock_directories + plan.lock_files):
         owner = holder.owner
         found, hint = f"{holder.kind}: {owner}", f"Stop {owner} or wait, then run again."
         raise InUse(f"{path} is held by {owner}", path=path, found=found, hint=hint)
     refuse_without_room(port, plan)
+    refuse_unwritable(port, plan)
 
 
 def refuse_stale(port: Port, plan: Plan[Any]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Iterator, List, Optional, Protocol, Sequence, Tuple, Union
 
+from .._core.errors import DiskError
 from .._core.records import dataclass
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -189,6 +190,11 @@ class Port(Protocol):
 
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""
+
+    def write_refusal(self, path: str) -> Optional[DiskError]:
+        """The error with which the host would refuse to write a file, or names in a directory; None when it would not,
+        when nothing is there, or when only trying tells.
+        """
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, with their paths, found without taking a lock.

@@ -14,6 +14,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from .._core.errors import DiskError, IoFailure, StalePlan
 from . import kernel
+from .access import write_refusal
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
 from .host.file import OsFile
@@ -251,6 +252,10 @@ class OsPort:
         with reported("measure the free space at", path):
             facts = repeated(os.statvfs, path)
         return facts.f_bavail * facts.f_frsize
+
+    def write_refusal(self, path: str) -> Optional[DiskError]:
+        """The error with which the host would refuse to write there, as far as is known without trying."""
+        return write_refusal(path)
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, found without taking a lock. What this port holds is left out."""

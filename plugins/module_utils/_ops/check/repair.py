@@ -128,14 +128,33 @@ def _descriptor_after(examined: Examination, level: str) -> Tuple[Optional[bytes
     if content is not None and not is_allowed(chosen.degree, level):
         return None, []
     repaired = [one for one in chosen.findings if one.severity == ERROR] if content is not None else []
-    clusters = _allowed(examined, level, "descriptor_cluster_size")
+    clusters, types = (_allowed(examined, level, code) for code in ("descriptor_cluster_size", "image_type"))
     base = content if content is not None else chosen.xml
-    if clusters and base is not None:
+    if (clusters or types) and base is not None:
         from ..._bundle.descriptor_edit import apply
 
-        content = apply(base, _with_clusters(examined, chosen.descriptor), path=examined.location.descriptor)
-        repaired += clusters
+        target = _with_clusters(examined, chosen.descriptor) if clusters else chosen.descriptor
+        content = apply(base, _with_types(examined, target, types), path=examined.location.descriptor)
+        repaired += clusters + types
     return content, repaired
+
+
+def _with_types(examined: Examination, descriptor: Descriptor, findings: Sequence[Finding]) -> Descriptor:
+    """The descriptor with the types of these images corrected."""
+    wrong = {one.where for one in findings}
+    right = {
+        (image.storage, image.guid): image.right_type
+        for image in examined.images
+        if image.path in wrong and image.right_type is not None
+    }
+    storages = [
+        replace(
+            storage,
+            images=tuple(replace(one, type=right.get((number, one.guid)) or one.type) for one in storage.images),
+        )
+        for number, storage in enumerate(descriptor.storages)
+    ]
+    return replace(descriptor, storages=tuple(storages))
 
 
 def _allowed(examined: Examination, level: str, code: str) -> List[Finding]:

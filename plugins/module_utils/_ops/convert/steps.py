@@ -12,7 +12,7 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
-from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, temporary_name, without_suffix
+from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, temporary_name, without_suffix, writable
 from ..._bundle.shape import Shape, descriptor_of
 from ..._change.aside import displaced_name
 from ..._change.publish import publish_steps
@@ -245,7 +245,7 @@ def bundle_descriptor(conversion: Conversion, shape: Shape, *, uid: Optional[str
     """The descriptor of the output: one layer, or a chain whose snapshots keep the GUIDs of a Parallels disk."""
     request = conversion.request
     base = request.path.rsplit("/", 1)[-1]
-    name = request.name or without_suffix(base)
+    name = request.name or writable(without_suffix(base))
     descriptor = descriptor_of(shape, name=name, base=base, uid=uid)
     chain = _guids(conversion.source, name, conversion.depths)
     storages = []

@@ -11,8 +11,8 @@ from typing import Any, Callable, Dict, Optional
 
 from ..._bundle.bundle import BundleState, observe
 from ..._bundle.guards import refuse_encrypted
+from ..._bundle.neighbours import Standing, with_surroundings
 from ..._bundle.paths import locate
-from ..._bundle.pvm import find_vm
 from ..._core.records import dataclass
 from ..._guest.view import ComposedView, open_view
 from ..._io.port import Port
@@ -31,11 +31,15 @@ class DescribeRequest:
     checksum: Optional[str] = None
 
 
-def describe_disk(port: Port, path: str, request: DescribeRequest) -> Facts:
-    """The facts of the disk at ``path``. What is rarely asked for is imported only then."""
+def describe_disk(port: Port, path: str, request: DescribeRequest, standing: Optional[Standing] = None) -> Facts:
+    """The facts of the disk at ``path``. What is rarely asked for is imported only then.
+
+    ``standing`` is what is known of the disks of other folders.
+    """
     location = locate(port, path)
-    state = observe(port, location, allow_outside=request.allow_outside)
-    facts = disk_facts(port, state, find_vm(port, location))
+    observed = observe(port, location, allow_outside=request.allow_outside)
+    state, around = with_surroundings(port, observed, path, standing=standing)
+    facts = disk_facts(port, state, around.machine._replace(warnings=around.machine.warnings + around.unknown))
     if request.scan != METADATA:
         facts["reclaimable"].update(_reclaimable(port, state, request.scan))
     facts["partitions"] = _partitions(port, state)
