@@ -1,0 +1,50 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The readers of file systems: one row each, loaded only where its magic is found.
+
+A reader is a file with two functions, see ``Reader``. It reads through a Volume only, bounds what it reads before use,
+and raises Uncertain where anything is unknown, unclean or contradicts itself.
+"""
+
+# PRIVATE: only vdisk.parallels itself imports this file.
+
+from __future__ import annotations
+
+from typing import Callable, Iterator, Optional, Protocol, Tuple
+
+from ..._core.records import dataclass
+from .answer import Identity
+from .runs import Runs
+from .volume import Volume
+
+
+class Reader(Protocol):
+    """What a file of a reader offers."""
+
+    def recognise(self, volume: Volume) -> Optional[Identity]:
+        """What it is, None when it is not this file system. Raises nothing for what is only damaged or unclean."""
+
+    def free_runs(self, volume: Volume) -> Runs:
+        """The certainly free bytes of a recognised volume, as ranges of the volume. Raises Uncertain."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A reader, and the bytes (offset, magic) of which one must be there before it is loaded."""
+
+    magics: Tuple[Tuple[int, bytes], ...]
+    load: Callable[[], Reader]
+
+
+READERS: Tuple[Row, ...] = ()
+
+
+def readers_for(volume: Volume) -> Iterator[Reader]:
+    """The readers whose magic is there."""
+    for row in READERS:
+        for offset, magic in row.magics:
+            end = offset + len(magic)
+            if end <= volume.size and volume.read(offset, len(magic)) == magic:
+                yield row.load()
+                break
