@@ -37,7 +37,13 @@ class Row:
     load: Callable[[], Reader]
 
 
-READERS: Tuple[Row, ...] = ()
+def _apfs() -> Reader:
+    from .apple import apfs
+
+    return apfs
+
+
+READERS: Tuple[Row, ...] = (Row(((32, b"NXSB"),), _apfs),)
 
 
 def readers_for(volume: Volume) -> Iterator[Reader]:
