@@ -43,7 +43,16 @@ def _apfs() -> Reader:
     return apfs
 
 
-READERS: Tuple[Row, ...] = (Row(((32, b"NXSB"),), _apfs),)
+def _ntfs() -> Reader:
+    from .windows import ntfs
+
+    return ntfs
+
+
+READERS: Tuple[Row, ...] = (
+    Row(((32, b"NXSB"),), _apfs),
+    Row(((3, b"NTFS    "),), _ntfs),
+)
 
 
 def readers_for(volume: Volume) -> Iterator[Reader]:
