@@ -14,6 +14,7 @@ REASONS: Dict[str, str] = {
     "errors": "it records errors that its own check must look at",
     "unknown_features": "it has features or a version that the reader does not know",
     "damaged": "checksums, counters or structures contradict one another",
+    "unconfirmed": "nothing confirms the size and the place of its clusters",
     "too_large": "it says that it is larger than its partition",
     "external": "its journal or log lies on another device",
     "hibernated": "the guest is hibernated or suspended to the disk",

@@ -49,9 +49,16 @@ def _ntfs() -> Reader:
     return ntfs
 
 
+def _fat() -> Reader:
+    from .windows import fat
+
+    return fat
+
+
 READERS: Tuple[Row, ...] = (
     Row(((32, b"NXSB"),), _apfs),
     Row(((3, b"NTFS    "),), _ntfs),
+    Row(((0, b"\xeb"), (0, b"\xe9")), _fat),
 )
 
 
