@@ -43,6 +43,18 @@ def _apfs() -> Reader:
     return apfs
 
 
+def _hfsplus() -> Reader:
+    from .apple import hfsplus
+
+    return hfsplus
+
+
+def _exfat() -> Reader:
+    from .windows import exfat
+
+    return exfat
+
+
 def _ntfs() -> Reader:
     from .windows import ntfs
 
@@ -57,6 +69,8 @@ def _fat() -> Reader:
 
 READERS: Tuple[Row, ...] = (
     Row(((32, b"NXSB"),), _apfs),
+    Row(((1024, b"H+"), (1024, b"HX"), (1024, b"BD")), _hfsplus),
+    Row(((3, b"EXFAT   "),), _exfat),
     Row(((3, b"NTFS    "),), _ntfs),
     Row(((0, b"\xeb"), (0, b"\xe9")), _fat),
 )
