@@ -37,7 +37,42 @@ class Row:
     load: Callable[[], Reader]
 
 
-READERS: Tuple[Row, ...] = ()
+def _ext() -> Reader:
+    from .linux import ext
+
+    return ext
+
+
+def _xfs() -> Reader:
+    from .linux import xfs
+
+    return xfs
+
+
+def _btrfs() -> Reader:
+    from .linux import btrfs
+
+    return btrfs
+
+
+def _swap() -> Reader:
+    from .linux import swap
+
+    return swap
+
+
+# The magic ends the first page, whose size is that of the guest's processor; the others are marks of hibernation.
+_SWAP_MAGICS = tuple(
+    (page - 10, magic)
+    for page in (4096, 8192, 16384, 32768, 65536)
+    for magic in (b"SWAP", b"S1SU", b"S2SU", b"ULSU", b"LINH", b"\xed\xc3\x02\xe9")
+)
+READERS: Tuple[Row, ...] = (
+    Row(((1080, b"\x53\xef"),), _ext),
+    Row(((0, b"XFSB"),), _xfs),
+    Row(((0x10040, b"_BHRfS_M"),), _btrfs),
+    Row(_SWAP_MAGICS, _swap),
+)
 
 
 def readers_for(volume: Volume) -> Iterator[Reader]:
