@@ -36,9 +36,11 @@ class Identity:
 
 @dataclass(frozen=True)
 class Answer:
-    """One file system or container of a disk. ``offset`` and ``size`` are guest bytes, ``partition`` its number or None.
+    """One file system or container of a disk; ``offset`` and ``size`` are guest bytes.
 
-    ``free`` are byte ranges of the guest disk, empty unless ``certain``; else ``reason`` is a key of REASONS.
+    ``partition`` is its number, None on a disk without partitions.
+
+    ``free`` are byte ranges of the guest disk, empty unless it is certain; else ``reason`` is a key of REASONS.
     """
 
     partition: Optional[int]

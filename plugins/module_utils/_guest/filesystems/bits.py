@@ -20,9 +20,11 @@ def zero_runs(bitmap: bytes, count: int, *, high_first: bool = False) -> Iterato
         raise ValueError("the bitmap is too short")
     if not bitmap.strip(b"\xff"):
         return
-    order = "big" if high_first else "little"
-    guarded = int.from_bytes(bitmap, order) | 1 << 8 * len(bitmap)
-    text = format(guarded, "b")[1:] if high_first else format(guarded, "b")[:0:-1]
+    guard = 1 << 8 * len(bitmap)
+    if high_first:
+        text = format(int.from_bytes(bitmap, "big") | guard, "b")[1:]
+    else:
+        text = format(int.from_bytes(bitmap, "little") | guard, "b")[:0:-1]
     end = 0
     while True:
         start = text.find("0", end, count)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why nothing of a file system counts as free: the codes of ``filesystems[].reason``. Public: they keep their meaning."""
+"""Why nothing of a file system counts as free: the codes of ``filesystems[].reason``, which keep their meaning."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 

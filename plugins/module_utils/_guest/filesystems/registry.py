@@ -37,6 +37,30 @@ class Row:
     load: Callable[[], Reader]
 
 
+def _ext() -> Reader:
+    from .linux import ext
+
+    return ext
+
+
+def _xfs() -> Reader:
+    from .linux import xfs
+
+    return xfs
+
+
+def _btrfs() -> Reader:
+    from .linux import btrfs
+
+    return btrfs
+
+
+def _swap() -> Reader:
+    from .linux import swap
+
+    return swap
+
+
 def _apfs() -> Reader:
     from .apple import apfs
 
@@ -67,7 +91,17 @@ def _fat() -> Reader:
     return fat
 
 
+# The magic ends the first page, whose size is that of the guest's processor; the others are marks of hibernation.
+_SWAP_MAGICS = tuple(
+    (page - 10, magic)
+    for page in (4096, 8192, 16384, 32768, 65536)
+    for magic in (b"SWAP", b"S1SU", b"S2SU", b"ULSU", b"LINH", b"\xed\xc3\x02\xe9")
+)
 READERS: Tuple[Row, ...] = (
+    Row(((1080, b"\x53\xef"),), _ext),
+    Row(((0, b"XFSB"),), _xfs),
+    Row(((0x10040, b"_BHRfS_M"),), _btrfs),
+    Row(_SWAP_MAGICS, _swap),
     Row(((32, b"NXSB"),), _apfs),
     Row(((1024, b"H+"), (1024, b"HX"), (1024, b"BD")), _hfsplus),
     Row(((3, b"EXFAT   "),), _exfat),

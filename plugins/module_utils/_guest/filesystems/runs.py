@@ -47,6 +47,8 @@ class Runs:
         if start == last:
             bounds[-1] = end
             return
+        if bounds and last - bounds[-2] < self._shortest:
+            del bounds[-2:]
         bounds.extend((start, end))
         if len(bounds) > 2 * self._most:
             self._forget()
@@ -54,7 +56,7 @@ class Runs:
     def _forget(self) -> None:
         """Double the shortest length until at most half of the ranges are left; the last one may still grow."""
         kept = self._bounds
-        while len(kept) > self._most:
+        while len(kept) > max(self._most, 2):
             self._shortest *= 2
             few = array("Q")
             for index in range(0, len(kept), 2):
@@ -75,14 +77,16 @@ class Runs:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def within(self, start: int, end: int) -> List[Tuple[int, int]]:
-        """The parts of the ranges from ``start`` up to ``end``."""
-        found: List[Tuple[int, int]] = []
+    def between(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
+        """The parts of the ranges from ``start`` up to ``end``, ascending."""
         bounds = self._bounds
         index = bisect_right(bounds, start) // 2 * 2
         while index < len(bounds) and bounds[index] < end:
             low, high = max(start, bounds[index]), min(end, bounds[index + 1])
             if low < high:
-                found.append((low, high))
+                yield low, high
             index += 2
-        return found
+
+    def within(self, start: int, end: int) -> List[Tuple[int, int]]:
+        """The same as a list."""
+        return list(self.between(start, end))

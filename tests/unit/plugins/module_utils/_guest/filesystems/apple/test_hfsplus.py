@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import struct
-import struct
 from typing import Any, List, Tuple
 
 import pytest

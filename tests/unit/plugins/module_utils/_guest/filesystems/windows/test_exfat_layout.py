@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any, List, Optional
 
 import pytest
