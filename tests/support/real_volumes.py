@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import tarfile
 from pathlib import Path
 from typing import IO, Any, List
 
 import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.partitions import read_partitions
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 
 _ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("VDISK_VOLUMES") or _ROOT / ".build" / "volumes")
@@ -46,7 +49,7 @@ def _copy_with_holes(source: IO[bytes], target: IO[bytes]) -> None:
         if not block:
             break
         size += len(block)
-        if any(block):
+        if block.strip(b"\0"):
             target.write(block)
         else:
             target.seek(len(block), os.SEEK_CUR)
@@ -58,11 +61,15 @@ def library(name: str) -> Any:
     return pytest.importorskip(name, reason=f"{name} is not installed (Python package index)")
 
 
-def without_tail(path: Path, offset: int, size: int) -> Path:
-    """The partition at ``offset`` of an image, as a file of its own."""
-    target = path.with_name(path.name + ".partition")
-    with open(path, "rb") as source, open(target, "wb") as out:
-        source.seek(offset)
-        out.write(source.read(size))
-    shutil.copystat(path, target)
+def partition(image: Path, format: str) -> Path:
+    """The first partition of an image of a hypervisor, as a file of its own."""
+    port = OsPort()
+    view = open_source(port, find_source(port, str(image), format=format, backing=False))
+    table = read_partitions(view)
+    assert table is not None
+    content = bytearray(table["entries"][0]["size"])
+    view.pread_into(table["entries"][0]["start"], content)
+    view.close()
+    target = image.with_name(image.name + ".partition")
+    target.write_bytes(content)
     return target

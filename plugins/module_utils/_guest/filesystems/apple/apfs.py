@@ -39,7 +39,10 @@ _COUNT = 0xFFFFF
 def recognise(volume: Volume) -> Optional[Identity]:
     """A container, by the superblock in its first block. Volumes in it have labels, it has none."""
     found = read_first(volume)
-    return None if found is None else Identity("apfs", None, found[1] * found[2])
+    if found is None:
+        return None
+    size = found[1] * found[2]
+    return Identity("apfs", None, volume.size if 0 < size - volume.size < found[1] else size)
 
 
 def free_runs(volume: Volume) -> Runs:
@@ -57,6 +60,8 @@ def free_runs(volume: Volume) -> Runs:
     if start != checkpoint.blocks or runs.total != space.free * checkpoint.block:
         raise Uncertain("damaged")
     _refuse_free_metadata(checkpoint, space, runs, infos + parents)
+    if checkpoint.blocks * checkpoint.block > volume.size:
+        return Runs((low, min(high, volume.size // checkpoint.block * checkpoint.block)) for low, high in runs)
     return runs
 
 

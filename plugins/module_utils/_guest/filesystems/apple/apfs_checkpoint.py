@@ -141,8 +141,11 @@ def _newest(volume: Volume, ring: Range, block: int) -> Tuple[bytes, int]:
 
 def _checkpoint(volume: Volume, raw: bytes, block: int, ring: Range) -> Checkpoint:
     size, blocks, _features, read_only, incompatible = struct.unpack_from("<IQQQQ", raw, 36)
-    if size != block or blocks * block > volume.size:
-        raise Uncertain("too_large" if size == block else "damaged")
+    if size != block:
+        raise Uncertain("damaged")
+    # One that was converted from HFS+ counts the last block although its partition ends in it.
+    if blocks * block - volume.size >= block:
+        raise Uncertain("too_large")
     if incompatible & _FUSION:
         raise Uncertain("raid")
     if read_only or incompatible & ~_KNOWN_INCOMPATIBLE or not incompatible & _VERSION_2:

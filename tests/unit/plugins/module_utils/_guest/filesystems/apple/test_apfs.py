@@ -74,6 +74,16 @@ def test_the_tail_of_a_partition_is_not_the_containers() -> None:
     assert free_blocks(larger) == [(35, 200)]
 
 
+def test_a_container_may_end_within_its_last_block() -> None:
+    disk = container()
+    cut = Volume(disk, [(0, 200 * BLOCK - 512)])
+    assert apfs.recognise(cut) == Identity("apfs", None, 200 * BLOCK - 512)
+    assert list(apfs.free_runs(cut)) == [(35 * BLOCK, 199 * BLOCK)]
+    with pytest.raises(Uncertain) as caught:
+        apfs.free_runs(Volume(disk, [(0, 199 * BLOCK)]))
+    assert caught.value.code == "too_large"
+
+
 def test_a_bit_that_the_count_of_its_chunk_contradicts_is_damage() -> None:
     disk = container(used=[(50, 60)])
     raw = bytearray(disk.get(POOL * BLOCK, BLOCK))
