@@ -40,7 +40,10 @@ def read_apfs(path: Path) -> Files:
         for volume in reader.APFS(stream).volumes:
             if volume.is_encrypted:
                 volume.unlock("password")
-            for name, state in [("", volume), *((one.name, one.open()) for one in volume.snapshots[:: 20 if LONG else 200])]:
+            for name, state in [
+                ("", volume),
+                *((one.name, one.open()) for one in volume.snapshots[:: 20 if LONG else 200]),
+            ]:
                 _read_apfs_folder(state.get("/"), f"{name}/", found)
     return found
 

@@ -21,7 +21,10 @@ _NEEDED = (_EMULATOR, "busybox", "cpio", "apt-get", "dpkg", "depmod", "modprobe"
 
 
 def in_guest(script: str, images: Sequence[Path], work: Path) -> List[str]:
-    """What a shell script says (``echo "says ..."``) that has the images as /dev/vda, /dev/vdb and so on. Skip where it cannot be run."""
+    """What a shell script says (``echo "says ..."``) that has the images as /dev/vda, /dev/vdb and so on.
+
+    Skip where it cannot be run.
+    """
     _prepare()
     tree = work / "tree"
     shutil.copytree(FOLDER / "tree", tree, symlinks=True)

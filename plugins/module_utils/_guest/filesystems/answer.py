@@ -22,6 +22,12 @@ class Uncertain(Exception):
         self.code = code
 
 
+def refuse_if(wrong: object, code: str = "damaged") -> None:
+    """Raise Uncertain when something is not as it must be."""
+    if wrong:
+        raise Uncertain(code)
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a reader recognises, by magic and plain sanity. ``size`` in bytes is what the file system says of itself.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from typing import Iterator, List, Optional, Tuple
 
-from ..answer import Identity, Uncertain
+from ..answer import Identity, refuse_if
 from ..bits import zero_runs
 from ..runs import Runs
 from ..volume import Volume
@@ -53,12 +53,10 @@ def free_runs(volume: Volume) -> Runs:
     runs, start = Runs(), 0
     for index, address in enumerate(infos):
         for chunk in _chunks(_object(volume, checkpoint, address, (CHUNK_BLOCK, index)), checkpoint):
-            if chunk[:2] != (start, min(space.chunk_blocks, checkpoint.blocks - start)):
-                raise Uncertain("damaged")
+            refuse_if(chunk[:2] != (start, min(space.chunk_blocks, checkpoint.blocks - start)))
             _add_chunk(volume, checkpoint, space, runs, chunk)
             start += chunk[1]
-    if start != checkpoint.blocks or runs.total != space.free * checkpoint.block:
-        raise Uncertain("damaged")
+    refuse_if(start != checkpoint.blocks or runs.total != space.free * checkpoint.block)
     _refuse_free_metadata(checkpoint, space, runs, infos + parents)
     if checkpoint.blocks * checkpoint.block > volume.size:
         return Runs((low, min(high, volume.size // checkpoint.block * checkpoint.block)) for low, high in runs)
@@ -73,11 +71,9 @@ def _info_blocks(volume: Volume, checkpoint: Checkpoint, space: SpaceManager) ->
     for index, address in enumerate(space.addresses):
         raw = _object(volume, checkpoint, address, (ADDRESS_BLOCK, index))
         count = struct.unpack_from("<I", raw, 36)[0]
-        if LIST + 8 * count > len(raw):
-            raise Uncertain("damaged")
+        refuse_if(LIST + 8 * count > len(raw))
         found += struct.unpack_from(f"<{count}Q", raw, LIST)
-    if len(found) != space.info_blocks:
-        raise Uncertain("damaged")
+    refuse_if(len(found) != space.info_blocks)
     return found, list(space.addresses)
 
 
@@ -85,22 +81,18 @@ def _object(volume: Volume, checkpoint: Checkpoint, address: int, expected: Tupl
     """A block that lies where its id says, of this type and index."""
     raw = volume.read(address * checkpoint.block, checkpoint.block)
     place, index = struct.unpack_from("<Q", raw, 8)[0], struct.unpack_from("<I", raw, 32)[0]
-    if (kind(raw), index) != expected or place != address or transaction(raw) > checkpoint.transaction:
-        raise Uncertain("damaged")
-    if not has_checksum(raw):
-        raise Uncertain("damaged")
+    refuse_if((kind(raw), index) != expected or place != address or transaction(raw) > checkpoint.transaction)
+    refuse_if(not has_checksum(raw))
     return raw
 
 
 def _chunks(raw: bytes, checkpoint: Checkpoint) -> Iterator[Tuple[int, int, int, int]]:
     """First block, blocks, free blocks and address of the bitmap of each chunk."""
     count = struct.unpack_from("<I", raw, 36)[0]
-    if LIST + 32 * count > len(raw):
-        raise Uncertain("damaged")
+    refuse_if(LIST + 32 * count > len(raw))
     for offset in range(LIST, LIST + 32 * count, 32):
         written, first, blocks, free, bitmap = struct.unpack_from("<QQIIQ", raw, offset)
-        if written > checkpoint.transaction:
-            raise Uncertain("damaged")
+        refuse_if(written > checkpoint.transaction)
         yield first, blocks & _COUNT, free & _COUNT, bitmap
 
 
@@ -113,15 +105,12 @@ def _add_chunk(
     if not bitmap:
         runs.add(first * block, (first + blocks) * block)
     else:
-        if not space.pool[0] <= bitmap < space.pool[1]:
-            raise Uncertain("damaged")
+        refuse_if(not space.pool[0] <= bitmap < space.pool[1])
         bits = zero_runs(volume.read(bitmap * block, block), blocks)
         runs.extend(((first + low) * block, (first + high) * block) for low, high in bits)
-    if runs.total - before != free * block:
-        raise Uncertain("damaged")
+    refuse_if(runs.total - before != free * block)
 
 
 def _refuse_free_metadata(checkpoint: Checkpoint, space: SpaceManager, runs: Runs, blocks: List[int]) -> None:
     for start, end in (*checkpoint.fixed, space.pool, space.pool_bitmaps, *((one, one + 1) for one in blocks)):
-        if runs.within(start * checkpoint.block, end * checkpoint.block):
-            raise Uncertain("damaged")
+        refuse_if(runs.within(start * checkpoint.block, end * checkpoint.block))

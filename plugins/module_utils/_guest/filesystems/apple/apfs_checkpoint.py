@@ -25,7 +25,7 @@ from typing import List, Optional, Tuple
 from ...._core.ranges import Range
 from ...._core.records import dataclass
 from ...._core.units import ceil_div
-from ..answer import Uncertain
+from ..answer import Uncertain, refuse_if
 from ..volume import Volume
 
 HEADER = 32
@@ -103,23 +103,19 @@ def read_checkpoint(volume: Volume) -> Checkpoint:
         raise Uncertain("damaged")
     first, block, _blocks = found
     ring = _area(first, 0x70, 0x68)
-    if (ring[1] - ring[0]) * block > _MOST_DESCRIPTORS:
-        raise Uncertain("unsupported")
+    refuse_if((ring[1] - ring[0]) * block > _MOST_DESCRIPTORS, "unsupported")
     raw, index = _newest(volume, ring, block)
-    if raw[72:88] != first[72:88] or transaction(first) > transaction(raw) or _area(raw, 0x70, 0x68) != ring:
-        raise Uncertain("damaged")
+    refuse_if(raw[72:88] != first[72:88] or transaction(first) > transaction(raw) or _area(raw, 0x70, 0x68) != ring)
     checkpoint = _checkpoint(volume, raw, block, ring)
     start, length = struct.unpack_from("<II", raw, 0x88)
     count = ring[1] - ring[0]
-    if not 2 <= length <= count or start >= count or (start + length - 1) % count != index:
-        raise Uncertain("damaged")
+    refuse_if(not 2 <= length <= count or start >= count or (start + length - 1) % count != index)
     return checkpoint
 
 
 def _area(raw: bytes, base: int, length: int) -> Range:
     start, count = struct.unpack_from("<Q", raw, base)[0], struct.unpack_from("<I", raw, length)[0]
-    if count >> 31:
-        raise Uncertain("unsupported")
+    refuse_if(count >> 31, "unsupported")
     return start, start + count
 
 
@@ -130,29 +126,22 @@ def _newest(volume: Volume, ring: Range, block: int) -> Tuple[bytes, int]:
         raw = volume.read((ring[0] + number) * block, block)
         if raw[32:36] != _MAGIC and kind(raw) != SUPERBLOCK:
             continue
-        if raw[32:36] != _MAGIC or kind(raw) != SUPERBLOCK or not has_checksum(raw):
-            raise Uncertain("damaged")
+        refuse_if(raw[32:36] != _MAGIC or kind(raw) != SUPERBLOCK or not has_checksum(raw))
         if not best or transaction(raw) > transaction(best):
             best, place = raw, number
-    if not best:
-        raise Uncertain("damaged")
+    refuse_if(not best)
     return best, place
 
 
 def _checkpoint(volume: Volume, raw: bytes, block: int, ring: Range) -> Checkpoint:
     size, blocks, _features, read_only, incompatible = struct.unpack_from("<IQQQQ", raw, 36)
-    if size != block:
-        raise Uncertain("damaged")
+    refuse_if(size != block)
     # One that was converted from HFS+ counts the last block although its partition ends in it.
-    if blocks * block - volume.size >= block:
-        raise Uncertain("too_large")
-    if incompatible & _FUSION:
-        raise Uncertain("raid")
-    if read_only or incompatible & ~_KNOWN_INCOMPATIBLE or not incompatible & _VERSION_2:
-        raise Uncertain("unknown_features")
+    refuse_if(blocks * block - volume.size >= block, "too_large")
+    refuse_if(incompatible & _FUSION, "raid")
+    refuse_if(read_only or incompatible & ~_KNOWN_INCOMPATIBLE or not incompatible & _VERSION_2, "unknown_features")
     blocked, evicted = struct.unpack_from("<QQ", raw, 0x4D8), struct.unpack_from("<Q", raw, 0x4E8)[0]
-    if blocked[1] or evicted:
-        raise Uncertain("resizing")
+    refuse_if(blocked[1] or evicted, "resizing")
     return Checkpoint(raw, block, blocks, transaction(raw), ring, tuple(_fixed(raw, ring)))
 
 
@@ -173,11 +162,9 @@ def read_space_manager(volume: Volume, checkpoint: Checkpoint) -> SpaceManager:
     raw = _find_space_manager(volume, checkpoint)
     blocks, chunks, infos, lists, free, offset = struct.unpack_from("<QQIIQI", raw, 48)
     _refuse_unknown(raw)
-    if (blocks, chunks, infos, lists) not in _counts(checkpoint):
-        raise Uncertain("damaged")
+    refuse_if((blocks, chunks, infos, lists) not in _counts(checkpoint))
     count = lists or infos
-    if offset < 48 or offset + 8 * count > len(raw):
-        raise Uncertain("damaged")
+    refuse_if(offset < 48 or offset + 8 * count > len(raw))
     pool, bitmaps, bitmap_base, base = struct.unpack_from("<Q4xIQQ", raw, 152)
     addresses = struct.unpack_from(f"<{count}Q", raw, offset)
     places = (base, base + pool), (bitmap_base, bitmap_base + bitmaps)
@@ -187,12 +174,9 @@ def read_space_manager(volume: Volume, checkpoint: Checkpoint) -> SpaceManager:
 def _refuse_unknown(raw: bytes) -> None:
     """Refuse a second device and another geometry than all containers have."""
     size, chunk_blocks, per_info, per_list = struct.unpack_from("<IIII", raw, 32)
-    if chunk_blocks != 8 * size or (per_info, per_list) != ((size - LIST) // 32, (size - LIST) // 8):
-        raise Uncertain("damaged")
-    if any(raw[96:128]):
-        raise Uncertain("raid")
-    if struct.unpack_from("<I", raw, 144)[0] & ~_VERSIONED:
-        raise Uncertain("unknown_features")
+    refuse_if(chunk_blocks != 8 * size or (per_info, per_list) != ((size - LIST) // 32, (size - LIST) // 8))
+    refuse_if(any(raw[96:128]), "raid")
+    refuse_if(struct.unpack_from("<I", raw, 144)[0] & ~_VERSIONED, "unknown_features")
 
 
 def _counts(checkpoint: Checkpoint) -> Tuple[Tuple[int, int, int, int], ...]:
@@ -207,16 +191,13 @@ def _counts(checkpoint: Checkpoint) -> Tuple[Tuple[int, int, int, int], ...]:
 def _find_space_manager(volume: Volume, checkpoint: Checkpoint) -> bytes:
     wanted = struct.unpack_from("<Q", checkpoint.raw, 0x98)[0]
     found = [(size, place) for oid, size, place in _mappings(volume, checkpoint) if oid == wanted]
-    if len(found) != 1:
-        raise Uncertain("damaged")
+    refuse_if(len(found) != 1)
     size, place = found[0]
     block = checkpoint.block
-    if size < block or size % block:
-        raise Uncertain("damaged")
+    refuse_if(size < block or size % block)
     raw = volume.read(place * block, size)
     identity = struct.unpack_from("<QQ", raw, 8), kind(raw), struct.unpack_from("<I", raw, 32)[0]
-    if identity != ((wanted, checkpoint.transaction), SPACE_MANAGER, block) or not has_checksum(raw):
-        raise Uncertain("damaged")
+    refuse_if(identity != ((wanted, checkpoint.transaction), SPACE_MANAGER, block) or not has_checksum(raw))
     return raw
 
 
@@ -228,10 +209,8 @@ def _mappings(volume: Volume, checkpoint: Checkpoint) -> List[Tuple[int, int, in
     for number in range(start, start + length - 1):
         raw = volume.read((first + number % (end - first)) * checkpoint.block, checkpoint.block)
         count = struct.unpack_from("<I", raw, 36)[0]
-        if kind(raw) != MAP or transaction(raw) != checkpoint.transaction or LIST + 40 * count > len(raw):
-            raise Uncertain("damaged")
-        if not has_checksum(raw):
-            raise Uncertain("damaged")
+        refuse_if(kind(raw) != MAP or transaction(raw) != checkpoint.transaction or LIST + 40 * count > len(raw))
+        refuse_if(not has_checksum(raw))
         for offset in range(LIST, LIST + 40 * count, 40):
             size, _pad, _volume, oid, place = struct.unpack_from("<IIQQQ", raw, offset + 8)
             found.append((oid, size, place))

@@ -11,7 +11,7 @@ from typing import Iterator, List, Optional, Tuple
 
 from ...._core.ranges import Range
 from ...._core.units import ceil_div
-from ..answer import Identity, Uncertain
+from ..answer import Identity, Uncertain, refuse_if
 from ..bits import zero_runs
 from ..runs import Runs
 from ..volume import Volume
@@ -47,11 +47,9 @@ def free_runs(volume: Volume) -> Runs:
     if sum(end - start for start, end in extents) != blocks or blocks * header.block < size:
         # More than eight extents: the rest stands in a tree.
         raise Uncertain("unsupported")
-    if size < ceil_div(header.blocks, 8):
-        raise Uncertain("damaged")
+    refuse_if(size < ceil_div(header.blocks, 8))
     runs = _bitmap_runs(volume, header, extents)
-    if runs.total != header.free * header.block:
-        raise Uncertain("damaged")
+    refuse_if(runs.total != header.free * header.block)
     _refuse_free_metadata(header, runs, (alternate, alternate + HEADER_BYTES), journal_blocks(volume, header))
     return runs
 
@@ -84,5 +82,4 @@ def _refuse_free_metadata(header: Header, runs: Runs, copy: Range, blocks: List[
     for start, end in [*blocks, *(extent for offset in FORKS for extent in fork(header, offset)[2])]:
         places.append((start * header.block, end * header.block))
     for start, end in places:
-        if runs.within(header.offset + start, header.offset + end):
-            raise Uncertain("damaged")
+        refuse_if(runs.within(header.offset + start, header.offset + end))

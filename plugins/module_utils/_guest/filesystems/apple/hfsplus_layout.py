@@ -19,7 +19,7 @@ from typing import List, Optional, Tuple
 
 from ...._core.ranges import Range
 from ...._core.records import dataclass
-from ..answer import Uncertain
+from ..answer import Uncertain, refuse_if
 from ..volume import Volume
 
 HEADER, HEADER_BYTES, ALTERNATE = 1024, 512, 1024
@@ -77,8 +77,7 @@ def alternate_place(volume: Volume, header: Header) -> int:
 
     That may be behind the last whole block. Raises Uncertain unless it has the same geometry and place of the bitmap.
     """
-    if header.offset + header.size > header.end:
-        raise Uncertain("too_large")
+    refuse_if(header.offset + header.size > header.end, "too_large")
     for end in (header.size, (header.end - header.offset) // 512 * 512):
         raw = volume.read(header.offset + end - ALTERNATE, HEADER_BYTES)
         if raw[:4] == header.raw[:4] and raw[40:48] == header.raw[40:48] and raw[112:192] == header.raw[112:192]:
@@ -89,12 +88,9 @@ def alternate_place(volume: Volume, header: Header) -> int:
 def refuse_unclean(header: Header) -> None:
     """Raise Uncertain unless the volume was unmounted, without damage and unknown attributes."""
     attributes = header.attributes
-    if attributes & _INCONSISTENT:
-        raise Uncertain("errors")
-    if not attributes & _UNMOUNTED:
-        raise Uncertain("unclean")
-    if attributes & ~(_HARMLESS | _UNMOUNTED | _JOURNALED):
-        raise Uncertain("unknown_features")
+    refuse_if(attributes & _INCONSISTENT, "errors")
+    refuse_if(not attributes & _UNMOUNTED, "unclean")
+    refuse_if(attributes & ~(_HARMLESS | _UNMOUNTED | _JOURNALED), "unknown_features")
 
 
 def journal_blocks(volume: Volume, header: Header) -> List[Range]:
@@ -107,8 +103,7 @@ def journal_blocks(volume: Volume, header: Header) -> List[Range]:
     block = struct.unpack_from(">I", header.raw, 12)[0]
     raw = volume.read(header.offset + block * header.block, 52)
     flags, place, size = struct.unpack(">I32xQQ", raw)
-    if not flags & _IN_VOLUME:
-        raise Uncertain("external")
+    refuse_if(not flags & _IN_VOLUME, "external")
     if not flags & _NEEDS_INIT:
         _refuse_entries(volume.read(header.offset + place, 24))
     return [(block, block + 1), (place // header.block, -(-(place + size) // header.block))]
@@ -119,8 +114,7 @@ def _refuse_entries(raw: bytes) -> None:
     for order in "<>":
         magic, mark, start, end = struct.unpack(f"{order}IIQQ", raw)
         if (magic, mark) == (_JOURNAL_MAGIC, _ENDIAN_MARK):
-            if start != end:
-                raise Uncertain("unclean")
+            refuse_if(start != end, "unclean")
             return
     raise Uncertain("damaged")
 

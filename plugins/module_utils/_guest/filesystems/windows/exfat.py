@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Iterator, List, Optional, Tuple
 
 from ...._core.units import ceil_div
-from ..answer import Identity, Uncertain
+from ..answer import Identity, Uncertain, refuse_if
 from ..bits import zero_runs
 from ..runs import Runs
 from ..volume import Volume
@@ -74,11 +74,9 @@ def _bitmap(boot: Exfat, root: bytes) -> Allocation:
             break
         if root[at] == BITMAP:
             found.append(root[at : at + ENTRY])
-    if len(found) != 1 or found[0][1] & 1:
-        raise Uncertain("damaged")
+    refuse_if(len(found) != 1 or found[0][1] & 1)
     one = allocation(found[0])
-    if one.size != ceil_div(boot.clusters, 8):
-        raise Uncertain("damaged")
+    refuse_if(one.size != ceil_div(boot.clusters, 8))
     return one
 
 

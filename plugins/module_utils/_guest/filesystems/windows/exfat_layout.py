@@ -20,7 +20,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from ...._core.records import dataclass
 from ...._core.units import ceil_div
-from ..answer import Uncertain
+from ..answer import Uncertain, refuse_if
 from ..volume import Volume
 
 ENTRY = 32
@@ -80,20 +80,14 @@ def read_boot(volume: Volume) -> Optional[Exfat]:
 
 def refuse_other_geometry(volume: Volume, boot: Exfat) -> None:
     """Raise Uncertain for a boot region that contradicts itself, is in use or has a second table."""
-    if boot.size > volume.size:
-        raise Uncertain("too_large")
-    if _boot_sum(volume.read(0, 11 * boot.sector)) * (boot.sector // 4) != volume.read(11 * boot.sector, boot.sector):
-        raise Uncertain("damaged")
-    if boot.tables != 1 or boot.flags & _SECOND_TABLE:
-        raise Uncertain("unsupported")
-    if boot.table < 24 * boot.sector or 4 * (boot.clusters + 2) > boot.table_bytes:
-        raise Uncertain("damaged")
-    if boot.table + boot.table_bytes > boot.heap or boot.place(boot.clusters + 2) > boot.size:
-        raise Uncertain("damaged")
-    if boot.flags & _DIRTY:
-        raise Uncertain("unclean")
-    if boot.flags & _FAILED:
-        raise Uncertain("errors")
+    refuse_if(boot.size > volume.size, "too_large")
+    found = _boot_sum(volume.read(0, 11 * boot.sector))
+    refuse_if(volume.read(11 * boot.sector, boot.sector) != found * (boot.sector // 4))
+    refuse_if(boot.tables != 1 or boot.flags & _SECOND_TABLE, "unsupported")
+    refuse_if(boot.table < 24 * boot.sector or 4 * (boot.clusters + 2) > boot.table_bytes)
+    refuse_if(boot.table + boot.table_bytes > boot.heap or boot.place(boot.clusters + 2) > boot.size)
+    refuse_if(boot.flags & _DIRTY, "unclean")
+    refuse_if(boot.flags & _FAILED, "errors")
 
 
 def _boot_sum(raw: bytes) -> bytes:
@@ -116,13 +110,11 @@ class Clusters:
     def runs(self, one: Allocation) -> List[Run]:
         """The runs (first, end) of clusters of an allocation, exactly as many as its size needs."""
         count, last = ceil_div(one.size, self._boot.cluster), self._boot.clusters + 2
-        if not one.first >= 2 or one.first + count > last + (0 if one.is_contiguous else count):
-            raise Uncertain("damaged")
+        refuse_if(not one.first >= 2 or one.first + count > last + (0 if one.is_contiguous else count))
         if one.is_contiguous:
             return [(one.first, one.first + count)]
         found = self.chain(one.first, count)
-        if sum(end - start for start, end in found) != count:
-            raise Uncertain("damaged")
+        refuse_if(sum(end - start for start, end in found) != count)
         return found
 
     def chain(self, first: int, most: int) -> List[Run]:
@@ -161,8 +153,7 @@ def entry_sets(raw: bytes) -> Iterator[bytes]:
             continue
         count = 1 + (raw[offset + 1] if raw[offset] == FILE else 0)
         one = raw[offset : offset + count * ENTRY]
-        if len(one) < count * ENTRY or (one[0] == FILE and _set_sum(one) != one[2:4]):
-            raise Uncertain("damaged")
+        refuse_if(len(one) < count * ENTRY or (one[0] == FILE and _set_sum(one) != one[2:4]))
         yield one
         offset += len(one)
 

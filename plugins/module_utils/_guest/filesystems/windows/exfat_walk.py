@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import List, Set
 
-from ..answer import Uncertain
+from ..answer import Uncertain, refuse_if
 from ..runs import Runs
 from ..volume import Volume
 from .exfat_layout import (
@@ -58,8 +58,7 @@ class Walk:
         self._visit(runs, content, is_root=True)
         while self._waiting:
             one = self._waiting.pop()
-            if one.first in self._seen or one.size > _LONGEST_FOLDER:
-                raise Uncertain("damaged")
+            refuse_if(one.first in self._seen or one.size > _LONGEST_FOLDER)
             self._seen.add(one.first)
             places = self._clusters.runs(one)
             self._visit(runs, self.content(places), is_root=False)
@@ -69,8 +68,7 @@ class Walk:
         found = []
         for start, end in places:
             self._left -= (end - start) * self._boot.cluster
-            if self._left < 0:
-                raise Uncertain("costly")
+            refuse_if(self._left < 0, "costly")
             for offset in range(self._boot.place(start), self._boot.place(end), _LONGEST_READ):
                 found.append(self._volume.read(offset, min(_LONGEST_READ, self._boot.place(end) - offset)))
         return b"".join(found)
@@ -87,24 +85,20 @@ class Walk:
                 self._refuse_free(runs, self._clusters.runs(allocation(one)))
 
     def _look_at_file(self, runs: Runs, one: bytes) -> None:
-        if one[ENTRY : ENTRY + 1] != bytes([STREAM]):
-            raise Uncertain("damaged")
+        refuse_if(one[ENTRY : ENTRY + 1] != bytes([STREAM]))
         for offset in range(ENTRY, len(one), ENTRY):
             kind, flags = one[offset], one[offset + 1]
             if kind in (NAME, VENDOR):
                 continue
-            if offset > ENTRY and kind < VENDOR:
-                raise Uncertain("unknown_features")
+            refuse_if(offset > ENTRY and kind < VENDOR, "unknown_features")
             found = allocation(one[offset : offset + ENTRY], is_contiguous=bool(flags & CONTIGUOUS))
             if not found.first and not found.size:
                 continue
-            if not flags & ALLOCATED or not found.size:
-                raise Uncertain("damaged")
+            refuse_if(not flags & ALLOCATED or not found.size)
             self._refuse_free(runs, self._clusters.runs(found))
             if offset == ENTRY and struct.unpack_from("<H", one, 4)[0] & FOLDER:
                 self._waiting.append(found)
 
     def _refuse_free(self, runs: Runs, places: List[Run]) -> None:
         for start, end in places:
-            if runs.within(self._boot.place(start), self._boot.place(end)):
-                raise Uncertain("damaged")
+            refuse_if(runs.within(self._boot.place(start), self._boot.place(end)))

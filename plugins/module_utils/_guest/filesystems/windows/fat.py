@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from typing import Iterator, Optional, Tuple
 
-from ..answer import Identity, Uncertain
+from ..answer import Identity, Uncertain, refuse_if
 from ..runs import Runs
 from ..volume import Volume
 from .fat_layout import Fat, Table, label_of, read_boot, refuse_other_geometry, refuse_unclean
@@ -31,17 +31,14 @@ def free_runs(volume: Volume) -> Runs:
     refuse_other_geometry(volume, fat)
     table = Table(volume, fat)
     media = 0xFFFFFF00 & fat.mask | fat.raw[21]
-    if table.value(0) != media:
-        raise Uncertain("damaged")
+    refuse_if(table.value(0) != media)
     refuse_unclean(fat, table.value(1))
     runs = _free(fat, table)
     used = _refuse_chains(fat, table, runs)
     walk = Walk(volume, fat, table)
     walk.run()
-    if fat.bits != 32 and used != walk.reached:
-        raise Uncertain("damaged")
-    if not (fat.has_backup or walk.confirmed):
-        raise Uncertain("unconfirmed")
+    refuse_if(fat.bits != 32 and used != walk.reached)
+    refuse_if(not (fat.has_backup or walk.confirmed), "unconfirmed")
     return runs
 
 
@@ -50,8 +47,7 @@ def _free(fat: Fat, table: Table) -> Runs:
     runs, before = Runs(), 0
     for first, values in table.pieces():
         for low, high in _zeros(values):
-            if (values[low - 1] if low else before) == first + low:
-                raise Uncertain("damaged")
+            refuse_if((values[low - 1] if low else before) == first + low)
             runs.add(fat.place(first + low), fat.place(first + high))
         before = values[-1]
     return runs
@@ -81,6 +77,5 @@ def _refuse_chains(fat: Fat, table: Table, runs: Runs) -> int:
         for value in [value for number, value in enumerate(values, first + 1) if value and value != number]:
             if value >= bad:
                 continue
-            if not 2 <= value <= last or runs.within(fat.place(value), fat.place(value + 1)):
-                raise Uncertain("damaged")
+            refuse_if(not 2 <= value <= last or runs.within(fat.place(value), fat.place(value + 1)))
     return used

@@ -19,7 +19,7 @@ from typing import Iterator, Optional, Tuple
 
 from ...._core.records import dataclass
 from ...._core.units import ceil_div
-from ..answer import Uncertain
+from ..answer import Uncertain, refuse_if
 from ..volume import Volume
 
 _SECTOR = 512
@@ -107,8 +107,7 @@ def refuse_other_geometry(volume: Volume, fat: Fat) -> None:
     need = ceil_div((fat.clusters + 2) * fat.bits, 8)
     if need > fat.table_bytes or fat.size > volume.size:
         raise Uncertain("damaged" if fat.size <= volume.size else "too_large")
-    if fat.bits == 32 and struct.unpack_from("<H", fat.raw, 42)[0]:
-        raise Uncertain("unknown_features")
+    refuse_if(fat.bits == 32 and struct.unpack_from("<H", fat.raw, 42)[0], "unknown_features")
     if fat.has_backup:
         backup = volume.read(struct.unpack_from("<H", fat.raw, 50)[0] * fat.sector, _SECTOR)
         if backup[_GEOMETRY] != fat.raw[_GEOMETRY] or backup[510:] != b"\x55\xaa":
@@ -126,10 +125,8 @@ def refuse_unclean(fat: Fat, mark: int) -> None:
     offset = 65 if fat.bits == 32 else 37
     flags = fat.raw[offset] if fat.raw[offset + 1] in (0x28, 0x29) else 0
     clean, whole = {12: (0, 0), 16: (0x8000, 0x4000), 32: (0x08000000, 0x04000000)}[fat.bits]
-    if flags & 1 or mark & clean != clean:
-        raise Uncertain("unclean")
-    if flags & 2 or mark & whole != whole:
-        raise Uncertain("errors")
+    refuse_if(flags & 1 or mark & clean != clean, "unclean")
+    refuse_if(flags & 2 or mark & whole != whole, "errors")
 
 
 class Table:
@@ -140,8 +137,7 @@ class Table:
         self._fat = fat
         flags = struct.unpack_from("<H", fat.raw, 40)[0] if fat.bits == 32 else 0
         number = flags & 15 if flags & _ONE_TABLE else 0
-        if number >= len(fat.tables):
-            raise Uncertain("damaged")
+        refuse_if(number >= len(fat.tables))
         self._start = fat.tables[number]
         self._copies = () if flags & _ONE_TABLE else fat.tables[1:]
         self._all = array("I") if fat.bits == 32 else self._read(0, fat.clusters + 2)
@@ -166,8 +162,7 @@ class Table:
         raw = self._volume.read(self._start + offset, length)
         reserved = 0 if first else fat.bits // 4
         for copy in self._copies:
-            if self._volume.read(copy + offset + reserved, length - reserved) != raw[reserved:]:
-                raise Uncertain("damaged")
+            refuse_if(self._volume.read(copy + offset + reserved, length - reserved) != raw[reserved:])
         return _entries(raw, fat, count)
 
 

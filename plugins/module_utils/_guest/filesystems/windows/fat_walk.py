@@ -15,7 +15,7 @@ import struct
 from typing import List, Tuple
 
 from ...._core.units import ceil_div
-from ..answer import Uncertain
+from ..answer import refuse_if
 from ..volume import Volume
 from .fat_layout import Fat, Table
 
@@ -56,8 +56,7 @@ class Walk:
 
     def _read(self, start: int, length: int) -> bytes:
         self._left -= length
-        if self._left < 0:
-            raise Uncertain("costly")
+        refuse_if(self._left < 0, "costly")
         return self._volume.read(start, length)
 
     def _content(self, chain: List[int]) -> bytes:
@@ -66,8 +65,7 @@ class Walk:
     def _refuse_misplaced(self, raw: bytes, cluster: int, parent: int) -> None:
         """A folder begins with entries for itself and for the one above it, which is 0 for the root."""
         names = raw[:11], raw[_ENTRY : _ENTRY + 11]
-        if names != (_OWN, _PARENT) or (self._first(raw), self._first(raw[_ENTRY:])) != (cluster, parent):
-            raise Uncertain("damaged")
+        refuse_if(names != (_OWN, _PARENT) or (self._first(raw), self._first(raw[_ENTRY:])) != (cluster, parent))
         self.confirmed += 1 if cluster > 2 else 0
 
     def _first(self, entry: bytes) -> int:
@@ -96,14 +94,12 @@ class Walk:
         size = struct.unpack_from("<I", entry, 28)[0]
         if not first and not size:
             return
-        if not 2 <= first < self._fat.clusters + 2 or not self._table.value(first):
-            raise Uncertain("damaged")
+        refuse_if(not 2 <= first < self._fat.clusters + 2 or not self._table.value(first))
 
     def _follow(self, first: int, size: int) -> None:
         """A file of FAT12 or FAT16 has as many clusters as its size says."""
         found = len(self._chain(first)) if first else 0
-        if found != ceil_div(size, self._fat.cluster):
-            raise Uncertain("damaged")
+        refuse_if(found != ceil_div(size, self._fat.cluster))
 
     def _chain(self, first: int) -> List[int]:
         """The clusters from ``first`` on, each in use and in no other chain."""
@@ -112,12 +108,10 @@ class Walk:
         most = _LONGEST_FOLDER // fat.cluster if fat.bits == 32 else fat.clusters
         end = fat.mask & ~7
         while True:
-            if not 2 <= cluster < fat.clusters + 2 or len(found) > most:
-                raise Uncertain("damaged")
+            refuse_if(not 2 <= cluster < fat.clusters + 2 or len(found) > most)
             index, bit = cluster >> 3, 1 << (cluster & 7)
             following = self._table.value(cluster)
-            if self._seen[index] & bit or not following:
-                raise Uncertain("damaged")
+            refuse_if(self._seen[index] & bit or not following)
             self._seen[index] |= bit
             found.append(cluster)
             if following >= end:

@@ -14,7 +14,7 @@ import struct
 from typing import List, Optional
 
 from ...._core.units import ceil_div
-from ..answer import Identity, Uncertain
+from ..answer import Identity, Uncertain, refuse_if
 from ..bits import zero_runs
 from ..runs import Runs
 from ..volume import Volume
@@ -78,15 +78,13 @@ def _refuse_other_mirror(volume: Volume, boot: Boot, records: Records) -> None:
     for number in range(_MIRRORED):
         record = records.record(number)
         used = struct.unpack_from("<I", record, 24)[0]
-        if fixed_up(copy[number * size : number * size + size])[:used] != record[:used]:
-            raise Uncertain("damaged")
+        refuse_if(fixed_up(copy[number * size : number * size + size])[:used] != record[:used])
 
 
 def _bitmap_runs(boot: Boot, records: Records) -> Runs:
     """What $Bitmap calls free. What of it was never written is not known."""
     bitmap = records.stream(6)
-    if bitmap.size < ceil_div(boot.clusters, 8):
-        raise Uncertain("damaged")
+    refuse_if(bitmap.size < ceil_div(boot.clusters, 8))
     runs = Runs()
     count = min(boot.clusters, 8 * bitmap.initialised)
     for first in range(0, count, 8 * _PIECE):
@@ -106,8 +104,7 @@ def _refuse_used(boot: Boot, records: Records, runs: Runs) -> List[int]:
                     found.append((struct.unpack_from("<Q", record, 32)[0] & _REFERENCE) or number)
             elif number != _BAD_CLUSTERS:
                 for first, count in runs_of(one, boot.clusters):
-                    if first != HOLE and runs.within(first * boot.cluster, (first + count) * boot.cluster):
-                        raise Uncertain("damaged")
+                    refuse_if(first != HOLE and runs.within(first * boot.cluster, (first + count) * boot.cluster))
     return found
 
 

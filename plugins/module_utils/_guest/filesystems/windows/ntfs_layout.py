@@ -17,7 +17,7 @@ import struct
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from ...._core.records import dataclass
-from ..answer import Uncertain
+from ..answer import Uncertain, refuse_if
 from ..volume import Volume
 
 LIST, DATA, VOLUME_NAME, VOLUME_INFORMATION, FILE_NAME = 0x20, 0x80, 0x60, 0x70, 0x30
@@ -79,21 +79,18 @@ def read_boot(volume: Volume) -> Optional[Boot]:
 def refuse_other_backup(volume: Volume, boot: Boot) -> None:
     """The sector after the last one of the volume repeats the boot sector: raise Uncertain where it differs."""
     backup = volume.read(boot.sectors * boot.sector, _STEP)
-    if backup[3:11] != b"NTFS    " or backup[_GEOMETRY] != volume.read(0, _STEP)[_GEOMETRY]:
-        raise Uncertain("damaged")
+    refuse_if(backup[3:11] != b"NTFS    " or backup[_GEOMETRY] != volume.read(0, _STEP)[_GEOMETRY])
 
 
 def fixed_up(raw: bytes) -> bytes:
     """A record or page with the last two bytes of each 512 as they were before it was written. Raises Uncertain."""
     place, count = struct.unpack_from("<HH", raw, 4)
-    if count != len(raw) // _STEP + 1 or place + 2 * count > _STEP - 2:
-        raise Uncertain("damaged")
+    refuse_if(count != len(raw) // _STEP + 1 or place + 2 * count > _STEP - 2)
     fixed = bytearray(raw)
     mark = raw[place : place + 2]
     for number in range(1, count):
         end = number * _STEP
-        if raw[end - 2 : end] != mark:
-            raise Uncertain("damaged")
+        refuse_if(raw[end - 2 : end] != mark)
         fixed[end - 2 : end] = raw[place + 2 * number : place + 2 * number + 2]
     return bytes(fixed)
 
@@ -101,16 +98,14 @@ def fixed_up(raw: bytes) -> bytes:
 def attributes(record: bytes) -> Iterator[Attribute]:
     """The attributes of a record that is fixed up, each long enough for its own fields. Raises Uncertain."""
     offset, used = struct.unpack_from("<H", record, 20)[0], struct.unpack_from("<I", record, 24)[0]
-    if used > len(record):
-        raise Uncertain("damaged")
+    refuse_if(used > len(record))
     while offset + 4 <= used:
         kind = struct.unpack_from("<I", record, offset)[0]
         if kind == _END:
             return
         length = struct.unpack_from("<I", record, offset + 4)[0] if offset + 16 <= used else 0
         resident = length >= 24 and not record[offset + 8]
-        if length < (24 if resident else 64) or length % 8 or offset + length > used:
-            raise Uncertain("damaged")
+        refuse_if(length < (24 if resident else 64) or length % 8 or offset + length > used)
         raw = record[offset : offset + length]
         start = struct.unpack_from("<H", raw, 10)[0]
         yield Attribute(kind, raw[start : start + 2 * raw[9]], raw)
@@ -121,8 +116,7 @@ def attributes(record: bytes) -> Iterator[Attribute]:
 def value_of(attribute: Attribute) -> bytes:
     """The value of a resident attribute. Raises Uncertain."""
     length, start = struct.unpack_from("<IH", attribute.raw, 16)
-    if not attribute.is_resident or start + length > len(attribute.raw):
-        raise Uncertain("damaged")
+    refuse_if(not attribute.is_resident or start + length > len(attribute.raw))
     return attribute.raw[start : start + length]
 
 
@@ -140,14 +134,11 @@ def runs_of(attribute: Attribute, clusters: int) -> List[Run]:
         middle = place + 1 + (widths & 15)
         end = middle + (widths >> 4)
         count = int.from_bytes(raw[place + 1 : middle], "little", signed=True)
-        if end > len(raw) or not 0 < count <= left or first < 0:
-            raise Uncertain("damaged")
+        refuse_if(end > len(raw) or not 0 < count <= left or first < 0)
         left -= count
         cluster += int.from_bytes(raw[middle:end], "little", signed=True)
-        if middle < end and not 0 <= cluster <= clusters - count:
-            raise Uncertain("damaged")
+        refuse_if(middle < end and not 0 <= cluster <= clusters - count)
         found.append((cluster if middle < end else HOLE, count))
         place = end
-    if left or place >= len(raw):
-        raise Uncertain("damaged")
+    refuse_if(left or place >= len(raw))
     return found

@@ -11,7 +11,7 @@ import struct
 from bisect import bisect_right
 from typing import Iterator, List, Tuple
 
-from ..answer import Uncertain
+from ..answer import refuse_if
 from ..volume import Volume
 from .ntfs_layout import (
     DATA,
@@ -29,6 +29,7 @@ from .ntfs_layout import (
 
 _PIECE = 256 << 10
 _LONGEST_LIST = 1 << 20
+_MOST_RECORDS = 1 << 23
 _REFERENCE = (1 << 48) - 1
 
 
@@ -43,13 +44,11 @@ class Stream:
         self._starts = [0]
         for _first, count in runs:
             self._starts.append(self._starts[-1] + count * cluster)
-        if not 0 <= self.initialised <= self.size <= self._starts[-1]:
-            raise Uncertain("damaged")
+        refuse_if(not 0 <= self.initialised <= self.size <= self._starts[-1])
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes that are on the disk; holes read as zeros. Raises Uncertain."""
-        if offset + length > self.initialised:
-            raise Uncertain("damaged")
+        refuse_if(offset + length > self.initialised)
         found = []
         index = bisect_right(self._starts, offset) - 1
         while length:
@@ -70,8 +69,7 @@ class Resident(Stream):
         self._content = content
 
     def read(self, offset: int, length: int) -> bytes:
-        if offset + length > self.size:
-            raise Uncertain("damaged")
+        refuse_if(offset + length > self.size)
         return self._content[offset : offset + length]
 
 
@@ -123,8 +121,7 @@ class Records:
         if attribute.is_resident:
             return value_of(attribute)
         stream = self._joined([attribute])
-        if stream.size > _LONGEST_LIST:
-            raise Uncertain("damaged")
+        refuse_if(stream.size > _LONGEST_LIST)
         return stream.read(0, stream.size)
 
     def _joined(self, parts: List[Attribute], *, is_whole: bool = True) -> Stream:
@@ -133,12 +130,10 @@ class Records:
         following = 0
         for one in parts:
             first, last = struct.unpack_from("<qq", one.raw, 16)
-            if one.is_resident or first != following:
-                raise Uncertain("damaged")
+            refuse_if(one.is_resident or first != following)
             runs += runs_of(one, self._boot.clusters)
             following = last + 1
-        if not parts:
-            raise Uncertain("damaged")
+        refuse_if(not parts)
         size, initialised = struct.unpack_from("<QQ", parts[0].raw, 48)
         held = following * self._boot.cluster
         sizes = (size, initialised) if is_whole else (min(size, held), min(initialised, held))
@@ -148,25 +143,20 @@ class Records:
         """Number and content of all records in use, fixed up. Raises Uncertain."""
         size = self._boot.record
         count = self.table.initialised // size
+        refuse_if(count > _MOST_RECORDS, "costly")
         for base in range(0, count, _PIECE // size):
             number = min(_PIECE // size, count - base)
             raw = self.table.read(base * size, number * size)
             for offset in range(0, len(raw), size):
                 if raw[offset : offset + 4] != b"FILE":
-                    _refuse_strange(raw[offset : offset + size])
+                    # One that was never used is empty.
+                    refuse_if(raw[offset : offset + size].strip(b"\0"))
                 elif raw[offset + 22] & IN_USE:
                     yield base + offset // size, _checked(raw[offset : offset + size])
 
 
-def _refuse_strange(raw: bytes) -> None:
-    """A record that was never used is empty."""
-    if any(raw):
-        raise Uncertain("damaged")
-
-
 def _checked(raw: bytes) -> bytes:
-    if raw[:4] != b"FILE" or not raw[22] & IN_USE:
-        raise Uncertain("damaged")
+    refuse_if(raw[:4] != b"FILE" or not raw[22] & IN_USE)
     return fixed_up(raw)
 
 
@@ -176,8 +166,7 @@ def _entries(raw: bytes) -> Iterator[Tuple[int, int]]:
     while offset + 26 <= len(raw):
         kind, length, name_length = struct.unpack_from("<IHB", raw, offset)
         first, reference = struct.unpack_from("<QQ", raw, offset + 8)
-        if length < 26:
-            raise Uncertain("damaged")
+        refuse_if(length < 26)
         if kind == DATA and not name_length:
             yield first, reference & _REFERENCE
         offset += length

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from typing import Optional, Tuple
 
-from ..answer import Uncertain
+from ..answer import refuse_if
 from ..volume import Volume
 from .ntfs_layout import VOLUME_INFORMATION, attributes, fixed_up, value_of
 from .ntfs_records import Records, Stream
@@ -34,28 +34,23 @@ def refuse_unclean(volume: Volume, records: Records) -> None:
     """Raise Uncertain unless the volume was unmounted cleanly by a Windows that is neither hibernated nor suspended."""
     _refuse_flags(records)
     log = records.stream(2)
-    if not (_is_empty(log) or _is_closed(log)):
-        raise Uncertain("unclean")
+    refuse_if(not (_is_empty(log) or _is_closed(log)), "unclean")
     _refuse_shadow_copies(volume)
 
 
 def refuse_hibernated(records: Records, number: int) -> None:
     """``number`` is the record of hiberfil.sys: its first page is zero unless there is something to resume."""
     image = records.stream(number)
-    if image.size < _PAGE or any(image.read(0, min(_PAGE, image.initialised))):
-        raise Uncertain("hibernated")
+    refuse_if(image.size < _PAGE or any(image.read(0, min(_PAGE, image.initialised))), "hibernated")
 
 
 def _refuse_flags(records: Records) -> None:
     found = [one for one in attributes(records.record(3)) if one.type == VOLUME_INFORMATION]
     value = value_of(found[0]) if len(found) == 1 else b""
-    if len(value) < 12:
-        raise Uncertain("damaged")
+    refuse_if(len(value) < 12)
     major, minor, flags = struct.unpack_from("<BBH", value, 8)
-    if flags & (_DIRTY | _CHECKED):
-        raise Uncertain("unclean")
-    if (major, minor) not in _VERSIONS or flags & ~_KNOWN_FLAGS:
-        raise Uncertain("unknown_features")
+    refuse_if(flags & (_DIRTY | _CHECKED), "unclean")
+    refuse_if((major, minor) not in _VERSIONS or flags & ~_KNOWN_FLAGS, "unknown_features")
 
 
 def _is_empty(log: Stream) -> bool:
@@ -91,5 +86,4 @@ def _restart(log: Stream, offset: int) -> Optional[Tuple[int, bool, int]]:
 def _refuse_shadow_copies(volume: Volume) -> None:
     """A shadow copy reads unchanged blocks in place, also those that the volume calls free."""
     header = volume.read(_SHADOW_HEADER, 128)
-    if header[:16] == _SHADOW_ID and any(header[48:56]):
-        raise Uncertain("shadow_copies")
+    refuse_if(header[:16] == _SHADOW_ID and any(header[48:56]), "shadow_copies")
