@@ -382,6 +382,7 @@ def main():
         name=dict(type="str"),
         update=dict(type="str", choices=["content", "missing", "always"], default="content"),
         verify=dict(type="bool", default=True),
+        free_space=dict(type="str", choices=["keep", "drop"], default="keep"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
         checksum_file=dict(type="path"),
         reproducible=dict(type="bool", default=True),
