@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.pvm import VmReport
@@ -20,7 +20,7 @@ from ..._core.units import MIB, SECTOR, format_size
 from ..._formats.hds.header import max_size_bytes
 from ..._io.port import Port
 from .rename import plan_rename
-from .request import FIX, MERGE, REFUSE, TOP_ONLY, ReshapeRequest
+from .request import FIX, GROW, KEEP, MERGE, REFUSE, TOP_ONLY, ReshapeRequest
 
 if TYPE_CHECKING:
     from ..._guest.gpt import Gpt
@@ -49,10 +49,14 @@ class Position:
 
 
 class AllChanges(NamedTuple):
-    """Every change of a task, as far as they can be planned before the first, and what to tell the user."""
+    """Every change of a task, as far as they can be planned before the first, and what to tell the user.
+
+    ``grown`` is the partition that was to grow, as results show it.
+    """
 
     plans: Tuple[Plan[ChangeFacts], ...]
     notes: Tuple[str, ...]
+    grown: Optional[Dict[str, Any]] = None
 
 
 def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
@@ -61,8 +65,10 @@ def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
     gpt = _refuse_bad_sizes(task, state)
     position = Position(state, state)
     plans: List[Plan[ChangeFacts]] = []
+    grown: Optional[Dict[str, Any]] = None
     while True:
         plan = plan_next_change(task, position)
+        grown = getattr(plan.facts, "grown", None) or grown
         if plan.is_empty:
             break
         plans.append(plan)
@@ -70,7 +76,7 @@ def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
         if plan.operation == "retype" and not task.predict:
             # What the new images are like is known when they are there; what follows finds nothing more to refuse.
             break
-    return AllChanges(tuple(plans), _stranded(task, gpt, state, position.state) if plans else ())
+    return AllChanges(tuple(plans), _stranded(task, gpt, state, position.state) if plans else (), grown)
 
 
 def plan_next_change(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
@@ -112,11 +118,25 @@ def _resize(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]
 
 def _fix(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]:
     request, state = task.request, position.state
-    if request.partition_table != FIX or "partition table" in position.done or state.descriptor.encrypted:
+    if request.partition_table == KEEP or "partition table" in position.done:
+        return unchanged("partition table", ChangeFacts(state))
+    if request.partition_table == GROW:
+        return _grow_partition(task, position)
+    if state.descriptor.encrypted:
         return unchanged("partition table", ChangeFacts(state))
     from .partition_table import plan_partition_fix
 
     return plan_partition_fix(task.port, state, size, actual=position.actual, force=request.force)
+
+
+def _grow_partition(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
+    from .grow_partition import END, GrowthRequest, plan_partition_growth
+
+    if END in position.done and position.state is not position.actual:
+        # What follows is known when the table is in order.
+        return unchanged("partition table", ChangeFacts(position.state))
+    request = GrowthRequest(task.request.grow_partition, task.request.force)
+    return plan_partition_growth(task.port, position.state, request, actual=position.actual)  # type: ignore[return-value]
 
 
 def _merge(task: Reshaping, state: BundleState) -> Plan[ChangeFacts]:
@@ -287,6 +307,15 @@ def _refuse_bad_sizes(task: Reshaping, state: BundleState) -> Optional[Gpt]:
 
 def _refuse_shrink(task: Reshaping, state: BundleState, size: int) -> None:
     now = state.descriptor.size_bytes
+    if task.request.partition_table == GROW:
+        raise BadRequest(
+            f"partition_table: grow is for a larger disk; this one has {format_size(now)} and is to have"
+            f" {format_size(size)}",
+            path=state.location.directory,
+            expected=size,
+            found=now,
+            hint="Set partition_table: fix, which moves the backup of the table to the new end.",
+        )
     if not task.request.shrink:
         raise BadRequest(
             f"size: the disk has {format_size(now)}, the task asks for {format_size(size)}, which is less",
@@ -304,29 +333,27 @@ def _refuse_shrink(task: Reshaping, state: BundleState, size: int) -> None:
 def _refuse_loss(task: Reshaping, state: BundleState, size: int, *, has_gpt: bool) -> None:
     from ..._bundle.guards import refuse_encrypted
     from ..._guest.gpt import backup_ranges
-    from ..._guest.partitions import read_partitions
     from ..._guest.view import open_view
+    from .in_the_way import partitions_in_the_way
     from .shrink import refuse_loss
 
     refuse_encrypted(state)
     view = open_view(task.port, state, state.tree.top)
     try:
-        table = read_partitions(view)
+        found = partitions_in_the_way(view, size)
         # A backup that is put in its place again at the new end is no loss where the old one was.
         spared = backup_ranges(view) if has_gpt and task.request.partition_table == FIX else ()
     finally:
         view.close()
-    entries = (table or {}).get("entries", [])
-    partitions = [(f"partition {one['number']}", one["start"], one["start"] + one["size"]) for one in entries]
-    refuse_loss(task.port, state, size, partitions=partitions, spared=spared)
+    refuse_loss(task.port, state, size, partitions=found.partitions, spared=spared, advice=found.advice)
 
 
 def _stranded(task: Reshaping, gpt: Optional[Gpt], before: BundleState, after: BundleState) -> Tuple[str, ...]:
     """A warning when the end of the disk moves away from the backup of its partition table."""
-    if gpt is None or task.request.partition_table == FIX:
+    if gpt is None or task.request.partition_table != KEEP:
         return ()
     size = after.descriptor.size_bytes
-    if gpt.backup == size // SECTOR - 1 or size == before.descriptor.size_bytes:
+    if gpt.backup == size // gpt.sector - 1 or size == before.descriptor.size_bytes:
         return ()
     where = "is not at the end of the disk; set partition_table: fix to put it there, or let the guest do it"
     return (f"{before.location.directory}: the backup of the GUID partition table {where}.",)

@@ -124,11 +124,18 @@ def _cut_state(cut: CutImage) -> ImageState:
 
 
 def refuse_loss(
-    port: Port, state: BundleState, size: int, *, partitions: Sequence[Tuple[str, int, int]] = (), spared: Ranges = ()
+    port: Port,
+    state: BundleState,
+    size: int,
+    *,
+    partitions: Sequence[Tuple[str, int, int]] = (),
+    spared: Ranges = (),
+    advice: Sequence[str] = (),
 ) -> None:
     """Raise BadRequest when the guest disk has data or a part of a partition past ``size`` bytes.
 
-    ``partitions`` are names with start and end; ``spared`` are ranges whose content is worth nothing.
+    ``partitions`` are names with start and end; ``spared`` are ranges whose content is worth nothing; ``advice`` says
+    what the guest can do.
     """
     cut = [f"{name} (bytes {start} to {end})" for name, start, end in partitions if end > size]
     view = open_view(port, state, state.tree.top)
@@ -145,8 +152,12 @@ def refuse_loss(
         path=state.location.directory if state.is_bundle else state.location.image,
         expected=f"nothing but zeros from byte {size} on",
         found=cut or offset,
-        hint="Make the partitions smaller in the guest first, or set force: true to give up what lies there.",
+        hint=f"{_first(advice)}, or set force: true to give up what lies there.",
     )
+
+
+def _first(advice: Sequence[str]) -> str:
+    return f"In the guest first: {'; '.join(advice[:5])}" if advice else "Make room in the guest first"
 
 
 def first_data(view: GuestView, start: int, spared: Ranges = ()) -> Optional[int]:

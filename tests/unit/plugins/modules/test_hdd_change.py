@@ -401,3 +401,58 @@ def test_a_layer_that_holds_more_than_the_disk_does_not_show_it(root, path):
     assert "merge" in refused("hdd", root, code="unsupported", path=path, size="6M", snapshots="top_only")["msg"]
     three_runs("hdd", root, path=path, size="6M", snapshots="merge")
     assert seen(path) == now + bytes(3 * MIB)
+
+
+def with_recovery(path, size=4 * MIB, **options):
+    """A data partition and a recovery partition behind it."""
+    succeed("hdd", path=path, size=size, cluster_size="64K", **options)
+    types = ["ebd0a0a2-b9e5-4433-87c0-68b6b72699c7", "de94bba4-06d1-4d40-a16a-bfd50179d6ac"]
+    table = gpt.with_gpt(bytes(size), [(2048, 4095), (4096, 5000)], types=types)
+    for offset in range(0, size, 4096):
+        if any(table[offset : offset + 4096]):
+            disks.write(OsPort(), path, offset, table[offset : offset + 4096])
+    disks.write(OsPort(), path, MIB, b"\0" * 1080 + b"\x53\xef" + fill(1, 100000))
+    disks.write(OsPort(), path, 2 * MIB, fill(2, 905 * 512))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_partition_grows_with_its_disk_and_recovery_goes_to_the_end(root, path, shape):
+    with_recovery(path, **SHAPES[shape])
+    runs = three_runs("hdd", root, path=path, size="9M", partition_table="grow")
+    assert gpt.judge(seen(path)) == [(2048, 16383), (16384, 17288)]
+    assert seen(path)[8 * MIB : 8 * MIB + 905 * 512] == fill(2, 905 * 512)
+    grown = runs.done["grown_partition"]
+    assert (grown["number"], grown["size_before"], grown["size"]) == (1, MIB, 7 * MIB)
+    assert grown["guest_commands"][0].startswith("resize2fs /dev/disk/by-partuuid/")
+    assert not [text for text in warnings(runs.done) if "partition" in text]
+    again = succeed("hdd", path=path, size="9M", partition_table="grow", grow_partition="1")
+    assert not again["changed"] and again["grown_partition"]["guest_commands"] == []
+
+
+@pytest.mark.parametrize("how", ["top_only", "merge"])
+def test_a_partition_grows_above_snapshots(root, path, how):
+    with_recovery(path)
+    before = seen(path)
+    has_snapshot(path)
+    three_runs("hdd", root, path=path, size="9M", partition_table="grow", snapshots=how)
+    assert gpt.judge(seen(path)) == [(2048, 16383), (16384, 17288)]
+    if how == "top_only":
+        assert seen(path, guid_of(1))[: 4 * MIB] == before
+
+
+def test_growing_a_partition_is_refused_before_the_disk_grows(root, path):
+    with_recovery(path)
+    for request in ({"grow_partition": "5"}, {"grow_partition": "nobody"}):
+        refused("hdd", root, code="bad_request", path=path, size="9M", partition_table="grow", **request)
+    refused("hdd", root, code="bad_request", path=path, size="9M", grow_partition="1")
+    refused("hdd", root, code="bad_request", path=path, size="3M", shrink=True, partition_table="grow")
+    disks.write(OsPort(), path, 512 + 20, b"x")
+    refused("hdd", root, code="damaged", path=path, size="9M", partition_table="grow")
+
+
+def test_a_smaller_size_says_what_is_in_the_way(root, path):
+    with_recovery(path)
+    said = refused("hdd", root, code="bad_request", path=path, size="2M", shrink=True)["msg"]
+    # The whole mebibyte that it has would have to go for the backup of the table.
+    assert "move or remove partition 1" in said
+    assert "move or remove partition 2 (Windows recovery" in said
