@@ -120,7 +120,6 @@ options:
       - With V(fix), the backup is written at the end of the disk and the primary table points to it. Partitions stay as
         they are. A disk without a valid GPT is left alone.
       - With V(keep), nothing inside the guest disk is changed; when the size changes, the module warns.
-    type: str
       - With V(grow), the last partition that holds data, or O(grow_partition), also gets what the disk has gained. It
         is for GUID partition tables and boot records, logical partitions included. Small partitions behind it that only
         have to be there (Windows and Apple recovery, Microsoft reserved, Linux swap, an extended partition with nothing
@@ -133,6 +132,7 @@ options:
         with its record at the end, other partitions at the end of the disk, and when a partition would have to
         move by less than its own length. Shut Windows down completely first (C(shutdown /s /t 0)).
       - A disk without a partition table is left as it is by V(grow).
+    type: str
     choices: [keep, fix, grow]
     default: keep
   grow_partition:
@@ -193,14 +193,14 @@ EXAMPLES = r"""
 
 - name: Grow a disk and its last partition, whatever recovery or swap partition is behind it
   vdisk.parallels.hdd:
-    path: /vms/win.pvm/win.hdd
-    size: 128G
+    path: /vms/build.hdd
+    size: 112G
     partition_table: grow
   register: grown
 
 - name: Say what is left to do in the guest
   ansible.builtin.debug:
-    var: grown.grown_partition.guest_commands
+    msg: "{{ (grown.grown_partition or {}).guest_commands | default([]) }}"
 
 - name: Grow only the current state of a disk with snapshots
   vdisk.parallels.hdd:

@@ -25,11 +25,10 @@ def test_each_partition_past_the_end_gets_its_own_advice() -> None:
     disk = bytearray(gpt.with_gpt(bytes(40 * MIB), [(2048, 61439), (61440, 81886)], types=[DATA, WINRE]))
     disk[MIB + 3 : MIB + 11] = b"NTFS    "
     # The backup of the table takes the last 16.5 KiB, and a mebibyte is the grain.
-    assert found(bytes(disk), 20 * MIB).advice == (
-        "make partition 1 (29 MiB) at least 11 MiB (11534336 bytes) smaller"
-        + " (diskpart: select volume N, then shrink desired=11)",
-        "move or remove partition 2 (Windows recovery, 10 MiB), which begins at byte 31457280",
-    )
+    first, second = found(bytes(disk), 20 * MIB).advice
+    assert first.startswith("make partition 1 (29 MiB) at least 11 MiB (11534336 bytes) smaller (diskpart: ")
+    assert first.endswith("shrink desired=11)")
+    assert second == "move or remove partition 2 (Windows recovery, 10 MiB), which begins at byte 31457280"
     assert found(bytes(disk), 41 * MIB).advice == ()
 
 
