@@ -54,8 +54,7 @@ options:
       - Partitions and file systems of the guest keep their size; see also O(partition_table).
       - The refusal of a smaller size says which partition is in the way, by how much its own tools must make it
         smaller, and with which command.
-      - When the C(config.pvs) of the virtual machine gives another size, the module warns; it does not change that
-        file.
+      - The C(config.pvs) of the virtual machine gets the same size; see O(machine).
       - Required to create a disk. When left out, an existing disk keeps its size.
     type: str
   type:
@@ -140,6 +139,18 @@ options:
       - The partition for O(partition_table=grow), by its number, its unique GUID or its label.
       - When left out, the last partition that holds data grows.
     type: str
+  machine:
+    description:
+      - What to do with the C(config.pvs) beside the disk when the task gives O(size) or changes the shape of the disk.
+      - With V(update), its C(Size) (and C(SizeInBytes), C(DiskType) and C(Splitted), where they are there and change)
+        follow the disk in the same change. Everything else in it keeps its bytes; C(Snapshots.xml) is never changed. An
+        interrupted run is finished by the next.
+      - A file that is a link, has several names, is read-only, is not well-formed or does not name the disk is refused
+        before anything is written.
+      - With V(keep), the file is left alone, and the module warns when it gives another size.
+      - When left out, it is V(update) where the file names this disk, else V(keep).
+    type: str
+    choices: [update, keep]
   force:
     description:
       - Continue although an image is marked as in use. A disk that another process holds is still refused.
@@ -254,6 +265,11 @@ commits:
   type: list
   elements: str
   sample: [rename to /vms/mac.pvm/mac.hdd]
+machine_config:
+  description: The configuration of the virtual machine that was changed, null for none.
+  returned: when the disk existed
+  type: str
+  sample: /vms/mac.pvm/config.pvs
 grown_partition:
   description:
     - With O(partition_table=grow), the partition that grows, or that is as large as it can be. Sizes and places are
@@ -339,6 +355,7 @@ def main():
         snapshots=dict(type="str", choices=["refuse", "top_only", "merge"], default="refuse"),
         partition_table=dict(type="str", choices=["keep", "fix", "grow"], default="keep"),
         grow_partition=dict(type="str"),
+        machine=dict(type="str", choices=["update", "keep"]),
         name=dict(type="str"),
     )
     run_module(spec, ensure_disk, add_file_common_args=True)

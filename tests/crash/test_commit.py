@@ -31,14 +31,25 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     WriteBytes,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
-from ansible_collections.vdisk.parallels.tests.crash import test_compact, test_convert, test_grow_partition, test_resize
+from ansible_collections.vdisk.parallels.tests.crash import (
+    test_compact,
+    test_convert,
+    test_grow_partition,
+    test_machine,
+    test_resize,
+)
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, OPERATIONS, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.sight import sight_of, whole
 from ansible_collections.vdisk.parallels.tests.crash.trial import Trial, difference
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP
 
 SECTOR = 512
-CHANGES: List[Operation] = [*OPERATIONS, *test_resize.OPERATIONS, *test_compact.OPERATIONS]
+CHANGES: List[Operation] = [
+    *OPERATIONS,
+    *test_resize.OPERATIONS,
+    *test_compact.OPERATIONS,
+    *test_machine.OPERATIONS,
+]
 BUILT: List[Operation] = [*test_convert.CONVERSIONS]
 WRITES = (WriteBytes, CopyRanges, Resize, PunchHoles)
 
@@ -106,7 +117,10 @@ def _may_precede(plan: Plan[Any], step: Step, new: Set[str]) -> bool:
 
 
 def _may_follow(plan: Plan[Any], step: Step, new: Set[str]) -> bool:
-    return isinstance(step, (Remove, Sync)) or (isinstance(step, WRITES) and step.path in plan.settled)
+    if isinstance(step, Rename):
+        # A file that was complete before takes its name.
+        return step.old in new and step.new in plan.settled
+    return isinstance(step, (Remove, Sync)) or (isinstance(step, (*WRITES, ReplaceFile)) and step.path in plan.settled)
 
 
 @pytest.mark.parametrize(

@@ -499,7 +499,7 @@ VM_FAULTS = (
         "no",
         lambda built: make_machine(os.path.dirname(built.directory), disk="other.hdd"),
     ),
-    Fault("another size in the machine", "vm_size", "no", in_machine(size_mib=9)),
+    Fault("another size in the machine", "vm_size", "safe", in_machine(size_mib=9)),
     Fault("a suspended machine", "vm_suspended", "no", suspend),
     Fault(
         "a snapshot of the machine alone", "vm_snapshot_without_layer", "no", in_machine(snapshots={guid_of(9): "nine"})

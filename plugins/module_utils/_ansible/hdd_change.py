@@ -15,6 +15,7 @@ from .._bundle.bundle import BundleState, observe
 from .._bundle.leftovers import needs_recovery
 from .._core.errors import BadRequest, DiskError
 from .._core.records import replace
+from .._core.units import MIB
 from .._io.fingerprint import refuse_changed
 from .._ops.reshape.next_change import (
     AllChanges,
@@ -46,6 +47,7 @@ def reshape_request(params: Dict[str, Any], size: Optional[int]) -> ReshapeReque
         partition_table=params["partition_table"],
         force=params["force"],
         grow_partition=_partition_name(params),
+        machine=params["machine"],
     )
 
 
@@ -72,11 +74,26 @@ def change_existing(module: AnsibleModule, request: ReshapeRequest) -> Tuple[Res
     if request.partition_table == GROW:
         result["grown_partition"] = _shown_growth(changes)
     result["changed"] = bool(changes.plans or disk.recovered) or needs_recovery(disk.state)
+    disk, result["machine_config"] = _with_machine(disk, state, changes)
     result["disk"] = after = disk.facts(state)
     result["diff"] = diff_of(before, after)
     notes = [*changes.notes, *after["warnings"], *machine_warnings(disk.machine, state)]
     result["warnings"] = [*disk.recovered, *result["warnings"], *notes]
     return result, disk, state
+
+
+def _with_machine(disk: Disk, state: BundleState, changes: AllChanges) -> Tuple[Disk, Optional[str]]:
+    """The disk with a machine that has followed it, and the configuration that was changed, None for none."""
+    facts = disk.machine.facts
+    if facts is None:
+        return disk, None
+    # Most disks are in no machine.
+    from .._change.machine import changes_machine
+
+    if not any(changes_machine(plan, facts.config) for plan in changes.plans):
+        return disk, None
+    followed = replace(facts, config_size_mib=state.descriptor.size_bytes // MIB)
+    return replace(disk, machine=disk.machine._replace(facts=followed)), facts.config
 
 
 def _shown_growth(changes: AllChanges) -> Optional[Dict[str, Any]]:

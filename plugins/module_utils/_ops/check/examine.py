@@ -44,7 +44,7 @@ from .cross_checks import cross_checks
 from .examination import Chosen, Examination, Expected, ImageExam, Named
 from .files import examine_files
 from .image import examine_image
-from .machine import DiskFacts, examine_vm
+from .machine import DiskFacts, examine_vm, with_repair
 
 _LOOKS = 3
 _NOT_EXAMINED = (
@@ -126,8 +126,10 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
         journal, is_interrupted = posixpath.basename(journal_path(location)), examined.journal is not None
         yield from examine_files(location.directory, examined.others, journal=journal, is_interrupted=is_interrupted)
     suspended = descriptor is not None and descriptor.suspended
+    report = find_vm(port, location)
+    suspended = suspended or (report.facts is not None and report.facts.suspended)
     disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree)
-    yield from examine_vm(find_vm(port, location), disk)
+    yield from (with_repair(port, location, one, disk) for one in examine_vm(report, disk))
 
 
 def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], List[Finding]]:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Iterator, NamedTuple, Optional
 
+from ..._bundle.paths import Location
 from ..._bundle.pvm import VmFacts, VmReport
 from ..._bundle.tree import SnapshotTree
-from ..._core.findings import Finding, found
+from ..._core.errors import DiskError
+from ..._core.findings import NO, Finding, found
+from ..._core.records import replace
 from ..._core.units import MIB
+from ..._io.port import Port
 from .descriptor import listed
 
 
@@ -40,6 +44,19 @@ def examine_vm(report: VmReport, disk: DiskFacts) -> Iterator[Finding]:
         yield from _size(vm, disk.size_bytes)
         if disk.tree is not None and vm.snapshots_known:
             yield from _snapshots(vm, disk.tree)
+
+
+def with_repair(port: Port, location: Location, one: Finding, disk: DiskFacts) -> Finding:
+    """A finding of the machine's size is not to be repaired while the machine sleeps, or in a file that is not safe."""
+    if one.code != "vm_size" or disk.size_bytes is None:
+        return one
+    from ..._bundle.machine_edit import DiskValues, machine_edit
+
+    try:
+        edit = machine_edit(port, location, DiskValues(disk.size_bytes))
+    except DiskError as error:
+        return replace(one, repairable=NO, message=f"{one.message} {error}")
+    return one if edit is not None and not disk.suspended else replace(one, repairable=NO)
 
 
 def _size(vm: VmFacts, size_bytes: Optional[int]) -> Iterator[Finding]:

@@ -20,9 +20,10 @@ from ..._core.units import MIB, SECTOR, format_size
 from ..._formats.hds.header import max_size_bytes
 from ..._io.port import Port
 from .rename import plan_rename
-from .request import FIX, GROW, KEEP, MERGE, REFUSE, TOP_ONLY, ReshapeRequest
+from .request import FIX, GROW, KEEP, MERGE, REFUSE, TOP_ONLY, UPDATE, ReshapeRequest
 
 if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
     from ..._guest.gpt import Gpt
 
 
@@ -90,7 +91,8 @@ def plan_next_change(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
     if shape is not None and "retype" not in position.done:
         return _retype(task, state, shape)
     if size is None:
-        return _fix(task, position, state.descriptor.size_bytes)
+        plan = _fix(task, position, state.descriptor.size_bytes)
+        return _follow(task, position) if plan.is_empty else plan
     if len(state.tree.shots) > 1 and request.snapshots == MERGE:
         return _merge(task, state)
     return _resize(task, position, size)
@@ -109,11 +111,44 @@ def _resize(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]
             top_only=request.snapshots == TOP_ONLY,
             # Only what the merge of this very task has made may be longer than the disk.
             is_merged="merge" in position.done,
+            machine=_machine_edit(task, state, size),
         )
         return plan_grow(state, growth, force=request.force)
     # While the disk still has its old end, its partition table learns of the new one.
     plan = _fix(task, position, size)
-    return plan_shrink(state, size, force=request.force) if plan.is_empty else plan
+    if not plan.is_empty:
+        return plan
+    return plan_shrink(state, size, force=request.force, machine=_machine_edit(task, state, size))
+
+
+_MACHINE_FOLLOWED = frozenset(("grow", "shrink", "retype", "machine"))
+
+
+def _follow(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
+    """The machine says the size that the task asks for, when no change of the disk has told it."""
+    state, request = position.state, task.request
+    done = position.done & _MACHINE_FOLLOWED
+    edit = None if request.size is None or done else _machine_edit(task, state, state.descriptor.size_bytes)
+    if edit is None:
+        return unchanged("machine", ChangeFacts(state))
+    from .follow_machine import plan_machine
+
+    return plan_machine(state, edit, force=request.force)
+
+
+def _machine_edit(
+    task: Reshaping, state: BundleState, size: int, shape: Optional[Shape] = None
+) -> Optional[MachineEdit]:
+    """What becomes of the configuration of the machine, if there is one and it is to follow."""
+    request = task.request
+    if request.machine == KEEP or (task.machine.facts is None and not task.machine.warnings):
+        return None
+    # Most disks are in no machine.
+    from ..._bundle.machine_edit import DiskValues, machine_edit
+
+    kind, is_split = (None, None) if shape is None else (shape.kind, len(shape.parts) > 1)
+    values = DiskValues(size, kind, is_split)
+    return machine_edit(task.port, state.location, values, is_asked_for=request.machine == UPDATE)
 
 
 def _fix(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]:
@@ -179,7 +214,8 @@ def _retype(task: Reshaping, state: BundleState, shape: Shape) -> Plan[ChangeFac
         if task.request.snapshots == REFUSE:
             refuse_snapshots(state, "retype")
         _all_snapshots(task, state)
-    return plan_retype(task.port, state, shape, force=task.request.force, predict=task.predict)
+    edit = _machine_edit(task, state, shape.size, shape)
+    return plan_retype(task.port, state, shape, force=task.request.force, predict=task.predict, machine=edit)
 
 
 # What differs.
@@ -366,4 +402,4 @@ def machine_warnings(machine: VmReport, state: BundleState) -> Tuple[str, ...]:
     if facts is None or facts.config_size_mib is None or facts.config_size_mib == found:
         return ()
     sizes = f"{facts.config_size_mib} MiB, it has {found} MiB"
-    return (f"{facts.config}: the virtual machine takes the disk for {sizes}; the file of the machine is not edited.",)
+    return (f"{facts.config}: the virtual machine takes the disk for {sizes}; set machine: update to change that.",)

@@ -13,13 +13,15 @@ from ..._core.records import dataclass
 
 REFUSE, TOP_ONLY, MERGE = "refuse", "top_only", "merge"
 KEEP, FIX, GROW = "keep", "fix", "grow"
+UPDATE = "update"
 
 
 @dataclass(frozen=True)
 class ReshapeRequest:
     """What a task asks of a disk that exists; None is what it leaves alone.
 
-    ``size`` is rounded up, ``exact`` is not. ``grow_partition`` names the one that GROW is about.
+    ``size`` is rounded up, ``exact`` is not. ``grow_partition`` names the one that GROW is about. ``machine`` is
+    UPDATE, KEEP or None: UPDATE where the configuration names the disk.
     """
 
     size: Optional[int]
@@ -35,3 +37,4 @@ class ReshapeRequest:
     partition_table: str
     force: bool
     grow_partition: Optional[str] = None
+    machine: Optional[str] = None

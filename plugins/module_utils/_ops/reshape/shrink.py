@@ -13,7 +13,7 @@ end of each file is cut off, and parts past the end are removed. A run that is c
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor
@@ -37,10 +37,15 @@ from ..._io.port import Port
 from ..._io.sparse import GRAIN, data_parts
 from .shrink_image import CutImage, commit_of_cut, cut_image, cut_steps
 
+if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
+
 Ranges = Sequence[Tuple[int, int]]
 
 
-def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[ChangeFacts]:
+def plan_shrink(
+    state: BundleState, size: int, *, force: bool = False, machine: Optional[MachineEdit] = None
+) -> Plan[ChangeFacts]:
     """Make the disk hold ``size`` bytes, which is less than now.
 
     What is past the new end is not looked at here: see ``refuse_loss``. Raises HasSnapshots, Dirty, Encrypted,
@@ -56,7 +61,7 @@ def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[C
     for cut in cuts:
         kept[(cut.image.storage, cut.image.guid)] = _cut_state(cut)
     freed = sum(image.stat.size for image in images) - sum(image.stat.size for image in kept.values())
-    change = replace(_change(state, target, cuts, images[len(wanted) :]), bytes_freed=freed)
+    change = replace(_change(state, target, cuts, images[len(wanted) :]), bytes_freed=freed, machine=machine)
     plan = bundle_plan(clearance, change, ChangeFacts(state))
     return plan.with_facts(ChangeFacts(as_described(state, target, plan.steps, kept)))
 
