@@ -486,7 +486,20 @@ TABLE_FAULTS = (
     ),
 )
 
+NAMES = "vdisk-snapshots.json"
 VM_FAULTS = (
+    Fault(
+        "names that are no JSON", "names_unreadable", "no", lambda built: put_new(f"{built.directory}/{NAMES}", b"{")
+    ),
+    Fault(
+        "a name without its snapshot",
+        "name_without_snapshot",
+        "no",
+        lambda built: put_new(
+            f"{built.directory}/{NAMES}",
+            b'{"version": 1, "snapshots": {"%s": {"name": "gone"}}}' % guid_of(99).encode(),
+        ),
+    ),
     Fault(
         "a config that is no XML",
         "vm_unclear",

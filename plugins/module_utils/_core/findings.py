@@ -55,6 +55,8 @@ _RULES = (
     Rule("top_missing", ERROR, SAFE, "no layer is the current one"),
     Rule("tree_several_roots", WARNING, NO, "more than one layer has no parent"),
     Rule("shot_temporary", WARNING, NO, "a deletion or merge by other software was not finished"),
+    Rule("names_unreadable", INFO, NO, "the names of snapshots cannot be read"),
+    Rule("name_without_snapshot", INFO, NO, "a name is kept of a snapshot that the disk does not have"),
     # The files.
     Rule("image_missing", ERROR, NO, "an image that the descriptor names does not exist"),
     Rule("image_unreadable", ERROR, NO, "an image cannot be read or is not a regular file"),

@@ -13,10 +13,10 @@ are in the other files here; those of an examination itself are ``interrupted``,
 from __future__ import annotations
 
 import posixpath
-from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.naming import DESCRIPTOR, classify, temporary_name
+from ..._bundle.naming import DESCRIPTOR, NOTES, classify, temporary_name
 from ..._bundle.paths import (
     BUNDLE,
     SINGLE_FILE,
@@ -45,6 +45,9 @@ from .examination import Chosen, Examination, Expected, ImageExam, Named
 from .files import examine_files
 from .image import examine_image
 from .machine import DiskFacts, examine_vm, with_repair
+
+if TYPE_CHECKING:
+    from ..._bundle.notes import Notes
 
 _LOOKS = 3
 _NOT_EXAMINED = (
@@ -128,7 +131,14 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
     suspended = descriptor is not None and descriptor.suspended
     report = find_vm(port, location)
     suspended = suspended or (report.facts is not None and report.facts.suspended)
-    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree)
+    notes: Notes = {}
+    if NOTES in examined.others:
+        # Few disks have snapshots with names.
+        from .names import examine_notes, read_notes_of
+
+        notes, unreadable = read_notes_of(port, location)
+        yield from (*unreadable, *examine_notes(location, examined.tree, notes))
+    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree, frozenset(notes))
     yield from (with_repair(port, location, one, disk) for one in examine_vm(report, disk))
 
 

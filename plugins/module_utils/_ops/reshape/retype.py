@@ -22,7 +22,7 @@ from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
 from ..._bundle.shape import PLAIN, Shape, header_of_part, resized
 from ..._bundle.tree import build_tree
-from ..._change.after import as_described, dropped_extensions
+from ..._change.after import as_described, dropped_extensions, forgotten_paths, forgotten_steps
 from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.executor import Progress, refuse_without_room
 from ..._change.journal import descriptor_step
@@ -200,6 +200,8 @@ def _change(port: Port, state: BundleState, shape: Shape, names: Tuple[str, ...]
         Journal("retype", PREPARE, created=names, discarded=tuple(path.rsplit("/", 1)[-1] for path in old)),
         before=tuple(_new_files(state, shape, names)),
         commit=descriptor_step(state, _target(state, shape, names)),
+        after=forgotten_steps(state, _target(state, shape, names)),
+        settled=forgotten_paths(state),
         created=names,
         discarded=tuple(old),
         needed=SMALL_CHANGES + _most_needed(port, state, shape),
