@@ -11,6 +11,7 @@ A single-file image gets a descriptor made up for it, so that all that follows s
 from __future__ import annotations
 
 import posixpath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core import guid as guids
@@ -25,7 +26,7 @@ from .._io.fingerprint import identity, refuse_changed
 from .._io.port import DIRECTORY, FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, StorageEntry, one_layer, validate
 from .descriptor_xml import parse_descriptor
-from .naming import UNFINISHED_COPY, classify, temporary_name
+from .naming import NOTES, UNFINISHED_COPY, classify, temporary_name
 from .paths import BUNDLE, Location, ResolvedImage, image_stat, journal_path, resolve_image
 from .tree import SnapshotTree, build_tree
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .._core.plan import Fingerprint
     from .._formats.hds.extension import Extension
     from .._io.journal import Journal
+    from .notes import Note
     from .surroundings import Surroundings
 
 EXPANDING = "expanding"
@@ -41,6 +43,7 @@ IMAGE_TYPES = ("Compressed", "Plain")
 _DESCRIPTOR_LIMIT = 16 << 20
 _PLAIN_EXPANDING = "the descriptor calls the image Plain, and it begins as an expanding image does"
 _PREFIX = 512
+_NO_NOTES: Mapping[str, Note] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class BundleState:
 
     ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them, ``folders`` those of
     them that are directories, ``unnamed`` files with content that look like images and that no descriptor names.
+    ``notes`` are the names that users gave to snapshots, by GUID.
     ``surroundings`` are known only to those who asked for them (``neighbours.with_surroundings``).
     """
 
@@ -118,6 +122,7 @@ class BundleState:
     surroundings: Optional[Surroundings] = None
     folders: Tuple[str, ...] = ()
     unnamed: Tuple[str, ...] = ()
+    notes: Mapping[str, Note] = _NO_NOTES
 
     @property
     def is_bundle(self) -> bool:
@@ -194,7 +199,16 @@ def _observe(
     warnings = tuple(size_warnings(descriptor, tree, images))
     state = BundleState(location, xml, descriptor, tree, images, others, journal, fingerprint, warnings)
     folders, unnamed = _strangers(port, location, others)
-    return replace(state, folders=folders, unnamed=unnamed)
+    state = replace(state, folders=folders, unnamed=unnamed)
+    return _with_notes(port, state) if NOTES in others and location.kind == BUNDLE else state
+
+
+def _with_notes(port: Port, state: BundleState) -> BundleState:
+    # Few disks have snapshots with names.
+    from .notes import read_notes
+
+    notes, warning = read_notes(port, posixpath.join(state.location.directory, NOTES))
+    return replace(state, notes=notes, warnings=state.warnings + ((warning,) if warning else ()))
 
 
 def _strangers(port: Port, location: Location, names: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:

@@ -20,6 +20,9 @@ MACHINE_SUFFIXES = (".pvm", ".macvm")
 JOURNAL = ".vdisk-journal"
 """The record of a change that is under way."""
 
+NOTES = "vdisk-snapshots.json"
+"""What users call the snapshots of the disk."""
+
 TEMPORARY_MARK = ".vdisk-"
 """What marks an unfinished file as made by this collection."""
 
@@ -31,6 +34,7 @@ _TEMPORARY_END = ".tmp"
 _KINDS = {
     DESCRIPTOR: "descriptor",
     BACKUP: "backup",
+    NOTES: "notes",
     ".DS_Store": "companion",
     ".statfs": "ploop_leftover",
     "DiskDescriptor.xml.tmp": "ploop_leftover",
@@ -80,7 +84,8 @@ def is_temporary_of(name: str, final_name: str) -> bool:
 
 
 def classify(name: str) -> str:
-    """The kind of an entry: descriptor, backup, marker, image, companion, lock, ploop_leftover, ours or foreign."""
+    """The kind of an entry: descriptor, backup, notes, marker, image, companion, lock, ploop_leftover, ours or
+    foreign."""
     if name in _KINDS:
         return _KINDS[name]
     if name == JOURNAL or name.startswith(JOURNAL + "-") or is_temporary(name):

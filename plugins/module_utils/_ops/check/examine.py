@@ -13,10 +13,10 @@ are in the other files here; those of an examination itself are ``interrupted``,
 from __future__ import annotations
 
 import posixpath
-from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.naming import DESCRIPTOR, classify, temporary_name
+from ..._bundle.naming import DESCRIPTOR, NOTES, classify, temporary_name
 from ..._bundle.paths import (
     BUNDLE,
     SINGLE_FILE,
@@ -44,7 +44,10 @@ from .cross_checks import cross_checks
 from .examination import Chosen, Examination, Expected, ImageExam, Named
 from .files import examine_files
 from .image import examine_image
-from .machine import DiskFacts, examine_vm
+from .machine import DiskFacts, examine_vm, with_repair
+
+if TYPE_CHECKING:
+    from ..._bundle.notes import Notes
 
 _LOOKS = 3
 _NOT_EXAMINED = (
@@ -127,8 +130,17 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
         journal, is_interrupted = posixpath.basename(journal_path(location)), examined.journal is not None
         yield from examine_files(location.directory, examined.others, journal=journal, is_interrupted=is_interrupted)
     suspended = descriptor is not None and descriptor.suspended
-    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree)
-    yield from examine_vm(find_vm(port, location), disk)
+    report = find_vm(port, location)
+    suspended = suspended or (report.facts is not None and report.facts.suspended)
+    notes: Notes = {}
+    if NOTES in examined.others:
+        # Few disks have snapshots with names.
+        from .names import examine_notes, read_notes_of
+
+        notes, unreadable = read_notes_of(port, location)
+        yield from (*unreadable, *examine_notes(location, examined.tree, notes))
+    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree, frozenset(notes))
+    yield from (with_repair(port, location, one, disk) for one in examine_vm(report, disk))
 
 
 def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], List[Finding]]:

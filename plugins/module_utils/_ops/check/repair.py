@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.naming import temporary_name
@@ -32,6 +32,9 @@ from ..._io.journal import APPLY, ImageBefore, Journal, pack_journal
 from ..._io.port import DIRECTORY, SYMLINK, Port
 from .examination import Examination, expanding_images
 from .repair_image import ImageRepair, plan_image_repair, repair_steps
+
+if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
 
 SAFE = "safe"
 ALL = "all"
@@ -56,11 +59,14 @@ class RepairFacts:
 
 
 class _Repairs(NamedTuple):
-    """What becomes of the images, the new ``content`` of the descriptor (None for none), and the paths that go."""
+    """What becomes of the images, the new ``content`` of the descriptor (None for none), the paths that go, and what
+    becomes of the configuration of the virtual machine.
+    """
 
     images: List[ImageRepair]
     content: Optional[bytes]
     removed: List[str]
+    machine: Optional[MachineEdit] = None
 
 
 def plan_repair(
@@ -77,7 +83,9 @@ def plan_repair(
     content, repaired = _descriptor_after(examined, level)
     cleared = _cleared(examined, level)
     repaired += [one for repair in images for one in repair.repaired] + cleared
-    repairs = _Repairs(images, content, [one.where for one in cleared])
+    machine, followed = _machine(port, examined, level)
+    repaired += followed
+    repairs = _Repairs(images, content, [one.where for one in cleared], machine)
     if not any(repairs):
         return Plan("repair", facts=RepairFacts(tuple(repaired)))
     _refuse_dirty(examined, force=force)
@@ -87,7 +95,20 @@ def plan_repair(
     if level == ALL or backup_dir is not None or replaces:
         steps, backup = _records(port, examined, repairs, backup_dir)
     steps += _changes(examined, repairs)
-    return _plan(examined, images, steps).with_facts(RepairFacts(tuple(repaired), backup))
+    plan = _plan(examined, images, steps).with_facts(RepairFacts(tuple(repaired), backup))
+    return plan if machine is None else replace(plan, fingerprint=plan.fingerprint + machine.before)
+
+
+def _machine(port: Port, examined: Examination, level: str) -> Tuple[Optional[MachineEdit], List[Finding]]:
+    """What lets the machine say the size of its disk, unless another operation is still to be ended."""
+    findings = _allowed(examined, level, "vm_size")
+    is_ours = examined.journal is None or examined.journal.operation == "repair"
+    if not findings or not is_ours or examined.size_bytes is None:
+        return None, []
+    from ..._bundle.machine_edit import DiskValues, machine_edit
+
+    edit = machine_edit(port, examined.location, DiskValues(examined.size_bytes))
+    return edit, findings if edit is not None else []
 
 
 def _plan(examined: Examination, repairs: Sequence[ImageRepair], steps: Sequence[Step]) -> Plan[None]:
@@ -186,24 +207,31 @@ def _changes(examined: Examination, repairs: _Repairs) -> Iterator[Step]:
     # The journal of another operation stays in force; what it says of the images holds for these changes, too.
     is_ours = examined.journal is None or examined.journal.operation == "repair"
     is_readable = not any(one.code == "journal_unreadable" for one in examined.findings)
-    if heavy and is_ours and is_readable:
-        yield ReplaceFile(path, pack_journal(_journal(heavy)), _temporary(path))
+    machine = repairs.machine if is_readable else None
+    if (heavy or machine is not None) and is_ours and is_readable:
+        yield ReplaceFile(path, pack_journal(_journal(heavy, machine)), _temporary(path))
     for repair in repairs.images:
         yield from repair_steps(repair)
     if repairs.content is not None:
         yield ReplaceFile(location.descriptor, repairs.content, _temporary(location.descriptor))
-    if is_ours and is_readable and (heavy or examined.journal is not None):
+    if machine is not None:
+        yield ReplaceFile(machine.config, machine.content, machine.temporary)
+    if is_ours and is_readable and (heavy or machine is not None or examined.journal is not None):
         yield Remove((path,), location.directory)
     if repairs.removed:
         yield Remove(tuple(repairs.removed), location.directory)
 
 
-def _journal(repairs: Sequence[ImageRepair]) -> Journal:
+def _journal(repairs: Sequence[ImageRepair], machine: Optional[MachineEdit]) -> Journal:
     exams = [repair.exam for repair in repairs]
     images = [
         ImageBefore(posixpath.basename(one.path), one.stat.size, one.header.in_use) for one in exams if one.header
     ]
-    return Journal("repair", APPLY, images=tuple(images))
+    if machine is None:
+        return Journal("repair", APPLY, images=tuple(images))
+    from ..._change.machine import machine_request
+
+    return Journal("repair", APPLY, images=tuple(images), request=machine_request(machine))
 
 
 def _temporary(path: str) -> str:
@@ -220,6 +248,7 @@ def _records(
     location = examined.location
     changes = [change for repair in repairs.images for change in _old_bytes(port, repair)]
     documents = [location.descriptor] if repairs.content is not None else []
+    documents += [repairs.machine.config] if repairs.machine is not None else []
     documents += [path for path in repairs.removed if path == journal_path(location)]
     changes += [{"path": path, "offset": 0, "old": _whole(port, path)} for path in documents]
     if not changes:

@@ -79,11 +79,11 @@ def _at_snapshot(port: Port, source: Source, name: str) -> Source:
     if source.state is None:
         return source
     from ..._bundle.tree import resolve
-    from ..snapshots.names import wanted_guid
+    from ..snapshots.names import known_names, wanted_guid
 
     around = source.state.surroundings
     names = around.machine.snapshot_names if around is not None else {}
     guid = wanted_guid(source.state, name, names)
     if guid not in source.state.tree.shots:
-        resolve(source.state.tree, name, names=names, path=source.path)
+        resolve(source.state.tree, name, names=known_names(source.state, names), path=source.path)
     return replace(source, guid=guid)

@@ -158,6 +158,14 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
     if journal is not None:
         yield from _image_end_steps(port, state, journal)
         removed += [f"{directory}/{name}" for name in _present(state, journal.created + journal.discarded)]
+        if state.notes or "note" in (journal.request or {}):
+            from ..._change.notes import notes_end_steps
+
+            yield from notes_end_steps(state, journal.request or {})
+        if "machine" in (journal.request or {}):
+            from ..._change.machine import machine_end_steps
+
+            yield from machine_end_steps(port, state, journal.request["machine"])
     if removed:
         yield Remove(tuple(removed), directory)
     if journal is not None:

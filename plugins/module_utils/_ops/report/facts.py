@@ -113,9 +113,13 @@ def one_snapshot(state: BundleState, guid: str, vm: Optional[VmFacts]) -> Facts:
     tree = state.tree
     shot = tree.shots[guid]
     named = vm.snapshots.get(guid) if vm is not None else None
+    note = state.notes.get(guid)
+    name, taken, description = (None, None, None) if note is None else note
     return {
         "guid": guid,
-        "name": named.name if named is not None else None,
+        "name": named.name if named is not None else name,
+        "taken": (named.date or None) if named is not None else taken,
+        "description": description,
         "parent": None if shot.parent == guids.NONE else shot.parent,
         "children": [child for child in tree.children(guid) if child != tree.top],
         "depth": tree.depth(guid),
