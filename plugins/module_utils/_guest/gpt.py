@@ -141,7 +141,7 @@ def backup_ranges(disk: GuestView) -> Tuple[Tuple[int, int], ...]:
 
 
 def checked_entries(
-    disk: GuestView, header: bytes, *, own_sector: int, sector_bytes: int = SECTOR
+    disk: GuestView, header: bytes, *, own_sector: int, sector_bytes: int
 ) -> Optional[Tuple[int, bytes]]:
     """The length of a header and its entries when signature, place and checksums are right."""
     if header[:8] != _SIGNATURE:
@@ -151,7 +151,9 @@ def checked_entries(
         return None
     at, count, width, entries_checksum = struct.unpack_from("<QIII", header, _ENTRIES_SECTOR)
     size = count * width
-    is_possible = width >= 128 and width % 8 == 0 and 0 < size <= _LARGEST_TABLE and at * sector_bytes + size <= disk.size
+    is_possible = (
+        width >= 128 and width % 8 == 0 and 0 < size <= _LARGEST_TABLE and at * sector_bytes + size <= disk.size
+    )
     if not is_possible or _number(header, "<Q", _OWN_SECTOR) != own_sector:
         return None
     entries = _read(disk, at * sector_bytes, size)
