@@ -7,7 +7,7 @@ It is written durably before the first change and removed, durably, after the la
 
 ``prepare``
     Nothing that a reader sees has changed. Recovery cuts the images back to the recorded length, gives their in-use
-    field its recorded value and removes what was created.
+    field its recorded value and removes what was created; an image that others have written to since stays as it is.
 ``apply``
     Images change in place, in an order in which each state is a valid disk with the same surviving views. Recovery
     goes forward: it repeats the operation, or just ends it when the descriptor already shows the result.

@@ -253,9 +253,7 @@ class OsPort:
             facts = repeated(os.statvfs, path)
         return facts.f_bavail * facts.f_frsize
 
-    def write_refusal(self, path: str) -> Optional[DiskError]:
-        """The error with which the host would refuse to write there, as far as is known without trying."""
-        return write_refusal(path)
+    write_refusal = staticmethod(write_refusal)
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, found without taking a lock. What this port holds is left out."""

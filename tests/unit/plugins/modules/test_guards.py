@@ -196,7 +196,7 @@ def refusing(kind: type) -> Callable[[BuiltBundle], Callable[[], None]]:
     """The host says that it would refuse to write; real mounts and users are in test_permissions."""
 
     def plant(_built: BuiltBundle) -> Callable[[], None]:
-        real = OsPort.write_refusal
+        real = OsPort.__dict__["write_refusal"]
 
         def refusal(self: OsPort, path: str) -> Any:
             return kind("Cannot write", path=path, hint="Run elsewhere.")
