@@ -66,7 +66,8 @@ class DevicePort:
         if self._port.real_path(path) != self._path:
             return self._port.open_read(path)
         try:
-            return OsDevice(path, os.open(path, _FLAGS), detect())
+            # Where the path leads now may be elsewhere; what it led to has no link in it.
+            return OsDevice(path, os.open(self._path, _FLAGS | os.O_NOFOLLOW), detect())
         except HOST_ERRORS as error:
             if isinstance(error, OSError) and error.errno == errno.EBUSY:
                 hint = "Unmount it, or take a snapshot of it and name that."
