@@ -56,6 +56,13 @@ class Source:
     container: Optional[Union[Container, BlockDevice]] = None
     warnings: Tuple[str, ...] = ()
 
+    @property
+    def logical_sector(self) -> int:
+        """The bytes of a sector as the guest sees it; partition tables count in these."""
+        if self.chain is not None:
+            return self.chain.layers[0].logical_sector
+        return self.state.descriptor.logical_sector if self.state is not None else SECTOR
+
     def port(self, port: Port) -> Port:
         """The port that shows the files of the source."""
         return port if self.container is None else self.container.port(port)

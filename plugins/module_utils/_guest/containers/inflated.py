@@ -16,13 +16,18 @@ from __future__ import annotations
 import threading
 import zlib
 from bisect import bisect_right
-from typing import Any, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from ..._formats.damage import DamagedSource
 from ..._formats.mapping import ByteSource
 
 MOST_POINTS = 128
+BLOCK = 1 << 20
+"""Points and what is kept are whole blocks of inflated bytes."""
+
 _FIRST_STEP = 4 << 20
+# What one grain table of a VMDK stream describes lies before it.
+_KEPT_BLOCKS = 48
 _READ = 64 << 10
 _GZIP = 31
 _MAGIC = b"\x1f\x8b"
@@ -64,6 +69,17 @@ class _Stream:
                 return content
         return b""
 
+    def advance(self, most: int) -> bytes:
+        """``most`` more bytes, fewer only at the end. Raises Damaged."""
+        parts: List[bytes] = []
+        while most:
+            part = self.read(most)
+            if not part:
+                break
+            parts.append(part)
+            most -= len(part)
+        return b"".join(parts)
+
     def _more(self) -> bytes:
         buffer = bytearray(_READ)
         got = self._file.pread_into(self._offset, buffer)
@@ -97,7 +113,7 @@ class Index:
 
     def _scan(self, file: ByteSource) -> None:
         stream, step = self.points[0].copy(file), _FIRST_STEP
-        while stream.read(_READ * 4):
+        while stream.advance(BLOCK):
             if stream.position >= self.points[-1].position + step:
                 self.points.append(stream.copy(file))
                 if len(self.points) > MOST_POINTS:
@@ -115,6 +131,7 @@ class InflatedFile:
         self._file = file
         self._stream = self.index.points[0].copy(file)
         self._lock = threading.Lock()
+        self._blocks: Dict[int, bytes] = {}
 
     def size(self) -> int:
         """The length of the inflated bytes."""
@@ -122,26 +139,37 @@ class InflatedFile:
 
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> int:
         """Fill ``buffer`` from ``offset``; fewer bytes only at the end. Raises Damaged."""
-        view = memoryview(buffer)
-        with self._lock:
-            self._seek(offset)
-            done = 0
-            while done < len(view):
-                content = self._stream.read(len(view) - done)
-                if not content:
-                    break
-                view[done : done + len(content)] = content
-                done += len(content)
-            return done
+        view = memoryview(buffer)[: max(0, self.index.size - offset)]
+        done = 0
+        while done < len(view):
+            number, within = divmod(offset + done, BLOCK)
+            part = self._block(number)[within : within + len(view) - done]
+            if not part:
+                break
+            view[done : done + len(part)] = part
+            done += len(part)
+        return done
 
-    def _seek(self, offset: int) -> None:
+    def _block(self, number: int) -> bytes:
+        """A block; those that are passed on the way to it are kept, too, since readers go forth and back a little."""
+        with self._lock:
+            if number not in self._blocks:
+                self._inflate_up_to(number)
+            return self._blocks.get(number, b"")
+
+    def _inflate_up_to(self, number: int) -> None:
         points = self.index.points
-        index = bisect_right([point.position for point in points], offset) - 1
-        if not points[index].position <= self._stream.position <= offset:
+        index = bisect_right([point.position for point in points], number * BLOCK) - 1
+        if not points[index].position <= self._stream.position <= number * BLOCK:
             self._stream = points[index].copy(self._file)
-        while self._stream.position < offset:
-            if not self._stream.read(min(_READ * 4, offset - self._stream.position)):
+        while self._stream.position <= number * BLOCK:
+            passed = self._stream.position // BLOCK
+            content = self._stream.advance(BLOCK)
+            if not content:
                 return
+            self._blocks[passed] = content
+            if len(self._blocks) > _KEPT_BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
 
     def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
         """All of the range that there is: what is packed has no holes."""

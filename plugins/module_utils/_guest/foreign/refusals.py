@@ -14,7 +14,7 @@ from ..._formats.detect import UNSTRUCTURED, detect
 from ..._io.durable import read_start
 from ..._io.port import Port
 from .advice import complete, false_name
-from .whole import extent_of_vmdk, piece_of_vhd
+from .whole import extent_of_vmdk, piece_of_vhd, piece_with_mark
 
 _PREFIX = 4096
 
@@ -31,6 +31,9 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
         suffix = posixpath.splitext(path)[1]
         raise (false_name(path, suffix) if suffix.lower().endswith("vhd") else piece_of_vhd(port, path)) from error
     else:
+        cut = piece_with_mark(port, path) if is_guessed else None
+        if cut is not None:
+            raise cut from error
         complete(error, format)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from typing import Optional, Tuple
 
 from ..._bundle.naming import DESCRIPTOR, classify
@@ -178,6 +179,18 @@ def joinable(port: Port, path: str, format: str) -> Fingerprint:
             f"join_pieces: {wrong}", path=path, found=list(pieces)[:10], hint="Join them yourself: cat PIECES > WHOLE"
         )
     return tuple((piece, identity(stat)) for piece, stat in stats)
+
+
+def piece_with_mark(port: Port, path: str) -> Optional[DiskError]:
+    """The refusal of an image of a format that was cut by size; None for a file that stands alone."""
+    folder, name = posixpath.split(path)
+    numbered = _NUMBERED.fullmatch(name)
+    if numbered is None or _neighbour(port, folder, name) is None:
+        return None
+    error = _cut(port, folder, name)
+    whole = shlex.quote(posixpath.join(folder, numbered.group(1).rstrip(".")))
+    error.hint = f"Join them and name the result: cat {whole}.??? > {whole}"
+    return error
 
 
 def _cut(port: Port, folder: str, name: str) -> DiskError:

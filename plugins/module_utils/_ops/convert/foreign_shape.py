@@ -116,6 +116,13 @@ def _cluster_bytes(shape: ForeignShape, clusters: Optional[Clusters]) -> Optiona
     return chosen
 
 
+def with_sectors(shape: ForeignShape, logical_sector: int) -> ForeignShape:
+    """``shape`` with the sectors of the source, where its format can note them and the disk is whole ones long."""
+    if not FORMATS[shape.format].keeps_sectors or shape.size % logical_sector:
+        return shape
+    return replace(shape, logical_sector=logical_sector)
+
+
 def layer_files(shape: ForeignShape, base: str, *, layers: int, generation: int) -> Tuple[Tuple[str, ...], ...]:
     """The files of each layer of an output called ``base``, lowest layer first.
 

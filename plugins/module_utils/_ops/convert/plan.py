@@ -26,7 +26,6 @@ from .conversion import Conversion, ConvertFacts
 from .destination import find_destination, refuse_needed
 from .reason import is_kept, reason_of
 from .request import MISSING, AnyShape, ConvertRequest, layer_depths
-from .sectors import with_sectors
 
 
 def plan_convert(
@@ -38,7 +37,7 @@ def plan_convert(
     """
     refuse_source(port, source, request)
     depths = layer_depths(source, request)
-    shape = with_sectors(source, _shape(request, round_up(source.size, request.align), len(depths)))
+    shape = _shape(request, source, len(depths))
     destination = find_destination(port, request)
     refuse_needed(source, destination)
     conversion = Conversion(source, request, shape, destination, depths)
@@ -59,7 +58,8 @@ def plan_convert(
     return predicted(port, plan) if predict else plan
 
 
-def _shape(request: ConvertRequest, size: int, layers: int) -> AnyShape:
+def _shape(request: ConvertRequest, source: Source, layers: int) -> AnyShape:
+    size = round_up(source.size, request.align)
     if request.format == RAW:
         return Shape(size, PLAIN, preallocate=request.preallocate)
     if request.format == HDD:
@@ -71,9 +71,9 @@ def _shape(request: ConvertRequest, size: int, layers: int) -> AnyShape:
             split_size=request.split_size,
             preallocate=request.preallocate,
         )
-    from .foreign_shape import settled
+    from .foreign_shape import settled, with_sectors
 
-    return settled(_foreign_shape(request, size), layers=layers)
+    return with_sectors(settled(_foreign_shape(request, size), layers=layers), source.logical_sector)
 
 
 def _foreign_shape(request: ConvertRequest, size: int) -> ForeignShape:

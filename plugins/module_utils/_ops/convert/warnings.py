@@ -11,11 +11,11 @@ from typing import Tuple
 
 from ..._bundle.guards import warnings_for_readers
 from ..._core.units import SECTOR
-from ..._formats.catalog import RAW
+from ..._formats.catalog import RAW, ForeignShape
 from ..._guest.source import Source, open_source
 from ..._io.port import Port
 from .conversion import Conversion
-from .sectors import sector_warnings
+from .request import AnyShape
 
 
 def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
@@ -24,7 +24,7 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
-    found += sector_warnings(source, conversion.shape)
+    found += _sector_warnings(source, conversion.shape)
     exact = _exact_size(source)
     if exact != source.size:
         found.append(
@@ -36,6 +36,19 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
             f"The guest disk grows from {source.size} to {size} bytes because of align; {_stranded(port, source)}."
         )
     return tuple(found)
+
+
+def _sector_warnings(source: Source, shape: AnyShape) -> Tuple[str, ...]:
+    """What becomes of the partition table of a disk whose sectors the output does not note."""
+    sector = source.logical_sector
+    if sector == SECTOR or (isinstance(shape, ForeignShape) and shape.logical_sector == sector):
+        return ()
+    text = (
+        f"{source.path}: the guest sees sectors of {sector} bytes, and its partition table counts in these. The output"
+        f" does not say so: give the disk sectors of {sector} bytes in the machine (QEMU: logical_block_size={sector}),"
+        " or the guest finds no partition."
+    )
+    return (text,)
 
 
 def _exact_size(source: Source) -> int:

@@ -32,6 +32,8 @@ def opened(packed: bytes, **options: object) -> InflatedFile:
 def _points(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(inflated, "MOST_POINTS", request.param)
     monkeypatch.setattr(inflated, "_FIRST_STEP", 50_000)
+    monkeypatch.setattr(inflated, "BLOCK", 4096)
+    monkeypatch.setattr(inflated, "_KEPT_BLOCKS", 3)
     return int(request.param)
 
 
@@ -96,3 +98,15 @@ def test_threads_share_it() -> None:
 def test_what_cannot_be_inflated_is_damaged(packed: bytes) -> None:
     with pytest.raises(Damaged):
         opened(packed)
+
+
+def test_going_forth_and_back_a_little_inflates_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflated, "BLOCK", 4096)
+    file, advanced = opened(gzip.compress(CONTENT)), []
+    plain = file._stream.advance
+    monkeypatch.setattr(file._stream, "advance", lambda most: advanced.append(most) or plain(most))
+    for start in (40 * 4096, 0, 39 * 4096, 20 * 4096, 41 * 4096, 5 * 4096 + 17):
+        buffer = bytearray(4096)
+        file.pread_into(start, buffer)
+        assert buffer == CONTENT[start : start + 4096]
+    assert len(advanced) == 42

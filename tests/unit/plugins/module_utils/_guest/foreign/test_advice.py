@@ -208,6 +208,16 @@ SAID: Dict[str, Tuple[str, bytes, Dict[str, bytes], str, str]] = {
             "Name the first one, /v m/d.raw.000, and set join_pieces: true."
         ),
     ),
+    "image cut by size": (
+        "d.qcow2.001",
+        QCOW2,
+        {"d.qcow2.002": b"x"},
+        "not_a_whole_disk",
+        (
+            "The file is one of 2 pieces of a disk (/v m/d.qcow2.001). "
+            "Join them and name the result: cat '/v m/d.qcow2'.??? > '/v m/d.qcow2'"
+        ),
+    ),
     "cut by split": (
         "d.imgaa",
         ZEROS,

@@ -19,7 +19,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.sectors import sector_of
 from ansible_collections.vdisk.parallels.tests.support import vmdk_files
 
 PORT = OsPort()
@@ -53,9 +52,9 @@ def converted(source: str, dest: str, **options: Any) -> Any:
 @pytest.mark.parametrize("make", [vhdx, vmdk])
 def test_they_are_kept_where_the_format_notes_them(tmp_path: Path, make: Any, format: str) -> None:
     source, dest = make(tmp_path / f"s.{make.__name__}"), str(tmp_path / f"d.{format}")
-    assert sector_of(find_source(PORT, source)) == 4096
+    assert find_source(PORT, source).logical_sector == 4096
     plan = converted(source, dest)
-    assert not plan.warnings and sector_of(find_source(PORT, dest)) == 4096
+    assert not plan.warnings and find_source(PORT, dest).logical_sector == 4096
     assert converted(source, dest).is_empty
 
 
@@ -67,18 +66,18 @@ def test_elsewhere_the_fate_of_the_partition_table_is_told(tmp_path: Path, forma
 
 def test_a_disk_of_half_sectors_is_told_too(tmp_path: Path) -> None:
     plan = converted(vmdk(tmp_path / "s.vmdk", SIZE + 512), str(tmp_path / "d.vhdx"))
-    assert len(plan.warnings) == 1 and sector_of(find_source(PORT, str(tmp_path / "d.vhdx"))) == 512
+    assert len(plan.warnings) == 1 and find_source(PORT, str(tmp_path / "d.vhdx")).logical_sector == 512
 
 
 def test_an_output_with_other_sectors_is_written_anew(tmp_path: Path) -> None:
     small, large = vhdx(tmp_path / "a.vhdx", sector=512), vhdx(tmp_path / "b.vhdx")
     dest = str(tmp_path / "d.vhdx")
-    assert not converted(small, dest).warnings and sector_of(find_source(PORT, dest)) == 512
+    assert not converted(small, dest).warnings and find_source(PORT, dest).logical_sector == 512
     plan = converted(large, dest)
-    assert "sector_size" in plan.facts.reason and sector_of(find_source(PORT, dest)) == 4096
+    assert "sector_size" in plan.facts.reason and find_source(PORT, dest).logical_sector == 4096
 
 
 def test_usual_disks_have_usual_sectors(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(struct.pack("<Q", 1) * 512)
-    assert sector_of(find_source(PORT, str(tmp_path / "a.raw"))) == 512
+    assert find_source(PORT, str(tmp_path / "a.raw")).logical_sector == 512
     assert not converted(str(tmp_path / "a.raw"), str(tmp_path / "d.qcow2")).warnings
