@@ -16,7 +16,7 @@ from .request import AnyShape, ConvertRequest
 
 if TYPE_CHECKING:
     from ..._bundle.descriptor import Descriptor
-    from .free_space import DroppedSpace
+    from ..copy.free_space import DroppedSpace
 
 
 @dataclass(frozen=True)

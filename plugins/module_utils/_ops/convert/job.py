@@ -32,7 +32,7 @@ from .request import AnyShape
 from .writers import new_writer
 
 if TYPE_CHECKING:
-    from .free_space import DroppedSpace
+    from ..copy.free_space import DroppedSpace
 
 Progress = Callable[[int, int], None]
 LayerProgress = Optional[Callable[[int], None]]

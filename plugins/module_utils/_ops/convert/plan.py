@@ -42,7 +42,7 @@ def plan_convert(
     refuse_needed(source, destination)
     conversion = Conversion(source, request, shape, destination, depths)
     if request.drops_free and (destination.stat is None or request.update != MISSING):
-        from .free_space import find_dropped
+        from ..copy.free_space import find_dropped
 
         conversion = replace(conversion, dropped=find_dropped(port, source, depths))
     conversion = replace(conversion, reason=reason_of(port, conversion))

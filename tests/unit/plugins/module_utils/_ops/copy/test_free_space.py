@@ -15,9 +15,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems.scan import find_free_space
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.choose_source import choose_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.free_space import find_dropped
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest, SourceRequest
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.free_space import find_dropped
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.conversions import PORT, TARGETS, Source, convert, make_source
 from ansible_collections.vdisk.parallels.tests.support.filesystem_images import MIB, ext
