@@ -23,7 +23,7 @@ from .rename import plan_rename
 from .request import FIX, GROW, KEEP, MERGE, REFUSE, TOP_ONLY, UPDATE, ReshapeRequest
 
 if TYPE_CHECKING:
-    from ..._bundle.machine_edit import MachineEdit
+    from ..._bundle.machine.edit import MachineEdit
     from ..._guest.gpt import Gpt
 
 
@@ -144,7 +144,7 @@ def _machine_edit(
     if request.machine == KEEP or (task.machine.facts is None and not task.machine.warnings):
         return None
     # Most disks are in no machine.
-    from ..._bundle.machine_edit import DiskValues, machine_edit
+    from ..._bundle.machine.edit import DiskValues, machine_edit
 
     kind, is_split = (None, None) if shape is None else (shape.kind, len(shape.parts) > 1)
     values = DiskValues(size, kind, is_split)
