@@ -14,7 +14,7 @@ from typing import Any, Callable
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.machine_edit import DiskValues, machine_edit
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.machine.edit import DiskValues, machine_edit
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.shape import Shape
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import Plan
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Port

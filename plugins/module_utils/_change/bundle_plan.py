@@ -31,7 +31,7 @@ from .journal import journal_end_steps, journal_step
 from .new_files import nothing_at
 
 if TYPE_CHECKING:
-    from .._bundle.machine_edit import MachineEdit
+    from .._bundle.machine.edit import MachineEdit
 
 SMALL_CHANGES = 1 << 16
 """Room for the journal and the growth of tables and directories, where nothing else is written."""

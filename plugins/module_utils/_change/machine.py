@@ -15,7 +15,7 @@ import posixpath
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .._bundle.bundle import BundleState
-from .._bundle.machine_edit import DiskValues, MachineEdit, config_of, machine_edit
+from .._bundle.machine.edit import DiskValues, MachineEdit, config_of, machine_edit
 from .._bundle.naming import temporary_name
 from .._core.errors import DiskError
 from .._core.plan import CreateFile, Plan, Remove, Rename, ReplaceFile, Step, Sync, WriteBytes

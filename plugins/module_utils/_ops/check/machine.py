@@ -54,7 +54,7 @@ def with_repair(port: Port, location: Location, one: Finding, disk: DiskFacts) -
     """A finding of the machine's size is not to be repaired while the machine sleeps, or in a file that is not safe."""
     if one.code != "vm_size" or disk.size_bytes is None:
         return one
-    from ..._bundle.machine_edit import DiskValues, machine_edit
+    from ..._bundle.machine.edit import DiskValues, machine_edit
 
     try:
         edit = machine_edit(port, location, DiskValues(disk.size_bytes))

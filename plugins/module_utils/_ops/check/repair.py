@@ -34,7 +34,7 @@ from .examination import Examination, expanding_images
 from .repair_image import ImageRepair, plan_image_repair, repair_steps
 
 if TYPE_CHECKING:
-    from ..._bundle.machine_edit import MachineEdit
+    from ..._bundle.machine.edit import MachineEdit
 
 SAFE = "safe"
 ALL = "all"
@@ -105,7 +105,7 @@ def _machine(port: Port, examined: Examination, level: str) -> Tuple[Optional[Ma
     is_ours = examined.journal is None or examined.journal.operation == "repair"
     if not findings or not is_ours or examined.size_bytes is None:
         return None, []
-    from ..._bundle.machine_edit import DiskValues, machine_edit
+    from ..._bundle.machine.edit import DiskValues, machine_edit
 
     edit = machine_edit(port, examined.location, DiskValues(examined.size_bytes))
     return edit, findings if edit is not None else []

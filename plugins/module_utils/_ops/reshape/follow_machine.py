@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.guards import Touches, check_guards
-from ..._bundle.machine_edit import MachineEdit
+from ..._bundle.machine.edit import MachineEdit
 from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.machine import machine_request, replace_step
 from ..._core.plan import Plan

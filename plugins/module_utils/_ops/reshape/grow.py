@@ -40,7 +40,7 @@ from ..._io.journal import PREPARE, ImageBefore, Journal
 from .grow_image import GrownImage, grow_image
 
 if TYPE_CHECKING:
-    from ..._bundle.machine_edit import MachineEdit
+    from ..._bundle.machine.edit import MachineEdit
 
 _PIECE_ENTRIES = 1 << 16
 

@@ -23,7 +23,7 @@ from .rename import plan_rename
 from .request import FIX, GROW, KEEP, MERGE, REFUSE, TOP_ONLY, UPDATE, ReshapeRequest
 
 if TYPE_CHECKING:
-    from ..._bundle.machine_edit import MachineEdit
+    from ..._bundle.machine.edit import MachineEdit
     from ..._guest.gpt import Gpt
 
 
@@ -92,7 +92,7 @@ def plan_next_change(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
         return _retype(task, state, shape)
     if size is None:
         plan = _fix(task, position, state.descriptor.size_bytes)
-        return _follow(task, position) if plan.is_empty else plan
+        return plan if not plan.is_empty else _follow(task, position) or plan
     if len(state.tree.shots) > 1 and request.snapshots == MERGE:
         return _merge(task, state)
     return _resize(task, position, size)
@@ -124,13 +124,13 @@ def _resize(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]
 _MACHINE_FOLLOWED = frozenset(("grow", "shrink", "retype", "machine"))
 
 
-def _follow(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
-    """The machine says the size that the task asks for, when no change of the disk has told it."""
+def _follow(task: Reshaping, position: Position) -> Optional[Plan[ChangeFacts]]:
+    """The machine says the size that the task asks for, when no change of the disk has told it; None when it does."""
     state, request = position.state, task.request
     done = position.done & _MACHINE_FOLLOWED
     edit = None if request.size is None or done else _machine_edit(task, state, state.descriptor.size_bytes)
     if edit is None:
-        return unchanged("machine", ChangeFacts(state))
+        return None
     from .follow_machine import plan_machine
 
     return plan_machine(state, edit, force=request.force)
@@ -144,7 +144,7 @@ def _machine_edit(
     if request.machine == KEEP or (task.machine.facts is None and not task.machine.warnings):
         return None
     # Most disks are in no machine.
-    from ..._bundle.machine_edit import DiskValues, machine_edit
+    from ..._bundle.machine.edit import DiskValues, machine_edit
 
     kind, is_split = (None, None) if shape is None else (shape.kind, len(shape.parts) > 1)
     values = DiskValues(size, kind, is_split)

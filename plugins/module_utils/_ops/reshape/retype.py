@@ -48,7 +48,7 @@ from ..copy.parts_writer import PartsWriter, parts_writer
 from ..copy.stream import Flow, Sink, stream_disk
 
 if TYPE_CHECKING:
-    from ..._bundle.machine_edit import MachineEdit
+    from ..._bundle.machine.edit import MachineEdit
 
 
 @dataclass(frozen=True)

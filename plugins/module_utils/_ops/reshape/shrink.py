@@ -38,7 +38,7 @@ from ..._io.sparse import GRAIN, data_parts
 from .shrink_image import CutImage, commit_of_cut, cut_image, cut_steps
 
 if TYPE_CHECKING:
-    from ..._bundle.machine_edit import MachineEdit
+    from ..._bundle.machine.edit import MachineEdit
 
 Ranges = Sequence[Tuple[int, int]]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.machine_edit import DiskValues, machine_edit
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.machine.edit import DiskValues, machine_edit
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import StalePlan
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.follow_machine import plan_machine
 from ansible_collections.vdisk.parallels.tests.support import disks

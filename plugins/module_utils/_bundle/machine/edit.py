@@ -14,19 +14,19 @@ from __future__ import annotations
 import posixpath
 from typing import Dict, List, NoReturn, Optional
 
-from .._core.errors import Damaged, DiskError, IoFailure, SharedLayer, Unsupported
-from .._core.plan import Fingerprint
-from .._core.records import dataclass
-from .._core.units import MIB
-from .._io.durable import read_file
-from .._io.fingerprint import identity
-from .._io.port import FILE, Port, Stat
-from .naming import temporary_name
-from .paths import BUNDLE, Location
-from .pvm import CONFIG
-from .shape import PLAIN
-from .xml_edit import Editor
-from .xml_input import MAX_DOCUMENT_BYTES, etree, parse_xml
+from ..._core.errors import Damaged, DiskError, IoFailure, SharedLayer, Unsupported
+from ..._core.plan import Fingerprint
+from ..._core.records import dataclass
+from ..._core.units import MIB
+from ..._io.durable import read_file
+from ..._io.fingerprint import identity
+from ..._io.port import FILE, Port, Stat
+from ..naming import temporary_name
+from ..paths import BUNDLE, Location
+from ..pvm import CONFIG
+from ..shape import PLAIN
+from ..xml_edit import Editor
+from ..xml_input import MAX_DOCUMENT_BYTES, etree, parse_xml
 
 _KEEP = "Set machine: keep to leave the file as it is, and let the product write the size."
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.machine_edit import (
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.machine.edit import (
     DiskValues,
     MachineEdit,
     machine_edit,
