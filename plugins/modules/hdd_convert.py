@@ -214,6 +214,7 @@ options:
     type: bool
     default: false
 seealso:
+  - module: vdisk.parallels.hdd_nbd
   - module: vdisk.parallels.hdd
   - module: vdisk.parallels.hdd_info
 """
