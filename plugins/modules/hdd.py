@@ -139,7 +139,8 @@ options:
       - Name of the group that should own every file of the bundle and its directory.
   mode:
     description:
-      - The permissions of every file of the bundle; those of its directory do not change.
+      - The permissions of every file of the bundle; those of its directory do not change. A new file has them, or
+        fewer, from its first byte on.
 seealso:
   - module: vdisk.parallels.hdd_convert
   - module: vdisk.parallels.hdd_info

@@ -319,7 +319,7 @@ TREE_FAULTS = (
         backed_up(text(r"<ParentGUID>\{00000000-[^<]*", f"<ParentGUID>{guid_of(2)}")),
         layers=tuple(CHAIN),
     ),
-    Fault("no top", "top_missing", "no", text(re.escape(TOP), guid_of(50), 0)),
+    Fault("no top", "top_missing", "safe", text(re.escape(TOP), guid_of(50), 0)),
     Fault(
         "two roots",
         "tree_several_roots",

@@ -31,7 +31,7 @@ NAMES = (
     "vagrant_box",
 )
 OWN = "vdisk.parallels."
-NOT_IN_PREDICTIONS = {"partitions", "checksum"}
+NOT_IN_PREDICTIONS = {"partitions", "checksum", "filesystems"}
 """Facts that only hdd_info tells, because it reads guest data for them."""
 
 

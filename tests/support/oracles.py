@@ -40,6 +40,9 @@ _PACKAGES = {
     "nbdkit": "nbdkit",
     "ploop": "ploop",
     "fallocate": "util-linux",
+    "losetup": "util-linux",
+    "tar": "tar",
+    "7zz": "7zip",
 }
 _LIBRARIES = {
     "backports.zstd": "backports.zstd",

@@ -66,7 +66,8 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
         # Hardly a disk is in the middle of a change.
         from .._ops.recovery.recover import recover
 
-        recovered = recover(port, location, allow_outside=allow_outside)
+        force = bool(module.params.get("force"))
+        recovered = recover(port, location, allow_outside=allow_outside, force=force)
         state = observe(port, location, allow_outside=allow_outside)
     state, around = with_surroundings(port, state, given)
     warnings = around.machine.warnings + around.unknown
@@ -101,7 +102,8 @@ def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -
     if module.check_mode and not disk.recovered and needs_recovery(disk.state):
         result["changed"] = True
     result["diff"] = diff_of(before, after)
-    result["warnings"] += after["warnings"]
+    # What a change removes must have been told once.
+    result["warnings"] += [*before["warnings"], *after["warnings"]]
     return result, plan, disk
 
 

@@ -64,7 +64,7 @@ def change_existing(module: AnsibleModule, request: ReshapeRequest) -> Tuple[Res
     result["changed"] = bool(changes.plans or disk.recovered) or needs_recovery(disk.state)
     result["disk"] = after = disk.facts(state)
     result["diff"] = diff_of(before, after)
-    notes = [*changes.notes, *after["warnings"], *machine_warnings(disk.machine, state)]
+    notes = [*changes.notes, *before["warnings"], *after["warnings"], *machine_warnings(disk.machine, state)]
     result["warnings"] = [*disk.recovered, *result["warnings"], *notes]
     return result, disk, state
 

@@ -19,7 +19,8 @@ from .._ops.convert.reason import is_kept
 from .._ops.convert.request import ConvertRequest
 from .._ops.serve.text_view import SAME, TextView, plan_text_view, refuse_others
 from .apply import apply_plan
-from .run import Result, apply_file_options, titled_diff
+from .file_options import apply_file_options
+from .run import Result, titled_diff
 
 
 def write_text_view(module: AnsibleModule, port: Port, source: Source, request: ConvertRequest) -> Result:

@@ -50,7 +50,16 @@ def marker_name(bundle_base: str) -> str:
 
 def image_name(bundle_base: str, storage_index: int, guid: str) -> str:
     """The file of layer ``guid`` in storage ``storage_index``, as Parallels Desktop names it."""
-    return f"{marker_name(bundle_base)}.{storage_index}.{guid}.hds"
+    return f"{writable(marker_name(bundle_base))}.{storage_index}.{guid}.hds"
+
+
+def writable(name: str) -> str:
+    """A name that a descriptor can hold: what is not UTF-8 in it becomes ``_``."""
+    return name.encode("utf-8", "replace").decode().replace("?", "_") if not _is_text(name) else name
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
 
 
 def temporary_name(final_name: str, token: str) -> str:

@@ -21,7 +21,7 @@ Nothing in a disk says who stands on it; only the descriptors of the clones do. 
 from __future__ import annotations
 
 import posixpath
-from typing import Iterator, List, Optional, Set, Tuple
+from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from .._core.errors import DiskError
 from .._core.records import replace
@@ -37,48 +37,59 @@ _MOST_NEIGHBOURS = 1000
 _DESCRIPTOR_LIMIT = 1 << 20
 
 
-def with_surroundings(port: Port, state: BundleState, given: Optional[str] = None) -> Tuple[BundleState, Surroundings]:
-    """``state`` with what surrounds it, and that. ``given`` is the path that the user named, perhaps a link."""
+def with_surroundings(
+    port: Port, state: BundleState, given: Optional[str] = None, *, standing: Optional[Standing] = None
+) -> Tuple[BundleState, Surroundings]:
+    """``state`` with what surrounds it, and that. ``given`` is the path that the user named, perhaps a link.
+
+    Those who look at many disks share one ``standing``, which also knows the disks of other folders then.
+    """
     own = state.location.directory if state.is_bundle else state.location.descriptor
+    standing = standing or Standing(port)
     folders = {posixpath.dirname(own), *([posixpath.dirname(given)] if given is not None else [])}
-    search = _Search(port, own, {image.path for image in state.images.values()})
-    for folder in sorted(folders):
-        search.look_around(folder)
+    unknown = [text for folder in sorted(folders) for text in standing.look_around(folder)]
+    links = {*standing.links.get(own, ()), *([given] if given is not None else [])} - {own}
     reports = [find_vm(port, state.location)]
-    reports += [find_vm(port, state.location, at=path) for path in search.places(given)]
-    found = Surroundings(joined_reports(reports), tuple(search.clones), tuple(search.unknown))
+    reports += [find_vm(port, state.location, at=path) for path in sorted(links)]
+    clones = standing.clones_of(own, {image.path for image in state.images.values()})
+    found = Surroundings(joined_reports(reports), clones, tuple(unknown))
     return replace(state, surroundings=found), found
 
 
-class _Search:
-    """The neighbours of one disk, each looked at once."""
+class Standing:
+    """Which disks stand on which images, and which links lead to which disk. Each disk and folder is looked at once."""
 
-    def __init__(self, port: Port, own: str, images: Set[str]) -> None:
+    def __init__(self, port: Port) -> None:
         self._port = port
-        self._own = own
-        self._images = images
-        self._seen: Set[str] = set()
-        self._links: List[str] = []
-        self.clones: List[Clone] = []
-        self.unknown: List[str] = []
+        self._disks: Set[str] = set()
+        self._folders: Dict[str, Tuple[str, ...]] = {}
+        self._by_image: Dict[str, List[str]] = {}
+        self.links: Dict[str, List[str]] = {}
 
-    def places(self, given: Optional[str]) -> List[str]:
-        """Other paths that lead to the disk."""
-        return sorted({*self._links, *([given] if given is not None else [])} - {self._own})
+    def clones_of(self, own: str, images: Set[str]) -> Tuple[Clone, ...]:
+        """The other disks that stand on one of these images."""
+        found = {(disk, image) for image in images for disk in self._by_image.get(image, ()) if disk != own}
+        return tuple(Clone(disk, image) for disk, image in sorted(found))
 
-    def look_around(self, folder: str) -> None:
-        """Look at every disk beside ``folder``, or in it when it is the folder of no machine."""
+    def look_around(self, folder: str) -> Tuple[str, ...]:
+        """Look at every disk beside ``folder``, or in it when it is the folder of no machine.
+
+        Returns sentences about what could not be searched.
+        """
         around = posixpath.dirname(folder) if folder.lower().endswith(MACHINE_SUFFIXES) else folder
+        if around not in self._folders:
+            self._folders[around] = tuple(self._search(around))
+        return self._folders[around]
+
+    def _search(self, around: str) -> Iterator[str]:
         try:
-            for disk in self._disks_in(around):
-                if len(self._seen) >= _MOST_NEIGHBOURS:
-                    self.unknown.append(
-                        f"{around}: more than {_MOST_NEIGHBOURS} disks; not all were searched for clones."
-                    )
+            for number, disk in enumerate(self._disks_in(around)):
+                if number >= _MOST_NEIGHBOURS:
+                    yield f"{around}: more than {_MOST_NEIGHBOURS} disks; not all were searched for clones."
                     return
-                self._look_at(disk)
+                self.look_at(disk)
         except DiskError as error:
-            self.unknown.append(f"{around} could not be searched for linked clones: {error}")
+            yield f"{around} could not be searched for linked clones, so whether there are some is not known: {error}"
 
     def _disks_in(self, folder: str) -> Iterator[str]:
         for name in self._port.list_directory(folder):
@@ -94,17 +105,18 @@ class _Search:
         stat = self._port.lstat(path)
         return stat is not None and stat.kind == DIRECTORY
 
-    def _look_at(self, disk: str) -> None:
-        if disk in self._seen or disk == self._own:
+    def look_at(self, disk: str) -> None:
+        """Note on which images a disk stands, or where a link leads."""
+        if disk in self._disks:
             return
-        self._seen.add(disk)
+        self._disks.add(disk)
         stat = self._port.lstat(disk)
-        if stat is not None and stat.kind == SYMLINK and self._port.real_path(disk) == self._own:
-            self._links.append(disk)
+        if stat is not None and stat.kind == SYMLINK:
+            self.links.setdefault(self._port.real_path(disk), []).append(disk)
         elif stat is not None and stat.kind == DIRECTORY:
-            self._look_for_names(disk)
+            self._note_names(disk)
 
-    def _look_for_names(self, disk: str) -> None:
+    def _note_names(self, disk: str) -> None:
         path = posixpath.join(disk, DESCRIPTOR)
         try:
             if self._port.stat(path) is None:
@@ -120,5 +132,4 @@ class _Search:
         for storage in descriptor.storages:
             for entry in storage.images:
                 image = self._port.real_path(posixpath.join(disk, entry.file))
-                if image in self._images:
-                    self.clones.append(Clone(disk, image))
+                self._by_image.setdefault(image, []).append(disk)

@@ -74,6 +74,7 @@ _RULES = (
     # The head of an image.
     Rule("image_foreign", ERROR, NO, "an image has another format"),
     Rule("image_signature", ERROR, SAFE, "an image does not have the signature of an expanding image"),
+    Rule("image_type", ERROR, SAFE, "the descriptor gives an image another type than its content has"),
     Rule("image_truncated", ERROR, NO, "a file ends within its header or table, or is empty"),
     Rule("image_too_short", WARNING, SAFE, "a file without clusters ends before its data area"),
     Rule("image_dirty", WARNING, SAFE, "an image is marked as in use, but no process holds it"),

@@ -52,7 +52,8 @@ class Format:
     those of ``chain_kinds``, all when it is empty; ``overlay_kind`` is what they are then called, if that is a kind.
 
     ``has_ids`` says whether images carry identifiers, ``is_foreign`` whether they are of another product: those have an
-    opener and a writer in ``codecs``. A bundle is more than an image, so it is no ``parent`` of one.
+    opener and a writer in ``codecs``. A bundle is more than an image, so it is no ``parent`` of one. ``keeps_sectors``
+    says whether images note that the guest sees sectors of 4 KiB.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Format:
     aliases: Tuple[str, ...] = ()
     is_foreign: bool = True
     is_parent: bool = True
+    keeps_sectors: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class ForeignShape:
     adapter_type: Optional[str] = None
     preallocate: bool = False
     timestamp: int = 0
+    logical_sector: int = 512
 
     @property
     def is_fixed(self) -> bool:
@@ -141,6 +144,7 @@ _ROWS = (
         chain_kinds=("monolithicSparse",),
         # VMware, and libvmdk with it, wants grains of more than 8 sectors.
         clusters=Clusters(64 * KIB, 8 * KIB, 64 * KIB),
+        keeps_sectors=True,
     ),
     Format(
         "vhd",
@@ -162,6 +166,7 @@ _ROWS = (
         fixed_kinds=("fixed",),
         overlay_kind="differencing",
         clusters=Clusters(None, MIB, 256 * MIB, in_fixed=True),
+        keeps_sectors=True,
     ),
     Format(
         "vdi",

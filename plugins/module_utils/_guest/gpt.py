@@ -70,7 +70,7 @@ def read_gpt(disk: GuestView) -> Optional[Gpt]:
     boot_record, header = _read(disk, 0, SECTOR), _read(disk, SECTOR, SECTOR)
     if boot_record[510:] != b"\x55\xaa" or _protective(boot_record) is None:
         return None
-    found = _checked(disk, header, own_sector=1)
+    found = checked_entries(disk, header, own_sector=1)
     if found is None:
         return None
     header_bytes, entries = found
@@ -86,14 +86,16 @@ def backup_ranges(disk: GuestView) -> Tuple[Tuple[int, int], ...]:
     """The bytes ``(start, end)`` that a sound backup in the last sector of ``disk``, and its entries, take."""
     last = disk.size // SECTOR - 1
     header = _read(disk, last * SECTOR, SECTOR) if last > 1 else b""
-    found = _checked(disk, header, own_sector=last)
+    found = checked_entries(disk, header, own_sector=last)
     if found is None:
         return ()
     start = struct.unpack_from("<Q", header, _ENTRIES_SECTOR)[0] * SECTOR
     return ((start, start + len(found[1])), (last * SECTOR, last * SECTOR + SECTOR))
 
 
-def _checked(disk: GuestView, header: bytes, *, own_sector: int) -> Optional[Tuple[int, bytes]]:
+def checked_entries(
+    disk: GuestView, header: bytes, *, own_sector: int, sector_bytes: int = SECTOR
+) -> Optional[Tuple[int, bytes]]:
     """The length of a header and its entries when signature, place and checksums are right."""
     if header[:8] != _SIGNATURE:
         return None
@@ -102,10 +104,11 @@ def _checked(disk: GuestView, header: bytes, *, own_sector: int) -> Optional[Tup
         return None
     sector, count, width, entries_checksum = struct.unpack_from("<QIII", header, _ENTRIES_SECTOR)
     size = count * width
-    is_possible = width >= 128 and width % 8 == 0 and 0 < size <= _LARGEST_TABLE and sector * SECTOR + size <= disk.size
+    start = sector * sector_bytes
+    is_possible = width >= 128 and width % 8 == 0 and 0 < size <= _LARGEST_TABLE and start + size <= disk.size
     if not is_possible or struct.unpack_from("<Q", header, _OWN_SECTOR)[0] != own_sector:
         return None
-    entries = _read(disk, sector * SECTOR, size)
+    entries = _read(disk, start, size)
     return (length, entries) if zlib.crc32(entries) == entries_checksum else None
 
 

@@ -32,6 +32,8 @@ def disk_entry(
     what did not run.
     """
     complaints = [one for one in (check, merge, compact) if _is_complaint(one)]
+    if disk.get("clones") and not any(one.get("error_code") == "shared_layer" for one in complaints):
+        complaints.append(_stood_on(disk))
     is_changed = bool(merge.get("changed") or compact.get("changed"))
     after = compact.get("disk") or merge.get("disk") or disk
     entry = _entry(disk["path"], disk["name"])
@@ -56,6 +58,13 @@ def _entry(path: str, name: Optional[str]) -> Entry:
         ("layers_before", "layers_after", "size_before", "size_after", "merged", "reclaimed", "bytes_written"), 0
     )
     return {"path": path, "name": name, "status": FAILED, "reason": None, "error_code": None, "findings": [], **sums}
+
+
+def _stood_on(disk: Answer) -> Answer:
+    """Why the parent of a linked clone was left alone."""
+    clone = disk["clones"][0]
+    text = f"The linked clone {clone['disk']} stands on {clone['image']}, so the disk was neither merged nor compacted."
+    return {"error_code": "shared_layer", "msg": text}
 
 
 def _is_complaint(answer: Answer) -> bool:

@@ -97,6 +97,7 @@ def _has_changed(port: Port, examined: Examination) -> bool:
 
 
 def _examine(port: Port, location: Location, allow_outside: bool) -> Examination:
+    port.forget(location.directory)
     before = identity(port.stat(location.descriptor))
     journal, interrupted = _read_journal(port, location)
     is_bundle = location.kind == BUNDLE
@@ -135,7 +136,7 @@ def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], Li
     try:
         journal = read_journal(port, path)
     except Damaged as error:
-        text = f"{error} A repair that may lose something removes it when the disk is in order without it."
+        text = f"{error.statement} A repair that may lose something removes it when the disk is in order without it."
         return None, [found("journal_unreadable", path, text)]
     except DiskError as error:
         return None, [found("journal_unreadable", path, str(error), repairable=NO)]
@@ -170,7 +171,8 @@ def _named_images(
             text = "The image is outside the bundle; it is never changed from here."
             findings.append(found("image_outside", at.path, text))
         is_plain = image.type == "Plain" and is_root
-        named.append(Named(number, image.guid, image.file, at.path, at.outside, is_plain, expected))
+        one = Named(number, image.guid, image.file, at.path, at.outside, is_plain, expected, image.type, is_root)
+        named.append(one)
     return named, findings
 
 
@@ -194,7 +196,7 @@ def _resolved(port: Port, location: Location, image: ImageEntry, allow_outside: 
     except Escape:
         return found("image_outside", image.file, _NOT_EXAMINED)
     except DiskError as error:
-        return found("image_unreadable", error.path or image.file, str(error))
+        return found("image_unreadable", error.path or image.file, error.statement)
 
 
 def _holders(port: Port, location: Location, named: Sequence[Named]) -> Tuple[Tuple[str, Holder], ...]:

@@ -22,14 +22,14 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.naming import temporary_name
 from ..._bundle.paths import BUNDLE, Location, is_inside, journal_path
-from ..._core.errors import AlreadyExists, BadRequest, Dirty, NotFound
+from ..._core.errors import AlreadyExists, BadRequest, Dirty, Escape, NotFound
 from ..._core.findings import ERROR, Finding, is_allowed
 from ..._core.plan import Cleanup, MakeDirectory, Plan, Remove, ReplaceFile, Step, Sync
 from ..._core.records import dataclass, replace
 from ..._formats.hds.header import IN_USE_OFFSET
 from ..._io.durable import read_file
 from ..._io.journal import APPLY, ImageBefore, Journal, pack_journal
-from ..._io.port import DIRECTORY, Port
+from ..._io.port import DIRECTORY, SYMLINK, Port
 from .examination import Examination, expanding_images
 from .repair_image import ImageRepair, plan_image_repair, repair_steps
 
@@ -128,14 +128,33 @@ def _descriptor_after(examined: Examination, level: str) -> Tuple[Optional[bytes
     if content is not None and not is_allowed(chosen.degree, level):
         return None, []
     repaired = [one for one in chosen.findings if one.severity == ERROR] if content is not None else []
-    clusters = _allowed(examined, level, "descriptor_cluster_size")
+    clusters, types = (_allowed(examined, level, code) for code in ("descriptor_cluster_size", "image_type"))
     base = content if content is not None else chosen.xml
-    if clusters and base is not None:
+    if (clusters or types) and base is not None:
         from ..._bundle.descriptor_edit import apply
 
-        content = apply(base, _with_clusters(examined, chosen.descriptor), path=examined.location.descriptor)
-        repaired += clusters
+        target = _with_clusters(examined, chosen.descriptor) if clusters else chosen.descriptor
+        content = apply(base, _with_types(examined, target, types), path=examined.location.descriptor)
+        repaired += clusters + types
     return content, repaired
+
+
+def _with_types(examined: Examination, descriptor: Descriptor, findings: Sequence[Finding]) -> Descriptor:
+    """The descriptor with the types of these images corrected."""
+    wrong = {one.where for one in findings}
+    right = {
+        (image.storage, image.guid): image.right_type
+        for image in examined.images
+        if image.path in wrong and image.right_type is not None
+    }
+    storages = [
+        replace(
+            storage,
+            images=tuple(replace(one, type=right.get((number, one.guid)) or one.type) for one in storage.images),
+        )
+        for number, storage in enumerate(descriptor.storages)
+    ]
+    return replace(descriptor, storages=tuple(storages))
 
 
 def _allowed(examined: Examination, level: str, code: str) -> List[Finding]:
@@ -226,8 +245,11 @@ def _default_folder(location: Location) -> str:
 def _folder_steps(port: Port, location: Location, folder: str) -> List[Step]:
     if location.kind == BUNDLE and is_inside(f"{folder}/", location.directory):
         raise BadRequest("backup_dir: the directory is within the disk", path=folder, hint="Choose one beside it.")
-    there = port.stat(folder)
+    there = port.lstat(folder)
     if there is not None:
+        if there.kind == SYMLINK:
+            hint = "Set backup_dir to the directory of your choice, or remove the link."
+            raise Escape("The directory for what a repair replaces is a link", path=folder, hint=hint)
         if there.kind != DIRECTORY:
             text = "backup_dir: what is there is no directory"
             raise AlreadyExists(text, path=folder, found=there.kind, hint="Choose another name.")
@@ -257,5 +279,6 @@ def _old_bytes(port: Port, repair: ImageRepair) -> List[Dict[str, Any]]:
 def _whole(port: Port, path: str) -> Optional[str]:
     try:
         return read_file(port, path, limit=_LIMIT).hex()
-    except NotFound:
+    except (Escape, NotFound):
+        # A link is removed as such; where it leads is not looked at.
         return None

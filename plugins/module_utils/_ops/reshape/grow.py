@@ -260,7 +260,8 @@ def _journal(grown: _Grown) -> Journal:
         images = (ImageBefore(name, image.stat.size, image.header.in_use if image.header is not None else 0),)
         if image.header is not None:
             headers[name] = pack_header(image.header).hex()
-    request = {"sectors": grown.growth.size // SECTOR, "headers": headers}
+    is_reserved = isinstance(grown.last, GrownImage) and grown.last.reserved_at is not None
+    request = {"sectors": grown.growth.size // SECTOR, "headers": headers, "reserved": is_reserved}
     created = tuple(part.state.file for part in grown.added)
     return Journal("grow", PREPARE, created=created, images=images, request=request)
 

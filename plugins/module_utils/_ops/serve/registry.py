@@ -26,7 +26,7 @@ from ..._core.records import dataclass
 from ..._io.durable import read_file
 from ..._io.net.detached import end_process, start_time
 from ..._io.port import DIRECTORY, Lock, Port
-from ..._io.process import setting, umask, use_umask, user_id
+from ..._io.process import own_user_id, setting, umask, use_umask
 from ..._io.remove import remove_tree
 from .request import Endpoint
 
@@ -91,7 +91,7 @@ def run_folder(port: Port) -> str:
     chosen = setting("VDISK_RUN_FOLDER")
     if chosen is not None:
         return port.real_path(chosen)
-    user = user_id()
+    user = own_user_id()
     places = ("/run", "/var/run") if user == 0 else ()
     found = [place for place in places if port.stat(place) is not None]
     return f"{port.real_path((found or ['/tmp'])[0])}/vdisk-nbd-{user}"
@@ -167,7 +167,7 @@ def make_folder(port: Port, path: str) -> None:
 def refuse_strange(port: Port, path: str) -> None:
     """Raise IoFailure for a run folder that others can reach or have made: they could pose as a server."""
     stat = port.lstat(path)
-    if stat is None or stat.kind != DIRECTORY or stat.uid != user_id() or stat.mode & 0o077:
+    if stat is None or stat.kind != DIRECTORY or stat.uid != own_user_id() or stat.mode & 0o077:
         raise IoFailure(
             f"The run folder {path} does not belong to this user alone",
             path=path,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Seque
 
 from ..._bundle.bundle import PLAIN, BundleState, ImageState, size_warnings
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.guards import Touches, check_guards
+from ..._bundle.guards import Touches, check_guards, refuse_hidden_ends
 from ..._bundle.tree import build_tree
 from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._change.image import (
@@ -114,6 +114,8 @@ def plan_merge(
 
     merged = merged_images(port, Choice(state, groups, strategy, given.receivers))
     merge = _Merge(state, tuple(removals), merged, repeats)
+    if repeats is None:
+        refuse_hidden_ends(state, merge.discarded, force=force)
     target = _target(merge)
     change = _change(port, merge, target)
     return bundle_plan(clearance, change, MergeFacts(_after(merge, target), merge.removals))

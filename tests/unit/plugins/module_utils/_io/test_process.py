@@ -58,4 +58,4 @@ def test_the_number_is_that_of_this_process() -> None:
 
 def test_the_user_is_the_one_that_files_are_made_for(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").touch()
-    assert process.user_id() == os.stat(tmp_path / "file").st_uid
+    assert process.own_user_id() == os.stat(tmp_path / "file").st_uid

@@ -50,6 +50,12 @@ def report_of(
         (BEFORE, {"merge": {"error_code": "in_use", "msg": "held"}}, "skipped", "held"),
         (BEFORE, {"merge": {"error_code": "has_snapshots", "msg": "kept"}, "compact": compacted()}, "changed", "kept"),
         (BEFORE, {"compact": {"error_code": "shared_layer", "msg": "a clone"}}, "skipped", "a clone"),
+        (
+            {**BEFORE, "clones": [{"disk": "/c", "image": "/i"}]},
+            {"compact": SKIPPED},
+            "skipped",
+            "clone /c stands on /i",
+        ),
         (BEFORE, {"compact": {"error_code": "suspended", "msg": "asleep"}}, "skipped", "asleep"),
         (BEFORE, {"merge": {"error_code": "no_space", "msg": "full"}}, "failed", "full"),
         (BEFORE, {"check": {"error_code": "unhealthy", "msg": "ill", "findings": []}}, "failed", "ill"),

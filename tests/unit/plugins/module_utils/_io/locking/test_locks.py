@@ -401,10 +401,10 @@ def test_where_locks_would_bind_ourselves_none_is_taken(port, image, monkeypatch
 def test_a_file_that_is_read_only_for_us_is_locked_all_the_same(port, image, monkeypatch):
     plain_open = os.open
 
-    def read_only_open(path, flags, *rest):
+    def read_only_open(path, flags, *rest, **options):
         if flags & os.O_RDWR:
             raise OSError(errno.EROFS, "Read-only file system")
-        return plain_open(path, flags, *rest)
+        return plain_open(path, flags, *rest, **options)
 
     monkeypatch.setattr(locks.os, "open", read_only_open)
     lock = port.lock((), (image,))

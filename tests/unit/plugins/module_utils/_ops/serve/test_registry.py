@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import InUse, IoFailure
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.process import user_id
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.process import own_user_id
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve import registry
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.registry import Served, folder_of, run_folder
@@ -123,9 +123,9 @@ def test_what_is_served_at_two_places_has_two_folders():
 
 def test_the_run_folder_of_a_user(port, monkeypatch):
     monkeypatch.delenv("VDISK_RUN_FOLDER", raising=False)
-    monkeypatch.setattr(registry, "user_id", lambda: 1000)
+    monkeypatch.setattr(registry, "own_user_id", lambda: 1000)
     assert run_folder(port) == os.path.realpath("/tmp") + "/vdisk-nbd-1000"
-    monkeypatch.setattr(registry, "user_id", lambda: 0)
+    monkeypatch.setattr(registry, "own_user_id", lambda: 0)
     assert run_folder(port).endswith("/run/vdisk-nbd-0")
     monkeypatch.setenv("VDISK_RUN_FOLDER", "/else/where")
     assert run_folder(port) == "/else/where"
@@ -149,7 +149,7 @@ def test_a_folder_that_is_not_ones_own_is_refused(port, run, monkeypatch):
     for path in (run + "2", f"{run}/open"):
         with pytest.raises(IoFailure):
             registry.make_folder(port, path)
-    monkeypatch.setattr(registry, "user_id", lambda: user_id() + 1)
+    monkeypatch.setattr(registry, "own_user_id", lambda: own_user_id() + 1)
     with pytest.raises(IoFailure):
         registry.running(port, run)
 
