@@ -267,6 +267,7 @@ options:
       - When left out, a new output is no more open than its source. Nobody may read it whom a file of the source keeps
         out. One that replaces a file keeps the permissions of that file.
 seealso:
+  - module: vdisk.parallels.hdd_nbd
   - module: vdisk.parallels.hdd
   - module: vdisk.parallels.hdd_info
 """

@@ -68,13 +68,17 @@ def test_it_ends_when_nobody_has_come_for_long(monkeypatch):
 
 def test_it_does_not_end_while_a_client_is_there(monkeypatch):
     one, other = two_ends()
+    leave = threading.Event()
     clock = iter(range(0, 100_000, 4))
     monkeypatch.setattr(server.time, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(server, "serve_client", lambda *_given: other.recv(1))
+    monkeypatch.setattr(server, "serve_client", lambda *_given: leave.wait(30))
     listener = Visits(SocketStream(one), *[None] * 20)
-    assert new(listener, idle=10).run(lambda: not listener.left) == "told to end"
+    made = new(listener, idle=10)
+    assert made.run(lambda: not listener.left) == "told to end"
     assert set(listener.patience[1:]) == {1.0}
-    one.close()
+    leave.set()
+    # Its thread closes the connection last.
+    assert other.recv(1) == b""
     other.close()
 
 
