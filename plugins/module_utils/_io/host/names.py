@@ -124,7 +124,11 @@ class Names:
         self._handles: OrderedDict[str, int] = OrderedDict()
 
     def __del__(self) -> None:
-        self.close()
+        try:
+            self.close()
+        except (AttributeError, TypeError):
+            # The interpreter is ending, and with it all descriptors.
+            pass
 
     def close(self) -> None:
         """Close all handles; they are opened again when they are needed."""
