@@ -55,7 +55,9 @@ def swap_off(port: MemoryPort, path: str) -> None:
 
 
 def put(cluster: int, seed: int = 1) -> Step:
-    return lambda port, path: disks.write(port, path, cluster * CLUSTER, random.Random(seed).randbytes(CLUSTER))
+    return lambda port, path: disks.write(
+        port, path, cluster * CLUSTER, random.Random(seed).getrandbits(8 * CLUSTER).to_bytes(CLUSTER, "little")
+    )
 
 
 def again(cluster: int) -> Step:

@@ -246,7 +246,8 @@ def states_of(folder: Path, chance: random.Random, count: int) -> List[Tuple[int
         work.write_bytes(states[parent][1])
         for _time in range(3):
             name = f"new{number}-{chance.randrange(4)}"
-            (folder / "new").write_bytes(chance.randbytes(chance.randrange(1, 900_000)))
+            size = chance.randrange(1, 900_000)
+            (folder / "new").write_bytes(chance.getrandbits(8 * size).to_bytes(size, "little"))
             tool("debugfs", "-w", "-R", f"write {folder}/new {name}", work)
             tool("debugfs", "-w", "-R", f"rm {chance.choice((name, f'kept{chance.randrange(5)}'))}", work)
         states.append((parent, work.read_bytes()))

@@ -193,7 +193,7 @@ def test_a_threshold_that_is_no_size_is_refused_with_advice(root, built, path, t
     assert "threshold: " in result["msg"] and path in result["msg"] and "Write for example" in result["msg"]
 
 
-@pytest.mark.parametrize("options", [{"scan": "filesystem"}, {"strategy": "move"}])
+@pytest.mark.parametrize("options", [{"scan": "files"}, {"strategy": "move"}])
 def test_what_is_not_built_is_not_offered(root, built, path, options):
     before = tree(root)
     assert run("hdd_compact", path=path, **options).failed
