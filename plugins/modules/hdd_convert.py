@@ -176,6 +176,21 @@ options:
       - Read the finished output back and compare it with the source before it gets its name.
     type: bool
     default: true
+  free_space:
+    description:
+      - With V(drop), deleted files are not copied and cannot be recovered from the output. Bytes that are certainly
+        free in the file systems of the guest read as zeros in the output, and take no space where O(sparse) allows it.
+        The source keeps them. When left out, every byte is copied.
+      - The file systems and what is refused are in the guide "Give back what the guest has deleted". Of a file system
+        that is not recognised, not cleanly unmounted, damaged, encrypted or a member of a RAID, everything is copied;
+        RV(filesystems) says why.
+      - With O(chain=preserve), a layer leaves out what is free in every snapshot that reads it. In such a snapshot the
+        bytes read as zeros, or as what a lower layer has there.
+      - With O(update=content), O(verify) and O(reproducible), the content of the source is the one without the free
+        bytes.
+    type: str
+    choices: [keep, drop]
+    default: keep
   checksum:
     description:
       - Compute this checksum of each finished image file.
@@ -226,6 +241,12 @@ EXAMPLES = r"""
     src: /vms/mac.pvm/mac.hdd
     dest: /export/before.raw
     snapshot: before-upgrade
+
+- name: Export what the guest uses, without its deleted files
+  vdisk.parallels.hdd_convert:
+    src: /vms/mac.pvm/mac.hdd
+    dest: /export/mac-small.qcow2
+    free_space: drop
 
 - name: Move the disk to KVM with its snapshots, each as an overlay
   vdisk.parallels.hdd_convert:
@@ -306,6 +327,67 @@ verified:
   returned: success
   type: bool
   sample: true
+filesystems:
+  description:
+    - The file systems of the guest, in the order of the disk, and what of them was left out.
+    - Sizes are in bytes, as in the view of O(snapshot).
+  returned: when O(free_space=drop) and the source was looked at; it is not when O(update=missing) keeps the output
+  type: list
+  elements: dict
+  contains:
+    partition:
+      description: The number of the partition; null when the whole disk is one file system.
+      type: int
+      returned: success
+    offset:
+      description: Where it begins in the guest disk.
+      type: int
+      returned: success
+    type:
+      description: The file system or container, such as ext4, xfs, btrfs, ntfs, fat32, exfat, hfsplus, apfs, swap, lvm2
+        or luks; null when none is recognised.
+      type: str
+      returned: success
+    label:
+      description: Its label, null without one; of LVM2 the volume group, and of a logical volume without a label its
+        group and name.
+      type: str
+      returned: success
+    size:
+      description: How large it is.
+      type: int
+      returned: success
+    used:
+      description: How much of it is in use; null when that is not certain.
+      type: int
+      returned: success
+    free:
+      description: How much of it is free; null when that is not certain.
+      type: int
+      returned: success
+    droppable:
+      description: How much of what is free the source stores. This is what the output does not have.
+      type: int
+      returned: success
+    certain:
+      description: Whether it is certain what is free.
+      type: bool
+      returned: success
+    reason:
+      description: Why not, as one of the codes in the guide "Give back what the guest has deleted"; else null.
+      type: str
+      returned: success
+  sample:
+    - partition: 1
+      offset: 1048576
+      type: ext4
+      label: root
+      size: 68717379584
+      used: 9663676416
+      free: 59053703168
+      droppable: 34359738368
+      certain: true
+      reason: null
 rate:
   description: Bytes of guest data written per second.
   returned: when something was written
@@ -382,6 +464,7 @@ def main():
         name=dict(type="str"),
         update=dict(type="str", choices=["content", "missing", "always"], default="content"),
         verify=dict(type="bool", default=True),
+        free_space=dict(type="str", choices=["keep", "drop"], default="keep"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
         checksum_file=dict(type="path"),
         reproducible=dict(type="bool", default=True),

@@ -44,8 +44,9 @@ options:
     description:
       - With V(metadata), what can be given back is computed from the tables alone. With V(zeros), every allocated
         cluster is read as well, and plain images are searched for zeros.
+      - With V(filesystem), the file systems of the guest are examined, too, in every snapshot.
     type: str
-    choices: [metadata, zeros]
+    choices: [metadata, zeros, filesystem]
     default: metadata
   checksum:
     description:
@@ -217,6 +218,12 @@ disks:
           not return it.
       type: dict
       returned: when it exists
+    filesystems:
+      description: The file systems of the guest in its current state, as in
+        RV(vdisk.parallels.hdd_convert#module:filesystems).
+      type: list
+      elements: dict
+      returned: when O(scan=filesystem)
     checksum:
       description: The checksum of the guest disk.
       type: str
@@ -295,7 +302,7 @@ def main():
         path=dict(type="path", aliases=["hdd"]),
         paths=dict(type="list", elements="path"),
         recurse=dict(type="bool", default=False),
-        scan=dict(type="str", choices=["metadata", "zeros"], default="metadata"),
+        scan=dict(type="str", choices=["metadata", "zeros", "filesystem"], default="metadata"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
         map=dict(type="int", default=0),
         allow_outside=dict(type="bool", default=False),

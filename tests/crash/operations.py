@@ -42,6 +42,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.rev
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.crash import scenes
 from ansible_collections.vdisk.parallels.tests.crash.scenes import Drawing, line, plant, plant_raw, plant_single, tree
+from ansible_collections.vdisk.parallels.tests.crash.sight import Sight
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -111,6 +112,7 @@ class Operation:
 
     ``inside``: the disk is changed where it lies. ``gone``: snapshots that the operation removes.
     ``expects`` looks at the finished scene and tells whether the scene is one of the kind its name says.
+    ``mask`` takes from a sight what the operation may change.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Operation:
     exchanges: bool = True
     kernel_copies: bool = True
     expects: Optional[Callable[[MemoryPort, str], bool]] = None
+    mask: Optional[Callable[[Sight], Sight]] = None
 
     def scene(self) -> MemoryPort:
         """A port with the scene in FOLDER."""

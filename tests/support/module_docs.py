@@ -21,7 +21,7 @@ from ansible_collections.vdisk.parallels.tests.support.module_runner import ANSI
 
 NAMES = ("hdd", "hdd_check", "hdd_compact", "hdd_convert", "hdd_info", "hdd_merge", "hdd_snapshot", "vagrant_box")
 OWN = "vdisk.parallels."
-NOT_IN_PREDICTIONS = {"partitions", "checksum"}
+NOT_IN_PREDICTIONS = {"partitions", "checksum", "filesystems"}
 """Facts that only hdd_info tells, because it reads guest data for them."""
 
 

@@ -111,6 +111,7 @@ def _request(params: Mapping[str, Any], dest: str) -> ConvertRequest:
         level=params["compression_level"],
         timestamp=source_date_epoch() if params["reproducible"] else int(time.time()),
         keeps_layers=params["chain"] == "preserve",
+        drops_free=params["free_space"] == "drop",
         **{option: params[option] for option in same},
         **kinds,
     )
@@ -130,6 +131,8 @@ def _described(
     }
     if len(files) == 1 and files[0].checksum is not None:
         described["checksum"] = files[0].checksum
+    if facts.filesystems is not None:
+        described["filesystems"] = list(facts.filesystems)
     if outcome is not None and outcome.elapsed > 0:
         described["rate"] = int(outcome.bytes_written / outcome.elapsed)
     return described

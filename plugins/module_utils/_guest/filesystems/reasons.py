@@ -16,7 +16,7 @@ REASONS: Dict[str, str] = {
     "damaged": "checksums, counters or structures contradict one another",
     "unconfirmed": "nothing confirms the size and the place of its clusters",
     "too_large": "it says that it is larger than its partition",
-    "external": "its journal or log lies on another device",
+    "external": "its journal or log is on another device",
     "hibernated": "the guest is hibernated or suspended to the disk",
     "suspended": "the virtual machine is suspended, or the snapshot has a saved memory state",
     "shadow_copies": "it has shadow copies, which read blocks that it calls free",

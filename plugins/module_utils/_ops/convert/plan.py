@@ -25,7 +25,7 @@ from ..._io.port import Port
 from .conversion import Conversion, ConvertFacts
 from .destination import find_destination, refuse_needed
 from .reason import is_kept, reason_of
-from .request import AnyShape, ConvertRequest, layer_depths
+from .request import MISSING, AnyShape, ConvertRequest, layer_depths
 
 
 def plan_convert(
@@ -41,9 +41,14 @@ def plan_convert(
     destination = find_destination(port, request)
     refuse_needed(source, destination)
     conversion = Conversion(source, request, shape, destination, depths)
+    if request.drops_free and (destination.stat is None or request.update != MISSING):
+        from .free_space import find_dropped
+
+        conversion = replace(conversion, dropped=find_dropped(port, source, depths))
     conversion = replace(conversion, reason=reason_of(port, conversion))
     if is_kept(conversion.reason):
-        return Plan("convert", facts=ConvertFacts(conversion.reason, shape))
+        filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
+        return Plan("convert", facts=ConvertFacts(conversion.reason, shape, filesystems=filesystems))
     from .replacing import refuse_replacing
     from .steps import convert_steps, predicted
     from .warnings import warnings_of

@@ -44,7 +44,8 @@ class ConvertRequest:
     """The output that is asked for. Sizes are bytes; None leaves the choice; ``align`` rounds the guest size up.
 
     ``kind``, ``split_size`` and ``name`` are for bundles, ``subformat``, the compression and ``adapter_type`` for
-    images of other products. With ``keeps_layers`` each layer of the source becomes one of the output.
+    images of other products. With ``keeps_layers`` each layer of the source becomes one of the output; with
+    ``drops_free`` none has what is free in the guest's file systems.
     """
 
     format: str
@@ -68,6 +69,7 @@ class ConvertRequest:
     adapter_type: Optional[str] = None
     timestamp: int = 0
     keeps_layers: bool = False
+    drops_free: bool = False
 
 
 def layer_depths(source: Source, request: ConvertRequest) -> Tuple[int, ...]:

@@ -85,6 +85,7 @@ def _job(conversion: Conversion, layers: Sequence[LayerJob]) -> TransferJob:
         request.verify,
         request.checksum,
         request.reproducible,
+        dropped=conversion.dropped,
     )
 
 
@@ -102,7 +103,8 @@ def _fingerprint(conversion: Conversion) -> Fingerprint:
 def _facts(
     conversion: Conversion, files: Sequence[str], built: Sequence[str], descriptor: Optional[Descriptor] = None
 ) -> ConvertFacts:
-    return ConvertFacts(conversion.reason, conversion.shape, tuple(files), tuple(built), (), descriptor)
+    facts = ConvertFacts(conversion.reason, conversion.shape, tuple(files), tuple(built), (), descriptor)
+    return facts if conversion.dropped is None else replace(facts, filesystems=conversion.dropped.filesystems)
 
 
 def _file_plan(port: Port, conversion: Conversion, place: _Place) -> Plan[ConvertFacts]:

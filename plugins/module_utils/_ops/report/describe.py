@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ..._bundle.bundle import BundleState, observe
 from ..._bundle.guards import refuse_encrypted
@@ -18,7 +18,11 @@ from ..._guest.view import ComposedView, open_view
 from ..._io.port import Port
 from .facts import Facts, disk_facts
 
+if TYPE_CHECKING:
+    from ..compact.freed import FreedLayers
+
 METADATA = "metadata"
+FILESYSTEM = "filesystem"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def describe_disk(port: Port, path: str, request: DescribeRequest) -> Facts:
     state = observe(port, location, allow_outside=request.allow_outside)
     facts = disk_facts(port, state, find_vm(port, location))
     if request.scan != METADATA:
-        facts["reclaimable"].update(_reclaimable(port, state, request.scan))
+        _scan(port, state, request.scan, facts)
     facts["partitions"] = _partitions(port, state)
     if request.buckets:
         from .allocation import allocation_map
@@ -48,12 +52,20 @@ def describe_disk(port: Port, path: str, request: DescribeRequest) -> Facts:
     return facts
 
 
-def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optional[int]]:
+def _scan(port: Port, state: BundleState, scan: str, facts: Facts) -> None:
     # Only a scan of the data needs what compaction needs.
     from ..compact.savings import estimate, reclaimable_by_reason
 
     refuse_encrypted(state)
-    return reclaimable_by_reason(estimate(port, state, scan=scan), scan=scan)
+    freed: Optional[FreedLayers] = None
+    if scan == FILESYSTEM:
+        from ..._bundle.neighbours import with_surroundings
+        from ..compact.freed import find_freed
+
+        state, _around = with_surroundings(port, state, facts["path"])
+        freed = find_freed(port, state)
+        facts["filesystems"] = list(freed.filesystems)
+    facts["reclaimable"].update(reclaimable_by_reason(estimate(port, state, scan=scan, freed=freed), scan=scan))
 
 
 def _partitions(port: Port, state: BundleState) -> Any:
