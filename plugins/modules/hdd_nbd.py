@@ -172,7 +172,7 @@ log:
 """
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.nbd import serve_disk
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.serve.nbd import serve_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
 
 

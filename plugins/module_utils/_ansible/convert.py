@@ -50,7 +50,7 @@ def convert_disk(module: AnsibleModule) -> Result:
     if module.params["mode"] is None:
         port.cover(like=[path for path, _seen in source.fingerprint])
     if request.subformat in FORMATS[request.format].text_kinds:
-        from .text_view import write_text_view
+        from .serve.text_view import write_text_view
 
         return write_text_view(module, port, source, request)
     cleared = list(clear_siblings(port, dest)) if not module.check_mode else []

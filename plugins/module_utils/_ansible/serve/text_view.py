@@ -12,15 +12,15 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._guest.source import Source
-from .._io.port import Port
-from .._ops.convert.output import OutputFile, present_facts
-from .._ops.convert.reason import is_kept
-from .._ops.convert.request import ConvertRequest
-from .._ops.serve.text_view import SAME, TextView, plan_text_view, refuse_others
-from .apply import apply_plan
-from .file_options import apply_file_options
-from .run import Result, titled_diff
+from ..._guest.source import Source
+from ..._io.port import Port
+from ..._ops.convert.output import OutputFile, present_facts
+from ..._ops.convert.reason import is_kept
+from ..._ops.convert.request import ConvertRequest
+from ..._ops.serve.text_view import SAME, TextView, plan_text_view, refuse_others
+from ..apply import apply_plan
+from ..file_options import apply_file_options
+from ..run import Result, titled_diff
 
 
 def write_text_view(module: AnsibleModule, port: Port, source: Source, request: ConvertRequest) -> Result:

@@ -11,10 +11,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._core.errors import BadRequest, NotFound
-from .._io.port import Port
-from .._io.real import OsPort
-from .._ops.serve.registry import (
+from ..._core.errors import BadRequest, NotFound
+from ..._io.port import Port
+from ..._io.real import OsPort
+from ..._ops.serve.registry import (
     LOG,
     SOCKET,
     Served,
@@ -25,9 +25,9 @@ from .._ops.serve.registry import (
     run_folder,
     running,
 )
-from .._ops.serve.request import DEFAULT_PORT, Endpoint, ServeRequest
-from .._ops.serve.server import Limits
-from .run import Result, absolute, titled_diff
+from ..._ops.serve.request import DEFAULT_PORT, Endpoint, ServeRequest
+from ..._ops.serve.server import Limits
+from ..run import Result, absolute, titled_diff
 
 _STARTED, _STOPPED = "started", "stopped"
 
@@ -45,14 +45,14 @@ def serve_disk(module: AnsibleModule) -> Result:
 
 def _endpoint(port: Port, params: Mapping[str, Any]) -> Endpoint:
     if params["socket"] is not None:
-        from .._io.net.sockets import refuse_long
+        from ..._io.net.sockets import refuse_long
 
         socket = absolute(port, params["socket"], "socket")
         refuse_long(socket)
         return Endpoint(socket=socket)
     if params["address"] is None and params["port"] is None:
         return Endpoint()
-    from .._io.net.sockets import is_loopback
+    from ..._io.net.sockets import is_loopback
 
     address = "127.0.0.1" if params["address"] in (None, "localhost") else params["address"]
     number = DEFAULT_PORT if params["port"] is None else params["port"]
@@ -68,8 +68,8 @@ def _endpoint(port: Port, params: Mapping[str, Any]) -> Endpoint:
 
 
 def _request(port: Port, params: Mapping[str, Any], path: str, endpoint: Endpoint) -> ServeRequest:
-    from .._ops.convert.request import SourceRequest
-    from .._ops.serve.choose import choose_disk
+    from ..._ops.convert.request import SourceRequest
+    from ..._ops.serve.choose import choose_disk
 
     for option, least in (("idle_timeout", 0), ("max_clients", 1)):
         if params[option] < least:
@@ -94,8 +94,8 @@ def _started(module: AnsibleModule, port: Port, run: str, request: ServeRequest)
     warnings = _warnings(request)
     if module.check_mode:
         return _predicted(port, run, request, warnings)
-    from .._ops.serve.registry import clear_leftovers, end_server
-    from .._ops.serve.start import start_server
+    from ..._ops.serve.registry import clear_leftovers, end_server
+    from ..._ops.serve.start import start_server
 
     make_folder(port, run)
     lock = lock_folder(port, run)
@@ -132,7 +132,7 @@ def _other_limits(served: Served, request: ServeRequest) -> List[str]:
 def _warnings(request: ServeRequest) -> List[str]:
     found: List[str] = []
     if request.source.state is not None:
-        from .._bundle.guards import warnings_for_readers
+        from ..._bundle.guards import warnings_for_readers
 
         found += warnings_for_readers(request.source.state)
     if request.source.chain is not None:
@@ -146,8 +146,8 @@ def _warnings(request: ServeRequest) -> List[str]:
 
 def _predicted(port: Port, run: str, request: ServeRequest, warnings: Sequence[str]) -> Result:
     """What would be served. Raises what a run would raise."""
-    from .._io.net.sockets import refuse_long
-    from .._ops.serve.choose import refuse_place, refuse_unservable
+    from ..._io.net.sockets import refuse_long
+    from ..._ops.serve.choose import refuse_place, refuse_unservable
 
     source, endpoint = request.source, request.endpoint
     refuse_unservable(port, source)
@@ -194,8 +194,8 @@ def _wanted(port: Port, params: Mapping[str, Any], path: str, run: str, endpoint
 
 def _disk_of(port: Port, path: str) -> str:
     """What a server calls the disk at a path, such as its bundle for the descriptor."""
-    from .._bundle.paths import locate
-    from .._core.errors import DiskError
+    from ..._bundle.paths import locate
+    from ..._core.errors import DiskError
 
     try:
         location = locate(port, path)
@@ -212,7 +212,7 @@ def _stopped(module: AnsibleModule, port: Port, run: str, wanted: Sequence[Serve
     result: Result = {"changed": bool(wanted), "diff": _diff(path, uri, None)}
     if not wanted or module.check_mode:
         return result
-    from .._ops.serve.registry import end_server
+    from ..._ops.serve.registry import end_server
 
     lock = lock_folder(port, run)
     try:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible import nbd
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.serve import nbd
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.request import Endpoint
