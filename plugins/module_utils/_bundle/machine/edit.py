@@ -20,7 +20,7 @@ from ..._core.records import dataclass
 from ..._core.units import MIB
 from ..._io.durable import read_file
 from ..._io.fingerprint import identity
-from ..._io.port import FILE, Port, Stat
+from ..._io.port import FILE, SYMLINK, Port, Stat
 from ..naming import temporary_name
 from ..paths import BUNDLE, Location
 from ..pvm import CONFIG
@@ -74,10 +74,12 @@ def machine_edit(
     if stat is None:
         return None
     try:
-        _refuse_file(config, stat)
+        _refuse_no_file(config, stat)
         before = ((config, identity(stat)),)
         xml = read_file(port, config, limit=MAX_DOCUMENT_BYTES)
         content = _edited(port, location, config, xml, values, is_asked_for)
+        if content != xml:
+            _refuse_file(config, stat)
     except DiskError as error:
         error.hint = f"{error.hint} {_KEEP}" if error.hint and _KEEP not in error.hint else _KEEP
         raise
@@ -88,9 +90,15 @@ def _own_path(location: Location) -> str:
     return location.directory if location.kind == BUNDLE else location.descriptor
 
 
+def _refuse_no_file(config: str, stat: Stat) -> None:
+    if stat.kind not in (FILE, SYMLINK):
+        text = "The configuration of the virtual machine is no regular file"
+        raise Unsupported(text, path=config, found=stat.kind, expected="a file", hint=_KEEP)
+
+
 def _refuse_file(config: str, stat: Stat) -> None:
     if stat.kind != FILE:
-        text = "The configuration of the virtual machine is no regular file, but a link or something else"
+        text = "The configuration of the virtual machine is a link, and may be that of another"
         raise Unsupported(text, path=config, found=stat.kind, expected="a file", hint=_KEEP)
     if stat.links > 1:
         text = f"The configuration of the virtual machine has {stat.links} names (hard links)"

@@ -13,7 +13,7 @@ from ..._bundle.bundle import BundleState
 from ..._bundle.pvm import VmReport
 from ..._bundle.shape import EXPANDING, PLAIN, Shape, part_size_of, refuse_many_parts, refuse_odd_cluster, wanted_parts
 from ..._change.bundle_plan import ChangeFacts, unchanged
-from ..._core.errors import BadRequest, HasSnapshots, Unsupported
+from ..._core.errors import BadRequest, DiskError, HasSnapshots, Unsupported
 from ..._core.plan import Plan
 from ..._core.records import dataclass
 from ..._core.units import MIB, SECTOR, format_size
@@ -128,7 +128,15 @@ def _follow(task: Reshaping, position: Position) -> Optional[Plan[ChangeFacts]]:
     """The machine says the size that the task asks for, when no change of the disk has told it; None when it does."""
     state, request = position.state, task.request
     done = position.done & _MACHINE_FOLLOWED
-    edit = None if request.size is None or done else _machine_edit(task, state, state.descriptor.size_bytes)
+    if request.size is None or done:
+        return None
+    try:
+        edit = _machine_edit(task, state, state.descriptor.size_bytes)
+    except DiskError:
+        # A disk that is as the task wants it needs nothing of the machine.
+        if request.machine == UPDATE:
+            raise
+        edit = None
     if edit is None:
         return None
     from .follow_machine import plan_machine

@@ -371,6 +371,7 @@ def test_a_configuration_that_cannot_be_changed_is_refused_before_anything_is_do
         text = "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>" if spoil == "hostile" else "<Elephant/>"
         with open(config, "w", encoding="utf-8") as stream:
             stream.write(text)
+    assert not three_runs("hdd", root, path=path, size="8M").done["changed"]
     message = refused("hdd", root, code=code, path=path, size="9M", name="other")["msg"]
     assert "machine: keep" in message and config in message
     three_runs("hdd", root, path=path, size="9M", machine="keep")
