@@ -88,9 +88,11 @@ def run_plan(
     return apply_plan(module, port, plan, recovered=recovered, recover=take_back)
 
 
-def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Result, Plan[Facts], Disk]:
+def change_disk(
+    module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]], *, path: Optional[str] = None
+) -> Tuple[Result, Plan[Facts], Disk]:
     """Open the disk, plan, apply and report. The result has ``changed``, ``diff``, ``disk`` and the amounts of data."""
-    disk = open_disk(module)
+    disk = open_disk(module, path=path)
     before = disk.facts()
     plan = _planned(module, disk, planner)
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)

@@ -11,13 +11,13 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.find import bundles_in
+from .._bundle.find import bundles_in, nothing_in
 from .._core.errors import DiskError
 from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.report.describe import DescribeRequest, describe_disk
 from .._ops.report.facts import absent_facts, totals
-from .run import Result, absolute
+from .run import Result, absolute, failure_of
 
 Failure = Dict[str, Any]
 
@@ -46,23 +46,20 @@ def _describe_all(module: AnsibleModule, port: Port, path: str) -> Tuple[List[Di
     try:
         if port.lstat(path) is None:
             return [absent_facts(path)], []
-        found = bundles_in(port, path, recurse=recurse) or ([] if recurse else [path])
+        found = bundles_in(port, path, recurse=recurse)
+        if not found and not recurse:
+            raise nothing_in(path, recurse=False)
     except DiskError as error:
-        return [], [{"path": path, **describe_failure(error)}]
+        return [], [{"path": path, **failure_of(error)}]
     request = _request(module.params)
     for one in found:
         try:
             disks.append(describe_disk(port, one, request))
         except DiskError as error:
-            failures.append({"path": one, **describe_failure(error)})
+            failures.append({"path": one, **failure_of(error)})
     return disks, failures
 
 
 def _request(params: Mapping[str, Any]) -> DescribeRequest:
     checksum = params["checksum"] if params["checksum"] != "none" else None
     return DescribeRequest(params["allow_outside"], params["scan"], params["map"] or 0, checksum)
-
-
-def describe_failure(error: DiskError) -> Dict[str, object]:
-    """An error as an entry of ``failed``."""
-    return {"error_code": error.code, "msg": str(error), "error_context": error.context}

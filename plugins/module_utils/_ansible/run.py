@@ -93,6 +93,11 @@ def apply_owner(module: AnsibleModule, directory: str, *, changed: bool) -> bool
     return module.set_fs_attributes_if_different(arguments, changed)
 
 
+def failure_of(error: DiskError) -> Result:
+    """An error as an entry of ``failed_disks``, without the path."""
+    return {"error_code": error.code, "msg": str(error), "error_context": error.context}
+
+
 def titled_diff(title: str, before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:
     """A difference as Ansible shows it."""
     return {"before": before, "after": after, "before_header": title, "after_header": title}
