@@ -61,9 +61,12 @@ class _Counts:
 
 
 class Store:
-    """The file: which clusters of it are taken, and the tables that lead to them."""
+    """The file: which clusters of it are taken, and the tables that lead to them.
 
-    def __init__(self, file: File, header: Qcow2Header) -> None:
+    ``most_bytes`` limits the table of reference counts, and so the length of the file.
+    """
+
+    def __init__(self, file: File, header: Qcow2Header, *, most_bytes: int = MOST_REFCOUNT_TABLE_BYTES) -> None:
         self._file = file
         self._header = header
         self._cluster_bytes = header.cluster_bytes
@@ -78,10 +81,9 @@ class Store:
         self._tail = self._tail_end = 0
         self.has_packed = False
         # The table of reference counts must be able to describe the whole file, itself included.
-        blocks = MOST_REFCOUNT_TABLE_BYTES // ENTRY_BYTES
-        self._most_hosts = (
-            blocks * self._cluster_bytes // _COUNT_BYTES - blocks - MOST_REFCOUNT_TABLE_BYTES // self._cluster_bytes
-        )
+        blocks = most_bytes // ENTRY_BYTES
+        counted = blocks * self._cluster_bytes // _COUNT_BYTES
+        self._most_hosts = counted - blocks - ceil_div(most_bytes, self._cluster_bytes)
 
     def _allocate(self, count: int) -> int:
         """The first of so many neighbouring clusters of the file."""

@@ -95,9 +95,42 @@ def test_packed_clusters_share_one_of_the_file_and_are_counted_for_it() -> None:
     assert words(raw, block, len(raw) // CLUSTER, "H")[places[0] // CLUSTER] == 4
 
 
-def test_a_file_that_its_counts_cannot_describe_is_a_bad_request() -> None:
-    store = Store(MemoryPort().create("/d"), header_of(1 << 30))
-    with pytest.raises(BadRequest):
-        for first in range(0, 1 << 30, PER_TABLE):
-            store.zeros(first, 1)
-            list(store.plain(first, first + (1 << 28)))
+@pytest.mark.parametrize("blocks", [1, 2, 64, 65])
+def test_a_file_as_long_as_its_counts_can_describe_is_written_and_a_longer_one_is_a_bad_request(blocks: int) -> None:
+    counted = blocks * CLUSTER // 2
+    port = MemoryPort()
+    store = Store(port.create("/d"), header_of(counted), most_bytes=blocks * 8)
+    guest = 0
+    with pytest.raises(BadRequest) as refused:
+        for guest in range(counted):
+            list(store.plain(guest, guest))
+    assert refused.value.hint == "Choose a larger cluster_size."
+    assert guest % PER_TABLE, "refused at a cluster, not at a table, so that what is there can be finished"
+    _table_offset, table_bytes = store.finish()
+    assert table_bytes == -(-blocks * 8 // CLUSTER) * CLUSTER
+    assert len(port.content("/d")) <= counted * CLUSTER
+    assert sorted(entries_of(port.content("/d"), counted)) == list(range(guest))
+
+
+def test_the_largest_table_of_counts_is_that_of_qemu() -> None:
+    port = MemoryPort()
+    store = Store(port.create("/d"), header_of(1 << 30))
+    with pytest.raises(BadRequest) as refused:
+        # One packed cluster that is longer than all that the counts can describe.
+        store.packed(0, _Endless(1 << 38))
+    blocks = (8 << 20) // 8
+    assert refused.value.expected == blocks * CLUSTER // 2 - blocks - (8 << 20) // CLUSTER
+
+
+class _Endless(bytes):
+    """Bytes of a length that no memory holds; asked for it only."""
+
+    def __new__(cls, length: int) -> _Endless:
+        made = super().__new__(cls)
+        made.length = length
+        return made
+
+    def __len__(self) -> int:
+        return self.length
+
+    length = 0
