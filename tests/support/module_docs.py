@@ -19,7 +19,17 @@ import pytest
 
 from ansible_collections.vdisk.parallels.tests.support.module_runner import ANSIBLE_OWNS, MODULES
 
-NAMES = ("hdd", "hdd_check", "hdd_compact", "hdd_convert", "hdd_info", "hdd_merge", "hdd_snapshot", "vagrant_box")
+NAMES = (
+    "hdd",
+    "hdd_check",
+    "hdd_compact",
+    "hdd_convert",
+    "hdd_info",
+    "hdd_maintain",
+    "hdd_merge",
+    "hdd_snapshot",
+    "vagrant_box",
+)
 OWN = "vdisk.parallels."
 NOT_IN_PREDICTIONS = {"partitions", "checksum"}
 """Facts that only hdd_info tells, because it reads guest data for them."""
@@ -96,7 +106,8 @@ def assert_documented(name: str, result: Dict[str, Any]) -> None:
         {key: value for key, value in result.items() if key not in ANSIBLE_OWNS},
         {"always", "success"},
     )
-    for disk in [result["disk"]] if "disk" in result else result.get("disks", []):
+    facts = result["disks"] if name == "hdd_info" else [result["disk"]] if "disk" in result else []
+    for disk in facts:
         assert_disk_facts(disk, told_by=name)
 
 

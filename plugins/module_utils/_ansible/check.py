@@ -39,7 +39,8 @@ def check_disk(module: AnsibleModule) -> Result:
         return result
     ill = [(path, findings) for path, findings in left.items() if findings]
     if module.params["fail_on"] != "never":
-        fail_for(module, result, {path: _sentence(module, findings) for path, findings in ill}, "unhealthy")
+        sentences = {path: _sentence(module, findings) for path, findings in ill}
+        fail_for(module, result, result["failed_disks"], sentences)
     return result
 
 

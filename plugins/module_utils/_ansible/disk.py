@@ -27,6 +27,7 @@ from .apply import apply_plan, diff_of
 from .run import Result, absolute
 
 if TYPE_CHECKING:
+    from .._bundle.neighbours import Known
     from .._bundle.pvm import VmReport
     from .._change.executor import Outcome
 
@@ -53,8 +54,11 @@ class Disk:
         return disk_facts(self.port, state or self.state, self.machine._replace(warnings=self.warnings))
 
 
-def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
-    """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first."""
+def open_disk(module: AnsibleModule, *, path: Optional[str] = None, known: Optional[Known] = None) -> Disk:
+    """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first.
+
+    ``known`` are other disks of the host.
+    """
     port = OsPort()
     allow_outside = bool(module.params.get("allow_outside"))
     given = absolute(port, path or module.params["path"])
@@ -68,7 +72,7 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
 
         recovered = recover(port, location, allow_outside=allow_outside)
         state = observe(port, location, allow_outside=allow_outside)
-    state, around = with_surroundings(port, state, given)
+    state, around = with_surroundings(port, state, given, known)
     warnings = around.machine.warnings + around.unknown
     if needs_recovery(state):
         warnings += (f"{location.directory}: {_INTERRUPTED}",)

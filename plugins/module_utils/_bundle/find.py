@@ -36,7 +36,8 @@ def disks_at(port: Port, paths: Sequence[str], *, recurse: bool) -> Found:
             found = bundles_in(port, path, recurse=recurse)
             if not found:
                 raise nothing_in(path, recurse=recurse)
-            disks.update({_own_path(port, one): one for one in reversed(found)})
+            for one in found:
+                disks.setdefault(_own_path(port, one), one)
         except DiskError as error:
             failed.append((path, error))
     return Found(tuple(sorted(disks.values())), tuple(failed))

@@ -47,7 +47,7 @@ def change_each(module: AnsibleModule, work: Work) -> Result:
     """As ``each_disk``, for work that is to be done on every disk: the task fails at the end when one failed."""
     result = each_disk(module, work)
     if "disks" in result:
-        fail_for(module, result)
+        fail_for(module, result, result["failed_disks"])
     return result
 
 
@@ -58,17 +58,22 @@ def tell_subject(module: AnsibleModule, path: str, number: int, count: int) -> N
         progress.subject(path, number, count)
 
 
-def fail_for(module: AnsibleModule, result: Result, ill: Optional[Mapping[str, str]] = None, code: str = "") -> None:
-    """Fail the task, with its whole result, for the failed disks and for those that are ``ill``, by path."""
-    failed, ill = result["failed_disks"], ill or {}
+def fail_for(
+    module: AnsibleModule,
+    result: Result,
+    failed: Sequence[Mapping[str, Any]],
+    ill: Optional[Mapping[str, str]] = None,
+) -> None:
+    """Fail the task, with its whole ``result``, for what ``failed`` and for the disks that are ``ill``, by path."""
+    ill = ill or {}
     sentences = [f"{one['path']}: {one['msg']}" for one in failed] + [f"{path}: {text}" for path, text in ill.items()]
     if not sentences:
         return
     for warning in dict.fromkeys(result.pop("warnings", ())):
         module.warn(warning)
-    count = len(result["disks"]) + len(failed)
+    count = len({*(one["path"] for one in (*result["disks"], *failed))})
     more = f" And {len(sentences) - _SHOWN} more." if len(sentences) > _SHOWN else ""
-    first = failed[0] if failed else {"error_code": code, "error_context": {"path": next(iter(ill))}}
+    first = failed[0] if failed else {"error_code": "unhealthy", "error_context": {"path": next(iter(ill))}}
     module.fail_json(
         msg=f"{len(sentences)} of {count} disks failed. {' '.join(sentences[:_SHOWN])}{more}",
         error_code=first["error_code"],
