@@ -55,6 +55,13 @@ options:
     type: list
     elements: path
     default: []
+  clones_in:
+    description:
+      - Further folders with linked clones of the disks, subdirectories included. Their disks are looked at only to know
+        which disks they stand on. Those in O(paths), and beside a disk, are looked at in any case.
+    type: list
+    elements: path
+    default: []
   check:
     description:
       - Check each disk first, and do not change those with errors.
@@ -240,6 +247,11 @@ unfinished:
   type: list
   elements: str
   sample: []
+predicted:
+  description: Whether this was check mode.
+  returned: success
+  type: bool
+  sample: false
 totals:
   description: How many C(disks) there are, how many of them are C(changed), C(unchanged), C(skipped) and C(failed), and
     the sums C(merged), C(reclaimed), C(written), C(size_before) and C(size_after).
@@ -265,6 +277,7 @@ def main():
         paths=dict(type="list", elements="path", required=True),
         recurse=dict(type="bool", default=False),
         exclude=dict(type="list", elements="path", default=[]),
+        clones_in=dict(type="list", elements="path", default=[]),
         check=dict(type="bool", default=True),
         check_data=dict(type="bool", default=False),
         max_layers=dict(type="int"),

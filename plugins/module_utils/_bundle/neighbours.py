@@ -21,7 +21,7 @@ Nothing in a disk says who stands on it; only the descriptors of the clones do. 
 from __future__ import annotations
 
 import posixpath
-from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from .._core.errors import DiskError
 from .._core.records import replace
@@ -43,7 +43,7 @@ class Known:
     ``others`` are disks of the host that may lie anywhere. What it knows may be out of date: a change searches anew.
     """
 
-    def __init__(self, port: Port, others: Sequence[str] = ()) -> None:
+    def __init__(self, port: Port, others: Iterable[str] = ()) -> None:
         self._port = port
         self.others = tuple(others)
         self._disks: Dict[str, Tuple[str, ...]] = {}

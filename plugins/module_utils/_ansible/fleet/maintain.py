@@ -35,8 +35,13 @@ def maintain_disks(module: AnsibleModule) -> Result:
     patterns = [_resolved(port, pattern) for pattern in params["exclude"]]
     paths = [absolute(port, path, "paths") for path in params["paths"]]
     found = disks_at(port, paths, recurse=params["recurse"])
-    run = Run(module, port, policy, budget, Known(port, found.disks))
-    disks = [_turn(run, path, number, excluded_by(path, patterns)) for number, path in enumerate(found.disks)]
+    clones = disks_at(port, [absolute(port, path, "clones_in") for path in params["clones_in"]], recurse=True)
+    run = Run(module, port, policy, budget, Known(port, {**dict.fromkeys(found.disks), **dict.fromkeys(clones.disks)}))
+    run.warnings += [f"clones_in: {error}" for _path, error in clones.failed]
+    disks = []
+    for number, path in enumerate(found.disks):
+        tell_subject(module, path, number, len(found.disks))
+        disks.append(_turn(run, path, excluded_by(path, patterns)))
     result = _result(run, disks, found)
     result["warnings"] += _unused(patterns, found.disks)
     if params["fail_on"] != "never":
@@ -45,8 +50,7 @@ def maintain_disks(module: AnsibleModule) -> Result:
     return result
 
 
-def _turn(run: Run, path: str, number: int, pattern: Optional[str]) -> Result:
-    tell_subject(run.module, path, number, len(run.known.others))
+def _turn(run: Run, path: str, pattern: Optional[str]) -> Result:
     if pattern is not None:
         outcome = Outcome(path)
         outcome.note(f"It is excluded by {pattern}.")
@@ -108,6 +112,7 @@ def _result(run: Run, disks: List[Result], found: Found) -> Result:
         "disks": disks,
         "missing": [{"path": path, **failure_of(error)} for path, error in found.failed],
         "unfinished": run.unfinished,
+        "predicted": run.module.check_mode,
         "totals": totals_of(disks),
         "elapsed": round(run.budget.elapsed, 3),
         "diff": titled_diff("disks", *shown),

@@ -15,12 +15,13 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.fleet imp
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.fleet.maintain import maintain_disks
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.budget import Budget
-from ansible_collections.vdisk.parallels.tests.support.farm import by_path, machine
+from ansible_collections.vdisk.parallels.tests.support.farm import by_path, clone_of, machine
 from ansible_collections.vdisk.parallels.tests.support.tasks import Failed, Task
 
 USUAL = dict(
     recurse=True,
     exclude=[],
+    clones_in=[],
     check_data=False,
     orphans=False,
     compact=True,
@@ -74,3 +75,13 @@ def test_a_failure_tells_all_that_was_done(root: str) -> None:
         maintained(paths=[path, f"{root}/none"])
     failure = caught.value.result
     assert failure["error_code"] == "not_found" and failure["changed"] and by_path(failure) == {path: "changed"}
+
+
+def test_a_clone_in_a_further_folder_keeps_its_parent(root: str) -> None:
+    parent = machine(f"{root}/vms/a.pvm")
+    clone_of(parent, f"{root}/clones/deep/b.hdd")
+    result = maintained(paths=[parent.directory], clones_in=[f"{root}/clones", f"{root}/none"])
+    assert by_path(result) == {parent.directory: "skipped"} and [f"{root}/none" in w for w in result["warnings"]] == [
+        True
+    ]
+    assert by_path(maintained(paths=[parent.directory])) == {parent.directory: "changed"}
