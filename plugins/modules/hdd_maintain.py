@@ -203,7 +203,8 @@ disks:
       type: str
       returned: success
     findings:
-      description: What the check found, as in RV(vdisk.parallels.hdd_check#module:findings).
+      description: What the check found, as in RV(vdisk.parallels.hdd_check#module:findings); null when it was not
+        checked.
       type: list
       elements: dict
       returned: success
@@ -223,7 +224,12 @@ disks:
       type: bool
       returned: success
     merged:
-      description: How many snapshots were merged away.
+      description: GUIDs of the snapshots that were merged away.
+      type: list
+      elements: str
+      returned: success
+    freed:
+      description: Bytes that the file system got back from the merge; negative when it needed more than it freed.
       type: int
       returned: success
     reclaimed:
@@ -254,11 +260,21 @@ predicted:
   sample: false
 totals:
   description: How many C(disks) there are, how many of them are C(changed), C(unchanged), C(skipped) and C(failed), and
-    the sums C(merged), C(reclaimed), C(written), C(size_before) and C(size_after).
+    the sums C(merged) (snapshots), C(freed), C(reclaimed), C(written), C(size_before) and C(size_after).
   returned: success
   type: dict
-  sample: {disks: 4, changed: 2, unchanged: 1, skipped: 1, failed: 0, merged: 3, reclaimed: 5242880, written: 10485760,
-    size_before: 69206016, size_after: 55574528}
+  sample:
+    disks: 4
+    changed: 2
+    unchanged: 1
+    skipped: 1
+    failed: 0
+    merged: 3
+    freed: 8388608
+    reclaimed: 5242880
+    written: 10485760
+    size_before: 69206016
+    size_after: 55574528
 elapsed:
   description: Seconds that the run took.
   returned: success

@@ -113,6 +113,7 @@ class _Visit:
         if held is None:
             return self.outcome.judge(findings)
         # What else was found may be a momentary state.
+        self.outcome.findings = findings
         self.outcome.complain(_held(held.where, held.message))
         self._predict(self._open())
         return False
@@ -126,7 +127,7 @@ class _Visit:
                 # Nothing keeps the disk from being compacted.
                 self.outcome.complain(error)
         if merge is not None:
-            self.outcome.merged = len(merge.facts.merged)
+            self.outcome.merged, self.outcome.freed = merge.facts.merged, merge.bytes_freed
         if not self._policy.compacts or (merge is not None and self._is_over()):
             return
         if merge is not None and self._run.module.check_mode:

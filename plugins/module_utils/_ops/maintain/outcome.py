@@ -24,7 +24,7 @@ PARDONED = (*BUSY, "suspended", "shared_layer", "stale_plan", "has_snapshots", "
 """Error codes of what keeps a disk from being worked on without anything being wrong with it."""
 
 _SHOWN = 3
-_SUMS = ("merged", "reclaimed", "written")
+_SUMS = ("freed", "reclaimed", "written")
 
 Result = Dict[str, Any]
 
@@ -51,11 +51,11 @@ class Outcome:
         self.machine: Optional[Result] = None
         self.before: Optional[Result] = None
         self.after: Optional[Result] = None
-        self.findings: Sequence[Finding] = ()
-        self.merged = 0
+        self.findings: Optional[Sequence[Finding]] = None
+        self.merged: Sequence[str] = ()
+        self.freed = 0
         self.reclaimed = 0
         self.written = 0
-        self.read = 0
         self.is_changed = False
         self.worthwhile: Optional[bool] = None
         self._codes: List[str] = []
@@ -96,10 +96,11 @@ class Outcome:
             "outcome": self._outcome(is_left_out),
             "reason": " ".join(dict.fromkeys(self._reasons)) or None,
             "error_code": self._codes[0] if self._codes else None,
-            "findings": [one.as_result() for one in self.findings],
+            "findings": None if self.findings is None else [one.as_result() for one in self.findings],
             "before": self.before,
             "after": self.after if self.after is not None else self.before,
             "worthwhile": self.worthwhile,
+            "merged": list(self.merged),
             **{key: getattr(self, key) for key in _SUMS},
         }
 
@@ -116,6 +117,7 @@ def totals_of(disks: Sequence[Result]) -> Result:
     return {
         "disks": len(disks),
         **{outcome: sum(one["outcome"] == outcome for one in disks) for outcome in OUTCOMES},
+        "merged": sum(len(one["merged"]) for one in disks),
         **{key: sum(one[key] for one in disks) for key in _SUMS},
         **{f"size_{when}": sum(one[when]["file_size"] for one in disks if one[when]) for when in ("before", "after")},
     }

@@ -16,15 +16,19 @@ GIB = 1 << 30
 def disk(path: str, outcome: str = "unchanged", **others: Any) -> Dict[str, Any]:
     """An entry of hdd_maintain."""
     before = {"layers": 4, "file_size": 10 * GIB, "used_size": GIB, "allocated_size": GIB}
-    usual = dict(machine=None, reason=None, error_code=None, findings=[], before=before, after=before, worthwhile=None)
-    return {"path": path, "outcome": outcome, **usual, "merged": 0, "reclaimed": 0, "written": 0, **others}
+    usual = dict(
+        machine=None, reason=None, error_code=None, findings=None, before=before, after=before, worthwhile=None
+    )
+    return {"path": path, "outcome": outcome, **usual, "merged": [], "reclaimed": 0, "written": 0, **others}
 
 
 def result(*disks: Dict[str, Any], missing: Any = (), unfinished: Any = ()) -> Dict[str, Any]:
     return {"disks": list(disks), "missing": list(missing), "unfinished": list(unfinished)}
 
 
-SMALLER = disk("/a.hdd", "changed", after={"layers": 2, "file_size": 7 * GIB}, merged=2, reclaimed=GIB, written=7)
+SMALLER = disk(
+    "/a.hdd", "changed", after={"layers": 2, "file_size": 7 * GIB}, merged=["{a}", "{b}"], reclaimed=GIB, written=7
+)
 HELD = disk("/b.hdd", "skipped", reason="Held.", error_code="in_use", before=None, after=None)
 MACHINE = {"name": "b", "uuid": "{1}", "path": "/b.pvm"}
 WAITING = disk("/b.pvm/b.hdd", "skipped", reason="Held.", error_code="in_use", worthwhile=True, machine=MACHINE)

@@ -35,7 +35,7 @@ LESS = {**SIZES, "layers": 1, "file_size": 10}
 def changed(error: Any = None) -> Dict[str, Any]:
     outcome = Outcome("/a.hdd")
     outcome.before, outcome.after = SIZES, LESS
-    outcome.is_changed, outcome.merged, outcome.written = True, 2, 7
+    outcome.is_changed, outcome.merged, outcome.written = True, ("{a}", "{b}"), 7
     if error is not None:
         outcome.complain(error)
     return outcome.as_result()
@@ -101,6 +101,7 @@ def test_totals_are_sums_and_a_disk_that_was_not_opened_has_no_size() -> None:
         "skipped": 1,
         "failed": 0,
         "merged": 2,
+        "freed": 0,
         "reclaimed": 0,
         "written": 7,
         "size_before": 30,
