@@ -127,6 +127,9 @@ th:last-child,td:last-child{padding-right:0}
 .gain{text-align:left;width:100%}
 .findings li{grid-template-columns:1fr}
 }
+summary{cursor:pointer}
+.disk summary{list-style:none}
+.disk summary::-webkit-details-marker{display:none}
 @media print{
 :root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--track:#e6e6e6;--used:#2b5cc0;
 --merge:#7440c4;--zero:#0b7f75;--leaked:#a86400;--equal:#9b3573;--filesystem:#4c6619;
@@ -163,6 +166,13 @@ SCRIPT = """
     });
     told.textContent = words.length ? shown + " of " + disks.length + " disks" : "";
   }
+  // A link to a disk unfolds it.
+  function unfold() {
+    var disk = document.getElementById(location.hash.slice(1)), fold = disk && disk.querySelector("details");
+    if (fold) { fold.open = true; disk.scrollIntoView(); }
+  }
+  window.addEventListener("hashchange", unfold);
+  unfold();
   box.addEventListener("input", apply);
   box.parentNode.parentNode.hidden = false;
   if (box.value) { apply(); }
