@@ -129,6 +129,9 @@ th:last-child,td:last-child{padding-right:0}
 }
 summary{cursor:pointer}
 .disk summary{list-style:none}
+.disk summary::after{content:"show more";color:var(--soft);font-size:.8rem;text-decoration:underline}
+.disk details[open]>summary::after{content:"show less"}
+summary:focus-visible{outline:2px solid var(--used);outline-offset:2px}
 .disk summary::-webkit-details-marker{display:none}
 @media print{
 :root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--track:#e6e6e6;--used:#2b5cc0;
@@ -137,12 +140,14 @@ summary{cursor:pointer}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 body{font-size:10pt}
 .filter{display:none}
+.disk:has(>details:not([open])){display:none}
 .disk{break-inside:avoid}
 .card,.tiles>div{border-color:#bbb}
 .chip{border:1px solid #bbb}
 h2,h3{break-after:avoid}
 tr,.layers li{break-inside:avoid}
 a{text-decoration:none}
+.disk summary::after{content:none}
 }
 """
 
