@@ -17,6 +17,7 @@ description:
     disk the clone is.
   - When a run is cut off, each disk is as the step in which that happened leaves it; the next run finishes or clears
     what is left and goes on with the other disks.
+  - The role P(vdisk.parallels.maintain#role) runs this module and shows a report.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
@@ -140,8 +141,6 @@ seealso:
   - module: vdisk.parallels.hdd_check
   - module: vdisk.parallels.hdd_merge
   - module: vdisk.parallels.hdd_compact
-  - plugin: vdisk.parallels.maintain
-    plugin_type: role
 """
 
 EXAMPLES = r"""
