@@ -52,8 +52,9 @@ options:
       - The size of the guest disk, such as V(64G) or V(512MiB). It is rounded up to 1 MiB, with a warning.
       - A larger size grows an existing disk; the new space reads as zeros. A smaller size needs O(shrink).
       - Partitions and file systems of the guest keep their size; see also O(partition_table).
-      - When the C(config.pvs) of the virtual machine gives another size, the module warns; it does not change that
-        file.
+      - The refusal of a smaller size says which partition is in the way, by how much its own tools must make it
+        smaller, and with which command.
+      - The C(config.pvs) of the virtual machine gets the same size; see O(machine).
       - Required to create a disk. When left out, an existing disk keeps its size.
     type: str
   type:
@@ -118,9 +119,38 @@ options:
       - With V(fix), the backup is written at the end of the disk and the primary table points to it. Partitions stay as
         they are. A disk without a valid GPT is left alone.
       - With V(keep), nothing inside the guest disk is changed; when the size changes, the module warns.
+      - With V(grow), the last partition that holds data, or O(grow_partition), also gets what the disk has gained. It
+        is for GUID partition tables and boot records, logical partitions included. Small partitions behind it that only
+        have to be there (Windows and Apple recovery, Microsoft reserved, Linux swap, an extended partition with nothing
+        but swap) move to the end with their bytes and keep their unique GUIDs. The old or the new table is valid at
+        every moment, and the bytes of a partition are whole where it says.
+      - File systems are left to the guest; RV(grown_partition.guest_commands) says how. A partition with BitLocker or
+        HFS+ keeps its size and gets free space behind it, for its own tools.
+      - V(grow) is refused with the reason for a damaged table, dynamic disks (LDM), Storage Spaces, Core Storage,
+        an Apple Partition Map, a hybrid boot record that names what changes, a hibernated Linux guest, a Linux RAID
+        with its record at the end, other partitions at the end of the disk, and when a partition would have to
+        move by less than its own length. Shut Windows down completely first (C(shutdown /s /t 0)).
+      - A disk without a partition table is left as it is by V(grow).
     type: str
-    choices: [keep, fix]
+    choices: [keep, fix, grow]
     default: keep
+  grow_partition:
+    description:
+      - The partition for O(partition_table=grow), by its number, its unique GUID or its label.
+      - When left out, the last partition that holds data grows.
+    type: str
+  machine:
+    description:
+      - What to do with the C(config.pvs) beside the disk when the task gives O(size) or changes the shape of the disk.
+      - With V(update), its C(Size) (and C(SizeInBytes), C(DiskType) and C(Splitted), where they are there and change)
+        follow the disk in the same change. Everything else in it keeps its bytes; C(Snapshots.xml) is never changed. An
+        interrupted run is finished by the next.
+      - A file that is a link, has several names, is read-only, is not well-formed or does not name the disk is refused
+        before anything is written.
+      - With V(keep), the file is left alone, and the module warns when it gives another size.
+      - When left out, it is V(update) where the file names this disk, else V(keep).
+    type: str
+    choices: [update, keep]
   force:
     description:
       - Continue although an image is marked as in use. A disk that another process holds is still refused.
@@ -139,7 +169,8 @@ options:
       - Name of the group that should own every file of the bundle and its directory.
   mode:
     description:
-      - The permissions of every file of the bundle; those of its directory do not change.
+      - The permissions of every file of the bundle; those of its directory do not change. A new file has them, or
+        fewer, from its first byte on.
 seealso:
   - module: vdisk.parallels.hdd_convert
   - module: vdisk.parallels.hdd_info
@@ -171,6 +202,17 @@ EXAMPLES = r"""
     path: /vms/build.hdd
     size: 100G
     partition_table: fix
+
+- name: Grow a disk and its last partition, whatever recovery or swap partition is behind it
+  vdisk.parallels.hdd:
+    path: /vms/build.hdd
+    size: 112G
+    partition_table: grow
+  register: grown
+
+- name: Say what is left to do in the guest
+  ansible.builtin.debug:
+    msg: "{{ (grown.grown_partition or {}).guest_commands | default([]) }}"
 
 - name: Grow only the current state of a disk with snapshots
   vdisk.parallels.hdd:
@@ -224,6 +266,69 @@ commits:
   type: list
   elements: str
   sample: [rename to /vms/mac.pvm/mac.hdd]
+machine_config:
+  description: The configuration of the virtual machine that was changed, null for none.
+  returned: when the disk existed
+  type: str
+  sample: /vms/mac.pvm/config.pvs
+grown_partition:
+  description:
+    - With O(partition_table=grow), the partition that grows, or that is as large as it can be. Sizes and places are
+      bytes.
+    - Null when the disk has nothing that is known. For a file system on the whole disk, RV(ignore:number) is null.
+  returned: when the disk existed and O(partition_table=grow)
+  type: dict
+  contains:
+    scheme:
+      description: The kind of partition table, V(gpt) or V(mbr); null for none.
+      type: str
+    number:
+      description: The number of the partition, 5 and more for a logical one.
+      type: int
+    guid:
+      description: Its unique GUID, null with a boot record.
+      type: str
+    type:
+      description: The GUID of its type, or V(0x..) with a boot record.
+      type: str
+    name:
+      description: Its label.
+      type: str
+    content:
+      description: What is in it, such as V(ext), V(xfs), V(ntfs), V(apfs), V(lvm2), V(bitlocker) or V(unknown).
+      type: str
+    start:
+      description: Where it begins.
+      type: int
+    size_before:
+      description: Its size before.
+      type: int
+    size:
+      description: Its size now.
+      type: int
+    moved:
+      description: The partitions that move, each with RV(ignore:number), RV(ignore:type), RV(ignore:start_before),
+        RV(ignore:start) and RV(ignore:size).
+      type: list
+      elements: dict
+    guest_commands:
+      description:
+        - What to run in the guest so that it uses the space. Words in capitals are for you to fill in.
+        - Empty when the task changes nothing.
+      type: list
+      elements: str
+  sample:
+    scheme: gpt
+    number: 3
+    guid: c6da9cb0-8006-4d70-bc5d-dbb9eb5a5524
+    type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
+    name: Basic data partition
+    content: ntfs
+    start: 122683392
+    size_before: 67964502016
+    size: 136683978752
+    moved: []
+    guest_commands: ["diskpart: list volume", "diskpart: select volume N", "diskpart: extend filesystem"]
 elapsed:
   description: Seconds that the change took.
   returned: success
@@ -249,7 +354,9 @@ def main():
         preallocate=dict(type="bool", default=False),
         shrink=dict(type="bool", default=False),
         snapshots=dict(type="str", choices=["refuse", "top_only", "merge"], default="refuse"),
-        partition_table=dict(type="str", choices=["keep", "fix"], default="keep"),
+        partition_table=dict(type="str", choices=["keep", "fix", "grow"], default="keep"),
+        grow_partition=dict(type="str"),
+        machine=dict(type="str", choices=["update", "keep"]),
         name=dict(type="str"),
     )
     run_module(spec, ensure_disk, add_file_common_args=True)

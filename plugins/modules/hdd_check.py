@@ -66,6 +66,7 @@ options:
       - When left out, O(repair=all) uses a directory beside the disk, with the name of the disk followed by C(.repair),
         and O(repair=safe) writes no such file.
       - The directory is created when it is missing; its parent directory must exist.
+      - A link is followed when it is given here, but never at the place that is used when it is left out.
     type: path
 seealso:
   - module: vdisk.parallels.hdd_compact

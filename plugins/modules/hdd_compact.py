@@ -15,7 +15,8 @@ description:
   - In a chain of layers, a zero cluster is dropped only where the layers below also read as zeros. A zero cluster that
     hides data of a parent stays.
   - The guest disk and every snapshot read the same at every moment, so a run may be interrupted at any point; the next
-    change of the disk cleans up.
+    change of the disk cleans up. With O(scan=filesystem), this is true of all that is not free in the file systems of
+    that snapshot.
   - Plain images keep their length, whatever the O(strategy). With O(scan=zeros), zeros in them become holes in the host
     file.
   - Stop linked clones of the disk first. A running clone has read where the clusters of the layers below it are, and
@@ -40,10 +41,21 @@ options:
     description:
       - With V(metadata), only the tables are read. With V(zeros), allocated clusters are read as well, as far as
         needed. Holes in the host files are never read.
+      - V(filesystem) destroys deleted files for good, in the current state and in all snapshots. It is V(zeros), and
+        clusters go as well that hold only bytes that are certainly free in the file systems of the guest, in every
+        snapshot that reads them. In plain images they become holes. The guest must be shut down. Which file systems
+        are known, and when nothing is free, is in the guide "Give back what the guest has deleted".
       - An encrypted disk can only be compacted with V(metadata), and only where no cluster has to move.
     type: str
-    choices: [metadata, zeros]
+    choices: [metadata, zeros, filesystem]
     default: zeros
+  swap:
+    description:
+      - With V(drop), the pages of Linux swap areas go as well; they are worth nothing once the guest is shut down.
+        Needs O(scan=filesystem). A guest that is hibernated into its swap is left as it is.
+    type: str
+    choices: [keep, drop]
+    default: keep
   threshold:
     description:
       - Do nothing when less than this would be given back, for example V(1G). When left out, one cluster is enough.
@@ -80,6 +92,11 @@ EXAMPLES = r"""
   vdisk.parallels.hdd_compact:
     path: /vms/mac.pvm/mac.hdd
     strategy: copy
+
+- name: Give back what deleted files leave, in all snapshots
+  vdisk.parallels.hdd_compact:
+    path: /vms/mac.pvm/mac.hdd
+    scan: filesystem
 
 - name: Show what would be given back
   vdisk.parallels.hdd_compact:
@@ -150,9 +167,16 @@ by_reason:
       type: int
       returned: success
     free_in_filesystem:
-      description: Always null; file systems of the guest are not examined.
+      description: They hold what is free in the file systems of the guest; null without O(scan=filesystem).
       type: int
       returned: success
+filesystems:
+  description:
+    - The file systems of the guest in its current state, as in RV(vdisk.parallels.hdd_convert#module:filesystems).
+    - What is droppable there is stored; clusters that hold other things as well stay.
+  returned: when O(scan=filesystem)
+  type: list
+  elements: dict
 disk:
   description: The facts of the disk after the change, as in RV(vdisk.parallels.hdd_info#module:disks).
   returned: success
@@ -192,7 +216,8 @@ def main():
     spec = dict(
         **fleet_spec(),
         **safety_spec(),
-        scan=dict(type="str", choices=["metadata", "zeros"], default="zeros"),
+        scan=dict(type="str", choices=["metadata", "zeros", "filesystem"], default="zeros"),
+        swap=dict(type="str", choices=["keep", "drop"], default="keep"),
         threshold=dict(type="str"),
         strategy=dict(type="str", choices=["in_place", "copy", "punch"], default="in_place"),
     )

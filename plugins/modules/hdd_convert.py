@@ -38,8 +38,18 @@ options:
     description:
       - The disk to read, in any form that M(vdisk.parallels.hdd_info) accepts as a disk, or a raw, qcow2, VMDK, VHD,
         VHDX or VDI image.
+      - Also a virtual machine (C(.pvm), C(.macvm)), an appliance (OVA, or OVF with its files beside it) or a Vagrant
+        box of any provider. They are read in place, without unpacking. What the manifest of an appliance says of the
+        description and the disk is checked.
+      - Also a block device (Linux), which must not be mounted.
     type: path
     required: true
+  src_disk:
+    description:
+      - Which disk of O(src) to read when it holds several. A disk of an appliance is named by its id or its file, one
+        of a machine or a box by its file, and any by its number, beginning with V(0).
+      - When left out, O(src) must hold one disk.
+    type: str
   dest:
     description:
       - The image to write. A bundle is a directory whose name ends in C(.hdd). When the output consists of several
@@ -64,6 +74,11 @@ options:
         V(differencing), VDI is V(dynamic) or V(fixed), and the others are kinds of VMDK. When left out, it is the first
         one named here for the format, and V(monolithicSparse) for VMDK.
       - V(differencing) needs O(chain=preserve); the lowest layer is dynamic.
+      - V(view) is a VMDK without data. Its text says where in the files of O(src) each part of the disk is, so that
+        C(qemu-img) and C(qemu-system -snapshot) read it in place. It is for reading only, and holds for as long as
+        these files stay where and as they are. A file that is one hole goes with it, for the parts that have no data.
+        A disk in more than 1000 pieces is refused. This collection itself does not read such a text, since it points
+        out of its directory. Options that shape data are refused with it, and O(verify) has nothing to compare.
     type: str
     choices:
       - expanding
@@ -76,6 +91,7 @@ options:
       - monolithicFlat
       - twoGbMaxExtentSparse
       - twoGbMaxExtentFlat
+      - view
   chain:
     description:
       - With V(flatten), the output is one image with the whole disk. With V(preserve), each layer of the source, from
@@ -89,13 +105,36 @@ options:
   backing:
     description:
       - Read an image of another product together with its backing chain. Only files in the directory of O(src) or below
-        it are opened, only when the overlay records their format, and never in a circle. When V(false), an image with a
-        backing file is refused.
+        it are opened, and never in a circle. When V(false), an image with a backing file is refused.
+      - A file that is not where the overlay says is also looked for by its bare name beside the overlay. Images of
+        VirtualBox find their parent by its UUID, also in the folder above C(Snapshots).
+    type: bool
+    default: false
+  backing_paths:
+    description:
+      - More folders, with all below them, in which images of the backing chain may be. None when left out.
+      - Requires O(backing=true).
+    type: list
+    elements: path
+    default: []
+  backing_format:
+    description:
+      - The format of the image below an overlay that does not record it. Such an overlay is refused when this is left
+        out; a format is never guessed. What an overlay records counts more than this.
+      - Requires O(backing=true).
+    type: str
+    choices: [raw, qcow2, vmdk, vhd, vhdx, vdi]
+  join_pieces:
+    description:
+      - Read a raw image that was cut by size, such as C(disk.000), C(disk.001) and so on, as one disk. O(src) is the
+        first piece. Refused unless all pieces but the last have the same length and no number is missing.
     type: bool
     default: false
   snapshot:
     description:
       - Name or GUID of the snapshot to read. When left out, the current state is read.
+      - For a qcow2 source, the name or the id of an internal snapshot. With O(chain=preserve), it and the older ones
+        become layers.
     type: str
   cluster_size:
     description:
@@ -176,6 +215,21 @@ options:
       - Read the finished output back and compare it with the source before it gets its name.
     type: bool
     default: true
+  free_space:
+    description:
+      - With V(drop), deleted files are not copied and cannot be recovered from the output. Bytes that are certainly
+        free in the file systems of the guest read as zeros in the output, and take no space where O(sparse) allows it.
+        The source keeps them. When left out, every byte is copied.
+      - The file systems and what is refused are in the guide "Give back what the guest has deleted". Of a file system
+        that is not recognised, not cleanly unmounted, damaged, encrypted or a member of a RAID, everything is copied;
+        RV(filesystems) says why.
+      - With O(chain=preserve), a layer leaves out what is free in every snapshot that reads it. In such a snapshot the
+        bytes read as zeros, or as what a lower layer has there.
+      - With O(update=content), O(verify) and O(reproducible), the content of the source is the one without the free
+        bytes.
+    type: str
+    choices: [keep, drop]
+    default: keep
   checksum:
     description:
       - Compute this checksum of each finished image file.
@@ -207,6 +261,11 @@ options:
         another process holds is still refused.
     type: bool
     default: false
+  mode:
+    description:
+      - The permissions of the output. A new file has them, or fewer, from its first byte on.
+      - When left out, a new output is no more open than its source. Nobody may read it whom a file of the source keeps
+        out. One that replaces a file keeps the permissions of that file.
 seealso:
   - module: vdisk.parallels.hdd
   - module: vdisk.parallels.hdd_info
@@ -226,6 +285,12 @@ EXAMPLES = r"""
     src: /vms/mac.pvm/mac.hdd
     dest: /export/before.raw
     snapshot: before-upgrade
+
+- name: Export what the guest uses, without its deleted files
+  vdisk.parallels.hdd_convert:
+    src: /vms/mac.pvm/mac.hdd
+    dest: /export/mac-small.qcow2
+    free_space: drop
 
 - name: Move the disk to KVM with its snapshots, each as an overlay
   vdisk.parallels.hdd_convert:
@@ -306,6 +371,67 @@ verified:
   returned: success
   type: bool
   sample: true
+filesystems:
+  description:
+    - The file systems of the guest, in the order of the disk, and what of them was left out.
+    - Sizes are in bytes, as in the view of O(snapshot).
+  returned: when O(free_space=drop) and the source was looked at; it is not when O(update=missing) keeps the output
+  type: list
+  elements: dict
+  contains:
+    partition:
+      description: The number of the partition; null when the whole disk is one file system.
+      type: int
+      returned: success
+    offset:
+      description: Where it begins in the guest disk.
+      type: int
+      returned: success
+    type:
+      description: The file system or container, such as ext4, xfs, btrfs, ntfs, fat32, exfat, hfsplus, apfs, swap, lvm2
+        or luks; null when none is recognised.
+      type: str
+      returned: success
+    label:
+      description: Its label, null without one; of LVM2 the volume group, and of a logical volume without a label its
+        group and name.
+      type: str
+      returned: success
+    size:
+      description: How large it is.
+      type: int
+      returned: success
+    used:
+      description: How much of it is in use; null when that is not certain.
+      type: int
+      returned: success
+    free:
+      description: How much of it is free; null when that is not certain.
+      type: int
+      returned: success
+    droppable:
+      description: How much of what is free the source stores. This is what the output does not have.
+      type: int
+      returned: success
+    certain:
+      description: Whether it is certain what is free.
+      type: bool
+      returned: success
+    reason:
+      description: Why not, as one of the codes in the guide "Give back what the guest has deleted"; else null.
+      type: str
+      returned: success
+  sample:
+    - partition: 1
+      offset: 1048576
+      type: ext4
+      label: root
+      size: 68717379584
+      used: 9663676416
+      free: 59053703168
+      droppable: 34359738368
+      certain: true
+      reason: null
 rate:
   description: Bytes of guest data written per second.
   returned: when something was written
@@ -356,18 +482,23 @@ SUBFORMATS = [
     "monolithicFlat",
     "twoGbMaxExtentSparse",
     "twoGbMaxExtentFlat",
+    "view",
 ]
 
 
 def main():
     spec = dict(
         src=dict(type="path", required=True),
+        src_disk=dict(type="str"),
         dest=dict(type="path", required=True),
         src_format=dict(type="str", choices=["auto", *FORMATS], default="auto"),
         dest_format=dict(type="str", choices=FORMATS),
         subformat=dict(type="str", choices=SUBFORMATS),
         chain=dict(type="str", choices=["flatten", "preserve"], default="flatten"),
         backing=dict(type="bool", default=False),
+        backing_paths=dict(type="list", elements="path", default=[]),
+        backing_format=dict(type="str", choices=FORMATS[1:]),
+        join_pieces=dict(type="bool", default=False),
         snapshot=dict(type="str"),
         cluster_size=dict(type="str"),
         format_version=dict(type="str", choices=["auto", "1", "2", "3"], default="auto"),
@@ -382,6 +513,7 @@ def main():
         name=dict(type="str"),
         update=dict(type="str", choices=["content", "missing", "always"], default="content"),
         verify=dict(type="bool", default=True),
+        free_space=dict(type="str", choices=["keep", "drop"], default="keep"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
         checksum_file=dict(type="path"),
         reproducible=dict(type="bool", default=True),

@@ -44,8 +44,9 @@ options:
     description:
       - With V(metadata), what can be given back is computed from the tables alone. With V(zeros), every allocated
         cluster is read as well, and plain images are searched for zeros.
+      - With V(filesystem), the file systems of the guest are examined, too, in every snapshot.
     type: str
-    choices: [metadata, zeros]
+    choices: [metadata, zeros, filesystem]
     default: metadata
   checksum:
     description:
@@ -184,6 +185,15 @@ disks:
       description: Number of layers of the current state.
       type: int
       returned: when it exists
+    clones:
+      description:
+        - Linked clones that are known to stand on layers of this disk, with C(disk), the path of the clone, and
+          C(image), the image that it needs.
+        - The disks of the run, those beside the disk and those of the machines beside its machine are searched; clones
+          elsewhere are not known.
+      type: list
+      elements: dict
+      returned: when it exists
     orphan_files:
       description: Image files that the descriptor does not name.
       type: list
@@ -217,6 +227,12 @@ disks:
           not return it.
       type: dict
       returned: when it exists
+    filesystems:
+      description: The file systems of the guest in its current state, as in
+        RV(vdisk.parallels.hdd_convert#module:filesystems).
+      type: list
+      elements: dict
+      returned: when O(scan=filesystem)
     checksum:
       description: The checksum of the guest disk.
       type: str
@@ -295,7 +311,7 @@ def main():
         path=dict(type="path", aliases=["hdd"]),
         paths=dict(type="list", elements="path"),
         recurse=dict(type="bool", default=False),
-        scan=dict(type="str", choices=["metadata", "zeros"], default="metadata"),
+        scan=dict(type="str", choices=["metadata", "zeros", "filesystem"], default="metadata"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
         map=dict(type="int", default=0),
         allow_outside=dict(type="bool", default=False),

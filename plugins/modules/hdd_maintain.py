@@ -91,10 +91,16 @@ options:
     default: true
   scan:
     description:
-      - As O(vdisk.parallels.hdd_compact#module:scan).
+      - As O(vdisk.parallels.hdd_compact#module:scan). V(filesystem) destroys deleted files in all snapshots.
     type: str
-    choices: [metadata, zeros]
+    choices: [metadata, zeros, filesystem]
     default: zeros
+  swap:
+    description:
+      - As O(vdisk.parallels.hdd_compact#module:swap).
+    type: str
+    choices: [keep, drop]
+    default: keep
   threshold:
     description:
       - Do not compact a disk when that would give back less than this, for example V(1G). When left out, one cluster is
@@ -298,7 +304,8 @@ def main():
         max_layers=dict(type="int"),
         orphans=dict(type="bool", default=False),
         compact=dict(type="bool", default=True),
-        scan=dict(type="str", choices=["metadata", "zeros"], default="zeros"),
+        scan=dict(type="str", choices=["metadata", "zeros", "filesystem"], default="zeros"),
+        swap=dict(type="str", choices=["keep", "drop"], default="keep"),
         threshold=dict(type="str"),
         max_duration=dict(type="int"),
         max_bytes=dict(type="str"),

@@ -46,12 +46,19 @@ options:
   name:
     description:
       - The name of the snapshot. When the virtual machine lists a snapshot with this name, that one is meant.
+      - The name and the time are kept in C(vdisk-snapshots.json) in the bundle. A snapshot with a name there is no
+        orphan for M(vdisk.parallels.hdd_merge). Without the file, only the names are lost.
       - Mutually exclusive with O(guid).
     type: str
   guid:
     description:
       - The GUID of the snapshot, with or without braces.
       - Mutually exclusive with O(name).
+    type: str
+  description:
+    description:
+      - What the snapshot is for, kept with its name. Only for O(state=present); an existing snapshot gets it, too.
+      - When left out, a new snapshot has none, and an existing one keeps its own.
     type: str
   descendants:
     description:
@@ -77,6 +84,12 @@ EXAMPLES = r"""
   vdisk.parallels.hdd_snapshot:
     path: /vms/mac.pvm/mac.hdd
     name: before-upgrade
+
+- name: Say what a snapshot is for
+  vdisk.parallels.hdd_snapshot:
+    path: /vms/mac.pvm/mac.hdd
+    name: before-upgrade
+    description: the state before 15.2
 
 - name: Revert when the upgrade went wrong
   vdisk.parallels.hdd_snapshot:
@@ -107,7 +120,17 @@ snapshot:
       type: str
       returned: success
     name:
-      description: The O(name), or the name in the virtual machine's list; null when neither is known.
+      description: The name in the virtual machine's list, or the O(name) that it got here; null when neither is known.
+      type: str
+      returned: success
+    taken:
+      description:
+        - When it was taken, as the virtual machine writes it, or in UTC such as V(2026-01-31T12:00:00Z) when it was
+          taken here; null when that is not known, and for a new snapshot in check mode.
+      type: str
+      returned: success
+    description:
+      description: The O(description) that it got, null for none.
       type: str
       returned: success
     parent:
@@ -134,6 +157,8 @@ snapshot:
   sample:
     guid: "{0c4f3a55-0d59-5b4c-8e0e-6c3b6a1f7f21}"
     name: before-upgrade
+    taken: "2026-01-31T12:00:00Z"
+    description: the state before 15.2
     parent:
     children: []
     depth: 1
@@ -186,6 +211,7 @@ def main():
         state=dict(type="str", choices=["present", "absent", "reverted"], default="present"),
         name=dict(type="str"),
         guid=dict(type="str"),
+        description=dict(type="str"),
         descendants=dict(type="str", choices=["refuse", "delete", "keep"], default="keep"),
     )
     run_module(spec, ensure_snapshot, mutually_exclusive=[("name", "guid")], required_one_of=[("name", "guid")])

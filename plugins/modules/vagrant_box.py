@@ -55,6 +55,13 @@ options:
       - The content of the Vagrantfile in the box, with default settings for everybody who uses it. When left out, there
         is no Vagrantfile.
     type: str
+  allow_outside:
+    description:
+      - Has no effect here. A box holds the folder of the machine alone, so a disk with images outside of it is refused
+        with this option as well.
+      - The module takes it so that C(module_defaults) of the group can set it for all modules.
+    type: bool
+    default: false
   force:
     description:
       - Pack the machine although a disk is marked as in use and nobody is seen to use it, or a plain image is shorter
@@ -78,6 +85,11 @@ options:
         entries have the times of their files, and the archive has the current time.
     type: bool
     default: true
+  mode:
+    description:
+      - The permissions of the output. A new file has them, or fewer, from its first byte on.
+      - When left out, a new output is no more open than its source. Nobody may read it whom a file of the source keeps
+        out. One that replaces a file keeps the permissions of that file.
 seealso:
   - module: vdisk.parallels.hdd_convert
 """
@@ -151,6 +163,7 @@ def main():
         dest=dict(type="path", required=True),
         architecture=dict(type="str", choices=["amd64", "arm64"], required=True),
         vagrantfile=dict(type="str"),
+        allow_outside=dict(type="bool", default=False),
         force=dict(type="bool", default=False),
         metadata=dict(type="dict"),
         compression_level=dict(type="int", default=6),

@@ -57,7 +57,7 @@ def _choices() -> Dict[str, List[str]]:
     return {
         "src_format": ["auto", *FORMATS],
         "dest_format": list(FORMATS),
-        "subformat": list(dict.fromkeys(kind for row in _by_kinds() for kind in row.kinds)),
+        "subformat": list(dict.fromkeys(kind for row in _by_kinds() for kind in (*row.kinds, *row.text_kinds))),
         "format_version": ["auto", *sorted(versions)],
         "compression": sorted(compressions, key=[NONE, "zlib", "zstd"].index),
         "adapter_type": list(ADAPTER_TYPES),
@@ -156,7 +156,7 @@ def test_the_table_of_the_docs_has_a_row_for_each_format() -> None:
 @pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.name)
 def test_a_row_of_the_docs_says_what_the_catalog_says(row: Any) -> None:
     written, _read, layers = _table()[row.name]
-    assert set(re.findall(r"`(\w+)`", written)) == set(row.kinds) - {row.overlay_kind}
+    assert set(re.findall(r"`(\w+)`", written)) == {*row.kinds, *row.text_kinds} - {row.overlay_kind}
     assert set(re.findall(r"`(\w+)`", layers)) == ({row.overlay_kind} if row.overlay_kind else set())
     assert layers.startswith("no") is not row.has_layers
     assert [name for name in row.compressions if name != NONE and name not in written] == []

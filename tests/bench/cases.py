@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 from ansible_collections.vdisk.parallels.tests.bench.images import MIB, Images, engine_command
 from ansible_collections.vdisk.parallels.tests.bench.measure import Absent, Command, Different, forget
 from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
+from ansible_collections.vdisk.parallels.tests.bench.servers import Servers, random_reader
 
 
 class Pair(NamedTuple):
@@ -58,6 +59,7 @@ class Bench:
         self._environment = environment
         self._memory = memory
         self._sharing = sharing
+        self._servers: Optional[Servers] = None
         work.mkdir(parents=True, exist_ok=True)
 
     def cases(self) -> Iterator[Case]:
@@ -109,6 +111,8 @@ class Bench:
         yield Case("facts of 200 disks", "200 x qemu-img info", 1.5, self._facts)
         for name in READERS:
             yield Case("reading all guest bytes", name, 0.8, lambda name=name: self._read(name))
+        for name, goal in (("nbdcopy", 1.67), ("qemu-img convert", 1.67), ("20,000 random reads of 4 KiB", 2.0)):
+            yield Case(f"a served hdd, {name}", "qemu-nbd of a raw copy", goal, lambda name=name: self._served(name))
         yield Case("hdd to raw, synced, as an Ansible command", synced, 1.0, self._task)
         for name, path in (("an absent disk", "absent.hdd"), ("one disk", "blank.hdd")):
             yield Case(
@@ -139,6 +143,9 @@ class Bench:
 
     def clear(self) -> None:
         """Remove what both sides wrote, so that it does not fill the memory that caches the sources."""
+        if self._servers is not None:
+            self._servers.close()
+            self._servers = None
         for folder in filter(None, (self.work, self._sharing)):
             for path in (*folder.glob("ours.*"), *folder.glob("theirs*")):
                 self._memory.remove(str(path))
@@ -400,6 +407,21 @@ class Bench:
                 raise Different(f"{name} and we do not read the same: {digests}")
 
         return Pair(ours, theirs, check)
+
+    def _served(self, name: str) -> Pair:
+        """What a client does with a disk that either serves; the servers are started before, and their CPU is not in
+        the table.
+        """
+        self._servers = servers = Servers(self.images, self._environment)
+        if name == "nbdcopy":
+            commands = [["nbdcopy", uri, "null:"] for uri in servers.uris]
+        elif name == "qemu-img convert":
+            target = self._path("theirs.raw")
+            commands = [["qemu-img", "convert", "-f", "raw", "-O", "raw", uri, target] for uri in servers.uris]
+        else:
+            commands = [list(random_reader(socket)) for socket in servers.sockets]
+        ours, theirs = (Command(command, _nothing, environment=self._environment) for command in commands)
+        return Pair(ours, theirs, servers.check)
 
     def _task(self) -> Pair:
         """The same export as a whole task of Ansible, beside the bare program."""

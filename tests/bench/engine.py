@@ -122,6 +122,23 @@ def facts(port: OsPort, *paths: str) -> None:
         disk_facts(port, observe(port, locate(port, path)))
 
 
+def serve(port: OsPort, path: str, socket: str) -> None:
+    """Serve a disk until the end of the process."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
+    from ansible_collections.vdisk.parallels.plugins.module_utils._io.net.detached import Stopping
+    from ansible_collections.vdisk.parallels.plugins.module_utils._io.net.sockets import listen_unix
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.negotiation import Export
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.pieces import GuestMap
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.replies import Source
+    from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.server import Limits, Server
+
+    view = open_source(port, find_source(port, path))
+    stopping = Stopping()
+    listener = listen_unix(socket, stopping.descriptor)
+    export = Export("disk", path, view.size)
+    Server(listener, export, Source(view, GuestMap(view)), Limits(0, 64)).run(stopping.is_wanted)
+
+
 OPERATIONS = {
     "convert": convert,
     "compare": compare,
@@ -131,6 +148,7 @@ OPERATIONS = {
     "map": map_extents,
     "read": read,
     "facts": facts,
+    "serve": serve,
 }
 
 

@@ -17,7 +17,20 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel
 
-READING = ("open", "close", "fstat", "stat", "lstat", "pread", "preadv", "lseek", "listdir", "statvfs", "posix_fadvise")
+READING = (
+    "open",
+    "close",
+    "fstat",
+    "stat",
+    "pread",
+    "preadv",
+    "lseek",
+    "listdir",
+    "statvfs",
+    "posix_fadvise",
+    "listxattr",
+    "getxattr",
+)
 CHANGING = (
     "pwrite",
     "ftruncate",
@@ -28,8 +41,8 @@ CHANGING = (
     "rename",
     "unlink",
     "rmdir",
-    "chown",
-    "chmod",
+    "fchown",
+    "fchmod",
 )
 LOCKING = ("ioctl", "fcntl", "flock")
 IN_C = ("renameat2", "sync_file_range", "fallocate64")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState, observe
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.notes import Note, pack_notes
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.aside import clear_siblings
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
@@ -42,6 +43,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.rev
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.take import plan_snapshot_take
 from ansible_collections.vdisk.parallels.tests.crash import scenes
 from ansible_collections.vdisk.parallels.tests.crash.scenes import Drawing, line, plant, plant_raw, plant_single, tree
+from ansible_collections.vdisk.parallels.tests.crash.sight import Sight
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -111,6 +113,7 @@ class Operation:
 
     ``inside``: the disk is changed where it lies. ``gone``: snapshots that the operation removes.
     ``expects`` looks at the finished scene and tells whether the scene is one of the kind its name says.
+    ``mask`` takes from a sight what the operation may change.
     """
 
     name: str
@@ -122,6 +125,7 @@ class Operation:
     exchanges: bool = True
     kernel_copies: bool = True
     expects: Optional[Callable[[MemoryPort, str], bool]] = None
+    mask: Optional[Callable[[Sight], Sight]] = None
 
     def scene(self) -> MemoryPort:
         """A port with the scene in FOLDER."""
@@ -140,6 +144,22 @@ def _planted(drawing: Drawing) -> Callable[[MemoryPort, str], None]:
 
 def _changes(name: str, drawing: Drawing, planner: Planner, **options: Any) -> Operation:
     return Operation(name, _planted(drawing), lambda run: run.change(DISK, planner), **options)
+
+
+def _with_names(drawing: Drawing, *layers: str) -> Callable[[MemoryPort, str], None]:
+    """Some snapshots have names, and one that the disk does not have."""
+
+    def prepare(port: MemoryPort, folder: str) -> None:
+        plant(port, f"{folder}/{DISK}", drawing)
+        notes = {drawing.guid(layer): Note(layer, "2026-01-31T12:00:00Z", "why") for layer in layers}
+        port.plant_file(f"{folder}/{DISK}/vdisk-snapshots.json", pack_notes({**notes, guid_of(77): Note("gone")}))
+
+    return prepare
+
+
+def _names(name: str, drawing: Drawing, note: Note, *, guid: str = NEW, named: Sequence[str] = ()) -> Operation:
+    operation = _changes(f"name-{name}", drawing, lambda port, state: plan_snapshot_take(state, guid, note=note))
+    return replace(operation, prepare=_with_names(drawing, *named)) if named else operation
 
 
 def _take(name: str, drawing: Drawing) -> Operation:
@@ -192,6 +212,9 @@ TAKES = (
         "topguid",
         tree("base - AB.C", "side base .D..", "top base ..E.", style="ploop", version=2, top_guid=guid_of(800)),
     ),
+    _names("first", line("AB.C"), Note("new", "2026-01-31T12:00:00Z", "why")),
+    _names("another", line("AB.C", ".D.."), Note("new"), named=["base"]),
+    _names("existing", line("AB.C", ".D.."), Note("new", None, "other"), guid=line("AB.C", ".D..").guid("base")),
 )
 
 MERGES = (
@@ -222,6 +245,10 @@ MERGES = (
         "copy-groups", line("ABCD....", ".A..B...", "..B..CD.", "A....A..", ".B...B.."), ["base", "s2"], strategy="copy"
     ),
     merges("copy-split-v2", line("AB.C", ".A..", "..B0", split=(2, 2), version=2), ["s1"], strategy="copy"),
+    replace(
+        merges("names", line("ABCD....", "..A0.B..", ".C..B..."), ["base"]),
+        prepare=_with_names(line("ABCD....", "..A0.B..", ".C..B..."), "base", "s1"),
+    ),
     merges("bitmap", line("ABCDEF..", "..A....B", ".C......", bitmap="base"), ["base", "s1"], into="base"),
 )
 

@@ -31,14 +31,25 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
     WriteBytes,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
-from ansible_collections.vdisk.parallels.tests.crash import test_compact, test_convert, test_resize
+from ansible_collections.vdisk.parallels.tests.crash import (
+    test_compact,
+    test_convert,
+    test_grow_partition,
+    test_machine,
+    test_resize,
+)
 from ansible_collections.vdisk.parallels.tests.crash.operations import FOLDER, OPERATIONS, Operation, Run
 from ansible_collections.vdisk.parallels.tests.crash.sight import sight_of, whole
 from ansible_collections.vdisk.parallels.tests.crash.trial import Trial, difference
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP
 
 SECTOR = 512
-CHANGES: List[Operation] = [*OPERATIONS, *test_resize.OPERATIONS, *test_compact.OPERATIONS]
+CHANGES: List[Operation] = [
+    *OPERATIONS,
+    *test_resize.OPERATIONS,
+    *test_compact.OPERATIONS,
+    *test_machine.OPERATIONS,
+]
 BUILT: List[Operation] = [*test_convert.CONVERSIONS]
 WRITES = (WriteBytes, CopyRanges, Resize, PunchHoles)
 
@@ -106,10 +117,17 @@ def _may_precede(plan: Plan[Any], step: Step, new: Set[str]) -> bool:
 
 
 def _may_follow(plan: Plan[Any], step: Step, new: Set[str]) -> bool:
-    return isinstance(step, (Remove, Sync)) or (isinstance(step, WRITES) and step.path in plan.settled)
+    if isinstance(step, Rename):
+        # A file that was complete before takes its name.
+        return step.old in new and step.new in plan.settled
+    return isinstance(step, (Remove, Sync)) or (isinstance(step, (*WRITES, ReplaceFile)) and step.path in plan.settled)
 
 
-@pytest.mark.parametrize("operation", [*CHANGES, *test_resize.FIXES, *BUILT], ids=lambda operation: operation.name)
+@pytest.mark.parametrize(
+    "operation",
+    [*CHANGES, *test_resize.FIXES, *test_grow_partition.GROWTHS, *BUILT],
+    ids=lambda operation: operation.name,
+)
 def test_before_the_commit_only_new_or_hidden_writes_and_after_it_only_removals(operation: Operation) -> None:
     plan = plan_of(operation)
     assert not plan.is_empty and stray(plan) == []

@@ -19,6 +19,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.backing import open_foreign
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.reach import Roots
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.tests.support import conversions, foreign
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
@@ -235,7 +236,7 @@ def test_snapshots_become_differencing_vhdx_disks(tmp_path: Path, kind: str, siz
 
 def own_ranges(path: str, format: str, root: str) -> List[Tuple[int, int]]:
     """What an overlay answers by itself, as our reader sees it."""
-    image = open_foreign(PORT, format, path, root)
+    image = open_foreign(PORT, format, path, Roots((root,)))
     try:
         return joined([(extent.start, extent.end) for extent in image.extents(0, image.size) if extent.kind != ABSENT])
     finally:

@@ -15,11 +15,15 @@ from typing import Any, List, Optional, Tuple
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage, ParentLink
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import Qcow2Image, open_qcow2
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.choose_source import choose_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest, SourceRequest
 from ansible_collections.vdisk.parallels.tests.support import images
 from ansible_collections.vdisk.parallels.tests.support.oracles import compared, qemu_img, qemu_io, require, run
 
@@ -366,7 +370,42 @@ def test_internal_snapshots_are_left_out_and_named(tmp_path: Path) -> None:
     qemu_img("convert", "-f", "qcow2", "-O", "raw", path, path + ".raw")
     assert content == Path(path + ".raw").read_bytes()
     assert content[2560 << 10] == 0x44 and content[600 << 10] == 0x33 and content[0] == 0x11
-    compared("qemu-img convert")
+    for name in ("one", "two", "1"):
+        image = open_qcow2(PORT, path, name)
+        held = read_image(image)
+        image.close()
+        which = "snapshot.id" if name.isdigit() else "snapshot.name"
+        qemu_img("convert", "-f", "qcow2", "-l", f"{which}={name}", "-O", "raw", path, f"{path}.{name}")
+        assert held == Path(f"{path}.{name}").read_bytes()
+    compared("qemu-img convert", 4)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_internal_snapshots_become_layers_that_qemu_reads_alike(tmp_path: Path, is_packed: bool) -> None:
+    path, draw = str(tmp_path / "disk.qcow2"), random.Random(is_packed)
+    create(path)
+    for number, name in enumerate(["one", "two", "three"]):
+        for _index in range(6):
+            start = draw.randrange(SIZE // 65536 - 8) * 64
+            kind = draw.choice([f"-P {draw.randrange(1, 255)}", "-z"])
+            qemu_io(path, f"write {kind} {start}K {draw.choice([4, 64, 192])}K", format="qcow2")
+        if is_packed:
+            qemu_io(path, f"write -c -P 7 {(SIZE >> 10) - 64 * (number + 1)}K 64K", format="qcow2")
+        if number == 1:
+            qemu_img("snapshot", "-a", "one", path)
+            qemu_io(path, "write -P 9 0 64K", format="qcow2")
+        qemu_img("snapshot", "-c", name, path)
+    qemu_io(path, "write -P 99 128K 64K", format="qcow2")
+    source = choose_source(PORT, SourceRequest(path, keeps_layers=True))
+    wanted = ConvertRequest("qcow2", str(tmp_path / "out.qcow2"), keeps_layers=True)
+    plan = plan_convert(PORT, source, wanted, token="t")
+    execute(PORT, plan)
+    assert len(plan.facts.files) == 4 and not plan.warnings
+    for name, layer in zip(["", "three", "two", "one"], plan.facts.files):
+        which = ["-l", f"snapshot.name={name}"] if name else []
+        qemu_img("convert", "-f", "qcow2", *which, "-O", "raw", path, path + ".raw")
+        qemu_img("compare", "-f", "raw", "-F", "qcow2", path + ".raw", layer)
+    compared("qemu-img compare", 4)
 
 
 def test_an_image_that_was_not_closed_reads_and_says_so(tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.writ
     new_vmdk_writer,
     vmdk_files,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import images, oracles
+from ansible_collections.vdisk.parallels.tests.support import vmdk_files as vmdk_support
 
 PORT = OsPort()
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
@@ -448,3 +450,31 @@ def test_what_qemu_made_and_somebody_cut_is_refused(tmp_path: Path, cut: int, su
         return
     with pytest.raises(DiskError):
         read_by_us(path)
+
+
+def test_all_read_the_snapshots_of_vsphere_as_we_do(tmp_path: Path) -> None:
+    size = 20 * MIB
+    chance = images.fill(5, 64)
+    grains = {number * 37 % 5000: images.fill(number, 4096) for number in range(1, 40)}
+    zeroed = {number: 1 + chance[number] % 2 for number in range(0, 30, 7) if number not in grains}
+    extent = vmdk_support.sesparse(capacity=size // 512, grains=grains, zeroed=zeroed)
+    (tmp_path / "d-sesparse.vmdk").write_bytes(extent.raw)
+    (tmp_path / "base-flat.vmdk").write_bytes(b"b" * size)
+    lines = [f'RW {size // 512} FLAT "base-flat.vmdk" 0']
+    (tmp_path / "base.vmdk").write_bytes(vmdk_support.text("monolithicFlat", lines, cid="0000abcd"))
+    text = vmdk_support.text(
+        "seSparse", [f'RW {size // 512} SESPARSE "d-sesparse.vmdk"'], parent="0000abcd", hint="base.vmdk"
+    )
+    path = tmp_path / "d.vmdk"
+    path.write_bytes(text)
+    model = bytearray(b"b" * size)
+    for number in zeroed:
+        model[number * 4096 : (number + 1) * 4096] = bytes(4096)
+    for number, content in grains.items():
+        model[number * 4096 : (number + 1) * 4096] = content
+    view = open_source(PORT, find_source(PORT, str(path), backing=True))
+    ours = bytearray(size)
+    view.pread_into(0, ours)
+    view.close()
+    assert ours == model
+    assert read_by_qemu(str(path), tmp_path) == model

@@ -25,17 +25,15 @@ class DarwinLibrary:
         self.cloned: List[Tuple[int, int, bytes, int]] = []
 
     def fclonefileat(self, source: int, directory: int, path: bytes, flags: int) -> int:
-        """What ``fclonefileat`` does: a new file with the content, the mode and the times of its source; a link to
-        nothing leads there without flag 1.
-        """
+        """What ``fclonefileat`` does: a new file with the content, the mode and the times of its source."""
         if self.refusal:
             ctypes.set_errno(self.refusal)
             return -1
         self.cloned.append((source, directory, path, flags))
         facts = os.fstat(source)
-        leads_on = os.path.islink(path) and not flags & 1
+        assert flags & 1, "a link to nothing would be followed"
         try:
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if leads_on else os.O_EXCL), 0o600)
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
         except OSError as error:
             ctypes.set_errno(error.errno or 0)
             return -1
@@ -45,7 +43,7 @@ class DarwinLibrary:
                 content = os.pread(source, 1 << 20, offset)
                 if content.strip(b"\0"):
                     os.pwrite(target, content, offset)
-            os.fchmod(target, facts.st_mode & 0o777)
+            os.chmod(target, facts.st_mode & 0o777)
             os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         finally:
             os.close(target)

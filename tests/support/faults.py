@@ -319,7 +319,7 @@ TREE_FAULTS = (
         backed_up(text(r"<ParentGUID>\{00000000-[^<]*", f"<ParentGUID>{guid_of(2)}")),
         layers=tuple(CHAIN),
     ),
-    Fault("no top", "top_missing", "no", text(re.escape(TOP), guid_of(50), 0)),
+    Fault("no top", "top_missing", "safe", text(f"<GUID>{re.escape(TOP)}", f"<GUID>{guid_of(50)}", 0)),
     Fault(
         "two roots",
         "tree_several_roots",
@@ -486,7 +486,20 @@ TABLE_FAULTS = (
     ),
 )
 
+NAMES = "vdisk-snapshots.json"
 VM_FAULTS = (
+    Fault(
+        "names that are no JSON", "names_unreadable", "no", lambda built: put_new(f"{built.directory}/{NAMES}", b"{")
+    ),
+    Fault(
+        "a name without its snapshot",
+        "name_without_snapshot",
+        "no",
+        lambda built: put_new(
+            f"{built.directory}/{NAMES}",
+            b'{"version": 1, "snapshots": {"%s": {"name": "gone"}}}' % guid_of(99).encode(),
+        ),
+    ),
     Fault(
         "a config that is no XML",
         "vm_unclear",
@@ -499,7 +512,7 @@ VM_FAULTS = (
         "no",
         lambda built: make_machine(os.path.dirname(built.directory), disk="other.hdd"),
     ),
-    Fault("another size in the machine", "vm_size", "no", in_machine(size_mib=9)),
+    Fault("another size in the machine", "vm_size", "safe", in_machine(size_mib=9)),
     Fault("a suspended machine", "vm_suspended", "no", suspend),
     Fault(
         "a snapshot of the machine alone", "vm_snapshot_without_layer", "no", in_machine(snapshots={guid_of(9): "nine"})

@@ -7,20 +7,33 @@
 from __future__ import annotations
 
 import struct
+import uuid
 import zlib
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 SECTOR = 512
 _TYPE = bytes(range(16))
 
 
 def with_gpt(
-    disk: bytes, partitions: Sequence[Tuple[int, int]], *, entries: int = 128, width: int = 128, hybrid: bool = False
+    disk: bytes,
+    partitions: Sequence[Tuple[int, int]],
+    *,
+    entries: int = 128,
+    width: int = 128,
+    hybrid: bool = False,
+    types: Optional[Sequence[str]] = None,
 ) -> bytes:
-    """``disk`` with a table of these partitions (first and last sector), its backup at the end."""
+    """``disk`` with a table of these partitions (first and last sector), its backup at the end.
+
+    ``types`` are the GUIDs of their types.
+    """
     last = len(disk) // SECTOR - 1
     table = b"".join(
-        _TYPE + bytes([number]) * 16 + struct.pack("<QQQ", first, end, 0) + bytes(width - 56)
+        (_TYPE if types is None else uuid.UUID(types[number - 1]).bytes_le)
+        + bytes([number]) * 16
+        + struct.pack("<QQQ", first, end, 0)
+        + bytes(width - 56)
         for number, (first, end) in enumerate(partitions, 1)
     )
     table = table.ljust(entries * width, b"\0")
@@ -89,3 +102,22 @@ def judge(disk: bytes) -> List[Tuple[int, int]]:
 def protected(disk: bytes) -> int:
     """How many sectors the protective entry of the boot record covers."""
     return int(struct.unpack_from("<I", disk, 446 + 12)[0])
+
+
+def entries_of(disk: bytes) -> Dict[int, Tuple[int, int, bytes]]:
+    """First and last sector and unique GUID by number, as the primary header says, wherever its entries are.
+
+    Raises AssertionError for a header or entries that are not sound.
+    """
+    raw = disk[SECTOR : 2 * SECTOR]
+    size, checksum = struct.unpack_from("<II", raw, 12)
+    assert raw[:8] == b"EFI PART" and zlib.crc32(raw[:16] + bytes(4) + raw[20:size]) == checksum, "primary header"
+    at, count, width, table_sum = struct.unpack_from("<QIII", raw, 72)
+    table = disk[at * SECTOR : at * SECTOR + count * width]
+    assert zlib.crc32(table) == table_sum, "entries"
+    entries = {number: table[number * width : (number + 1) * width] for number in range(count)}
+    return {
+        number + 1: (*struct.unpack_from("<QQ", entry, 32), entry[16:32])
+        for number, entry in entries.items()
+        if any(entry[:16])
+    }

@@ -178,6 +178,14 @@ class MemoryFile:
                 self._put(start, node.read(start, end - start))
         self.truncate(node.size)
 
+    def take_attributes(self, source: File) -> None:
+        self._port.called("take_attributes", self.path)
+        node = self._own()
+        # Its file may be wrapped.
+        model = self._port.tree.nodes[self._port.tree.find(source.path).inode or 0]
+        node.mode, node.uid, node.gid = model.mode, model.uid, model.gid
+        self._port.did(Effect(SET_ATTRIBUTES, self.inode, self.path, attributes=(model.mode, model.uid, model.gid)))
+
     def sync(self) -> None:
         self._node()
         try:

@@ -25,8 +25,9 @@ import posixpath
 import threading
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, InUse
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, Escape, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures import not_regular, translated
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.names import Pins
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import (
     DIRECTORY,
     FILE,
@@ -99,12 +100,15 @@ class MemoryPort:
         self.calls: List[Tuple[str, str]] = []
         self.opened: Dict[int, int] = {}
         self.held: Dict[int, str] = {}
+        self._refusals: Dict[str, DiskError] = {}
         self.mutex = threading.RLock()
         self.origin: object = None
         self._clock = max(node.mtime_ns for node in self.tree.nodes.values())
         self._capacity: Optional[int] = None
         self._fault: Optional[_Fault] = None
         self._foreign: Dict[int, Tuple[Holder, ...]] = {}
+        self._pins = Pins()
+        self._most = 0o777
 
     # Setting a scene and looking at the outcome: none of this is recorded or counted.
 
@@ -170,6 +174,7 @@ class MemoryPort:
 
     def _plant(self, path: str, kind: str, mode: int, target: str = "") -> int:
         entry = self.tree.find(_absolute(path), follow=False)
+        self._pins.drop(posixpath.normpath(path))
         inode = self.tree.add(kind, mode=mode, mtime_ns=self._tick(), target=target)
         self.tree.own(entry.directory).entries[entry.name] = inode
         return inode
@@ -277,25 +282,42 @@ class MemoryPort:
     def _opened(self, name: str, path: str, writable: bool) -> MemoryFile:
         self.called(name, path)
         inode = self._existing(path, "open").inode or ROOT
+        self._refuse_links(path)
+        self._pins.check(posixpath.normpath(path), (1, inode))
         kind = self.tree.nodes[inode].kind
         if kind != FILE:
             raise not_regular(path, kind)
         return MemoryFile(self, path, inode, writable)
 
+    def _refuse_links(self, path: str) -> None:
+        """As the host's handles do: no link on the way, and none at the end."""
+        whole = posixpath.normpath(_absolute(path))
+        if self.real_path(whole) != whole:
+            raise Escape("There is a link where a file or folder should be", path=path, hint="Remove the link.")
+
+    def cover(self, mode: int = 0o777, like: Sequence[str] = ()) -> None:
+        self._most &= mode
+        for path in like:
+            self._most &= self.tree.nodes[self._existing(path, "look at").inode or ROOT].mode | 0o600
+
+    def forget(self, directory: str) -> None:
+        self._pins.forget(directory)
+
     def create(self, path: str, mode: int = 0o666) -> MemoryFile:
         self.called("create", path)
         entry = self._absent(path, "create")
-        mode &= ~0o022
+        mode &= ~0o022 & self._most
+        self._pins.drop(posixpath.normpath(path))
         inode = self.tree.add(FILE, mode=mode, mtime_ns=self._tick())
         self._set(CREATE, inode, path, (entry, inode), attributes=(mode, 0, 0))
         return MemoryFile(self, path, inode, True)
 
-    def clone(self, source: File, path: str) -> Optional[MemoryFile]:
+    def clone(self, source: File, path: str, mode: int = 0o666) -> Optional[MemoryFile]:
         self.called("clone", path)
         self._absent(path, f"clone {source.path} to")
         if not self.kernel_clones or not isinstance(source, MemoryFile):
             return None
-        file = self.create(path)
+        file = self.create(path, mode)
         try:
             file.take_all(source)
         except DiskError:
@@ -329,6 +351,8 @@ class MemoryPort:
         if inode is None:
             return None
         node = self.tree.nodes[inode]
+        if not follow:
+            self._pins.see(posixpath.normpath(path), (1, inode))
         size, allocated = (node.size, node.allocated()) if node.kind != DIRECTORY else (PAGE, PAGE)
         return Stat(node.kind, size, allocated, 1, inode, node.mtime_ns, node.mode, node.uid, node.gid)
 
@@ -374,7 +398,13 @@ class MemoryPort:
         inside = posixpath.normpath(_absolute(new)).startswith(posixpath.normpath(_absolute(old)) + "/")
         if inside and self.tree.nodes[moved].kind == DIRECTORY:
             raise refused(errno.EINVAL, operation, new)
+        self._check(old, moved)
         self._set(RENAME, moved, f"{old} -> {new}", (source, None), (target, moved))
+        self._pins.move(posixpath.normpath(old), posixpath.normpath(new))
+
+    def _check(self, path: str, inode: Optional[int]) -> None:
+        self._refuse_links(posixpath.dirname(path))
+        self._pins.check(posixpath.normpath(path), (1, inode or ROOT))
 
     @staticmethod
     def _check_replaceable(moved: Node, there: Node, operation: str, path: str) -> None:
@@ -390,6 +420,9 @@ class MemoryPort:
         if not self.exchanges:
             return False
         first, second = (self._existing(path, f"exchange {one} with", follow=False) for path in (one, other))
+        self._check(one, first.inode)
+        self._check(other, second.inode)
+        self._pins.exchange(posixpath.normpath(one), posixpath.normpath(other))
         self._set(EXCHANGE, first.inode or ROOT, f"{one} <> {other}", (first, second.inode), (second, first.inode))
         return True
 
@@ -400,6 +433,7 @@ class MemoryPort:
             return
         if self.tree.nodes[entry.inode].kind == DIRECTORY:
             raise refused(errno.EISDIR, "remove", path)
+        self._pins.drop(posixpath.normpath(path))
         self._set(UNLINK, entry.inode, path, (entry, None))
 
     def remove_directory(self, path: str) -> None:
@@ -410,6 +444,7 @@ class MemoryPort:
         node = self.tree.nodes[entry.inode]
         if node.kind != DIRECTORY or node.entries:
             raise refused(errno.ENOTDIR if node.kind != DIRECTORY else errno.ENOTEMPTY, "remove the directory", path)
+        self._pins.drop(posixpath.normpath(path))
         self._set(RMDIR, entry.inode, path, (entry, None))
 
     def sync_directory(self, path: str) -> None:
@@ -444,6 +479,13 @@ class MemoryPort:
         self._existing(path, "measure the free space at")
         return _UNLIMITED if self._capacity is None else max(0, self._capacity - self._used())
 
+    def write_refusal(self, path: str) -> Optional[DiskError]:
+        return self._refusals.get(path)
+
+    def plant_refusal(self, path: str, error: DiskError) -> None:
+        """Let the host say that it would refuse to write there."""
+        self._refusals[path] = error
+
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         self.called("holders", next(iter(paths), "nothing"))
         return tuple((path, holder) for path in paths for holder in self._holders(path))
@@ -456,7 +498,9 @@ class MemoryPort:
         inode = self._find(path, "look at").inode
         return self._foreign.get(inode, ()) if inode is not None else ()
 
-    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> MemoryLock:
+    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool = False) -> MemoryLock:
+        if for_reading:
+            raise NotImplementedError("nobody is kept from reading in memory")
         self.called("lock", (directories + files + ("nothing",))[0])
         inodes = {}
         for path in directories + files:

@@ -27,11 +27,12 @@ NAMES = (
     "hdd_info",
     "hdd_maintain",
     "hdd_merge",
+    "hdd_nbd",
     "hdd_snapshot",
     "vagrant_box",
 )
 OWN = "vdisk.parallels."
-NOT_IN_PREDICTIONS = {"partitions", "checksum"}
+NOT_IN_PREDICTIONS = {"partitions", "checksum", "filesystems"}
 """Facts that only hdd_info tells, because it reads guest data for them."""
 
 

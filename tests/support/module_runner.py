@@ -155,7 +155,9 @@ def predictable(result: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _without_host(facts: Dict[str, Any]) -> Dict[str, Any]:
-    kept = {key: value for key, value in facts.items() if key not in ("uid", "allocated_size")}
+    kept = {key: value for key, value in facts.items() if key not in ("uid", "allocated_size", "taken")}
+    if "snapshots" in kept:
+        kept["snapshots"] = [{**one, "taken": None} for one in kept["snapshots"]]
     if "layers" in kept:
         kept["layers"] = [
             {**layer, "files": [{**file, "allocated": None} for file in layer["files"]]} for layer in kept["layers"]

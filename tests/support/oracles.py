@@ -35,8 +35,24 @@ _PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "qemu-nbd": "qemu-utils",
+    "nbdinfo": "libnbd-bin",
+    "nbdcopy": "libnbd-bin",
+    "nbdkit": "nbdkit",
     "ploop": "ploop",
     "fallocate": "util-linux",
+    "losetup": "util-linux",
+    "tar": "tar",
+    "7zz": "7zip",
+    "sgdisk": "gdisk",
+    "sfdisk": "fdisk",
+    "parted": "parted",
+    "mkfs.ext4": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
+    "resize2fs": "e2fsprogs",
+    "mkfs.fat": "dosfstools",
+    "mkfs.ntfs": "ntfs-3g",
+    "ntfsresize": "ntfs-3g",
+    "mkswap": "util-linux",
 }
 _LIBRARIES = {
     "backports.zstd": "backports.zstd",
@@ -81,7 +97,7 @@ def summary(comparisons: Dict[str, int]) -> str:
 def require(*programs: str) -> None:
     """Skip the test unless all programs are installed."""
     for program in programs:
-        if shutil.which(program, path=_search_path()) is None:
+        if shutil.which(program, path=search_path()) is None:
             pytest.skip(f"{program} is not installed (Debian package {_PACKAGES[program]})")
 
 
@@ -109,7 +125,8 @@ def _can_fake_module() -> bool:
     )
 
 
-def _search_path() -> str:
+def search_path() -> str:
+    """Where programs are, those of administrators included."""
     return os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
 
 
@@ -122,7 +139,7 @@ class Ended(NamedTuple):
 
 def run(*command: str, environment: Optional[Dict[str, str]] = None, directory: Optional[str] = None) -> Ended:
     """Run a program to its end."""
-    variables = {**os.environ, "PATH": _search_path(), "LC_ALL": "C", **(environment or {})}
+    variables = {**os.environ, "PATH": search_path(), "LC_ALL": "C", **(environment or {})}
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

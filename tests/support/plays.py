@@ -10,11 +10,15 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
+from ansible_collections.vdisk.parallels.tests.support import oracles
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import succeed
+from ansible_collections.vdisk.parallels.tests.support.served import run_folder
+from ansible_collections.vdisk.parallels.tests.support.sockets import short_folder
 
 MIB = 1 << 20
 PLAYBOOK = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
@@ -37,7 +41,7 @@ def small(task):
 
 def furnish(root, name):
     """The places and disks that the examples speak of."""
-    for folder in ("vms", "images", "export", "Users/build/Parallels"):
+    for folder in ("vms", "images", "export", "backup", "run", "Users/build/Parallels"):
         os.makedirs(f"{root}/{folder}")
     machine = f"{root}/vms/mac.pvm"
     make_machine(machine, size_mib=8)
@@ -52,8 +56,25 @@ def furnish(root, name):
             os.truncate(f"{machine}/mac.hdd/{image}", os.path.getsize(f"{machine}/mac.hdd/{image}") + MIB)
     with open(f"{root}/images/almalinux.raw", "wb") as stream:
         stream.write(fill(0, MIB))
-    if name in ("hdd_convert", "hdd_merge", "hdd_snapshot"):
+    if name in ("hdd_convert", "hdd_merge", "hdd_nbd", "hdd_snapshot", "guide_looking"):
         succeed("hdd_snapshot", path=f"{machine}/mac.hdd", name="before-upgrade")
+    if name in ("hdd_nbd", "guide_looking"):
+        for image in ("backup/mac.qcow2", "vms/windows.vhdx"):
+            succeed("hdd_convert", src=f"{machine}/mac.hdd", dest=f"{root}/{image}")
+
+
+@contextmanager
+def place_for(name, folder):
+    """Where the examples of a module or guide are played.
+
+    Those that serve disks have sockets, whose paths are short, and servers, which end with the test.
+    """
+    if name not in ("hdd_nbd", "guide_looking"):
+        yield f"{folder}/host"
+        return
+    oracles.require("qemu-img", "nbdinfo", "nbdcopy")
+    with run_folder(), short_folder() as place:
+        yield f"{place}/host"
 
 
 def play(folder, tasks, repository):

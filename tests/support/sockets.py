@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Tuple
 
 MOST_BYTES = 64
 """The longest path of a short folder; what a program appends to it has room up to the limit."""
@@ -46,3 +46,18 @@ def make_socket(path: str) -> None:
         os.rename(".socket", os.path.basename(path))
     finally:
         os.chdir(before)
+
+
+def connected(path: str) -> socket.socket:
+    """A connection to the UNIX socket at ``path``; it waits half a minute at the most."""
+    made = socket.socket(socket.AF_UNIX)
+    made.settimeout(30)
+    made.connect(path)
+    return made
+
+
+def two_ends() -> Tuple[socket.socket, socket.socket]:
+    """Two connected sockets; neither waits longer than half a minute."""
+    one, other = socket.socketpair(socket.AF_UNIX)
+    other.settimeout(30)
+    return one, other

@@ -35,7 +35,7 @@ class Task:
     def load_file_common_arguments(self, params: Dict[str, Any], path: str) -> Dict[str, Any]:
         return {**{key: params[key] for key in ("owner", "group", "mode", "attributes")}, "path": path}
 
-    def set_fs_attributes_if_different(self, arguments: Dict[str, Any], changed: bool) -> bool:
+    def set_fs_attributes_if_different(self, arguments: Dict[str, Any], changed: bool, *, expand: bool = True) -> bool:
         return changed or any(value is not None for key, value in arguments.items() if key != "path")
 
 

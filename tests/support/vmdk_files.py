@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from types import MappingProxyType
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 SECTOR = 512
@@ -192,3 +193,30 @@ def cowd(*, capacity: int, grains: Mapping[int, bytes], grain: int = 1) -> Built
         struct.pack_into("<I", raw, tables[number // 4096] + 4 * (number % 4096), offset // SECTOR)
         raw[offset : offset + grain * SECTOR] = grains[number].ljust(grain * SECTOR, b"\0")
     return Built(raw, 4 * SECTOR, tables, places)
+
+
+def sesparse(*, capacity: int, grains: Mapping[int, bytes], zeroed: Mapping[int, int] = MappingProxyType({})) -> Built:
+    """A space-efficient sparse extent, its grains in the given order; ``zeroed`` grains are of kind 1 or 2."""
+    count = -(-capacity // (8 * 4096))
+    used = sorted({number // 4096 for number in [*grains, *zeroed]})
+    directory, tables = 16, 16 + -(-count * 8 // SECTOR)
+    data = -(-(tables + 64 * len(used)) // 8) * 8
+    raw = bytearray((data + 8 * len(grains)) * SECTOR)
+    fields = [0xCAFEBABE, 0x0000000200000001, capacity, 8, 64, 0, 0, 0, 0, 0, 8, 1, 9, 1, 10, 1]
+    fields += [directory, tables - directory, tables, 64 * len(used), 1, 1, 2, 1, data, 8 * len(grains)]
+    struct.pack_into("<26Q", raw, 0, *fields)
+    struct.pack_into("<4Q", raw, 8 * SECTOR, 0xCAFECAFE, 0, 0, 0)
+    for index, table in enumerate(used):
+        struct.pack_into("<Q", raw, directory * SECTOR + 8 * table, 1 << 60 | index)
+
+    def put_entry(number: int, entry: int) -> None:
+        place = tables * SECTOR + used.index(number // 4096) * 32768 + 8 * (number % 4096)
+        struct.pack_into("<Q", raw, place, entry)
+
+    for index, (number, content) in enumerate(grains.items()):
+        put_entry(number, 3 << 60 | (index & 0xFFF) << 48 | index >> 12)
+        raw[(data + 8 * index) * SECTOR : (data + 8 * index) * SECTOR + len(content)] = content
+    for number, kind in zeroed.items():
+        put_entry(number, kind << 60)
+    starts = {table: tables * SECTOR + index * 32768 for index, table in enumerate(used)}
+    return Built(raw, directory * SECTOR, starts, {n: (data + 8 * i) * SECTOR for i, n in enumerate(grains)})

@@ -96,7 +96,8 @@ def draw_tree(snapshots: List[Dict[str, Any]]) -> List[str]:
     pending = [snapshot for snapshot in reversed(snapshots) if snapshot["parent"] not in by_guid]
     while pending:
         snapshot = pending.pop()
-        name = f" {snapshot['name']}" if snapshot["name"] else ""
+        words = [snapshot["name"] or "", f"({snapshot['description']})" if snapshot.get("description") else ""]
+        name = "".join(f" {word}" for word in words if word)
         here = " <- current" if snapshot["current"] else ""
         lines.append(f"{'  ' * (snapshot['depth'] - 1)}{snapshot['guid']}{name}{here}")
         pending += [by_guid[child] for child in reversed(snapshot["children"]) if child in by_guid]

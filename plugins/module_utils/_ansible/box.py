@@ -18,7 +18,8 @@ from .._io.port import Port
 from .._io.process import source_date_epoch
 from .._io.real import OsPort
 from .._ops.box.pack import PACKED, Box, BoxRequest, find_box, find_machine, pack
-from .run import Result, absolute, apply_file_options, titled_diff
+from .file_options import apply_file_options, cover_new_files
+from .run import Result, absolute, titled_diff
 
 
 def pack_box(module: AnsibleModule) -> Result:
@@ -31,6 +32,9 @@ def pack_box(module: AnsibleModule) -> Result:
     changed = box.packed is None
     started = time.monotonic()
     if changed and not module.check_mode:
+        cover_new_files(port, module)
+        if module.params["mode"] is None:
+            port.cover(like=[entry.path for entry in box.entries if entry.path is not None])
         box = pack(port, request, box, token=uuid.uuid4().hex[:8])
     elapsed = round(time.monotonic() - started, 3)
     result = _result(request.path, box)

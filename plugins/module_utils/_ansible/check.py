@@ -82,7 +82,7 @@ def _request(module: AnsibleModule, port: Port) -> CheckRequest:
     return CheckRequest(
         allow_outside=params["allow_outside"],
         repair=params["repair"],
-        backup_dir=absolute(port, folder, "backup_dir") if folder is not None else None,
+        backup_dir=port.real_path(absolute(port, folder, "backup_dir")) if folder is not None else None,
         force=params["force"],
         reads_data=params["data"],
         is_prediction=module.check_mode,

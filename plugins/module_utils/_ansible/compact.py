@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._core.errors import BadRequest
 from .._core.plan import Plan
+from .._ops.compact.droppable import FILESYSTEM
 from .._ops.compact.plan import CompactFacts, plan_compact
 from .._ops.compact.savings import summary
 from .disk import Disk, change_disk
@@ -20,15 +22,20 @@ from .spec import size_option
 def compact_disk(module: AnsibleModule) -> Result:
     """Give back what the guest does not use."""
     params = module.params
+    if params["swap"] == "drop" and params["scan"] != FILESYSTEM:
+        raise BadRequest("swap: pages of swap are found with scan: filesystem only", hint="Set scan: filesystem.")
     threshold = size_option(params["threshold"], "threshold")
 
     def planner(disk: Disk) -> Plan[CompactFacts]:
         chosen = {name: params[name] for name in ("scan", "strategy", "force")}
-        return plan_compact(disk.port, disk.state, threshold=threshold or 0, **chosen)
+        is_dropping = params["swap"] == "drop"
+        return plan_compact(disk.port, disk.state, threshold=threshold or 0, swap=is_dropping, **chosen)
 
     def work(path: str) -> Result:
         result, plan, _disk = change_disk(module, planner, path=path)
         result.update(summary(plan.facts.savings, reclaimed=not plan.is_empty, scan=params["scan"]))
+        if plan.facts.filesystems is not None:
+            result["filesystems"] = list(plan.facts.filesystems)
         return result
 
     if params["path"] is not None and not params["recurse"]:

@@ -15,10 +15,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._change.aside import clear_siblings
 from .._change.executor import Outcome
+from .._change.permissions import refuse_place
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
-from .._formats.catalog import HDD
+from .._formats.catalog import FORMATS, HDD
+from .._guest.foreign.allowed import Reach
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch
@@ -30,7 +32,8 @@ from .._ops.convert.output import Facts, OutputFile, output_files, predicted_fac
 from .._ops.convert.plan import plan_convert
 from .._ops.convert.request import CONTENT, ConvertRequest, SourceRequest
 from .apply import apply_plan, diff_of
-from .run import Result, absolute, apply_file_options, apply_owner, titled_diff
+from .file_options import apply_file_options, apply_owner, cover_new_files
+from .run import Result, absolute, titled_diff
 from .spec import disk_name, size_option, version_option
 
 _AZURE_LEAST = 20 * MIB
@@ -43,6 +46,13 @@ def convert_disk(module: AnsibleModule) -> Result:
     source = choose_source(port, _source_request(module.params, port))
     checksum_file = _checksum_file(module.params, port, source, dest)
     request = _request(module.params, dest)
+    cover_new_files(port, module)
+    if module.params["mode"] is None:
+        port.cover(like=[path for path, _seen in source.fingerprint])
+    if request.subformat in FORMATS[request.format].text_kinds:
+        from .text_view import write_text_view
+
+        return write_text_view(module, port, source, request)
     cleared = list(clear_siblings(port, dest)) if not module.check_mode else []
     before = present_facts(port, request)
     plan = plan_convert(port, source, request, token=uuid.uuid4().hex[:8], predict=module.check_mode)
@@ -74,9 +84,19 @@ def _source_request(params: Mapping[str, Any], port: Port) -> SourceRequest:
         snapshot=params["snapshot"],
         allow_outside=params["allow_outside"],
         backing=params["backing"],
+        reach=_reach(params, port),
+        disk=params["src_disk"],
         keeps_layers=params["chain"] == "preserve",
         force=params["force"],
     )
+
+
+def _reach(params: Mapping[str, Any], port: Port) -> Reach:
+    given = [name for name in ("backing_paths", "backing_format") if params[name]]
+    if given and not params["backing"]:
+        raise BadRequest(f"{given[0]}: no image below another is read", hint="Set backing: true.")
+    folders = tuple(absolute(port, folder, "backing_paths") for folder in params["backing_paths"])
+    return Reach(folders, params["backing_format"], params["join_pieces"])
 
 
 def _checksum_file(params: Mapping[str, Any], port: Port, source: Source, dest: str) -> Optional[str]:
@@ -111,6 +131,7 @@ def _request(params: Mapping[str, Any], dest: str) -> ConvertRequest:
         level=params["compression_level"],
         timestamp=source_date_epoch() if params["reproducible"] else int(time.time()),
         keeps_layers=params["chain"] == "preserve",
+        drops_free=params["free_space"] == "drop",
         **{option: params[option] for option in same},
         **kinds,
     )
@@ -130,6 +151,8 @@ def _described(
     }
     if len(files) == 1 and files[0].checksum is not None:
         described["checksum"] = files[0].checksum
+    if facts.filesystems is not None:
+        described["filesystems"] = list(facts.filesystems)
     if outcome is not None and outcome.elapsed > 0:
         described["rate"] = int(outcome.bytes_written / outcome.elapsed)
     return described
@@ -157,7 +180,7 @@ def _give_file_options(module: AnsibleModule, port: Port, dest: str, files: Sequ
     if stat.kind != DIRECTORY:
         return apply_file_options(port, module, paths, changed=False)
     paths += [f"{dest}/{name}" for name in port.list_directory(dest) if f"{dest}/{name}" not in paths]
-    return apply_owner(module, dest, changed=apply_file_options(port, module, paths, changed=False))
+    return apply_owner(port, module, dest, changed=apply_file_options(port, module, paths, changed=False))
 
 
 def _update_checksum_file(module: AnsibleModule, port: Port, path: Optional[str], files: Sequence[OutputFile]) -> bool:
@@ -169,6 +192,8 @@ def _update_checksum_file(module: AnsibleModule, port: Port, path: Optional[str]
     content = content_of(path, files)
     if content is not None and is_present(port, path, content):
         return False
+    if content is not None:
+        refuse_place(port, path.rsplit("/", 1)[0] or "/")
     if content is not None and not module.check_mode:
         write_checksums(port, path, content)
     return True

@@ -27,7 +27,7 @@ from .apply import apply_plan, diff_of
 from .run import Result, absolute
 
 if TYPE_CHECKING:
-    from .._bundle.neighbours import Known
+    from .._bundle.neighbours import Standing
     from .._bundle.pvm import VmReport
     from .._change.executor import Outcome
 
@@ -54,10 +54,10 @@ class Disk:
         return disk_facts(self.port, state or self.state, self.machine._replace(warnings=self.warnings))
 
 
-def open_disk(module: AnsibleModule, *, path: Optional[str] = None, known: Optional[Known] = None) -> Disk:
+def open_disk(module: AnsibleModule, *, path: Optional[str] = None, standing: Optional[Standing] = None) -> Disk:
     """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first.
 
-    ``known`` are other disks of the host.
+    ``standing`` knows who stands on whom among other disks of the host.
     """
     port = OsPort()
     allow_outside = bool(module.params.get("allow_outside"))
@@ -70,9 +70,10 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None, known: Optio
         # Hardly a disk is in the middle of a change.
         from .._ops.recovery.recover import recover
 
-        recovered = recover(port, location, allow_outside=allow_outside)
+        force = bool(module.params.get("force"))
+        recovered = recover(port, location, allow_outside=allow_outside, force=force)
         state = observe(port, location, allow_outside=allow_outside)
-    state, around = with_surroundings(port, state, given, known)
+    state, around = with_surroundings(port, state, given, standing=standing)
     warnings = around.machine.warnings + around.unknown
     if needs_recovery(state):
         warnings += (f"{location.directory}: {_INTERRUPTED}",)
@@ -107,7 +108,8 @@ def change_disk(
     if module.check_mode and not disk.recovered and needs_recovery(disk.state):
         result["changed"] = True
     result["diff"] = diff_of(before, after)
-    result["warnings"] += after["warnings"]
+    # What a change removes must have been told once.
+    result["warnings"] += [*before["warnings"], *after["warnings"]]
     return result, plan, disk
 
 

@@ -13,7 +13,7 @@ from typing import Any, List, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
-from .._bundle.naming import without_suffix
+from .._bundle.naming import without_suffix, writable
 from .._bundle.neighbours import with_surroundings
 from .._bundle.paths import locate, refuse_layer
 from .._bundle.predicted import predicted_bundle
@@ -29,7 +29,8 @@ from .._io.real import OsPort
 from .._ops.report.facts import absent_facts, disk_facts
 from .._ops.reshape.create import plan_create, plan_remove
 from .disk import diff_of, run_plan
-from .run import Result, absolute, apply_file_options, apply_owner
+from .file_options import apply_file_options, apply_owner, cover_new_files
+from .run import Result, absolute
 from .spec import disk_name, size_option, size_or, version_option
 
 
@@ -37,6 +38,7 @@ def ensure_disk(module: AnsibleModule) -> Result:
     """Create, keep or remove the disk."""
     port = OsPort()
     path = absolute(port, module.params["path"])
+    cover_new_files(port, module)
     cleared = list(clear_siblings(port, path)) if not module.check_mode else []
     if module.params["state"] == "absent":
         result = _remove(module, port, path)
@@ -64,7 +66,7 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
         raise BadRequest("size is required to create a disk", path=path, hint="Add the option size, for example 64G.")
     _refuse_without_directory(port, path)
     shape = _shape(params, _rounded_size(params["size"], warnings))
-    name = disk_name(params["name"]) or without_suffix(path.rsplit("/", 1)[-1])
+    name = disk_name(params["name"]) or writable(without_suffix(path.rsplit("/", 1)[-1]))
     plan = plan_create(path, shape, name=name, uid=guids.draw(), token=uuid.uuid4().hex[:8])
     result, _outcome = run_plan(module, port, plan)
     if module.check_mode:
@@ -105,7 +107,7 @@ def _give_file_options(port: Port, module: AnsibleModule, state: BundleState) ->
         return apply_file_options(port, module, files, changed=False)
     directory = state.location.directory
     files += [f"{directory}/{name}" for name in state.others]
-    return apply_owner(module, directory, changed=apply_file_options(port, module, files, changed=False))
+    return apply_owner(port, module, directory, changed=apply_file_options(port, module, files, changed=False))
 
 
 def _keep(module: AnsibleModule) -> Result:
@@ -125,7 +127,7 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
     try:
         location = locate(port, path)
         refuse_layer(port, location)
-        state, _around = with_surroundings(port, observe(port, location, allow_outside=True), path)
+        state, _around = with_surroundings(port, observe(port, location, allow_outside=True, opens_outside=False), path)
     except NotFound:
         # Nothing, a broken link, or a disk that another run has just removed.
         if port.stat(path) is not None:

@@ -13,8 +13,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.leftovers import needs_recovery
-from .._core.errors import DiskError
+from .._core.errors import BadRequest, DiskError
 from .._core.records import replace
+from .._core.units import MIB
 from .._io.fingerprint import refuse_changed
 from .._ops.reshape.next_change import (
     AllChanges,
@@ -24,7 +25,7 @@ from .._ops.reshape.next_change import (
     plan_all_changes,
     plan_next_change,
 )
-from .._ops.reshape.request import ReshapeRequest
+from .._ops.reshape.request import GROW, ReshapeRequest
 from .disk import Disk, diff_of, open_disk, run_plan
 from .run import Result
 from .spec import disk_name, size_option, version_option
@@ -45,7 +46,16 @@ def reshape_request(params: Dict[str, Any], size: Optional[int]) -> ReshapeReque
         snapshots=params["snapshots"],
         partition_table=params["partition_table"],
         force=params["force"],
+        grow_partition=_partition_name(params),
+        machine=params["machine"],
     )
+
+
+def _partition_name(params: Dict[str, Any]) -> Optional[str]:
+    name: Optional[str] = params["grow_partition"]
+    if name is not None and params["partition_table"] != GROW:
+        raise BadRequest("grow_partition is of no use without partition_table: grow", hint="Add it, or leave it out.")
+    return name
 
 
 def change_existing(module: AnsibleModule, request: ReshapeRequest) -> Tuple[Result, Disk, BundleState]:
@@ -61,12 +71,36 @@ def change_existing(module: AnsibleModule, request: ReshapeRequest) -> Tuple[Res
         raise
     results, state = _run_all(module, disk, task, changes)
     result = _summed(results)
+    if request.partition_table == GROW:
+        result["grown_partition"] = _shown_growth(changes)
     result["changed"] = bool(changes.plans or disk.recovered) or needs_recovery(disk.state)
+    disk, result["machine_config"] = _with_machine(disk, state, changes)
     result["disk"] = after = disk.facts(state)
     result["diff"] = diff_of(before, after)
-    notes = [*changes.notes, *after["warnings"], *machine_warnings(disk.machine, state)]
+    notes = [*changes.notes, *before["warnings"], *after["warnings"], *machine_warnings(disk.machine, state)]
     result["warnings"] = [*disk.recovered, *result["warnings"], *notes]
     return result, disk, state
+
+
+def _with_machine(disk: Disk, state: BundleState, changes: AllChanges) -> Tuple[Disk, Optional[str]]:
+    """The disk with a machine that has followed it, and the configuration that was changed, None for none."""
+    facts = disk.machine.facts
+    if facts is None:
+        return disk, None
+    # Most disks are in no machine.
+    from .._change.machine import changes_machine
+
+    if not any(changes_machine(plan, facts.config) for plan in changes.plans):
+        return disk, None
+    followed = replace(facts, config_size_mib=state.descriptor.size_bytes // MIB)
+    return replace(disk, machine=disk.machine._replace(facts=followed)), facts.config
+
+
+def _shown_growth(changes: AllChanges) -> Optional[Dict[str, Any]]:
+    """The partition that was to grow; of a disk that stays as it is the guest is asked for nothing."""
+    if changes.grown is None or changes.plans:
+        return changes.grown
+    return {**changes.grown, "guest_commands": []}
 
 
 def _summed(results: List[Result]) -> Result:

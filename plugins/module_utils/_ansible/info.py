@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.find import bundles_in, nothing_in
+from .._bundle.neighbours import Standing
 from .._core.errors import DiskError
 from .._io.port import Port
 from .._io.real import OsPort
@@ -29,8 +30,12 @@ def describe_disks(module: AnsibleModule) -> Result:
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
     is_single = params["path"] is not None
-    for path in [params["path"]] if is_single else params["paths"]:
-        described, failed = _describe_all(module, port, absolute(port, path, "path" if is_single else "paths"))
+    option = "path" if is_single else "paths"
+    given = [absolute(port, path, option) for path in ([params["path"]] if is_single else params["paths"])]
+    found = {path: _disks_at(port, path, params["recurse"]) for path in given}
+    standing = _standing(port, [disk for paths in found.values() if isinstance(paths, list) for disk in paths])
+    for path in given:
+        described, failed = _describe_all(module, port, path, found[path], standing)
         disks += described
         failures += failed
     if is_single and failures and not disks and failures[0]["path"] == absolute(port, params["path"]):
@@ -38,23 +43,44 @@ def describe_disks(module: AnsibleModule) -> Result:
     return {"changed": False, "disks": disks, "failed_disks": failures, "totals": totals(disks)}
 
 
-def _describe_all(module: AnsibleModule, port: Port, path: str) -> Tuple[List[Dict[str, Any]], List[Failure]]:
-    """The disks that one path stands for; each that cannot be described becomes a failure of its own."""
-    disks: List[Dict[str, Any]] = []
-    failures: List[Failure] = []
-    recurse = module.params["recurse"]
+def _disks_at(port: Port, path: str, recurse: bool) -> Union[List[str], DiskError]:
+    """The disks that one path stands for, or why they are not known."""
     try:
         if port.lstat(path) is None:
-            return [absent_facts(path)], []
+            return [path]
         found = bundles_in(port, path, recurse=recurse)
-        if not found and not recurse:
-            raise nothing_in(path, recurse=False)
+        return found if found or recurse else nothing_in(path, recurse=False)
     except DiskError as error:
-        return [], [{"path": path, **failure_of(error)}]
+        return error
+
+
+def _standing(port: Port, disks: List[str]) -> Standing:
+    """Who stands on whom among all disks of the run, in whatever folders they are."""
+    standing = Standing(port)
+    for disk in disks if len(disks) > 1 else ():
+        try:
+            standing.look_at(disk)
+        except DiskError:
+            # It will be one of the failed.
+            pass
+    return standing
+
+
+def _describe_all(
+    module: AnsibleModule, port: Port, path: str, found: Union[List[str], DiskError], standing: Standing
+) -> Tuple[List[Dict[str, Any]], List[Failure]]:
+    """The disks that one path stands for; each that cannot be described becomes a failure of its own."""
+    if isinstance(found, DiskError):
+        return [], [{"path": path, **failure_of(found)}]
+    disks: List[Dict[str, Any]] = []
+    failures: List[Failure] = []
     request = _request(module.params)
     for one in found:
         try:
-            disks.append(describe_disk(port, one, request))
+            if one == path and port.lstat(path) is None:
+                disks.append(absent_facts(path))
+            else:
+                disks.append(describe_disk(port, one, request, standing))
         except DiskError as error:
             failures.append({"path": one, **failure_of(error)})
     return disks, failures

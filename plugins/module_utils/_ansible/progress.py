@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import time
 from typing import Callable, Dict, Optional
 
@@ -108,4 +109,5 @@ def start_progress(port: Port, path: str) -> Progress:
     if mask is not None:
         # Ansible's async wrapper sets its own, and new files must be like those of a plain run.
         use_umask(int(mask, 8) & 0o777)
-    return Progress(port, expand_home(path))
+    directory, base = posixpath.split(expand_home(path))
+    return Progress(port, posixpath.join(port.real_path(directory), base))

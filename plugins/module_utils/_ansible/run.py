@@ -11,13 +11,14 @@ Modules import this before all else of the collection, so that the rest is compi
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Any, Callable, Dict, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import BadRequest, DiskError
 from .._io.process import setting
 from .deps import require_lxml
+from .names import meant, readable
 from .payload import compile_once
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ class _Module(AnsibleModule):  # type: ignore[misc]
     def add_path_info(self, kwargs: Result) -> Result:
         """Nothing: what Ansible adds beside a path would differ in check mode, and take a bundle for a directory."""
         return kwargs
+
+    def exit_json(self, **kwargs: Any) -> None:
+        """End with a result that every text of can be shown."""
+        super().exit_json(**readable(kwargs))
+
+    def fail_json(self, msg: str, **kwargs: Any) -> None:
+        """Fail with one."""
+        super().fail_json(readable(msg), **readable(kwargs))
+
+    def warn(self, warning: str) -> None:
+        """Likewise."""
+        super().warn(readable(warning))
 
 
 def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **constraints: Any) -> None:
@@ -73,24 +86,9 @@ def absolute(port: Port, path: str, option: str = "path") -> str:
         raise BadRequest(f"{option}: the path is empty", hint="Look at the variable that it comes from.")
     directory, base = posixpath.split(path.rstrip("/"))
     if base in ("", ".", ".."):
-        return port.real_path(path)
-    return posixpath.join(port.real_path(directory or ("/" if path.startswith("/") else ".")), base)
-
-
-def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
-    """Give every path the owner, group, mode and attributes of the task; returns whether anything changed."""
-    for path in paths:
-        if port.lstat(path) is not None:
-            arguments = module.load_file_common_arguments(module.params, path=path)
-            changed = module.set_fs_attributes_if_different(arguments, changed)
-    return changed
-
-
-def apply_owner(module: AnsibleModule, directory: str, *, changed: bool) -> bool:
-    """Give the directory of a bundle the owner and group of the task; ``mode`` and attributes are for files."""
-    arguments = module.load_file_common_arguments(module.params, path=directory)
-    arguments.update(mode=None, attributes=None)
-    return module.set_fs_attributes_if_different(arguments, changed)
+        return port.real_path(meant(port, path))
+    directory = meant(port, directory or ("/" if path.startswith("/") else "."))
+    return meant(port, posixpath.join(port.real_path(directory), base))
 
 
 def failure_of(error: DiskError) -> Result:

@@ -7,13 +7,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Dict, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._ops.report.facts import one_snapshot
-from .._ops.snapshots.snapshot_request import SnapshotRequest, plan_snapshot, refuse_odd_name
+from .._ops.snapshots.snapshot_request import PRESENT, SnapshotRequest, plan_snapshot, refuse_odd_name
 from .._ops.snapshots.take import SnapshotFacts
 from .disk import Disk, change_disk
 from .run import Result
@@ -24,7 +26,14 @@ def ensure_snapshot(module: AnsibleModule) -> Result:
     params = module.params
     is_guid = params["guid"] is not None
     wanted = params["guid"] if is_guid else params["name"]
-    request = SnapshotRequest(params["state"], wanted, is_guid, params["descendants"], params["force"])
+    description = params["description"]
+    if description is not None and params["state"] != PRESENT:
+        raise BadRequest("description is of use with state: present only", hint="Leave it out.")
+    # What a run then says cannot be predicted.
+    now = None if module.check_mode else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    request = SnapshotRequest(
+        params["state"], wanted, is_guid, params["descendants"], params["force"], description, now
+    )
     refuse_odd_name(request)
 
     def planner(disk: Disk) -> Plan[SnapshotFacts]:
@@ -43,6 +52,6 @@ def _facts_of(disk: Disk, after: Mapping[str, Any], guid: str, name: Optional[st
     if found is None and guid in disk.state.tree.shots:
         found = one_snapshot(disk.state, guid, disk.machine.facts)
     if found is None:
-        found = dict.fromkeys(("name", "parent", "depth"))
+        found = dict.fromkeys(("name", "taken", "description", "parent", "depth"))
         found.update(guid=guid, children=[], current=False, vm_snapshot=guid in disk.machine.snapshot_names)
     return {**found, "name": found["name"] or name}

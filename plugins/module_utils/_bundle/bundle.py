@@ -11,10 +11,11 @@ A single-file image gets a descriptor made up for it, so that all that follows s
 from __future__ import annotations
 
 import posixpath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core import guid as guids
-from .._core.errors import Damaged, DiskError, Unsupported
+from .._core.errors import CHECK_HINT, Damaged, DiskError, NotABundle, Unsupported
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.hds.bat import RunTable, unused_ranges
@@ -25,7 +26,7 @@ from .._io.fingerprint import identity, refuse_changed
 from .._io.port import DIRECTORY, FILE, Holder, Port, Stat
 from .descriptor import Descriptor, ImageEntry, StorageEntry, one_layer, validate
 from .descriptor_xml import parse_descriptor
-from .naming import UNFINISHED_COPY, classify, temporary_name
+from .naming import NOTES, UNFINISHED_COPY, classify, temporary_name
 from .paths import BUNDLE, Location, ResolvedImage, image_stat, journal_path, resolve_image
 from .tree import SnapshotTree, build_tree
 
@@ -33,19 +34,24 @@ if TYPE_CHECKING:
     from .._core.plan import Fingerprint
     from .._formats.hds.extension import Extension
     from .._io.journal import Journal
+    from .notes import Note
     from .surroundings import Surroundings
 
 EXPANDING = "expanding"
 PLAIN = "plain"
+IMAGE_TYPES = ("Compressed", "Plain")
 _DESCRIPTOR_LIMIT = 16 << 20
+_PLAIN_EXPANDING = "the descriptor calls the image Plain, and it begins as an expanding image does"
 _PREFIX = 512
+_NO_NOTES: Mapping[str, Note] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class ImageState:
     """One image: the part of one layer in one storage. ``size`` is what it holds of the guest disk, in bytes.
 
-    ``held_by`` are the holders of an image with the in-use mark; of others they are not asked for.
+    ``held_by`` are the holders of an image with the in-use mark; of others they are not asked for. ``contradiction``
+    says how the content belies the type that the descriptor gives, by which the image is read all the same.
     """
 
     storage: int
@@ -61,6 +67,7 @@ class ImageState:
     extension: Optional[Extension] = None
     used_clusters: int = 0
     held_by: Tuple[Holder, ...] = ()
+    contradiction: Optional[str] = None
 
     @property
     def is_dirty(self) -> bool:
@@ -99,6 +106,7 @@ class BundleState:
 
     ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them, ``folders`` those of
     them that are directories, ``unnamed`` files with content that look like images and that no descriptor names.
+    ``notes`` are the names that users gave to snapshots, by GUID.
     ``surroundings`` are known only to those who asked for them (``neighbours.with_surroundings``).
     """
 
@@ -114,6 +122,7 @@ class BundleState:
     surroundings: Optional[Surroundings] = None
     folders: Tuple[str, ...] = ()
     unnamed: Tuple[str, ...] = ()
+    notes: Mapping[str, Note] = _NO_NOTES
 
     @property
     def is_bundle(self) -> bool:
@@ -139,23 +148,29 @@ class BundleState:
         return tuple(self.images[(storage, layer)] for layer in self.tree.chain(guid))
 
 
-def observe(port: Port, location: Location, *, allow_outside: bool = False) -> BundleState:
+def observe(port: Port, location: Location, *, allow_outside: bool = False, opens_outside: bool = True) -> BundleState:
     """Read the descriptor, every header and every table of a disk.
+
+    Images outside are refused unless ``allow_outside``; without ``opens_outside`` they are noted with size 0 and not
+    opened.
 
     Raises an error that says what is wrong and where; an observed disk is consistent as far as its metadata show.
     Raises StalePlan when somebody else changes the disk at this very moment.
     """
+    port.forget(location.directory)
     # The fingerprint is taken first: whatever changes while the rest is read makes the plan stale.
     described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == BUNDLE else ()
     try:
-        return _observe(port, location, described, allow_outside)
-    except DiskError:
+        return _observe(port, location, described, allow_outside, opens_outside)
+    except DiskError as error:
         refuse_changed(port, described)
+        if error.hint is None and isinstance(error, (Damaged, NotABundle)):
+            error.hint = CHECK_HINT
         raise
 
 
 def _journal(port: Port, path: str) -> Optional[Journal]:
-    if port.stat(path) is None:
+    if port.lstat(path) is None:
         return None
     # Hardly a disk is amid a change.
     from .._io.journal import read_journal
@@ -163,7 +178,9 @@ def _journal(port: Port, path: str) -> Optional[Journal]:
     return read_journal(port, path)
 
 
-def _observe(port: Port, location: Location, described: Fingerprint, allow_outside: bool) -> BundleState:
+def _observe(
+    port: Port, location: Location, described: Fingerprint, allow_outside: bool, opens_outside: bool
+) -> BundleState:
     journal = _journal(port, journal_path(location))
     if location.kind == BUNDLE:
         xml = read_file(port, location.descriptor, limit=_DESCRIPTOR_LIMIT)
@@ -173,7 +190,7 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
         xml, descriptor, others = b"", _descriptor_of_single_file(port, location), _unfinished_files(port, location)
     validate(descriptor, path=location.descriptor)
     tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
-    images = _observe_images(port, location, _named_images(descriptor, tree), allow_outside)
+    images = _observe_images(port, location, _named_images(descriptor, tree), allow_outside, opens_outside)
     if location.kind == BUNDLE:
         # A link that the descriptor names is an image as much as the file that it leads to.
         named = {path.rsplit("/", 1)[-1] for image in images.values() for path in (image.path, image.file)}
@@ -182,7 +199,16 @@ def _observe(port: Port, location: Location, described: Fingerprint, allow_outsi
     warnings = tuple(size_warnings(descriptor, tree, images))
     state = BundleState(location, xml, descriptor, tree, images, others, journal, fingerprint, warnings)
     folders, unnamed = _strangers(port, location, others)
-    return replace(state, folders=folders, unnamed=unnamed)
+    state = replace(state, folders=folders, unnamed=unnamed)
+    return _with_notes(port, state) if NOTES in others and location.kind == BUNDLE else state
+
+
+def _with_notes(port: Port, state: BundleState) -> BundleState:
+    # Few disks have snapshots with names.
+    from .notes import read_notes
+
+    notes, warning = read_notes(port, posixpath.join(state.location.directory, NOTES))
+    return replace(state, notes=notes, warnings=state.warnings + ((warning,) if warning else ()))
 
 
 def _strangers(port: Port, location: Location, names: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -244,7 +270,7 @@ def _named_images(descriptor: Descriptor, tree: SnapshotTree) -> Iterator[_Named
 
 
 def _observe_images(
-    port: Port, location: Location, named: Iterable[_Named], allow_outside: bool
+    port: Port, location: Location, named: Iterable[_Named], allow_outside: bool, opens_outside: bool
 ) -> Dict[Tuple[int, str], ImageState]:
     images: Dict[Tuple[int, str], ImageState] = {}
     used: Dict[Tuple[int, int], str] = {}
@@ -254,7 +280,7 @@ def _observe_images(
             file = resolve_image(port, location, entry.file, allow_outside=allow_outside)
         else:
             file = ResolvedImage(location.image or location.descriptor, False)
-        state = _observe_image(port, file, one)
+        state = _observe_image(port, file, one, is_opened=opens_outside or not file.outside)
         key = (state.stat.device, state.stat.inode)
         if key in used:
             other = f"a file other than {used[key]}"
@@ -272,19 +298,21 @@ def _with_holders(port: Port, images: Dict[Tuple[int, str], ImageState]) -> Dict
     return images
 
 
-def _observe_image(port: Port, file: ResolvedImage, named: _Named) -> ImageState:
+def _observe_image(port: Port, file: ResolvedImage, named: _Named, *, is_opened: bool) -> ImageState:
     number, entry, length, is_root = named
     path, kind = file.path, entry.type
     stat = image_stat(port, path, entry.file)
     is_plain = is_root and kind == "Plain"
-    size = _plain_size(stat, length, path) if is_plain else 0
+    size = _plain_size(stat, length, path) if is_plain and is_opened else 0
     state = ImageState(number, entry.guid, entry.file, path, file.outside, PLAIN, stat, size)
-    if is_plain:
+    if not is_opened:
         return state
-    if kind not in ("Compressed", "Plain"):
-        text = f"An image of type {kind[:40]!r} cannot be read"
-        raise Unsupported(text, path=path, found=kind[:40], expected="Compressed or Plain")
     prefix = read_start(port, path, _PREFIX)
+    if is_plain:
+        return replace(state, contradiction=_PLAIN_EXPANDING if is_hds(prefix) else None)
+    if kind not in IMAGE_TYPES:
+        text = f"An image of type {kind[:40]!r} cannot be read"
+        raise Unsupported(text, path=path, found=kind[:40], expected=" or ".join(IMAGE_TYPES), hint=CHECK_HINT)
     if not is_hds(prefix):
         _refuse_foreign(prefix, path)
     return _with_metadata(port, state, length)
@@ -322,20 +350,40 @@ def _refuse_foreign(prefix: bytes, path: str) -> None:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
         text, found = "An image does not begin as an expanding image does", prefix[:16].hex()
-        raise Damaged(text, path=path, offset=0, expected="WithoutFreeSpace or WithouFreSpacExt", found=found)
+        expected = "WithoutFreeSpace or WithouFreSpacExt"
+        raise Damaged(text, path=path, offset=0, expected=expected, found=found, hint=CHECK_HINT)
     text = f"An image is of the foreign format {kind}"
-    raise Unsupported(text, path=path, offset=0, found=kind, expected="an expanding Parallels image")
+    expected, hint = (
+        "an expanding Parallels image",
+        "Run hdd_check; hdd_convert may read such a file as src.",
+    )
+    raise Unsupported(text, path=path, offset=0, found=kind, expected=expected, hint=hint)
 
 
 def size_warnings(
     descriptor: Descriptor, tree: SnapshotTree, images: Mapping[Tuple[int, str], ImageState]
 ) -> List[str]:
     """Differences that are no damage: after a grow or a switch the top may be shorter than the disk."""
-    notes = []
+    notes = [
+        f"{image.path}: {image.contradiction}; the guest sees the file as it is. hdd_check tells more."
+        for image in images.values()
+        if image.contradiction is not None
+    ]
+    notes += [
+        f"{image.path}: a change of the format version by ploop was cut off; finish it with ploop."
+        for image in images.values()
+        if image.header is not None and image.header.is_converting
+    ]
     for number, storage in enumerate(descriptor.storages):
         top = images[(number, tree.top)]
         length = storage.length_sectors * SECTOR
         whole = top.header.size_bytes if top.header is not None else top.stat.size
+        notes += [
+            f"{image.path}: the plain image ends after {image.stat.size} of {length} bytes; the rest reads as zeros. It"
+            " was cut, or a resize left it as it was."
+            for (storage, guid), image in images.items()
+            if storage == number and guid != tree.top and image.header is None and image.stat.size < length
+        ]
         if whole != length:
             notes.append(f"{top.path}: the image holds {whole} bytes of guest disk, the descriptor says {length}.")
     return notes

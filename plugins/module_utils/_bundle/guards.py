@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Iterable, Tuple
 
 from .._core.errors import (
+    CHECK_HINT,
     Dirty,
     Encrypted,
     HasSnapshots,
@@ -26,7 +27,7 @@ from .._core.errors import (
 )
 from .._core.records import dataclass
 from .._core.units import SECTOR
-from .bundle import BundleState
+from .bundle import BundleState, ImageState
 from .naming import classify
 
 ANY = "any"
@@ -60,7 +61,8 @@ class Clearance:
 def check_guards(state: BundleState, touches: Touches, *, force: bool = False) -> Clearance:
     """Pass every guard that a change has to pass, in one order.
 
-    Raises Encrypted, Interrupted, InUse, Dirty, Suspended, Misfit. ``force`` overrides Dirty and Suspended alone.
+    Raises Encrypted, Interrupted, InUse, Dirty, Suspended, Misfit. ``force`` overrides Dirty, Suspended, and the Misfit
+    of an image that is not of its type or was cut.
     """
     if touches.data:
         refuse_encrypted(state)
@@ -68,6 +70,9 @@ def check_guards(state: BundleState, touches: Touches, *, force: bool = False) -
         refuse_converting(state)
     refuse_dirty(state, force=force, ours=touches.ours)
     refuse_suspended(state, force=force)
+    if touches.data:
+        refuse_contradictions(state, force=force)
+        refuse_cut_source(state, state.tree.top, force=force)
     if touches.lengths != ANY:
         refuse_misfits(state, may_be_shorter=touches.lengths == SHORTER)
     return Clearance(state, force)
@@ -149,6 +154,35 @@ def refuse_misfits(state: BundleState, *, may_be_shorter: bool = False) -> None:
             hint="Look at the disk with hdd_check, or make a new one with hdd_convert; another program may have been"
             " interrupted while it changed the size.",
         )
+
+
+def refuse_contradictions(state: BundleState, *, force: bool) -> None:
+    """Raise Misfit for an image whose content belies its type, unless forced: what is moved would look healthy then."""
+    for image in state.images.values():
+        if image.contradiction is not None and not force:
+            raise Misfit(
+                f"{image.contradiction[0].upper()}{image.contradiction[1:]}",
+                path=image.path,
+                hint=f"{CHECK_HINT} Or set force: true to go by the descriptor.",
+            )
+
+
+def refuse_hidden_ends(state: BundleState, images: Iterable[ImageState], *, force: bool) -> None:
+    """Raise Misfit for an image that is to go and holds data past the end of its part of the disk, unless forced."""
+    for image in images:
+        length = state.parts[image.storage][1]
+        if image.header is None or image.table is None:
+            hides = image.stat.size > length
+        else:
+            first = -(-length // image.header.cluster_bytes)
+            hides = image.header.used_entries > first and image.table.has_any(first, image.header.used_entries)
+        if hides and not force:
+            raise Misfit(
+                "An image that would go holds data past the end of the disk, which may be all that is left of them",
+                path=image.path,
+                expected=f"at most {length} bytes",
+                hint="Look at the disk with hdd_check; set force: true when that end is not needed.",
+            )
 
 
 def refuse_suspended(state: BundleState, *, force: bool) -> None:
@@ -263,7 +297,9 @@ def refuse_cut_source(state: BundleState, guid: str, *, force: bool) -> None:
                 path=image.path,
                 expected=length,
                 found=image.stat.size,
-                hint="Restore the whole file, or set force: true to take what is there.",
+                hint="Restore the whole file, or set force: true to take what is there."
+                if image.contradiction is None
+                else f"{image.contradiction[0].upper()}{image.contradiction[1:]}. {CHECK_HINT}",
             )
 
 

@@ -17,7 +17,8 @@ from .naming import classify
 def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:
     """Who is seen to hold the bundle or one of its images."""
     places = [state.location.directory] if state.is_bundle else []
-    places += [image.path for image in state.images.values()]
+    # One outside that was not opened has no size.
+    places += [image.path for image in state.images.values() if image.size or not image.outside]
     return port.holders(places)
 
 

@@ -20,6 +20,9 @@ MACHINE_SUFFIXES = (".pvm", ".macvm")
 JOURNAL = ".vdisk-journal"
 """The record of a change that is under way."""
 
+NOTES = "vdisk-snapshots.json"
+"""What users call the snapshots of the disk."""
+
 TEMPORARY_MARK = ".vdisk-"
 """What marks an unfinished file as made by this collection."""
 
@@ -31,6 +34,7 @@ _TEMPORARY_END = ".tmp"
 _KINDS = {
     DESCRIPTOR: "descriptor",
     BACKUP: "backup",
+    NOTES: "notes",
     ".DS_Store": "companion",
     ".statfs": "ploop_leftover",
     "DiskDescriptor.xml.tmp": "ploop_leftover",
@@ -50,7 +54,16 @@ def marker_name(bundle_base: str) -> str:
 
 def image_name(bundle_base: str, storage_index: int, guid: str) -> str:
     """The file of layer ``guid`` in storage ``storage_index``, as Parallels Desktop names it."""
-    return f"{marker_name(bundle_base)}.{storage_index}.{guid}.hds"
+    return f"{writable(marker_name(bundle_base))}.{storage_index}.{guid}.hds"
+
+
+def writable(name: str) -> str:
+    """A name that a descriptor can hold: what is not UTF-8 in it becomes ``_``."""
+    return name.encode("utf-8", "replace").decode().replace("?", "_") if not _is_text(name) else name
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
 
 
 def temporary_name(final_name: str, token: str) -> str:
@@ -71,7 +84,8 @@ def is_temporary_of(name: str, final_name: str) -> bool:
 
 
 def classify(name: str) -> str:
-    """The kind of an entry: descriptor, backup, marker, image, companion, lock, ploop_leftover, ours or foreign."""
+    """The kind of an entry: descriptor, backup, notes, marker, image, companion, lock, ploop_leftover, ours or
+    foreign."""
     if name in _KINDS:
         return _KINDS[name]
     if name == JOURNAL or name.startswith(JOURNAL + "-") or is_temporary(name):

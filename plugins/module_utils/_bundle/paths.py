@@ -20,13 +20,14 @@ from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
 from .._io.durable import read_start
-from .._io.port import DIRECTORY, FILE, Port, Stat
+from .._io.port import DIRECTORY, FILE, SYMLINK, Port, Stat
 from .naming import BACKUP, DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
 
 BUNDLE = "bundle"
 SINGLE_FILE = "single_file"
 
 _MAGIC_BYTES = 64
+_LOST = "The bundle has lost it: run hdd_check with repair: safe, which restores it if that is beyond doubt."
 _LONGEST_NAME = 4096
 
 
@@ -64,7 +65,9 @@ def locate(port: Port, path: str) -> Location:
     stat = port.stat(path)
     if stat is None:
         what = "A link leads nowhere" if port.lstat(path) is not None else "There is nothing"
-        raise NotFound(what, path=path, hint="Check the path.")
+        folder, base = posixpath.split(path)
+        is_lost = base == DESCRIPTOR and lost_descriptor(port, folder)
+        raise NotFound(what, path=path, hint=_LOST if is_lost else "Check the path.")
     real = port.real_path(path)
     if stat.kind == DIRECTORY:
         return _bundle_at(port, real)
@@ -91,23 +94,20 @@ def bundle_location(directory: str) -> Location:
 
 def _bundle_at(port: Port, directory: str) -> Location:
     descriptor = posixpath.join(directory, DESCRIPTOR)
-    stat = port.stat(descriptor)
+    stat = port.lstat(descriptor)
     if stat is None:
         raise NotABundle(
             f"The directory has no {DESCRIPTOR}",
             path=directory,
-            hint="The bundle has lost it: run hdd_check with repair: safe, which restores it if that is beyond doubt."
+            hint=_LOST
             if lost_descriptor(port, directory)
             else "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm.",
         )
+    if stat.kind == SYMLINK:
+        hint = "Name the directory that it leads to, or put the file itself in its place."
+        raise Escape(f"{DESCRIPTOR} is a link, which is not followed", path=descriptor, hint=hint)
     if stat.kind != FILE:
         raise NotABundle(f"{DESCRIPTOR} is not a regular file", path=descriptor, found=stat.kind)
-    if not is_inside(port.real_path(descriptor), directory):
-        raise Escape(
-            f"{DESCRIPTOR} is a link that leads out of the bundle",
-            path=descriptor,
-            hint="Name the directory that the link leads to.",
-        )
     return bundle_location(directory)
 
 

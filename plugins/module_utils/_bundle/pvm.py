@@ -3,8 +3,8 @@
 
 """The virtual machine around a disk: ``config.pvs`` and ``Snapshots.xml`` of its ``.pvm``.
 
-All of it is read only, and only to report: a machine that cannot be understood is a warning, never a reason not to open
-the disk. Format reference, section 2.5.
+Here it is only read, and only to report: a machine that cannot be understood is a warning, never a reason not to open
+the disk. What changes it is in ``machine_edit.py``. Format reference, section 2.5.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.

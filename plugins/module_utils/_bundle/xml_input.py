@@ -43,6 +43,7 @@ _DECLARED = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._
 _DECLARATION = re.compile(
     r"""<\?xml\s+version\s*=\s*["']1\.\d["'](?:\s+encoding\s*=\s*["'][A-Za-z0-9._-]{1,40}["'])?(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>"""
 )
+_INVENTED_FILE = re.compile(r" \(<string>, line \d+\)$")
 _START_TAG = re.compile(r"""<([^\s/>"'<=]+)(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
@@ -102,8 +103,8 @@ def _root_of(text: str, path: str) -> etree._Element:
     try:
         return etree.fromstring(text.encode("utf-8"), parser)
     except (etree.XMLSyntaxError, ValueError) as exc:
-        what = f"The document is no well-formed XML: {exc}"[:300]
-        raise Damaged(what, path=path, hint="Restore it from a backup.") from exc
+        what = f"The document is no well-formed XML: {_INVENTED_FILE.sub('', str(exc))}"[:300]
+        raise Damaged(what, path=path) from exc
 
 
 def _decode(data: bytes, path: str) -> Tuple[str, str]:
@@ -172,7 +173,7 @@ def _refuse_document_type(bare: str, path: str) -> None:
 def _refuse_dtd(path: str, line: Optional[int] = None) -> NoReturn:
     where = f" in line {line}" if line is not None else ""
     text = f"The document declares a document type{where}, which no Parallels software does"
-    raise Damaged(text, path=path, hint="Entities are never followed.")
+    raise Damaged(text, path=path)
 
 
 def local_elements(root: etree._Element) -> Iterator[etree._Element]:

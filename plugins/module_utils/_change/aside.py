@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
-from .._bundle.naming import JOURNAL, is_temporary_of, temporary_name
+from .._bundle.naming import JOURNAL, TEMPORARY_MARK, is_temporary_of, temporary_name
 from .._core.errors import InUse, NotFound
 from .._io.port import DIRECTORY, SYMLINK, Port
 from .executor import remove_tree
@@ -27,13 +27,33 @@ def clear_siblings(port: Port, path: str) -> Tuple[str, ...]:
     if stat is None or stat.kind != DIRECTORY:
         return ()
     leftovers = [name for name in port.list_directory(directory or "/") if is_temporary_of(name, base)]
+    kept = _kept_aside(port, path, leftovers)
+    leftovers = [name for name in leftovers if f"{directory}/{name}" not in kept]
     if leftovers:
         # A disk that took the place of another must be there for good before the other one goes.
         port.sync_directory(directory or "/")
     done = [text for text in (_clear(port, path, f"{directory}/{name}") for name in leftovers) if text is not None]
+    done += [_give_name(port, path, displaced) for displaced in kept]
     if done:
         port.sync_directory(directory or "/")
     return tuple(done)
+
+
+def _kept_aside(port: Port, path: str, leftovers: Sequence[str]) -> Tuple[str, ...]:
+    """Disks that were moved aside, although their successor never left its temporary name: what has the name of the
+    disk now was put there by somebody else, and proves nothing.
+    """
+    directory, base = path.rsplit("/", 1)
+    start, there = temporary_name(base, _DISPLACED).rsplit(".tmp", 1)[0], port.lstat(path) is not None
+    tokens = [(name, name[len(start) : -len(".tmp")]) for name in leftovers if name.startswith(start)]
+    kept = [name for name, token in tokens if there and temporary_name(base, token) in leftovers]
+    return tuple(f"{directory}/{name}" for name in kept)
+
+
+def _give_name(port: Port, path: str, displaced: str) -> str:
+    kept = f"{path}.{displaced.rsplit(TEMPORARY_MARK, 1)[1].rsplit('.tmp', 1)[0]}"
+    port.rename(displaced, kept, replace=False)
+    return f"{path}: the disk that an interrupted run had moved aside is {kept} now; something else has its name."
 
 
 def _clear(port: Port, path: str, leftover: str) -> Optional[str]:

@@ -20,15 +20,18 @@ A change without a commit has steps of which every prefix is the same disk to it
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Iterator, Optional, Tuple, TypeVar
 
 from .._bundle.bundle import BundleState
 from .._bundle.guards import Clearance, refuse_linked, refuse_standing
-from .._core.plan import Cleanup, Plan, ReplaceFile, Step
-from .._core.records import dataclass
+from .._core.plan import Cleanup, Fingerprint, Plan, ReplaceFile, Step
+from .._core.records import dataclass, replace
 from .._io.journal import Journal
 from .journal import journal_end_steps, journal_step
 from .new_files import nothing_at
+
+if TYPE_CHECKING:
+    from .._bundle.machine_edit import MachineEdit
 
 SMALL_CHANGES = 1 << 16
 """Room for the journal and the growth of tables and directories, where nothing else is written."""
@@ -51,7 +54,8 @@ class BundleChange:
     ``journal`` is written first; without one, a journal that is there already is ended if ``ends_journal`` says so.
     ``created`` are names of new files, ``discarded`` paths that go after the commit, ``temporaries`` paths that a
     failed step must not leave, ``replaced`` images whose name a complete copy takes. ``hidden`` and ``settled`` are
-    those of ``Plan``. ``needed`` bytes must be free, beside what the envelope itself takes.
+    those of ``Plan``. ``needed`` bytes must be free, beside what the envelope itself takes. ``machine`` is what the
+    configuration of the virtual machine becomes with the commit, ``witnesses`` are other files that must not change.
     """
 
     operation: str
@@ -73,10 +77,14 @@ class BundleChange:
     bytes_freed: int = 0
     bytes_scanned: int = 0
     warnings: Tuple[str, ...] = ()
+    machine: Optional[MachineEdit] = None
+    witnesses: Fingerprint = ()
 
 
 def bundle_plan(clearance: Clearance, change: BundleChange, facts: Facts) -> Plan[Facts]:
     """The plan of a change: it locks every image of the disk's own, and goes stale when one of them changes."""
+    if change.machine is not None:
+        change = _with_machine(change, change.machine)
     state = clearance.state
     in_place = change.hidden + change.settled
     refuse_standing(state, (*in_place, *change.discarded), force=clearance.force)
@@ -87,7 +95,7 @@ def bundle_plan(clearance: Clearance, change: BundleChange, facts: Facts) -> Pla
     return Plan(
         change.operation,
         opening + tuple(_closing(state, change)),
-        fingerprint=state.fingerprint + nothing_at(state, (*change.created, *temporaries)),
+        fingerprint=state.fingerprint + change.witnesses + nothing_at(state, (*change.created, *temporaries)),
         lock_directories=(directory,) if state.is_bundle else (),
         lock_files=own_images(state),
         space=((directory, change.needed + _room_of_descriptor(state, change)),),
@@ -101,6 +109,25 @@ def bundle_plan(clearance: Clearance, change: BundleChange, facts: Facts) -> Pla
         hidden=change.hidden + change.replaced,
         settled=change.settled,
         facts=facts,
+    )
+
+
+def _with_machine(change: BundleChange, edit: MachineEdit) -> BundleChange:
+    # Hardly a change is of the machine, too.
+    from .machine import finish_step, machine_request, prepare_steps
+
+    journal = change.journal
+    if journal is not None:
+        journal = replace(journal, request={**(journal.request or {}), **machine_request(edit)})
+    return replace(
+        change,
+        journal=journal,
+        before=prepare_steps(edit) + change.before,
+        after=(finish_step(edit), *change.after),
+        temporaries=(*change.temporaries, edit.temporary),
+        settled=(*change.settled, edit.config),
+        needed=change.needed + len(edit.content),
+        witnesses=change.witnesses + edit.before,
     )
 
 

@@ -34,10 +34,11 @@ from .._core.records import dataclass
 from .._core.units import format_size
 from .._io.buffers import new_buffer
 from .._io.copy import SLICE, WINDOW, Writeback, copy_bytes
-from .._io.durable import replace_file
+from .._io.durable import make_like, mode_like, replace_file
 from .._io.fingerprint import refuse_changed
 from .._io.port import DIRECTORY, File, Lock, Port
 from .._io.remove import remove_tree
+from .permissions import refuse_unwritable
 
 Progress = Callable[[int, int], None]
 Recover = Callable[[str], Optional[str]]
@@ -63,7 +64,7 @@ def execute(
 ) -> Outcome:
     """Apply ``plan``. After a failed step ``recover`` puts a disk's directory in order; it may return advice.
 
-    Raises InUse, StalePlan, NoSpace, or IoFailure for a file that may not be written, before anything changes; any
+    Raises InUse, StalePlan, NoSpace, NoPermission or ReadOnly, before anything changes; any
     other error comes from a step and leaves the disk as it was, or with a journal that a further run finishes.
     """
     started = time.monotonic()
@@ -72,6 +73,7 @@ def execute(
     try:
         refuse_stale(port, plan)
         refuse_without_room(port, plan)
+        refuse_unwritable(port, plan)
         run.open_targets()
         _take_steps(run, port, plan, recover)
     finally:
@@ -103,12 +105,15 @@ def _locked(port: Port, plan: Plan[Any]) -> Lock:
 
 
 def check_preconditions(port: Port, plan: Plan[Any]) -> None:
-    """Raise InUse or NoSpace as ``execute`` would before its first step, as far as is known without a lock."""
+    """Raise InUse, NoSpace, NoPermission or ReadOnly as ``execute`` would before its first step, as far as is known
+    without a lock.
+    """
     for path, holder in port.holders(plan.lock_directories + plan.lock_files):
         owner = holder.owner
         found, hint = f"{holder.kind}: {owner}", f"Stop {owner} or wait, then run again."
         raise InUse(f"{path} is held by {owner}", path=path, found=found, hint=hint)
     refuse_without_room(port, plan)
+    refuse_unwritable(port, plan)
 
 
 def refuse_stale(port: Port, plan: Plan[Any]) -> None:
@@ -211,13 +216,11 @@ class _Run:
             raise InUse(text, path=path, hint="Run again.")
 
     def create_file(self, step: CreateFile) -> None:
-        stream = self._cloned(step) or self._port.create(step.path)
-        self._files[(step.path, True)] = stream
+        stream = self._files[(step.path, True)] = self._created(step)
         if step.hold:
             self._hold((), (step.path,))
-        model = None if step.like is None else self._port.stat(step.like)
-        if model is not None:
-            self._port.set_attributes(step.path, mode=model.mode, uid=model.uid, gid=model.gid)
+        if step.like is not None:
+            make_like(self._port, stream, step.like)
         if step.reserve and step.size:
             stream.allocate(0, step.size)
         elif step.size:
@@ -226,13 +229,17 @@ class _Run:
             # Of an image in a thousand pieces none is kept open before it is its turn.
             self._files.pop((step.path, True)).close()
 
-    def _cloned(self, step: CreateFile) -> Optional[File]:
+    def _created(self, step: CreateFile) -> File:
+        mode = 0o666 if step.like is None else mode_like(self._port, step.like)
+        return self._cloned(step, mode) or self._port.create(step.path, mode)
+
+    def _cloned(self, step: CreateFile, mode: int) -> Optional[File]:
         if step.clone_of is None:
             return None
         # Not kept open: a disk may have more parts than a process may have files.
         model = self._port.open_read(step.clone_of)
         try:
-            return self._port.clone(model, step.path)
+            return self._port.clone(model, step.path, mode)
         finally:
             model.close()
 

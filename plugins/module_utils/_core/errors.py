@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
+CHECK_HINT = "Run hdd_check on the disk: it says what is wrong, and repair: safe mends what can be mended without loss."
+"""Advice for damage that a repair may end; a copy of the disk would lose all that was written since."""
+
 
 class DiskError(Exception):
     """Root of all errors that the engine raises on purpose.
@@ -47,14 +50,18 @@ class DiskError(Exception):
         fields = {"path": self.path, "offset": self.offset, "expected": self.expected, "found": self.found}
         return {name: value for name, value in fields.items() if value is not None}
 
-    def __str__(self) -> str:
+    @property
+    def statement(self) -> str:
+        """What is wrong and where, without advice: for those who give their own."""
         where = ""
         if self.path is not None and self.path not in self.message:
             where = f" ({self.path}" + (f", offset {self.offset}" if self.offset is not None else "") + ")"
         elif self.offset is not None:
             where = f" (offset {self.offset})"
-        text = f"{self.message}{where}."
-        return f"{text} {self.hint}" if self.hint else text
+        return f"{self.message}{where}."
+
+    def __str__(self) -> str:
+        return f"{self.statement} {self.hint}" if self.hint else self.statement
 
 
 class BadRequest(DiskError):
@@ -73,6 +80,12 @@ class AlreadyExists(DiskError):
     """Something lies where a new file or bundle should go."""
 
     code = "exists"
+
+
+class NotAWholeDisk(DiskError):
+    """It is a part of a disk, or no disk at all."""
+
+    code = "not_a_whole_disk"
 
 
 class NotABundle(DiskError):
@@ -181,3 +194,15 @@ class IoFailure(DiskError):
     """The operating system refused a call; the cause keeps the details."""
 
     code = "io_error"
+
+
+class NoPermission(IoFailure):
+    """The user of the run may not do this here."""
+
+    code = "permission"
+
+
+class ReadOnly(IoFailure):
+    """The file system is mounted for reading alone."""
+
+    code = "read_only"

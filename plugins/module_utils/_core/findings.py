@@ -55,6 +55,8 @@ _RULES = (
     Rule("top_missing", ERROR, SAFE, "no layer is the current one"),
     Rule("tree_several_roots", WARNING, NO, "more than one layer has no parent"),
     Rule("shot_temporary", WARNING, NO, "a deletion or merge by other software was not finished"),
+    Rule("names_unreadable", INFO, NO, "the names of snapshots cannot be read"),
+    Rule("name_without_snapshot", INFO, NO, "a name is kept of a snapshot that the disk does not have"),
     # The files.
     Rule("image_missing", ERROR, NO, "an image that the descriptor names does not exist"),
     Rule("image_unreadable", ERROR, NO, "an image cannot be read or is not a regular file"),
@@ -74,6 +76,7 @@ _RULES = (
     # The head of an image.
     Rule("image_foreign", ERROR, NO, "an image has another format"),
     Rule("image_signature", ERROR, SAFE, "an image does not have the signature of an expanding image"),
+    Rule("image_type", ERROR, SAFE, "the descriptor gives an image another type than its content has"),
     Rule("image_truncated", ERROR, NO, "a file ends within its header or table, or is empty"),
     Rule("image_too_short", WARNING, SAFE, "a file without clusters ends before its data area"),
     Rule("image_dirty", WARNING, SAFE, "an image is marked as in use, but no process holds it"),
@@ -111,7 +114,7 @@ _RULES = (
     # The virtual machine.
     Rule("vm_unclear", WARNING, NO, "the files of the virtual machine cannot be parsed"),
     Rule("vm_disk_not_named", WARNING, NO, "the virtual machine does not name this disk"),
-    Rule("vm_size", WARNING, NO, "the virtual machine gives another size of the disk"),
+    Rule("vm_size", WARNING, SAFE, "the virtual machine gives another size of the disk"),
     Rule("vm_suspended", INFO, NO, "the virtual machine is suspended; its saved memory fits only the disk as it is"),
     Rule("vm_snapshot_without_layer", WARNING, NO, "a snapshot of the virtual machine has no layer in this disk"),
     Rule("layer_without_vm_snapshot", INFO, NO, "a layer belongs to no snapshot of the virtual machine"),

@@ -49,7 +49,9 @@ def derive(*parts: str) -> str:
     """A GUID that depends on ``parts`` alone (UUIDv5), the same on every machine."""
     from uuid import UUID, uuid5
 
-    return "{" + str(uuid5(UUID(_NAMESPACE), "\0".join(parts))) + "}"
+    # A part may be the name of a file, which need not be UTF-8.
+    text = "\0".join(parts).encode("utf-8", "backslashreplace").decode()
+    return "{" + str(uuid5(UUID(_NAMESPACE), text)) + "}"
 
 
 def draw() -> str:

@@ -27,6 +27,8 @@ NONE = "none"
 ZLIB = "zlib"
 ZSTD = "zstd"
 
+VIEW = "view"
+
 
 class Clusters(NamedTuple):
     """Allocation units in bytes: default (None: the writer's), smallest, largest; whether fixed images have them."""
@@ -45,11 +47,13 @@ class Format:
     overlays give it. ``options`` are those of hdd_convert that only some formats know.
 
     ``kinds`` can be written, the first one when none is named. ``fixed_kinds`` have a place for all of the disk from
-    the start, ``packed_kinds`` are always compressed, by zlib. ``has_layers`` says whether images may be on others:
+    the start, ``packed_kinds`` are always compressed, by zlib. ``text_kinds`` have no data: they point into the source.
+    ``has_layers`` says whether images may be on others:
     those of ``chain_kinds``, all when it is empty; ``overlay_kind`` is what they are then called, if that is a kind.
 
     ``has_ids`` says whether images carry identifiers, ``is_foreign`` whether they are of another product: those have an
-    opener and a writer in ``codecs``. A bundle is more than an image, so it is no ``parent`` of one.
+    opener and a writer in ``codecs``. A bundle is more than an image, so it is no ``parent`` of one. ``keeps_sectors``
+    says whether images note that the guest sees sectors of 4 KiB.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Format:
     kinds: Tuple[str, ...] = ()
     fixed_kinds: Tuple[str, ...] = ()
     packed_kinds: Tuple[str, ...] = ()
+    text_kinds: Tuple[str, ...] = ()
     has_layers: bool = True
     chain_kinds: Tuple[str, ...] = ()
     overlay_kind: Optional[str] = None
@@ -69,6 +74,7 @@ class Format:
     aliases: Tuple[str, ...] = ()
     is_foreign: bool = True
     is_parent: bool = True
+    keeps_sectors: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class ForeignShape:
     adapter_type: Optional[str] = None
     preallocate: bool = False
     timestamp: int = 0
+    logical_sector: int = 512
 
     @property
     def is_fixed(self) -> bool:
@@ -133,9 +140,11 @@ _ROWS = (
         kinds=("monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"),
         fixed_kinds=("monolithicFlat", "twoGbMaxExtentFlat"),
         packed_kinds=("streamOptimized",),
+        text_kinds=(VIEW,),
         chain_kinds=("monolithicSparse",),
         # VMware, and libvmdk with it, wants grains of more than 8 sectors.
         clusters=Clusters(64 * KIB, 8 * KIB, 64 * KIB),
+        keeps_sectors=True,
     ),
     Format(
         "vhd",
@@ -157,6 +166,7 @@ _ROWS = (
         fixed_kinds=("fixed",),
         overlay_kind="differencing",
         clusters=Clusters(None, MIB, 256 * MIB, in_fixed=True),
+        keeps_sectors=True,
     ),
     Format(
         "vdi",

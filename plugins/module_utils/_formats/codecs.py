@@ -18,6 +18,7 @@ from .._core.units import KIB, MIB
 from .._io.port import File, Port
 from .catalog import FORMATS, RAW, ForeignShape
 from .image import ForeignImage, ForeignWriter, OpenBeside, ParentImage
+from .image_ids import ImageIds
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def _new_vmdk(image: NewImage) -> Any:
         level=shape.level,
         adapter_type=shape.adapter_type or "lsilogic",
         parent=image.parent,
+        logical_sector=shape.logical_sector,
     )
 
 
@@ -131,6 +133,7 @@ def _new_vhdx(image: NewImage) -> Any:
         subformat=image.kind,
         size_bytes=image.shape.size,
         block_bytes=image.shape.cluster_bytes,
+        logical_sector=image.shape.logical_sector,
         parent=image.parent,
         preallocate=image.shape.preallocate,
         disk_identity=image.disk_identity,
@@ -166,15 +169,67 @@ WRITERS: Dict[str, Callable[[NewImage], ForeignWriter]] = {
     "vhdx": _new_vhdx,
     "vdi": _new_vdi,
 }
+
+
+def _vdi_ids(file: File) -> ImageIds:
+    from .vdi.reader import ids_of
+
+    return ids_of(file)
+
+
+def _vmdk_ids(file: File) -> ImageIds:
+    from .vmdk.reader import ids_of
+
+    return ids_of(file)
+
+
+IDS: Dict[str, Callable[[File], ImageIds]] = {"vdi": _vdi_ids, "vmdk": _vmdk_ids}
+"""How to find the UUIDs by which VirtualBox knows an image, of formats that have them. They raise as openers do."""
+
+
+def _open_qcow2_at(port: Port, path: str, snapshot: str) -> Any:
+    from .qcow2.reader import open_qcow2
+
+    return open_qcow2(port, path, snapshot)
+
+
+SNAPSHOT_OPENERS: Dict[str, Callable[[Port, str, str], ForeignImage]] = {"qcow2": _open_qcow2_at}
+"""Of formats whose images may hold snapshots. Each raises NoSuchSnapshot, and what opening raises."""
+
+
+def snapshots_below(port: Port, path: str, at: Optional[str]) -> Tuple[str, ...]:
+    """The snapshots in a qcow2 image that are older than the one called ``at``, all when it is None, the newest first.
+
+    They are what an opener takes for them. Raises what opening the image raises.
+    """
+    from .qcow2.snapshots import BY_ID, held_in
+
+    held = held_in(port, path)
+    named = [one for one in held if one.name == at] or [one for one in held if one.id == at]
+    older = held if at is None else held[: held.index(named[0])]
+    return tuple(BY_ID + one.id for one in reversed(older))
+
+
+def snapshot_layers(images: Sequence[Any]) -> Tuple[Any, ...]:
+    """Open images of one qcow2 file at its snapshots, topmost first, each but the lowest as a layer on the next one."""
+    from .qcow2.delta import SnapshotDelta
+
+    return (*(SnapshotDelta(one, below) for one, below in zip(images, images[1:])), *images[-1:])
+
+
 # Of formats whose images may consist of several files.
 _FILES: Dict[str, Callable[[ForeignShape, str], Tuple[str, ...]]] = {"vmdk": _vmdk_files}
 
 
-def open_image(port: Port, format: str, path: str, open_beside: OpenBeside) -> ForeignImage:
-    """Open the image at ``path``; ``open_beside`` opens the files that it names.
+def open_image(
+    port: Port, format: str, path: str, open_beside: OpenBeside, snapshot: Optional[str] = None
+) -> ForeignImage:
+    """Open the image at ``path``, at a ``snapshot`` that it holds; ``open_beside`` opens the files that it names.
 
     Raises Unsupported for a format that is not read so, and what the reader raises.
     """
+    if snapshot is not None:
+        return SNAPSHOT_OPENERS[format](port, path, snapshot)
     if format not in OPENERS:
         raise Unsupported(f"{format} is no format that can be read", None, found=format)
     return OPENERS[format](port, path, open_beside)

@@ -12,6 +12,7 @@ from typing import Callable, Iterator, Mapping, Optional, Protocol, Tuple, Union
 from .._core.extents import Extent
 from .._core.records import dataclass
 from .._io.port import Buffer, File
+from .image_ids import ImageIds
 from .place import Place
 
 OpenBeside = Callable[[str], File]
@@ -72,13 +73,16 @@ class ParentLink:
 
     ``names`` are the places where it may lie, best first, as written but with ``/`` between the parts. ``format`` is
     None when the overlay does not say it. ``identity`` is what the parent's own ``identity`` must be, or else
-    ``other_identity``; None where the format has no such check.
+    ``other_identity``; None where the format has no such check. ``ids`` are those of an overlay of VirtualBox, whose
+    parent is found by them. ``timestamp`` (seconds since 1970) is when the parent was last changed, if that is noted.
     """
 
     names: Tuple[str, ...]
     format: Optional[str]
     identity: Optional[str] = None
     other_identity: Optional[str] = None
+    ids: Optional[ImageIds] = None
+    timestamp: Optional[int] = None
 
 
 class ForeignImage(ImageReader, Protocol):

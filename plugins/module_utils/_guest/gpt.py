@@ -1,15 +1,17 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The backup of a GUID partition table: what to write when the end of the disk has moved (UEFI 2.10, section 5.3).
+"""The GUID partition table: what to write when the end of the disk or partitions have moved (UEFI 2.10, section 5.3).
 
 ::
 
     0     1         2 ..                        last - n      last
     | MBR | primary | entries | partitions ...  | entries (n) | backup |
 
-A primary header names the sector of its backup, and how far partitions may reach. Both headers carry checksums of
-themselves and of the entries. Sectors are 512 bytes.
+A primary header names the sector of its backup, of its entries, and how far partitions may reach. Both headers carry
+checksums of themselves and of the entries, so a header and its entries cannot change at once. New entries therefore
+come to the end of the disk first; then one sector, the primary header, names those; then the entries in front are
+written, and the header names them again. A sector has 512 or 4096 bytes; a header has at most 512.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -23,21 +25,28 @@ from typing import Optional, Tuple
 from .._core.records import dataclass
 from .._formats.image import GuestView
 
-SECTOR = 512
+SECTOR_SIZES = (512, 4096)
+_HEADER = 512
+_FRONT = 2
 _SIGNATURE = b"EFI PART"
 _PROTECTIVE = 0xEE
 _LARGEST_TABLE = 1 << 20
 _U32 = (1 << 32) - 1
-_CHECKSUM, _OWN_SECTOR, _LAST_USABLE, _ENTRIES_SECTOR, _COUNTS = 16, 24, 48, 72, 80
+_CHECKSUM, _OWN_SECTOR, _LAST_USABLE, _ENTRIES_SECTOR, _COUNTS, _ENTRIES_CHECKSUM = 16, 24, 48, 72, 80, 88
+
+Write = Tuple[int, bytes]
+"""Bytes and the guest offset where they go."""
 
 
 @dataclass(frozen=True)
 class Gpt:
-    """A sound primary table: its boot record, its header sector and its entries, all as stored. Numbers are sectors.
+    """A sound primary table: its boot record, its header and its entries, all as stored. Numbers are sectors.
 
-    ``backup`` is where the backup header should be, ``last_used`` the last sector of any partition.
+    ``sector`` is the bytes of one, ``backup`` where the backup header should be, ``last_used`` the last sector of any
+    partition.
     """
 
+    sector: int
     boot_record: bytes
     header: bytes
     header_bytes: int
@@ -48,93 +57,153 @@ class Gpt:
     @property
     def entry_sectors(self) -> int:
         """The sectors that the entries take."""
-        return -(-len(self.entries) // SECTOR)
+        return -(-len(self.entries) // self.sector)
+
+    @property
+    def width(self) -> int:
+        """The bytes of one entry."""
+        return _number(self.header, "<I", _COUNTS + 4)
+
+    @property
+    def front(self) -> int:
+        """Where the entries belong: where they are, unless a change left them at the end of the disk."""
+        at = _number(self.header, "<Q", _ENTRIES_SECTOR)
+        return _FRONT if at == self.backup - self.entry_sectors else at
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the header names the entries at the end of the disk, as in the middle of a change."""
+        return self.front != _number(self.header, "<Q", _ENTRIES_SECTOR)
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether the boot record has entries of its own beside the protective one."""
+        place = _protective(self.boot_record)
+        return any(any(self.boot_record[at : at + 16]) for at in range(446, 510, 16) if at != place)
+
+    def end_of_partitions(self, size: int) -> int:
+        """The byte behind the last that a partition may have on a disk of ``size`` bytes."""
+        return (size // self.sector - 1 - self.entry_sectors) * self.sector
 
 
 @dataclass(frozen=True)
 class GptMove:
-    """What to write: pairs of guest offset and bytes.
+    """What to write, in order: ``before`` is seen by nobody, ``commit`` is one sector, ``after`` changes nothing."""
 
-    ``backup`` first, then ``boot_record`` (None: it is right), then ``primary``, one sector.
-    """
-
-    backup: Tuple[int, bytes]
-    boot_record: Optional[Tuple[int, bytes]]
-    primary: Tuple[int, bytes]
+    before: Tuple[Write, ...]
+    commit: Write
+    after: Tuple[Write, ...] = ()
 
 
 def read_gpt(disk: GuestView) -> Optional[Gpt]:
     """The primary table of ``disk``, None when there is none or when anything of it is wrong."""
-    if disk.size < 3 * SECTOR:
+    for sector in SECTOR_SIZES:
+        found = _read_gpt(disk, sector)
+        if found is not None:
+            return found
+    return None
+
+
+def has_signature(disk: GuestView) -> bool:
+    """Whether there is a primary or a backup header, however damaged."""
+    places = [at for sector in SECTOR_SIZES for at in (sector, disk.size // sector * sector - sector)]
+    return any(disk.size >= at + _HEADER and at > 0 and _read(disk, at, 8) == _SIGNATURE for at in places)
+
+
+def _read_gpt(disk: GuestView, sector: int) -> Optional[Gpt]:
+    if disk.size < 3 * sector:
         return None
-    boot_record, header = _read(disk, 0, SECTOR), _read(disk, SECTOR, SECTOR)
+    boot_record, header = _read(disk, 0, _HEADER), _read(disk, sector, _HEADER)
     if boot_record[510:] != b"\x55\xaa" or _protective(boot_record) is None:
         return None
-    found = _checked(disk, header, own_sector=1)
+    found = checked_entries(disk, header, own_sector=1, sector_bytes=sector)
     if found is None:
         return None
     header_bytes, entries = found
-    width = struct.unpack_from("<I", header, _COUNTS + 4)[0]
+    width = _number(header, "<I", _COUNTS + 4)
     last_used = 0
     for start in range(0, len(entries), width):
         if any(entries[start : start + 16]):
-            last_used = max(last_used, struct.unpack_from("<Q", entries, start + 40)[0])
-    return Gpt(boot_record, header, header_bytes, entries, struct.unpack_from("<Q", header, 32)[0], last_used)
+            last_used = max(last_used, _number(entries, "<Q", start + 40))
+    return Gpt(sector, boot_record, header, header_bytes, entries, _number(header, "<Q", 32), last_used)
 
 
 def backup_ranges(disk: GuestView) -> Tuple[Tuple[int, int], ...]:
     """The bytes ``(start, end)`` that a sound backup in the last sector of ``disk``, and its entries, take."""
-    last = disk.size // SECTOR - 1
-    header = _read(disk, last * SECTOR, SECTOR) if last > 1 else b""
-    found = _checked(disk, header, own_sector=last)
-    if found is None:
-        return ()
-    start = struct.unpack_from("<Q", header, _ENTRIES_SECTOR)[0] * SECTOR
-    return ((start, start + len(found[1])), (last * SECTOR, last * SECTOR + SECTOR))
+    for sector in SECTOR_SIZES:
+        last = disk.size // sector - 1
+        header = _read(disk, last * sector, _HEADER) if last > 1 else b""
+        found = checked_entries(disk, header, own_sector=last, sector_bytes=sector)
+        if found is not None:
+            start = _number(header, "<Q", _ENTRIES_SECTOR) * sector
+            return ((start, start + len(found[1])), (last * sector, last * sector + sector))
+    return ()
 
 
-def _checked(disk: GuestView, header: bytes, *, own_sector: int) -> Optional[Tuple[int, bytes]]:
+def checked_entries(
+    disk: GuestView, header: bytes, *, own_sector: int, sector_bytes: int
+) -> Optional[Tuple[int, bytes]]:
     """The length of a header and its entries when signature, place and checksums are right."""
     if header[:8] != _SIGNATURE:
         return None
     length, checksum = struct.unpack_from("<II", header, 12)
-    if not 92 <= length <= SECTOR or zlib.crc32(header[:16] + bytes(4) + header[20:length]) != checksum:
+    if not 92 <= length <= _HEADER or zlib.crc32(header[:16] + bytes(4) + header[20:length]) != checksum:
         return None
-    sector, count, width, entries_checksum = struct.unpack_from("<QIII", header, _ENTRIES_SECTOR)
+    at, count, width, entries_checksum = struct.unpack_from("<QIII", header, _ENTRIES_SECTOR)
     size = count * width
-    is_possible = width >= 128 and width % 8 == 0 and 0 < size <= _LARGEST_TABLE and sector * SECTOR + size <= disk.size
-    if not is_possible or struct.unpack_from("<Q", header, _OWN_SECTOR)[0] != own_sector:
+    is_possible = (
+        width >= 128 and width % 8 == 0 and 0 < size <= _LARGEST_TABLE and at * sector_bytes + size <= disk.size
+    )
+    if not is_possible or _number(header, "<Q", _OWN_SECTOR) != own_sector:
         return None
-    entries = _read(disk, sector * SECTOR, size)
+    entries = _read(disk, at * sector_bytes, size)
     return (length, entries) if zlib.crc32(entries) == entries_checksum else None
 
 
-def move_backup(gpt: Gpt, size: int) -> Optional[GptMove]:
-    """What lets the table fit a disk of ``size`` bytes; None when partitions reach into the place of the backup."""
-    last = size // SECTOR - 1
-    entries_at = last - gpt.entry_sectors
-    if entries_at - 1 < gpt.last_used or entries_at < struct.unpack_from("<Q", gpt.header, 40)[0]:
+def move_backup(gpt: Gpt, size: int, entries: Optional[bytes] = None) -> Optional[GptMove]:
+    """What lets the table fit a disk of ``size`` bytes, with other ``entries`` if they are given.
+
+    None when partitions of the table as it is reach into the place of the backup.
+    """
+    last = size // gpt.sector - 1
+    at_end = last - gpt.entry_sectors
+    if at_end - 1 < gpt.last_used or at_end < _number(gpt.header, "<Q", 40):
         return None
-    entries_of_primary = struct.unpack_from("<Q", gpt.header, _ENTRIES_SECTOR)[0]
-    primary = _header(gpt, own=1, other=last, last_usable=entries_at - 1, entries_at=entries_of_primary)
-    backup = _header(gpt, own=last, other=1, last_usable=entries_at - 1, entries_at=entries_at)
-    padded = gpt.entries + bytes(-len(gpt.entries) % SECTOR)
-    return GptMove((entries_at * SECTOR, padded + backup), _boot_record(gpt, last), (SECTOR, primary))
+    wanted = gpt.entries if entries is None else entries
+    padded = wanted + bytes(-len(wanted) % gpt.sector)
+    backup = _header(gpt, wanted, own=last, other=1, entries_at=at_end)
+    record = _boot_record(gpt, last)
+    before = ((at_end * gpt.sector, padded), (last * gpt.sector, backup), *([] if record is None else [record]))
+    in_front = (gpt.front * gpt.sector, padded)
+    finished = (gpt.sector, _header(gpt, wanted, own=1, other=last, entries_at=gpt.front))
+    if gpt.is_unfinished:
+        # Nobody looks for entries in front now.
+        return GptMove((*before, in_front), finished)
+    if wanted == gpt.entries:
+        return GptMove(before, finished)
+    named = (gpt.sector, _header(gpt, wanted, own=1, other=last, entries_at=at_end))
+    return GptMove(before, named, (in_front, finished))
 
 
 def is_in_place(gpt: Gpt, size: int) -> bool:
     """Whether the table fits a disk of ``size`` bytes as it is."""
-    return gpt.backup == size // SECTOR - 1 and _boot_record(gpt, gpt.backup) is None
+    last = size // gpt.sector - 1
+    return gpt.backup == last and not gpt.is_unfinished and _boot_record(gpt, last) is None
 
 
-def _header(gpt: Gpt, *, own: int, other: int, last_usable: int, entries_at: int) -> bytes:
+def _header(gpt: Gpt, entries: bytes, *, own: int, other: int, entries_at: int) -> bytes:
     header = bytearray(gpt.header)
     struct.pack_into("<QQ", header, _OWN_SECTOR, own, other)
-    struct.pack_into("<Q", header, _LAST_USABLE, last_usable)
+    struct.pack_into("<Q", header, _LAST_USABLE, max(own, other) - gpt.entry_sectors - 1)
     struct.pack_into("<Q", header, _ENTRIES_SECTOR, entries_at)
+    struct.pack_into("<I", header, _ENTRIES_CHECKSUM, zlib.crc32(entries))
     header[_CHECKSUM : _CHECKSUM + 4] = bytes(4)
     struct.pack_into("<I", header, _CHECKSUM, zlib.crc32(header[: gpt.header_bytes]))
     return bytes(header)
+
+
+def _number(raw: bytes, format: str, offset: int) -> int:
+    return int(struct.unpack_from(format, raw, offset)[0])
 
 
 def _protective(boot_record: bytes) -> Optional[int]:
@@ -142,13 +211,10 @@ def _protective(boot_record: bytes) -> Optional[int]:
     return next((offset for offset in range(446, 510, 16) if boot_record[offset + 4] == _PROTECTIVE), None)
 
 
-def _boot_record(gpt: Gpt, last: int) -> Optional[Tuple[int, bytes]]:
+def _boot_record(gpt: Gpt, last: int) -> Optional[Write]:
     """The boot record with a protective entry that covers the disk; None when it is right, or a hybrid."""
     place = _protective(gpt.boot_record)
-    others = [
-        offset for offset in range(446, 510, 16) if offset != place and any(gpt.boot_record[offset : offset + 16])
-    ]
-    if place is None or others:
+    if place is None or gpt.is_hybrid:
         return None
     start, count = struct.unpack_from("<II", gpt.boot_record, place + 8)
     wanted = min(last, _U32)

@@ -7,24 +7,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import locate
-from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
+from .._core.errors import BadRequest, Damaged, NotAWholeDisk, NotFound, Unsupported
 from .._core.plan import Fingerprint
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
 from .._formats.detect import detect
 from .._formats.raw.reader import RawImage
 from .._io.fingerprint import identity
-from .._io.port import DIRECTORY, FILE, Port
+from .._io.port import DIRECTORY, FILE, OTHER, Port, Stat
+from .foreign.allowed import NEARBY, Reach
 from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
+    from .._formats.image import ImageReader
+    from .._io.device import BlockDevice
     from .backing import ForeignChain
+    from .containers.member_port import Container
 
 AUTO = "auto"
 
@@ -36,7 +40,9 @@ _SUFFIX = 512
 class Source:
     """The disk that guest data comes from. ``size`` is the guest disk in bytes, a multiple of 512.
 
-    A bundle has its ``state`` and the ``guid`` of the snapshot to read, an image of another product its ``chain``.
+    A bundle has its ``state`` and the ``guid`` of the snapshot to read, an image of another product its ``chain``, a
+    plain image that was cut by size its ``pieces``. What is in a ``container``, or on a block device, is only
+    seen through its port, and ``fingerprint`` is that of the files of the host.
     """
 
     format: str
@@ -46,36 +52,71 @@ class Source:
     state: Optional[BundleState] = None
     guid: Optional[str] = None
     chain: Optional[ForeignChain] = None
+    pieces: Tuple[str, ...] = ()
+    container: Optional[Union[Container, BlockDevice]] = None
+    warnings: Tuple[str, ...] = ()
+
+    def port(self, port: Port) -> Port:
+        """The port that shows the files of the source."""
+        return port if self.container is None else self.container.port(port)
 
 
 def find_source(
-    port: Port, path: str, *, format: str = AUTO, allow_outside: bool = False, backing: bool = False
+    port: Port,
+    path: str,
+    *,
+    format: str = AUTO,
+    allow_outside: bool = False,
+    backing: bool = False,
+    reach: Reach = NEARBY,
+    disk: Optional[str] = None,
 ) -> Source:
     """The source at ``path``.
 
-    ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one.
+    ``auto`` takes for raw only what looks like no other format; ``backing`` follows images below a foreign one, as far
+    as ``reach`` says; ``disk`` is the one that is meant of several in a container or a machine, by name or index.
 
     Raises NotFound, Unsupported for a format that cannot be read, BadRequest for an empty file, and what a foreign
     image's reader raises.
     """
     stat = port.stat(path)
     if stat is None:
-        raise NotFound("There is no source", path=path, hint="Check src.")
-    chosen = _detected(port, path, stat.kind, stat.size) if format == AUTO else format
+        raise NotFound("There is no source", path=path, hint="Check the path.")
+    # A link is resolved once: what it leads to now is the source.
+    real = port.real_path(path)
+    if reach.joins:
+        return _joined(port, real, format)
+    if stat.kind == OTHER:
+        from .._io.device import block_device
+
+        device = block_device(port, path)
+        if device is not None:
+            return _on_device(port, device, format, backing, reach)
+    options = {"allow_outside": allow_outside, "backing": backing, "reach": reach}
+    if stat.kind == DIRECTORY and format in (AUTO, HDD):
+        from .containers.machine import disk_of_machine, is_machine
+
+        if is_machine(port, path):
+            return find_source(port, disk_of_machine(port, path, disk), format=format, **options)  # type: ignore[arg-type]
+    chosen = _detected(port, path, real, stat) if format == AUTO else format
+    if chosen not in FORMATS and format == AUTO:
+        return _inside(port, real, (chosen, disk), options)
+    if disk is not None:
+        raise BadRequest("src_disk: the source is one disk", path=path, found=disk, hint="Leave src_disk out.")
     if chosen == HDD:
         return _bundle(path, observe(port, locate(port, path), allow_outside=allow_outside))
     if stat.kind != FILE or stat.size == 0:
         what = stat.kind if stat.kind != FILE else stat.size
         message = f"A {chosen} source must be a regular file that is not empty"
-        raise BadRequest(message, path, found=what, hint="Choose another src.")
-    real = port.real_path(path)
+        raise BadRequest(message, path, found=what, hint="Choose another one.")
     if chosen == RAW:
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
     try:
-        return _foreign(port, real, chosen, backing)
-    except (Damaged, Unsupported) as error:
-        if format == AUTO and error.path == real:
-            error.hint = f"{error.hint or ''} Set src_format: raw if it really is raw.".strip()
+        return _foreign(port, real, chosen, backing, reach)
+    except (Damaged, Unsupported, NotAWholeDisk) as error:
+        from .foreign.refusals import explain
+
+        explain(port, error, chosen, is_guessed=format == AUTO and error.path == real)
         raise
 
 
@@ -84,33 +125,56 @@ def _bundle(path: str, state: BundleState) -> Source:
     return Source(HDD, place, state.descriptor.size_bytes, state.fingerprint, state, state.tree.top)
 
 
-def _foreign(port: Port, path: str, format: str, backing: bool) -> Source:
+def _inside(port: Port, path: str, wanted: Tuple[str, Optional[str]], options: Dict[str, Any]) -> Source:
+    """The disk in what is no image itself, such as an OVA. Raises the refusal of the file where there is none."""
+    from .containers.catalog import disk_in
+
+    choice = disk_in(port, path, *wanted)
+    files = dict.fromkeys([path, *(member.file for member in choice.container.members)])
+    found = find_source(choice.container.port(port), choice.path, **options)
+    fingerprint = tuple((file, identity(port.stat(file))) for file in files)
+    return replace(found, fingerprint=fingerprint, container=choice.container, warnings=choice.warnings)
+
+
+def _on_device(port: Port, device: BlockDevice, format: str, backing: bool, reach: Reach) -> Source:
+    found = find_source(device.port(port), device.path, format=format, backing=backing, reach=reach)
+    return replace(found, fingerprint=((device.path, identity(port.stat(device.path))),), container=device)
+
+
+def _joined(port: Port, path: str, format: str) -> Source:
+    from .foreign.whole import joinable
+
+    files = joinable(port, path, format)
+    size = sum(found[2] for _path, found in files if found is not None)
+    return Source(RAW, path, round_up(size, SECTOR), files, pieces=tuple(piece for piece, _found in files))
+
+
+def _foreign(port: Port, path: str, format: str, backing: bool, reach: Reach) -> Source:
     # Only those who read images of other products load what that takes.
     from .backing import find_chain
 
-    chain = find_chain(port, path, format=format, backing=backing)
+    chain = find_chain(port, path, format=format, backing=backing, reach=reach)
     if chain.size == 0:
-        raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another src.")
+        raise BadRequest("The source is a disk without any sector", path, found=0, hint="Choose another one.")
     return Source(format, path, chain.size, chain.fingerprint, chain=chain)
 
 
-def _detected(port: Port, path: str, kind: str, size: int) -> str:
-    if kind == DIRECTORY or (size == 0 and path.lower().endswith(SUFFIX)):
+def _detected(port: Port, path: str, real: str, stat: Stat) -> str:
+    if stat.kind == DIRECTORY or (stat.size == 0 and path.lower().endswith(SUFFIX)):
         return HDD
-    if kind != FILE or size == 0:
+    if stat.kind != FILE or stat.size == 0:
         return RAW
-    prefix, suffix = _ends(port, path, size)
+    prefix, suffix = _ends(port, real, stat.size)
     found = detect(prefix, suffix_bytes=suffix, name=path)
     format = HDD if path.endswith("/DiskDescriptor.xml") else format_detected_as(found)
-    if format is None:
-        raise Unsupported(
-            f"The source looks like {found}, which cannot be read",
-            path=path,
-            found=found,
-            expected=", ".join(FORMATS),
-            hint="Set src_format: raw if it really is raw.",
-        )
-    return format
+    if format == RAW and path.lower().endswith(".ovf"):
+        # It need not begin as XML files do.
+        return "xml"
+    if format == RAW:
+        from .foreign.whole import refuse_part
+
+        refuse_part(port, real, prefix)
+    return format or found
 
 
 def _ends(port: Port, path: str, size: int) -> Tuple[bytes, bytes]:
@@ -126,7 +190,7 @@ def _ends(port: Port, path: str, size: int) -> Tuple[bytes, bytes]:
 
 def open_source(port: Port, source: Source, size: Optional[int] = None) -> ComposedView:
     """Open what ``find_source`` found, with zeros after its end up to ``size`` bytes."""
-    view = _opened(port, source)
+    view = _opened(source.port(port), source)
     return view if size is None or size == view.size else view.grown(size)
 
 
@@ -137,6 +201,14 @@ def _opened(port: Port, source: Source) -> ComposedView:
         from .backing import open_chain
 
         return open_chain(port, source.chain)
-    stream = port.open_read(source.path)
-    image = RawImage(stream, stream.size())
+    image = _opened_raw(port, source)
     return ComposedView(source.size, [(0, LayerStack([image], [image.size], source.size))])
+
+
+def _opened_raw(port: Port, source: Source) -> ImageReader:
+    if source.pieces:
+        from .._formats.raw.joined import open_joined
+
+        return open_joined(port, source.pieces)
+    stream = port.open_read(source.path)
+    return RawImage(stream, stream.size())

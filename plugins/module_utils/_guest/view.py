@@ -136,6 +136,11 @@ class ComposedView:
             yield from shifted(stack.extents(inner, part), base)
 
     @property
+    def parts(self) -> Sequence[Tuple[int, LayerStack[Any]]]:
+        """Where each storage begins in the guest disk, and its layers."""
+        return list(zip(self._starts, self._stacks))
+
+    @property
     def depth(self) -> int:
         """How many layers lie on each other."""
         return max(len(stack.layers) for stack in self._stacks)

@@ -69,6 +69,9 @@ class CountingFile:
         self.allocate(offset, length)
         return True
 
+    def take_attributes(self, source: File) -> None:
+        """Nothing has attributes here."""
+
     def sync(self) -> None:
         """Nothing is to be synced."""
 

@@ -160,6 +160,10 @@ class DigestingFile:
             digest.update(part)
         return True
 
+    def take_attributes(self, source: File) -> None:
+        """Get the owner, the permissions and more of a file."""
+        self._file.take_attributes(source)
+
     def sync(self) -> None:
         """Return when content and length have reached the medium."""
         self._file.sync()

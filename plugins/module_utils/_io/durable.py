@@ -10,28 +10,25 @@ from __future__ import annotations
 import os
 
 from .._core.errors import Damaged, DiskError
-from .port import File, Port
+from .port import FILE, File, Port
 
 
 def replace_file(port: Port, path: str, content: bytes, *, temporary: str) -> None:
     """Give ``path``, which may not exist yet, a new content in one step that survives a crash.
 
     ``temporary`` is a path in the same directory at which nothing lies. When something fails before the rename it is
-    removed again and ``path`` is as it was. Mode and owner of a replaced file are kept; a link at ``path`` is replaced,
-    not followed.
+    removed again and ``path`` is as it was. What ``make_like`` takes over of a replaced file is kept; a link at
+    ``path`` is replaced, not followed.
 
     ::
 
         create temporary - write - attributes - sync - RENAME - sync of the directory
     """
-    before = port.stat(path)
-    # Nobody may read on the way what only the owner may read at the end.
-    file = port.create(temporary) if before is None else port.create(temporary, before.mode & 0o600)
+    file = port.create(temporary, mode_like(port, path))
     try:
         try:
             file.pwrite(0, content)
-            if before is not None:
-                port.set_attributes(temporary, mode=before.mode, uid=before.uid, gid=before.gid)
+            make_like(port, file, path)
             file.sync()
         finally:
             file.close()
@@ -40,6 +37,25 @@ def replace_file(port: Port, path: str, content: bytes, *, temporary: str) -> No
         _remove_quietly(port, temporary)
         raise
     port.sync_directory(os.path.dirname(path) or ".")
+
+
+def mode_like(port: Port, model: str) -> int:
+    """The mode to create a file with that is to be like ``model``: never more open than that, not for a moment."""
+    before = port.lstat(model)
+    return 0o666 if before is None or before.kind != FILE else before.mode & 0o600
+
+
+def make_like(port: Port, file: File, model: str) -> None:
+    """Give an open file owner, permissions, access control list and extended attributes of ``model``, if that is a
+    file.
+    """
+    before = port.lstat(model)
+    if before is not None and before.kind == FILE:
+        source = port.open_read(model)
+        try:
+            file.take_attributes(source)
+        finally:
+            source.close()
 
 
 def _remove_quietly(port: Port, path: str) -> None:

@@ -10,7 +10,16 @@ from __future__ import annotations
 import errno
 from typing import Optional, Type, Union
 
-from .._core.errors import AlreadyExists, Damaged, DiskError, IoFailure, NoSpace, NotFound
+from .._core.errors import (
+    AlreadyExists,
+    Damaged,
+    DiskError,
+    IoFailure,
+    NoPermission,
+    NoSpace,
+    NotFound,
+    ReadOnly,
+)
 
 REFUSED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY))
 """What a file system answers to a call that it does not have."""
@@ -18,6 +27,7 @@ REFUSED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 # Not OSError: a NUL or a lone surrogate in a path, and a number that does not fit the C type.
 HOST_ERRORS = (OSError, ValueError, OverflowError)
@@ -40,11 +50,13 @@ def _kind(number: Optional[int]) -> tuple[Type[DiskError], Optional[str]]:
     if number in _FULL:
         return NoSpace, "Make room on the file system (or raise the quota) and run again."
     if number in _FORBIDDEN:
-        return IoFailure, "Run as a user who may do this."
+        return NoPermission, "Run as a user who may do this."
     if number == errno.EFBIG:
         return IoFailure, "The file system holds no file of that length; use split_size, or another file system."
     if number == errno.EROFS:
-        return IoFailure, "Mount the file system for writing."
+        return ReadOnly, "Mount the file system for writing."
+    if number in _TOO_MANY:
+        return IoFailure, "Raise the limit of open files (ulimit -n, or sysctl fs.file-max), and run again."
     if number == errno.EIO:
         return IoFailure, "Check the medium and the kernel's log before anything else is written."
     return IoFailure, None

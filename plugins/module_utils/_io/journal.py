@@ -7,7 +7,7 @@ It is written durably before the first change and removed, durably, after the la
 
 ``prepare``
     Nothing that a reader sees has changed. Recovery cuts the images back to the recorded length, gives their in-use
-    field its recorded value and removes what was created.
+    field its recorded value and removes what was created; an image that others have written to since stays as it is.
 ``apply``
     Images change in place, in an order in which each state is a valid disk with the same surviving views. Recovery
     goes forward: it repeats the operation, or just ends it when the descriptor already shows the result.
@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from .._core.errors import Damaged, NotFound
+from .._core.errors import Damaged, Escape, NotFound
 from .._core.records import dataclass
 from .durable import read_file
 from .port import Port
@@ -76,6 +76,9 @@ def read_journal(port: Port, path: str) -> Optional[Journal]:
         raw = read_file(port, path, limit=_LIMIT)
     except NotFound:
         return None
+    except Escape as error:
+        hint = "Nothing of this collection makes links: find out who did, and remove it."
+        raise Damaged("The journal of an unfinished change is a link", path=path, found="a link", hint=hint) from error
     try:
         return _parse(json.loads(raw.decode()))
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -24,15 +24,15 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 _EXT4_MAGIC = 0xEF53
 
-_AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
 _RENAME_NOREPLACE = 1
 _RENAME_EXCL = 4
 
-_DARWIN_AT_FDCWD = -2
 _CLONE_NOFOLLOW = 1
 _CLONE_NOOWNERCOPY = 2
+_COPYFILE_ACL = 1
+_COPYFILE_XATTR = 4
 # struct statfs of macOS: its length, with room to spare, and where the name of the file system lies.
 _STATFS_BYTES = 4096
 _STATFS_NAME = slice(72, 88)
@@ -106,28 +106,28 @@ def sync_file_range(descriptor: int, offset: int, length: int) -> bool:
     return _called(function, descriptor, offset, length, _SYNC_FILE_RANGE_WRITE) == 0
 
 
-def exchange(one: str, other: str) -> bool:
-    """Swap two names in one step. False where the host cannot; OSError for any other refusal."""
-    return _renamed(one, other, _RENAME_EXCHANGE, _RENAME_SWAP)
+def exchange(above: int, one: str, folder: int, other: str) -> bool:
+    """Swap a name in each of two folders in one step. False where the host cannot; OSError for any other refusal."""
+    return _renamed(above, one, folder, other, _RENAME_EXCHANGE, _RENAME_SWAP)
 
 
-def rename_new(old: str, new: str) -> bool:
-    """Rename to a name that nobody has.
+def rename_new(above: int, old: str, folder: int, new: str) -> bool:
+    """Rename to a name that nobody has in ``folder``.
 
     False where the host cannot make sure of that; OSError (EEXIST) when somebody has it.
     """
-    return _renamed(old, new, _RENAME_NOREPLACE, _RENAME_EXCL)
+    return _renamed(above, old, folder, new, _RENAME_NOREPLACE, _RENAME_EXCL)
 
 
-def _renamed(one: str, other: str, linux: int, darwin: int) -> bool:
+def _renamed(above: int, one: str, folder: int, other: str, linux: int, darwin: int) -> bool:
     first, second = os.fsencode(one), os.fsencode(other)
     if b"\0" in first + second:
         raise ValueError("embedded null byte")
     library = _libc()
     if hasattr(library, "renameat2"):
-        number = _called(library.renameat2, _AT_FDCWD, first, _AT_FDCWD, second, linux)
-    elif hasattr(library, "renamex_np"):
-        number = _called(library.renamex_np, first, second, darwin)
+        number = _called(library.renameat2, above, first, folder, second, linux)
+    elif hasattr(library, "renameatx_np"):
+        number = _called(library.renameatx_np, above, first, folder, second, darwin)
     else:
         return False
     if number in REFUSED:
@@ -151,20 +151,20 @@ def clone_range(source: int, source_offset: int, target: int, offset: int, lengt
     return length
 
 
-def clone_file(source: int, path: str) -> bool:
-    """Make ``path`` a new file with all blocks of another (fclonefileat of macOS), owned by this process.
+def clone_file(source: int, folder: int, name: str) -> bool:
+    """Make ``name`` a new file with all blocks of another (fclonefileat of macOS), owned by this process.
 
     False where that cannot be.
 
     Raises OSError for any other refusal, EEXIST where there is something.
     """
-    target = os.fsencode(path)
+    target = os.fsencode(name)
     if b"\0" in target:
         raise ValueError("embedded null byte")
     function = getattr(_libc(), "fclonefileat", None)
     if function is None:
         return False
-    number = _called(function, source, _DARWIN_AT_FDCWD, target, _CLONE_NOFOLLOW | _CLONE_NOOWNERCOPY)
+    number = _called(function, source, folder, target, _CLONE_NOFOLLOW | _CLONE_NOOWNERCOPY)
     if number in _KERNEL_CANNOT_COPY:
         return False
     if number:
@@ -183,6 +183,12 @@ def clones_files(path: str) -> bool:
 
     answer = ctypes.create_string_buffer(_STATFS_BYTES)
     return _called(function, os.fsencode(path), answer) == 0 and answer.raw[_STATFS_NAME].split(b"\0")[0] == b"apfs"
+
+
+def copy_attributes(source: int, target: int) -> bool:
+    """Give a file the access control list and the extended attributes of another (fcopyfile of macOS)."""
+    function = getattr(_libc(), "fcopyfile", None)
+    return function is not None and _called(function, source, target, None, _COPYFILE_ACL | _COPYFILE_XATTR) == 0
 
 
 def copy_range(source: int, source_offset: int, target: int, offset: int, length: int) -> int:

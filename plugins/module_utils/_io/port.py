@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Iterator, List, Optional, Protocol, Sequence, Tuple, Union
 
+from .._core.errors import DiskError
 from .._core.records import dataclass
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -96,6 +97,9 @@ class File(Protocol):
         Offsets and length are multiples of 4096.
         """
 
+    def take_attributes(self, source: File) -> None:
+        """Get owner (where the process may), permissions, access control list and extended attributes of a file."""
+
     def sync(self) -> None:
         """Return when content and length have reached the medium."""
 
@@ -117,7 +121,12 @@ class Lock(Protocol):
 
 
 class Port(Protocol):
-    """The file system and its locks."""
+    """The file system and its locks.
+
+    Paths are absolute and without links, but for those of ``stat`` and ``real_path``; every other method raises Escape
+    for a link, and for a folder that has become one. A name stands for the file that it led to when this port first saw
+    it; StalePlan when another one is opened, given a new owner or a new name.
+    """
 
     def open_read(self, path: str) -> File:
         """Open a regular file for reading; anything else (a FIFO, a device, a directory) is refused without waiting."""
@@ -128,7 +137,13 @@ class Port(Protocol):
     def create(self, path: str, mode: int = 0o666) -> File:
         """Create a file that must not exist, for reading and writing."""
 
-    def clone(self, source: File, path: str) -> Optional[File]:
+    def cover(self, mode: int = 0o777, like: Sequence[str] = ()) -> None:
+        """From now on new files get no bits beyond ``mode``, and let nobody in whom a file of ``like`` keeps out."""
+
+    def forget(self, directory: str) -> None:
+        """Forget which files lie in a directory: the next look decides."""
+
+    def clone(self, source: File, path: str, mode: int = 0o666) -> Optional[File]:
         """Like ``create``, with all blocks of ``source``; None, with nothing done, where the host cannot."""
 
     def stat(self, path: str) -> Optional[Stat]:
@@ -141,7 +156,10 @@ class Port(Protocol):
         """The names in a directory, sorted."""
 
     def real_path(self, path: str) -> str:
-        """The absolute path with every link resolved; what does not exist is kept as it is."""
+        """The absolute path with every link resolved; what does not exist is kept as it is.
+
+        A path that leads elsewhere than it did is StalePlan.
+        """
 
     def make_directory(self, path: str) -> None:
         """Create one directory that must not exist."""
@@ -162,7 +180,7 @@ class Port(Protocol):
         """Return when the names in a directory have reached the medium."""
 
     def set_attributes(self, path: str, *, mode: int, uid: int, gid: int) -> None:
-        """Give a file or directory these permission bits and, where the process may, this owner."""
+        """Give a file or directory these permission bits and this owner; what the host refuses is an error."""
 
     def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
         """Whether new files in ``directory`` could share the block of ``source`` at ``offset``, a multiple of 4096."""
@@ -172,6 +190,11 @@ class Port(Protocol):
 
     def free_space(self, path: str) -> int:
         """Bytes that may still be written to the file system of ``path``."""
+
+    def write_refusal(self, path: str) -> Optional[DiskError]:
+        """The error with which the host would refuse to write a file, or names in a directory; None when it would not,
+        when nothing is there, or when only trying tells.
+        """
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, with their paths, found without taking a lock.
@@ -185,5 +208,8 @@ class Port(Protocol):
         Faster than all holders, since that list is not asked for.
         """
 
-    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> Lock:
-        """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""
+    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool = False) -> Lock:
+        """Take directories and image files for writing, at once or not at all; raises InUse with who holds them.
+
+        With ``for_reading`` others may read them, too, but nobody may write.
+        """

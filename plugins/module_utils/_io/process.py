@@ -32,6 +32,11 @@ def process_id() -> int:
     return os.getpid()
 
 
+def own_user_id() -> int:
+    """The number of the user that this process acts for."""
+    return os.geteuid()
+
+
 def umask() -> int:
     """The permission bits that new files of this process do not get. To ask is to set them for a moment."""
     mask = os.umask(0o077)
@@ -42,3 +47,23 @@ def umask() -> int:
 def use_umask(mask: int) -> None:
     """Withhold these permission bits from new files of this process."""
     os.umask(mask)
+
+
+def user_id(name: str) -> Optional[int]:
+    """The number of a user; None when there is none of that name."""
+    import pwd
+
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def group_id(name: str) -> Optional[int]:
+    """The number of a group; None when there is none of that name."""
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None

@@ -10,29 +10,21 @@ from __future__ import annotations
 import errno
 import os
 import stat as modes
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple
 
-from .._core.errors import DiskError, IoFailure
-from . import kernel, sparse
-from .buffers import new_buffer
+from .._core.errors import DiskError, IoFailure, StalePlan
+from . import kernel
+from .access import write_refusal
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
+from .host.file import OsFile
+from .host.names import Names
 from .kernel import release, repeated
 from .locking.locks import Locks, OsLock
-from .port import DIRECTORY, FILE, OTHER, SYMLINK, Buffer, File, Holder, Stat
+from .port import DIRECTORY, FILE, OTHER, SYMLINK, File, Holder, Stat
 from .process import umask
 
-# O_NONBLOCK: a FIFO, or a device without a medium, must not make us wait.
-_OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NONBLOCK
 _NOT_OPENABLE = (errno.EISDIR, errno.ENXIO, errno.ENODEV)
-
-# macOS refuses more than 2 GiB in one call, Linux cuts it short.
-_LARGEST_TRANSFER = 1 << 30
-# On ext4 long writes into new places are a third faster where their blocks are taken in one piece before. Not
-# elsewhere: XFS would keep what it takes ahead of later writers for good, Btrfs would compress nothing.
-_LONG_WRITE = 512 << 10
-_ZEROS = bytes(256 * 1024)
 _BLOCK = 4096
 # Marks of macOS that a clone may take over from its source; with others it might be neither written nor removed, or not
 # seen.
@@ -40,184 +32,15 @@ _HARMLESS_FLAGS = modes.UF_COMPRESSED | modes.SF_ARCHIVED
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 
-class OsFile:
-    """A regular file of the host. Implements ``File``."""
-
-    def __init__(self, path: str, descriptor: int, capabilities: Capabilities) -> None:
-        self.path = path
-        self._descriptor = descriptor
-        self._can = capabilities
-        self._reserves = capabilities.reserve
-        self._is_ext4: Optional[bool] = None
-
-    @property
-    def _is_on_ext4(self) -> bool:
-        if self._is_ext4 is None:
-            self._is_ext4 = kernel.is_ext4(self._descriptor)
-        return self._is_ext4
-
-    @property
-    def _is_on_device(self) -> bool:
-        """Whether the file system is on one block device; networks, Btrfs and ZFS have a number without one."""
-        with reported("look at", self.path):
-            return os.major(os.fstat(self._descriptor).st_dev) != 0
-
-    def size(self) -> int:
-        """The length now."""
-        with reported("look at", self.path):
-            return os.fstat(self._descriptor).st_size
-
-    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> int:
-        """Fill ``buffer`` from ``offset``; fewer bytes than asked come back only at the end of the file."""
-        view = memoryview(buffer)
-        done = 0
-        try:
-            while done < len(view):
-                step = self._pread(offset + done, view[done : done + _LARGEST_TRANSFER])
-                if not step:
-                    break
-                done += step
-        except HOST_ERRORS as error:
-            raise translated(error, "read", self.path, offset + done) from error
-        return done
-
-    def _pread(self, offset: int, view: memoryview) -> int:
-        if self._can.vectored:
-            return os.preadv(self._descriptor, (view,), offset)
-        content = os.pread(self._descriptor, len(view), offset)
-        view[: len(content)] = content
-        return len(content)
-
-    def pwrite(self, offset: int, buffer: Buffer) -> None:
-        """Write all of ``buffer`` at ``offset``."""
-        view = memoryview(buffer)
-        done = 0
-        if self._reserves and len(view) >= _LONG_WRITE:
-            self._reserves = self._is_on_ext4 and kernel.reserve(self._descriptor, offset, len(view))
-        try:
-            while done < len(view):
-                step = os.pwrite(self._descriptor, view[done : done + _LARGEST_TRANSFER], offset + done)
-                if not step:
-                    text = f"Cannot write {self.path}: the host took nothing"
-                    raise IoFailure(text, path=self.path, offset=offset + done, found="0 bytes")
-                done += step
-        except HOST_ERRORS as error:
-            raise translated(error, "write", self.path, offset + done) from error
-
-    def truncate(self, size: int) -> None:
-        """Cut, or grow with a hole."""
-        with reported("set the length of", self.path, size):
-            os.ftruncate(self._descriptor, size)
-
-    def allocate(self, offset: int, length: int) -> None:
-        """Reserve host blocks for the range; the file grows when it must, new bytes read as zeros."""
-        if not length:
-            return
-        self._reserves = False
-        with reported("reserve blocks of", self.path, offset):
-            if not (self._can.fallocate and kernel.fallocate(self._descriptor, offset, length)):
-                self._allocate_by_writing(offset, offset + length)
-
-    def punch_hole(self, offset: int, length: int) -> bool:
-        """Give the host blocks of a range back; False, with nothing done, where the host cannot."""
-        if length <= 0:
-            return True
-        with reported("punch a hole into", self.path, offset):
-            return self._can.punch_hole and kernel.punch_hole(self._descriptor, offset, length)
-
-    def _allocate_by_writing(self, start: int, end: int) -> None:
-        size = self.size()
-        if end > size and self._can.preallocate and kernel.preallocate(self._descriptor, end - size):
-            os.ftruncate(self._descriptor, end)
-            end = size
-        for begin, stop in [*self._unreserved(start, min(end, size)), (max(start, size), end)]:
-            for position in range(begin, stop, len(_ZEROS)):
-                self.pwrite(position, memoryview(_ZEROS)[: stop - position])
-
-    def _unreserved(self, start: int, end: int) -> List[Tuple[int, int]]:
-        """The holes of a range; where they are not known, what reads as zeros."""
-        if self._can.seek_hole:
-            return list(sparse.holes(self.data_ranges(start, end), start, end))
-        found: List[Tuple[int, int]] = []
-        buffer = new_buffer(len(_ZEROS))
-        for position in range(start, end, len(buffer)):
-            length = self.pread_into(position, buffer[: end - position])
-            parts = ((position + begin, position + stop) for begin, stop in sparse.data_parts(buffer, length))
-            found.extend(sparse.holes(parts, position, position + length))
-        return found
-
-    def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        """The parts of the range that are no holes, ascending. Nothing past the end of the file is data."""
-        end = min(end, self.size())
-        if not self._can.seek_hole:
-            return iter(((start, end),) if start < end else ())
-        return self._seek_ranges(start, end)
-
-    def _seek_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
-        with reported("find the holes of", self.path, start):
-            yield from sparse.seek_ranges(self._descriptor, start, end)
-
-    def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
-        """Let the kernel share bytes, or copy them where that is done elsewhere; returns how many it did.
-
-        On a disk of this host the kernel copies page by page, at half the speed of long reads and writes.
-        """
-        if not isinstance(source, OsFile) or length <= 0:
-            return 0
-        here, there = self._descriptor, source._descriptor  # pylint: disable=protected-access
-        done = 0
-        with reported(f"copy {source.path} to", self.path, offset):
-            if self._can.clone:
-                done = kernel.clone_range(there, source_offset, here, offset, length)
-            if self._can.copy_file_range and done < length and not self._is_on_device:
-                done += kernel.copy_range(there, source_offset + done, here, offset + done, length - done)
-        return done
-
-    def share_from(self, source: File, source_offset: int, offset: int, length: int) -> bool:
-        """Let a range have the blocks of another file, as a clone has; False where the host cannot."""
-        if not isinstance(source, OsFile) or not self._can.clone:
-            return False
-        with reported(f"share blocks of {source.path} with", self.path, offset):
-            return kernel.clone_range(source._descriptor, source_offset, self._descriptor, offset, length) == length
-
-    def sync(self) -> None:
-        """Return when content and length have reached the medium."""
-        with reported("sync", self.path):
-            kernel.sync(self._descriptor, full=self._can.full_fsync)
-
-    def start_writeback(self, offset: int, length: int) -> None:
-        """Begin to write a range back, so that the next ``sync`` finds little to do. A hint."""
-        try:
-            if self._can.sync_file_range and kernel.sync_file_range(self._descriptor, offset, length):
-                return
-            if self._can.fadvise:
-                os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
-        except HOST_ERRORS:
-            pass
-
-    def will_need(self, offset: int, length: int) -> None:
-        """Begin to read a range. A hint."""
-        try:
-            if self._can.fadvise:
-                os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_WILLNEED)
-            elif self._can.read_advice:
-                kernel.read_advice(self._descriptor, offset, length)
-        except HOST_ERRORS:
-            pass
-
-    def close(self) -> None:
-        """Release the file; a second call does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            release(descriptor)
-
-
 class OsPort:
     """The file system of the host and its locks. Implements ``Port``."""
 
     def __init__(self, capabilities: Optional[Capabilities] = None) -> None:
         self.capabilities = detect() if capabilities is None else capabilities
-        self._locks = Locks(self.capabilities)
+        self.names = Names()
+        self._locks = Locks(self.capabilities, self.names)
+        self._most = 0o777
+        self._group: Optional[int] = None
 
     def open_read(self, path: str) -> OsFile:
         """Open a regular file for reading; anything else (a FIFO, a device, a directory) is refused without waiting."""
@@ -236,106 +59,145 @@ class OsPort:
         return self._open(path, os.O_RDWR)
 
     def create(self, path: str, mode: int = 0o666) -> OsFile:
-        """Create a file that must not exist, for reading and writing."""
+        """Create a file that must not exist, for reading and writing, no more open than ``cover`` says."""
         with reported("create", path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, mode)
+            descriptor, facts = self.names.create(path, self._allowed(mode, None))
+            if self._group == facts.st_gid and modes.S_IMODE(facts.st_mode) != self._allowed(mode, facts.st_gid):
+                repeated(os.fchmod, descriptor, self._allowed(mode, facts.st_gid) & ~umask())
         return OsFile(path, descriptor, self.capabilities)
 
-    def clone(self, source: File, path: str) -> Optional[OsFile]:
+    def _allowed(self, mode: int, gid: Optional[int]) -> int:
+        """The permission bits that a new file of this group may have."""
+        mode &= self._most
+        return mode if self._group in (None, gid) else mode & (~0o070 | mode << 3)
+
+    def cover(self, mode: int = 0o777, like: Sequence[str] = ()) -> None:
+        """From now on new files get no bits beyond ``mode``, and let nobody in whom a file of ``like`` keeps out."""
+        from .host.attributes import permissions, without_group
+
+        self._most &= mode
+        groups = set() if self._group is None else {self._group}
+        for path in like:
+            with reported("look at", path):
+                descriptor, facts = self.names.open(path, os.O_RDONLY)
+                self._most &= permissions(descriptor, facts) | 0o600
+                groups.add(facts.st_gid)
+                release(descriptor)
+        self._group = next(iter(groups), None)
+        if len(groups) > 1:
+            self._most = without_group(self._most)
+
+    def forget(self, directory: str) -> None:
+        """Forget which files lie in a directory: the next look decides."""
+        self.names.pins.forget(directory)
+
+    def clone(self, source: File, path: str, mode: int = 0o666) -> Optional[OsFile]:
         """Create a file that must not exist with all blocks of ``source``; None where the host cannot."""
         if not isinstance(source, OsFile) or not self.capabilities.clone_file:
             return None
         with reported(f"clone {source.path} to", path):
             descriptor = source._descriptor  # pylint: disable=protected-access
-            if not _is_clonable(os.fstat(descriptor)) or not kernel.clone_file(descriptor, path):
+            model = os.fstat(descriptor)
+            folder, name, path = self.names.place(path)
+            if not _is_clonable(model) or not kernel.clone_file(descriptor, folder, name):
                 return None
+            self.names.pins.drop(path)
             try:
-                # It has the times of its source, and the mode, which may forbid to write.
-                repeated(os.chmod, path, 0o666 & ~umask(), follow_symlinks=os.chmod not in os.supports_follow_symlinks)
-                repeated(os.utime, path, follow_symlinks=False)
-                return self._open(path, os.O_RDWR | os.O_NOFOLLOW)
+                return self._opened_clone(path, model, mode)
             except BaseException:
                 self.remove(path)
                 raise
 
+    def _opened_clone(self, path: str, model: os.stat_result, mode: int) -> OsFile:
+        # A clone comes without a descriptor, and with the mode of its source, which may forbid to write.
+        looked = self.names.open(path, os.O_RDONLY)
+        try:
+            facts = looked[1]
+            if (facts.st_size, facts.st_mtime_ns, facts.st_nlink) != (model.st_size, model.st_mtime_ns, 1):
+                raise StalePlan("Somebody put another file in the place of a new one", path=path, hint="Run again.")
+            repeated(os.fchmod, looked[0], self._allowed(mode, facts.st_gid) & ~umask())
+            repeated(os.utime, looked[0])
+            return self._open(path, os.O_RDWR)
+        finally:
+            release(looked[0])
+
     def _open(self, path: str, flags: int) -> OsFile:
         try:
-            descriptor = os.open(path, flags | _OPEN_FLAGS)
+            descriptor, facts = self.names.open(path, flags)
         except HOST_ERRORS as error:
             if isinstance(error, OSError) and error.errno in _NOT_OPENABLE:
                 raise not_regular(path, DIRECTORY if error.errno == errno.EISDIR else OTHER) from error
             raise translated(error, "open", path) from error
-        try:
-            with reported("look at", path):
-                kind = _kind(os.fstat(descriptor).st_mode)
-            if kind != FILE:
-                raise not_regular(path, kind)
-        except BaseException:
+        kind = _kind(facts.st_mode)
+        if kind != FILE:
             release(descriptor)
-            raise
+            raise not_regular(path, kind)
         return OsFile(path, descriptor, self.capabilities)
 
     def stat(self, path: str) -> Optional[Stat]:
         """Facts of what ``path`` leads to, or None when there is nothing."""
-        return _stat(path, follow=True)
+        try:
+            facts = self.lstat(path)
+        except DiskError as error:
+            if error.code != "escape":
+                raise
+        else:
+            if facts is None or facts.kind != SYMLINK:
+                return facts
+        facts = self.lstat(self.real_path(path))
+        if facts is not None and facts.kind == SYMLINK:
+            raise translated(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "look at", path)
+        return facts
 
     def lstat(self, path: str) -> Optional[Stat]:
         """Facts of the entry itself, links not followed, or None."""
-        return _stat(path, follow=False)
+        try:
+            facts = self.names.look(path)
+        except HOST_ERRORS as error:
+            raise translated(error, "look at", path) from error
+        return None if facts is None else _stat(facts)
 
     def list_directory(self, path: str) -> List[str]:
         """The names in a directory, sorted."""
         with reported("list", path):
-            return sorted(repeated(os.listdir, path))
+            return sorted(self.names.list(path))
 
     def real_path(self, path: str) -> str:
         """The absolute path with every link resolved; what does not exist is kept as it is."""
         with reported("resolve", path):
-            return os.path.realpath(path)
+            return self.names.pins.lead(path, os.path.realpath(path))
 
     def make_directory(self, path: str) -> None:
         """Create one directory that must not exist."""
         with reported("create the directory", path):
-            os.mkdir(path)
+            self.names.make_folder(path)
 
     def rename(self, old: str, new: str, *, replace: bool = True) -> None:
         """Give a file or directory a new name in one step; without ``replace`` one that nothing has."""
         with reported(f"rename {old} to", new):
-            if replace:
-                os.rename(old, new)
-            elif not (self.capabilities.exchange and kernel.rename_new(old, new)):
-                # Where the host cannot do it in one step, somebody may still come between.
-                if os.path.lexists(new):
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
-                os.rename(old, new)
+            self.names.rename(old, new, replace=replace, in_one_step=self.capabilities.exchange)
 
     def exchange(self, one: str, other: str) -> bool:
         """Swap two names in one step; False, with nothing done, where the host cannot."""
         if not self.capabilities.exchange:
             return False
         with reported(f"exchange {one} with", other):
-            return kernel.exchange(one, other)
+            return self.names.exchange(one, other)
 
     def remove(self, path: str) -> None:
         """Remove a file; its absence is no error."""
         with reported("remove", path):
-            try:
-                repeated(os.unlink, path)
-            except FileNotFoundError:
-                pass
+            self.names.remove(path)
 
     def remove_directory(self, path: str) -> None:
         """Remove an empty directory; its absence is no error."""
         with reported("remove the directory", path):
-            try:
-                repeated(os.rmdir, path)
-            except FileNotFoundError:
-                pass
+            self.names.remove_folder(path)
 
     def sync_directory(self, path: str) -> None:
         """Return when the names in a directory have reached the medium."""
         with reported("sync the directory", path):
-            descriptor = os.open(path, _DIRECTORY_FLAGS)
+            descriptor = self.names.open_folder(path)
             try:
                 kernel.sync(descriptor, full=self.capabilities.full_fsync)
             except OSError as error:
@@ -346,23 +208,26 @@ class OsPort:
                 release(descriptor)
 
     def set_attributes(self, path: str, *, mode: int, uid: int, gid: int) -> None:
-        """Give a file or directory these permission bits and, where the process may, this owner."""
+        """Give a file or directory these permission bits and this owner; what the host refuses is an error."""
         with reported("set the owner and mode of", path):
-            now = repeated(os.stat, path)
-            if (now.st_uid, now.st_gid) != (uid, gid):
-                _change_owner(path, uid, gid)
-                # A change of owner clears the set-id bits.
-                now = repeated(os.stat, path)
-            if modes.S_IMODE(now.st_mode) != mode:
-                repeated(os.chmod, path, mode)
+            descriptor, now = self.names.open(path, os.O_RDONLY)
+            try:
+                if (now.st_uid, now.st_gid) != (uid, gid):
+                    repeated(os.fchown, descriptor, uid, gid)
+                    # A change of owner clears the set-id bits.
+                    now = os.fstat(descriptor)
+                if modes.S_IMODE(now.st_mode) != mode:
+                    repeated(os.fchmod, descriptor, mode)
+            finally:
+                release(descriptor)
 
     def shares_blocks(self, source: File, offset: int, directory: str) -> bool:
         """Whether new files in ``directory`` could have these blocks of ``source``; a file without a name tries it."""
         if not isinstance(source, OsFile) or not self.capabilities.clone or not _NAMELESS:
             return False
         try:
-            descriptor = os.open(directory, os.O_RDWR | _NAMELESS | _OPEN_FLAGS, 0o600)
-        except HOST_ERRORS:
+            descriptor = self.names.open_nameless(directory, _NAMELESS)
+        except (*HOST_ERRORS, DiskError):
             return False
         file = OsFile(directory, descriptor, self.capabilities)
         try:
@@ -388,6 +253,8 @@ class OsPort:
             facts = repeated(os.statvfs, path)
         return facts.f_bavail * facts.f_frsize
 
+    write_refusal = staticmethod(write_refusal)
+
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, found without taking a lock. What this port holds is left out."""
         return self._locks.holders(paths)
@@ -396,18 +263,12 @@ class OsPort:
         """Who holds the file for writing."""
         return self._locks.writers(path)
 
-    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> OsLock:
-        """Take directories and image files for writing, at once or not at all; raises InUse with who holds them."""
-        return self._locks.take(directories, files)
+    def lock(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool = False) -> OsLock:
+        """Take directories and image files, at once or not at all; raises InUse with who holds them."""
+        return self._locks.take(directories, files, for_reading=for_reading)
 
 
-def _stat(path: str, *, follow: bool) -> Optional[Stat]:
-    try:
-        facts = repeated(os.stat, path, follow_symlinks=follow)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except HOST_ERRORS as error:
-        raise translated(error, "look at", path) from error
+def _stat(facts: os.stat_result) -> Stat:
     return Stat(
         kind=_kind(facts.st_mode),
         size=facts.st_size,
@@ -433,15 +294,3 @@ def _kind(mode: int) -> str:
 
 def _is_clonable(facts: os.stat_result) -> bool:
     return not getattr(facts, "st_flags", 0) & ~_HARMLESS_FLAGS
-
-
-def _change_owner(path: str, uid: int, gid: int) -> None:
-    """Both owners, else the group alone, else nothing: only root may give files away."""
-    for owner in (uid, -1):
-        try:
-            repeated(os.chown, path, owner, gid)
-            return
-        except OSError as error:
-            # EINVAL: the number has no meaning in this user namespace.
-            if error.errno not in (errno.EPERM, errno.EINVAL):
-                raise

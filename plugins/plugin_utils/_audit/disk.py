@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .markup import count, element, escaped, joined, size
 from .pictures import lanes, lanes_width, shares, strip
-from .tree import Row, rows_of
+from .tree import Row, is_orphan, rows_of
 
 Disk = Mapping[str, Any]
 
@@ -183,11 +183,13 @@ def _layer(
     name = "current state" if snapshot is None else snapshot["name"] or f"{row.guid[:9]}\N{HORIZONTAL ELLIPSIS}"
     label = f"<bdi>{escaped(name)}</bdi>" if snapshot is None or snapshot["name"] else f"<code>{escaped(name)}</code>"
     marks = ""
-    if snapshot is not None and disk["orphan_layers"] is not None and not snapshot["vm_snapshot"]:
+    if snapshot is not None and disk["orphan_layers"] is not None and is_orphan(snapshot):
         marks += " <span class='chip'>orphan</span>"
     if mapped is not None and mapped["outside"]:
         marks += " <span class='chip'>outside</span>"
-    told = f"<span class='name' title='{escaped(name)} {escaped(row.guid)}'>{label}{marks}</span>"
+    said = [(snapshot or {}).get(key) or "" for key in ("taken", "description")]
+    about = " ".join([name, row.guid, *said])
+    told = f"<span class='name' title='{escaped(about.strip())}'>{label}{marks}</span>"
     picture = _map(name, mapped, stretches) if mapped is not None else ""
     drawn = lanes(row, is_current=snapshot is None, width=width)
     return (

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
+from .tree import is_orphan
+
 FORMAT = 1
 """Number of the shape of the report; it grows when a key changes its meaning or goes."""
 
@@ -118,11 +120,13 @@ def _merge(facts: Mapping[str, Any], foretold: Optional[Answer]) -> Optional[Rep
 
 
 def _orphan_layers(facts: Mapping[str, Any], merge: Optional[Report]) -> Optional[int]:
-    """Layers that no snapshot of the machine names; None when there is no machine, or nobody can tell what it names."""
-    named = [one["vm_snapshot"] for one in facts["snapshots"]]
+    """Layers that no snapshot of the machine names, and nobody else; None when there is no machine, or nobody can tell
+    what it names.
+    """
+    listed = any(one["vm_snapshot"] for one in facts["snapshots"])
     # A list of snapshots that cannot be read looks like an empty one; the merge is refused for it.
-    is_doubtful = merge is not None and merge["error_code"] == "has_snapshots" and not any(named)
-    return None if facts["vm"] is None or is_doubtful else named.count(False)
+    is_doubtful = merge is not None and merge["error_code"] == "has_snapshots" and not listed
+    return None if facts["vm"] is None or is_doubtful else sum(map(is_orphan, facts["snapshots"]))
 
 
 def _totals(hosts: Sequence[Report]) -> Report:

@@ -17,7 +17,7 @@ on::
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 
 class Row(NamedTuple):
@@ -30,6 +30,11 @@ class Row(NamedTuple):
     parent_lane: Optional[int]
     has_children: bool
     passing: FrozenSet[int]
+
+
+def is_orphan(snapshot: Mapping[str, Any]) -> bool:
+    """Whether neither the virtual machine lists a snapshot nor anybody has given it a name."""
+    return not (snapshot["vm_snapshot"] or snapshot.get("name") or snapshot.get("description"))
 
 
 def rows_of(parents: Mapping[str, Optional[str]], current: str) -> List[Row]:

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.tests.support.plays import PLAYBOOK, furnish, moved, play, small
+from ansible_collections.vdisk.parallels.tests.support.plays import PLAYBOOK, furnish, moved, place_for, play, small
 
 RST = Path(__file__).resolve().parents[3] / "docs" / "docsite" / "rst"
 GUIDES = sorted(path.stem for path in RST.glob("guide_*.rst"))
@@ -40,7 +40,7 @@ def test_there_are_guides_and_all_are_in_the_table_of_contents() -> None:
 @pytest.mark.parametrize("guide", GUIDES)
 def test_the_tasks_of_a_guide_run(tmp_path, guide, repository) -> None:
     pytest.importorskip("jinja2", reason="playbooks need jinja2")
-    root = str(tmp_path / "host")
-    furnish(root, guide)
-    text = play(str(tmp_path), [small(moved(task, root)) for task in tasks_of(guide)], repository)
+    with place_for(guide, str(tmp_path)) as root:
+        furnish(root, guide)
+        text = play(str(tmp_path), [small(moved(task, root)) for task in tasks_of(guide)], repository)
     assert "failed=0" in text and "changed=0" not in text

@@ -12,7 +12,6 @@ from typing import Any, List, Mapping, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ..._bundle.find import Found, disks_at
-from ..._bundle.neighbours import Known
 from ..._core.errors import BadRequest
 from ..._io.port import Port
 from ..._io.real import OsPort
@@ -36,7 +35,7 @@ def maintain_disks(module: AnsibleModule) -> Result:
     paths = [absolute(port, path, "paths") for path in params["paths"]]
     found = disks_at(port, paths, recurse=params["recurse"])
     clones = disks_at(port, [absolute(port, path, "clones_in") for path in params["clones_in"]], recurse=True)
-    run = Run(module, port, policy, budget, Known(port, {**dict.fromkeys(found.disks), **dict.fromkeys(clones.disks)}))
+    run = Run(module, port, policy, budget, dict.fromkeys(found.disks + clones.disks))
     run.warnings += [f"clones_in: {error}" for _path, error in clones.failed]
     disks = []
     for number, path in enumerate(found.disks):
@@ -66,6 +65,7 @@ def _policy(params: Mapping[str, Any]) -> Policy:
         orphans=params["orphans"],
         compacts=params["compact"],
         scan=params["scan"],
+        drops_swap=params["swap"] == "drop",
         threshold=size_or(params["threshold"], "threshold", 0),
         force=params["force"],
         allow_outside=params["allow_outside"],

@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Iterable, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..._bundle.leftovers import holders
-from ..._bundle.neighbours import Known, with_surroundings
-from ..._core.errors import Dirty, DiskError, HasSnapshots, InUse
+from ..._bundle.neighbours import Standing, with_surroundings
+from ..._core.errors import Dirty, DiskError, HasSnapshots, InUse, SharedLayer
 from ..._core.plan import Plan
 from ..._core.records import replace
 from ..._io.port import Port
@@ -32,19 +32,32 @@ _LATER = "What compaction gives back is known after the merge."
 class Run:
     """What all visits have in common, and what they leave: disks that are ``unfinished``, warnings, changes."""
 
-    def __init__(self, module: AnsibleModule, port: Port, policy: Policy, budget: Budget, known: Known) -> None:
+    def __init__(
+        self, module: AnsibleModule, port: Port, policy: Policy, budget: Budget, others: Iterable[str] = ()
+    ) -> None:
         self.module = module
         self.port = port
         self.policy = policy
         self.budget = budget
-        self.known = known
         self.unfinished: List[str] = []
         self.warnings: List[str] = []
+        self.others = tuple(others)
+        self.standing = self.look_around()
         self.has_changed = False
+
+    def look_around(self) -> Standing:
+        """Who stands on whom among all disks of the host, as it is now."""
+        standing = Standing(self.port)
+        for disk in self.others:
+            try:
+                standing.look_at(disk)
+            except DiskError as error:
+                self.warnings.append(f"{disk} could not be searched for what it stands on: {error}")
+        return standing
 
     def open(self, path: str) -> Disk:
         """The disk as it is now; outside check mode, an interrupted run is ended first."""
-        disk = open_disk(self.module, path=path, known=self.known)
+        disk = open_disk(self.module, path=path, standing=self.standing)
         self.has_changed = self.has_changed or bool(disk.recovered)
         self.warnings += [*disk.recovered, *disk.warnings]
         return replace(disk, recovered=())
@@ -139,14 +152,18 @@ class _Visit:
 
     def _step(self, disk: Disk, planner: Planner) -> Optional[Plan[Any]]:
         """Plan and apply one change; returns its plan, None when there was nothing to do."""
-        plan = planner(disk, self._policy)
+        try:
+            plan = planner(disk, self._policy)
+        except SharedLayer:
+            # The clone may have gone.
+            disk = self._anew(disk)
+            plan = planner(disk, self._policy)
         if plan.is_empty:
             return None
         # What is known of other disks may be hours old, and a clone may have come.
-        state, around = with_surroundings(disk.port, disk.state, self.outcome.path, self._run.known.anew())
-        if around != disk.state.surroundings:
-            disk = replace(disk, state=state, machine=around.machine)
-            plan = planner(disk, self._policy)
+        fresh = self._anew(disk)
+        if fresh.state.surroundings != disk.state.surroundings:
+            disk, plan = fresh, planner(fresh, self._policy)
             if plan.is_empty:
                 return None
         result, done = run_plan(self._run.module, disk.port, plan)
@@ -156,6 +173,12 @@ class _Visit:
         self.outcome.is_changed = True
         self.outcome.after = figures(plan.facts.after if done is None else self._run.open(self.outcome.path).state)
         return plan
+
+    def _anew(self, disk: Disk) -> Disk:
+        """The disk with what surrounds it now."""
+        standing = self._run.look_around()
+        state, around = with_surroundings(disk.port, disk.state, self.outcome.path, standing=standing)
+        return replace(disk, state=state, machine=around.machine)
 
     def _predict(self, disk: Disk) -> None:
         """For a disk that is in use: whether there would be something to do."""

@@ -8,23 +8,22 @@
 from __future__ import annotations
 
 from itertools import repeat
-from operator import add, floordiv, le, mod, mul, sub
+from operator import floordiv, mod, ne, sub
 from typing import NoReturn
 
-from ..._core.errors import Damaged
+from ..._core.errors import CHECK_HINT, Damaged
 from .bat import Run, RunTable
+from .bat_order import in_file_order
 from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 
-# Up to so many runs are compared after sorting; more are marked in a map of one byte per cluster, if it stays below 64
-# MiB.
-_SORTED_RUNS = 4096
-_MARKED_CLUSTERS = 64 << 20
 # Up to so many runs of one cluster are counted in a set, of about 60 bytes each.
-_COUNTED_RUNS = 512 << 10
+_COUNTED_RUNS = 64 << 10
+# More runs are marked in a map of one byte per cluster of the file, if it is no larger than so many bytes a run.
+_MARKS_PER_RUN = 16
 
 
 class _DamagedTable(Damaged):
-    usual_hint = "Run a check of the disk, or restore the image from a copy."
+    usual_hint = CHECK_HINT
 
 
 def check_table(table: RunTable, header: HdsHeader, *, path: str, file_size: int) -> None:
@@ -51,9 +50,8 @@ def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
     if min(table.entries) * unit < header.data_start or table.data_end > file_size:
         return False
     # The grid of version 2 starts at a cluster, as its entries do.
-    return header.version == 2 or set(map(mod, table.entries, repeat(header.entry_step))) == {
-        header.data_start // unit % header.entry_step
-    }
+    residue = header.data_start // unit % header.entry_step
+    return header.version == 2 or not any(map(ne, map(mod, table.entries, repeat(header.entry_step)), repeat(residue)))
 
 
 def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
@@ -62,7 +60,7 @@ def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
         return len(set(table.entries)) == len(table)
     step = header.entry_step
     clusters = (table.data_end - header.data_start) // header.cluster_bytes
-    if len(table) > _SORTED_RUNS and clusters <= _MARKED_CLUSTERS:
+    if clusters <= len(table) * _MARKS_PER_RUN:
         marks = bytearray(clusters)
         slots = map(floordiv, map(sub, table.entries, repeat(header.data_start // header.entry_bytes)), repeat(step))
         for slot, count in zip(slots, table.counts):
@@ -71,10 +69,12 @@ def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
             else:
                 marks[slot : slot + count] = b"\1" * count
         return marks.count(1) == table.clusters_used
-    # Ranges are disjoint exactly when, both sorted, no end is past the next start.
-    starts = sorted(table.entries)
-    ends = sorted(map(add, table.entries, map(mul, table.counts, repeat(step))))
-    return all(map(le, ends, starts[1:]))
+    end = 0
+    for index in in_file_order(table):
+        if table.entries[index] < end:
+            return False
+        end = table.entries[index] + table.counts[index] * step
+    return True
 
 
 def _entry_offset(cluster: int) -> int:
@@ -112,18 +112,19 @@ def _check_run(run: Run, header: HdsHeader, path: str, file_size: int) -> None:
 
 
 def _refuse_shared(table: RunTable, header: HdsHeader, path: str) -> NoReturn:
-    ordered = sorted(table.runs(), key=lambda run: run.offset)
-    lower = ordered[0]
-    for upper in ordered[1:]:
-        if upper.offset < lower.offset + lower.count * header.cluster_bytes:
+    order, step = in_file_order(table), header.entry_step
+    lower = upper = order[0]
+    for upper in order[1:]:
+        if table.entries[upper] < table.entries[lower] + table.counts[lower] * step:
             break
         lower = upper
-    twin = lower.cluster + (upper.offset - lower.offset) // header.cluster_bytes
-    one, other = sorted((upper.cluster, twin))
+    here = table.first_clusters[upper]
+    twin = table.first_clusters[lower] + (table.entries[upper] - table.entries[lower]) // step
+    one, other = sorted((here, twin))
     raise _DamagedTable(
         f"Guest clusters {one} and {other} share one cluster of the file",
         path,
         _entry_offset(other),
         expected="every cluster once",
-        found=upper.offset,
+        found=table.entries[upper] * header.entry_bytes,
     )

@@ -30,6 +30,8 @@ DIRTY_BITMAP = 0x20385FAE252CB34A
 FLAG_NECESSARY = 1
 FLAG_TRANSIT = 2
 
+_REPAIR = "Run hdd_check with repair: safe, which drops the extension; the guest data does not depend on it."
+
 _CLUSTER_HEAD = struct.Struct("<Q16s")
 _DIGEST_FROM = 8 + 16
 _FEATURE_HEAD = struct.Struct("<QQII")
@@ -74,7 +76,7 @@ def read_extension(file: File, header: HdsHeader, *, path: str, file_size: int) 
     if fault is not None:
         if header.in_use != CLOSED_WITH_EXTENSION:
             return None
-        raise Damaged(fault, path, offset, hint="A repair drops the extension; the guest data does not depend on it.")
+        raise Damaged(fault, path, offset, hint=_REPAIR)
     features = _read_features(file, header, offset, path)
     pinned = [(offset, offset + header.cluster_bytes)]
     for feature in features:

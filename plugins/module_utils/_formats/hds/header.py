@@ -18,10 +18,9 @@ from __future__ import annotations
 import struct
 from typing import Tuple
 
-from ..._core.errors import BadRequest
+from ..._core.errors import CHECK_HINT, BadRequest, Damaged
 from ..._core.records import dataclass
 from ..._core.units import SECTOR, ceil_div, round_up
-from ..damage import DamagedSource
 
 MAGIC_V1 = b"WithoutFreeSpace"
 MAGIC_V2 = b"WithouFreSpacExt"
@@ -56,6 +55,12 @@ _CLUSTER_BYTES_LIMIT = 1 << 31
 _GUEST_BYTES_LIMIT = 1 << 63
 # QEMU refuses a larger table.
 _TABLE_BYTES_MAX = (1 << 31) - 1
+
+
+class DamagedHeader(Damaged):
+    """The header contradicts itself or the file; the others of its fields often leave one way to read it."""
+
+    usual_hint = CHECK_HINT
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> HdsHeader:
     first cluster. Table entries and the format extension are judged elsewhere.
     """
     if not is_hds(raw):
-        raise DamagedSource(
+        raise DamagedHeader(
             "The file is no expanding image: it does not start with a known signature",
             path,
             0,
@@ -139,10 +144,10 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> HdsHeader:
             found=bytes(raw[:16]),
         )
     if min(len(raw), file_size) < HEADER_BYTES:
-        raise DamagedSource("The file ends within its header", path, file_size, expected=HEADER_BYTES, found=file_size)
+        raise DamagedHeader("The file ends within its header", path, file_size, expected=HEADER_BYTES, found=file_size)
     disk_type, header = unpack_header(raw, version=_MAGICS[bytes(raw[:16])])
     if disk_type != DISK_TYPE:
-        raise DamagedSource(
+        raise DamagedHeader(
             "The header names an unknown kind of disk", path, TYPE_OFFSET, expected=DISK_TYPE, found=disk_type
         )
     _check_sizes(header, path)
@@ -165,7 +170,7 @@ def unpack_header(raw: bytes, *, version: int) -> Tuple[int, HdsHeader]:
 
 def _check_sizes(header: HdsHeader, path: str) -> None:
     if not 1 <= header.cluster_sectors < _CLUSTER_BYTES_LIMIT // SECTOR:
-        raise DamagedSource(
+        raise DamagedHeader(
             "The cluster size is out of bounds",
             path,
             CLUSTER_OFFSET,
@@ -173,7 +178,7 @@ def _check_sizes(header: HdsHeader, path: str) -> None:
             found=header.cluster_sectors,
         )
     if header.size_bytes >= _GUEST_BYTES_LIMIT:
-        raise DamagedSource(
+        raise DamagedHeader(
             "The guest size is out of bounds",
             path,
             SIZE_OFFSET,
@@ -184,7 +189,7 @@ def _check_sizes(header: HdsHeader, path: str) -> None:
 
 def _check_table_length(header: HdsHeader, path: str, file_size: int) -> None:
     if header.table_end > file_size:
-        raise DamagedSource(
+        raise DamagedHeader(
             "The table does not fit into the file",
             path,
             ENTRIES_OFFSET,
@@ -192,7 +197,7 @@ def _check_table_length(header: HdsHeader, path: str, file_size: int) -> None:
             found=header.bat_entries,
         )
     if header.bat_entries < header.used_entries:
-        raise DamagedSource(
+        raise DamagedHeader(
             "The table is shorter than the guest size needs",
             path,
             ENTRIES_OFFSET,
@@ -204,12 +209,12 @@ def _check_table_length(header: HdsHeader, path: str, file_size: int) -> None:
 def _check_data_start(header: HdsHeader, path: str) -> None:
     if header.version == 2 and (not header.data_off or header.data_off % header.cluster_sectors):
         expected = f"a multiple of {header.cluster_sectors} sectors"
-        raise DamagedSource(
+        raise DamagedHeader(
             "The data area does not start at a cluster", path, DATA_OFFSET, expected=expected, found=header.data_off
         )
     if header.data_start < header.table_end:
         expected = f"at least {ceil_div(header.table_end, SECTOR)}"
-        raise DamagedSource(
+        raise DamagedHeader(
             "The data area starts within the table", path, DATA_OFFSET, expected=expected, found=header.data_off
         )
 

@@ -12,7 +12,8 @@ which is one cluster long, and an L2 entry to a cluster; see ``entries``.
 from __future__ import annotations
 
 import struct
-from typing import Iterator, Optional, Tuple
+from shlex import quote
+from typing import Any, Iterator, Optional, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Encrypted, Unsupported
 from ..._core.records import dataclass
@@ -43,7 +44,9 @@ _V3 = struct.Struct(">QQQII")
 class DamagedTables(Damaged):
     """Damage that a check by QEMU may repair."""
 
-    usual_hint = "Keep a copy of the image and run: qemu-img check -r all"
+    def __init__(self, message: str, path: str, *args: int, **fields: Any) -> None:
+        fields.setdefault("hint", f"Keep a copy of the image and run: qemu-img check -r all {quote(path)}")
+        super().__init__(message, path, *args, **fields)
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,7 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> Qcow2Header:
         backing_format=extensions.backing_format,
         has_bitmaps=extensions.has_bitmaps,
     )
-    _check_tables(header, path)
-    _check_places(header, path, file_size)
+    check_tables(header, path, file_size)
     return header
 
 
@@ -207,7 +209,7 @@ def _check_encryption(crypt: int, path: str) -> None:
     if crypt:
         if crypt not in _CRYPT_METHODS:
             raise Unsupported(f"The image has an unknown encryption (method {crypt})", path, 32, found=crypt)
-        hint = "Convert it with qemu-img, which can be given the secret, to an image without encryption."
+        hint = "Decrypt it: qemu-img convert with the secret of the image (--object secret) and -O raw."
         raise Encrypted(f"The image is encrypted ({_CRYPT_METHODS[crypt]})", path, 32, found=crypt, hint=hint)
 
 
@@ -215,7 +217,7 @@ def _check_features(incompatible: int, extensions: _Extensions, path: str) -> No
     if incompatible & CORRUPT:
         raise DamagedTables("The image is marked as corrupt", path, 72, found=hex(incompatible))
     if incompatible & EXTERNAL_DATA:
-        hint = "Convert it with qemu-img to an image of one file."
+        hint = f"Make one file of it: qemu-img convert -O qcow2 {quote(path)} {quote(path + '.whole')}"
         raise Unsupported(
             "The image keeps its data in another file (external data file)",
             path,
@@ -253,6 +255,17 @@ def _backing_name(raw: bytes, offset: int, length: int, path: str) -> Optional[s
     if b"\0" in name:
         raise Damaged("The name of the backing file has a zero byte", path, offset + name.index(0))
     return name.decode("utf-8", "surrogateescape")
+
+
+def check_tables(header: Qcow2Header, path: str, file_size: int) -> None:
+    """Raise Damaged for tables that cannot be, or that are not within a file of ``file_size`` bytes."""
+    _check_tables(header, path)
+    _check_places(header, path, file_size)
+
+
+def snapshots_offset(raw: bytes) -> int:
+    """Where the table of internal snapshots is, from the first bytes of a header that was judged."""
+    return int(_V2.unpack_from(raw)[12])
 
 
 def _check_tables(header: Qcow2Header, path: str) -> None:

@@ -39,7 +39,16 @@ from .entries import (
     has_reserved_bits,
     table_runs,
 )
-from .layout import DIRTY, ENTRY_BYTES, HEADER_BYTES, DamagedTables, Qcow2Header, cluster_bits_of, parse_header
+from .layout import (
+    DIRTY,
+    ENTRY_BYTES,
+    HEADER_BYTES,
+    DamagedTables,
+    Qcow2Header,
+    cluster_bits_of,
+    parse_header,
+    snapshots_offset,
+)
 from .tables import Tables, read_tables
 
 if TYPE_CHECKING:
@@ -106,7 +115,7 @@ class Qcow2Image:
 
     def _extents(self, start: int, end: int) -> Iterator[Extent]:
         unallocated = ZERO if self.parent is None else ABSENT
-        for run in _joined(self._runs(start, end)):
+        for run in _joined(self.runs(start, end)):
             if run.kind == STORED:
                 stored = (run.start, run.length, run.host)
                 yield from run_extents(self.file, (stored,), run.start, run.start + run.length, ZERO)
@@ -122,7 +131,7 @@ class Qcow2Image:
         """
         view = memoryview(buffer)
         check_range(self.path, self.size, offset, len(view))
-        for run in _joined(self._runs(offset, offset + len(view))):
+        for run in _joined(self.runs(offset, offset + len(view))):
             begin = run.start - offset
             part = view[begin : begin + run.length]
             if run.kind == STORED:
@@ -138,15 +147,15 @@ class Qcow2Image:
         Raises BadRequest beyond ``size``, and Damaged on the way.
         """
         check_range(self.path, self.size, start, length)
-        runs = _joined(self._runs(start, start + length))
+        runs = _joined(self.runs(start, start + length))
         return (Place(run.start, run.length, self.file, run.host) for run in runs if run.kind == STORED)
 
     def close(self) -> None:
         """Release the file."""
         self.file.close()
 
-    def _runs(self, position: int, end: int) -> Iterator[Run]:
-        """The runs of the range, clipped to it, by the tables that have to do with it."""
+    def runs(self, position: int, end: int) -> Iterator[Run]:
+        """The runs of the range, clipped to it, by the tables that have to do with it. Raises Damaged."""
         span = self.header.table_span
         slots, hosts = self._tables.slots, self._tables.hosts
         for index in range(bisect_left(slots, position // span), len(slots)):
@@ -258,7 +267,7 @@ class Qcow2Image:
 
     def _unpack(self, cluster: int) -> bytes:
         header = self.header
-        offset, length = self._packed_place(cluster)
+        offset, length = self.packed_place(cluster)
         packed = bytearray(length)
         got = self.file.pread_into(offset, packed)
         content = self._codec()(bytes(packed[:got]), header.cluster_bytes)
@@ -268,7 +277,7 @@ class Qcow2Image:
             raise DamagedTables(message, self.path, offset, expected=expected, found=found)
         return content
 
-    def _packed_place(self, cluster: int) -> Tuple[int, int]:
+    def packed_place(self, cluster: int) -> Tuple[int, int]:
         """File offset of a compressed cluster, and at most how many bytes it has there."""
         header = self.header
         slot, index = divmod(cluster, header.table_span // header.cluster_bytes)
@@ -293,10 +302,10 @@ class Qcow2Image:
         return self._unpacker
 
 
-def open_qcow2(port: Port, path: str) -> Qcow2Image:
-    """Open an image and judge its header and L1 table.
+def open_qcow2(port: Port, path: str, snapshot: Optional[str] = None) -> Qcow2Image:
+    """Open an image, in its current state or at an internal ``snapshot``, and judge its header and L1 table.
 
-    Raises Damaged, Unsupported or Encrypted; the file is closed then.
+    Raises Damaged, Unsupported, Encrypted or NoSuchSnapshot; the file is closed then.
     """
     file = port.open_read(path)
     try:
@@ -306,6 +315,10 @@ def open_qcow2(port: Port, path: str) -> Qcow2Image:
         raw = bytearray(min(file_size, 1 << cluster_bits_of(bytes(start), path=path)))
         raw = raw[: file.pread_into(0, raw)]
         header = parse_header(bytes(raw), path=path, file_size=file_size)
+        if snapshot is not None:
+            from .snapshots import at_snapshot
+
+            header = at_snapshot(file, header, snapshots_offset(bytes(raw)), snapshot)
         tables = read_tables(file, header, file_size)
         return Qcow2Image(file, header, tables, file_size=file_size, real_path=port.real_path(path))
     except BaseException:

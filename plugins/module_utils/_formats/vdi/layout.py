@@ -8,8 +8,8 @@
     0        64          72                         offset_map          offset_data
     | text   | mark, ver | header (384 or 400 bytes) | .. | map of blocks | .. | block 0 | block 1 | ...
 
-All numbers are little-endian, UUIDs are in the byte order of Windows. There is no checksum and no footer, and the name
-of a parent is nowhere: VirtualBox keeps the names of all images in a registry of its own. The facts are those of
+All numbers are little-endian, UUIDs are in the byte order of Windows. There is no checksum and no footer, and a parent
+has no name but its UUID: VirtualBox keeps the names of all images in a registry of its own. The facts are those of
 ``VDICore.h`` of VirtualBox and of ``block/vdi.c`` of QEMU.
 """
 
@@ -26,9 +26,11 @@ from ..._core.guid import derive
 from ..._core.records import dataclass
 from ..._core.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
 from ..damage import DamagedImage
+from ..image_ids import NO_IDS, ImageIds
 
 DYNAMIC = "dynamic"
 FIXED = "fixed"
+DIFFERENCING = "differencing"
 
 HEADER_BYTES = 512
 """What is read and written of the header, with the text before it."""
@@ -50,8 +52,8 @@ _HEADER = struct.Struct("<64sIIIII256sIIIIIIIQIIII16s16s16s16sIIII")
 _BODY_OFFSET = 72
 _LEAST_BODY = 384
 _BODY_WITH_LCHS = 400
-_TYPES = {1: DYNAMIC, 2: FIXED}
-_WITH_PARENT = {3: "undo", 4: "differencing"}
+_TYPES = {1: DYNAMIC, 2: FIXED, 4: DIFFERENCING}
+_UNDO = 3
 _KNOWN_FLAGS = 0x101
 _LEAST_BLOCK = 4 * KIB
 _MOST_BLOCK = 64 * MIB
@@ -62,10 +64,7 @@ _NO_UUID = bytes(16)
 
 @dataclass(frozen=True)
 class VdiHeader:
-    """What the header of an image without a parent says; sizes and offsets in bytes.
-
-    ``identity`` is None when it has no UUID.
-    """
+    """What the header of an image says; sizes and offsets in bytes. Only a differencing one has a parent in ``ids``."""
 
     subformat: str
     size_bytes: int
@@ -76,7 +75,12 @@ class VdiHeader:
     offset_map: int
     offset_data: int
     flags: int
-    identity: Optional[str]
+    ids: ImageIds
+
+    @property
+    def identity(self) -> Optional[str]:
+        """The UUID of the image, None when it has none."""
+        return self.ids.image
 
     @property
     def stride(self) -> int:
@@ -105,21 +109,20 @@ class VdiHeader:
 def parse_header(raw: bytes, *, path: str, file_size: int) -> VdiHeader:
     """The header in the first HEADER_BYTES of a file of ``file_size`` bytes.
 
-    Raises Damaged for what no VDI image has, and Unsupported for old versions, images with a parent and absurd sizes.
+    Raises Damaged for what no VDI image has, and Unsupported for old versions, undo images and absurd sizes.
     """
     _check_mark(raw, path)
     fields = _HEADER.unpack_from(raw)
     body_bytes, kind, flags = fields[3:6]
     offset_map, offset_data = fields[7:9]
     size, block, extra, blocks, allocated = fields[14:19]
-    created, linkage = fields[19], fields[21]
+    ids = ImageIds(*(None if raw == _NO_UUID else _uuid_text(raw) for raw in fields[19:23]))
     if body_bytes < _LEAST_BODY:
         raise Damaged(
             "The header has an impossible length", path, 72, expected=f"at least {_LEAST_BODY}", found=body_bytes
         )
-    _check_base(kind, linkage, path)
-    identity = None if created == _NO_UUID else _uuid_text(created)
-    header = VdiHeader(_TYPES[kind], size, block, extra, blocks, allocated, offset_map, offset_data, flags, identity)
+    _check_base(kind, ids.parent, path)
+    header = VdiHeader(_TYPES[kind], size, block, extra, blocks, allocated, offset_map, offset_data, flags, ids)
     _check_sizes(header, path)
     _check_places(header, body_bytes, path, file_size)
     return header
@@ -139,34 +142,30 @@ def _check_mark(raw: bytes, path: str) -> None:
             if version == _OLD_VERSION
             else f"version {version >> 16}.{version & 0xFFFF} of the format"
         )
-        hint = "Copy it with VBoxManage clonemedium, which writes version 1.1."
-        raise Unsupported(
-            f"The VDI image is {what}", path, 68, expected="version 1.1", found=f"{version:#010x}", hint=hint
-        )
+        raise Unsupported(f"The VDI image is {what}", path, 68, expected="version 1.1", found=f"{version:#010x}")
     if len(raw) < HEADER_BYTES:
         raise DamagedImage("The file ends within its header", path, len(raw), expected=HEADER_BYTES, found=len(raw))
 
 
-def _check_base(kind: int, linkage: bytes, path: str) -> None:
-    """Nothing with a parent passes: taken for a whole disk it reads zeros where the parent has data."""
-    if kind in _WITH_PARENT or linkage != _NO_UUID:
-        what = _WITH_PARENT.get(kind, "differencing")
-        raise Unsupported(
-            f"The VDI image is an overlay ({what}) on the image with UUID {_uuid_text(linkage)[1:-1]}, "
-            "whose place only VirtualBox knows",
-            path,
-            76 if kind in _WITH_PARENT else 424,
-            expected="an image without a parent",
-            found=what,
-            hint="Make a whole disk of it first, with VBoxManage clonemedium.",
-        )
+def _check_base(kind: int, parent: Optional[str], path: str) -> None:
+    """Nothing with a parent passes as a whole disk: it would read zeros where the parent has data."""
+    if kind == _UNDO:
+        raise Unsupported("The VDI image is an undo image", path, 76, expected="type 1, 2 or 4", found=kind)
     if kind not in _TYPES:
         raise Damaged(
             "The header names an image type that there is not",
             path,
             76,
-            expected="1 (dynamic) or 2 (fixed)",
+            expected="1 (dynamic), 2 (fixed) or 4 (differencing)",
             found=kind,
+        )
+    if (_TYPES[kind] == DIFFERENCING) != (parent is not None):
+        raise DamagedImage(
+            "The header says two things of the image below",
+            path,
+            424,
+            expected="a differencing image with the UUID of its parent, or neither",
+            found=f"a {_TYPES[kind]} image, parent {parent}",
         )
 
 
@@ -240,7 +239,7 @@ def new_header(*, subformat: str, size_bytes: int, block_bytes: int) -> VdiHeade
         )
     blocks = ceil_div(size_bytes, block_bytes)
     offset_data = round_up(_ALIGNMENT + ENTRY_BYTES * blocks, _ALIGNMENT)
-    return VdiHeader(subformat, size_bytes, block_bytes, 0, blocks, 0, _ALIGNMENT, offset_data, 0, None)
+    return VdiHeader(subformat, size_bytes, block_bytes, 0, blocks, 0, _ALIGNMENT, offset_data, 0, NO_IDS)
 
 
 def pack_header(header: VdiHeader, *, allocated: int, identity: str) -> bytes:

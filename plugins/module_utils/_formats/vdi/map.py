@@ -9,6 +9,8 @@ guest's::
 
     guest block     0     1     2  3  4     5
     entry           FREE  ZERO  7  8  FREE  3     ->  (2, 2, 7), (5, 1, 3)
+
+Where FREE is the parent's, a run of ZERO is given, too.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -43,7 +45,7 @@ _PAGE_BLOCKS = 1 << 16
 class _Piece(NamedTuple):
     """The runs of one piece, as two parallel arrays; a run ends where the next one starts.
 
-    All that is not stored is FREE.
+    Without a parent all that is not stored is FREE.
     """
 
     starts: array[int]
@@ -68,7 +70,8 @@ class VdiMap:
     def runs(self, first: int, end: int) -> Iterator[Tuple[int, int, int]]:
         """The stored blocks from ``first`` up to ``end``: ``(guest block, number of blocks, first ordinal)``.
 
-        Raises Damaged, with its offset, at an entry past the end of the file or to a block that another one has.
+        With a parent also the blocks that hide it, with ZERO_BLOCK for an ordinal. Raises Damaged, with its offset, at
+        an entry past the end of the file or to a block that another one has.
         """
         for number in range(first // _PIECE_ENTRIES, ceil_div(end, _PIECE_ENTRIES)):
             base = number * _PIECE_ENTRIES
@@ -79,14 +82,15 @@ class VdiMap:
             for index in range(max(0, bisect_right(starts, max(0, first - base)) - 1), len(starts)):
                 if base + starts[index] >= end:
                     return
-                if entries[index] >= ZERO_BLOCK:
+                if entries[index] == FREE:
                     continue
                 begin = base + starts[index]
                 stop = base + starts[index + 1] if index + 1 < len(starts) else base + _PIECE_ENTRIES
                 skipped = max(0, first - begin)
                 stop = min(stop, end)
                 if begin + skipped < stop:
-                    yield begin + skipped, stop - begin - skipped, entries[index] + skipped
+                    entry = entries[index]
+                    yield begin + skipped, stop - begin - skipped, entry + (skipped if entry < ZERO_BLOCK else 0)
 
     def _piece(self, number: int) -> _Piece:
         with self._lock:
@@ -112,7 +116,7 @@ class VdiMap:
             )
         if raw == _FREE_PIECE:
             return _NOTHING_STORED
-        piece = _runs_of(raw)
+        piece = _runs_of(raw, keeps_zeros=self._header.ids.parent is not None)
         self._judge(number, piece)
         return piece
 
@@ -181,30 +185,45 @@ class VdiMap:
         raise DamagedImage(message, self._file.path, offset, expected=expected, found=found)
 
 
-def _runs_of(raw: bytearray) -> _Piece:
+def _runs_of(raw: bytearray, *, keeps_zeros: bool) -> _Piece:
     """The runs of a piece; parts without a stored block are skipped by comparing memory."""
     starts, entries = array("I", (0,)), array("I", (FREE,))
     expected = FREE
     for base in range(0, _PIECE_ENTRIES, _PART_ENTRIES):
         part = bytes(raw[base * ENTRY_BYTES : (base + _PART_ENTRIES) * ENTRY_BYTES])
         if _FREE_PIECE.startswith(part) or part == _ZERO_PART:
-            if expected != FREE:
+            value = ZERO_BLOCK if keeps_zeros and part == _ZERO_PART else FREE
+            if expected != value:
                 starts.append(base)
-                entries.append(FREE)
-                expected = FREE
+                entries.append(value)
+                expected = value
             continue
         values = unpack_words(part)
-        breaks = compress(count(1), map(ne, islice(values, 1, None), map(add, values, repeat(1))))
         last = 0
-        for index in [0, *breaks]:
+        for index in _breaks(values, keeps_zeros):
             value = values[index]
-            expected = FREE if expected == FREE else expected + index - last
+            expected = _after(expected, index - last)
             last = index
-            if value >= ZERO_BLOCK:
+            if value == ZERO_BLOCK and not keeps_zeros:
                 value = FREE
             if value != expected:
                 starts.append(base + index)
                 entries.append(value)
                 expected = value
-        expected = FREE if expected == FREE else expected + _PART_ENTRIES - last
+        expected = _after(expected, _PART_ENTRIES - last)
     return _Piece(starts, entries)
+
+
+def _breaks(values: array[int], keeps_zeros: bool) -> Iterator[int]:
+    """Where a value is not the one before it and one more. FREE is one more than ZERO_BLOCK, but another kind."""
+    yield 0
+    if keeps_zeros:
+        pairs = zip(values, islice(values, 1, None))
+        yield from (index for index, (one, two) in enumerate(pairs, 1) if two != one + 1 or two == FREE)
+    else:
+        yield from compress(count(1), map(ne, islice(values, 1, None), map(add, values, repeat(1))))
+
+
+def _after(entry: int, count: int) -> int:
+    """What the entry ``count`` places after ``entry`` is in the same run."""
+    return entry if entry >= ZERO_BLOCK else entry + count

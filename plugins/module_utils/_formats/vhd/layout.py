@@ -174,15 +174,16 @@ def pack_footer(footer: Footer) -> bytes:
     return bytes(raw)
 
 
-def parse_footer(raw: bytes, *, path: str, offset: int) -> Footer:
-    """The footer in these 512 bytes.
+def parse_footer(raw: bytes, *, path: str, offset: int, is_summed: bool = True) -> Footer:
+    """The footer in these 512 bytes. Its checksum counts only if it ``is_summed``.
 
     Raises Damaged for a wrong cookie or checksum, and Unsupported for another version or kind of disk.
     """
     values = _FOOTER.unpack_from(raw)
     if values[0] != FOOTER_COOKIE:
         raise Damaged("This is no footer of a VHD image", path, offset, expected=FOOTER_COOKIE, found=values[0])
-    _check_sum(raw, "footer", path, offset)
+    if is_summed:
+        _check_sum(raw, "footer", path, offset)
     _check_version(values[2], "footer", path, offset + 12)
     disk_type = values[13]
     if disk_type not in SUBFORMATS:

@@ -21,11 +21,13 @@ from ..bounds import check_range
 from ..damage import DamagedImage
 from ..image import OpenBeside, ParentLink
 from ..mapping import StoredRun, read_runs, run_extents, run_places
+from ..pieces import JoinedPieces
 from ..place import Place
 from .blocks import BlockMap, check_blocks, read_all, read_some
 from .layout import (
     DIFFERENCING,
     ENTRY_BYTES,
+    EPOCH,
     FIXED,
     FOOTER_BYTES,
     FOOTER_COOKIE,
@@ -43,7 +45,6 @@ from .layout import (
     parse_header,
     piece_name,
 )
-from .pieces import JoinedPieces
 
 _MOST_PIECES = 64
 
@@ -72,6 +73,7 @@ class VhdImage:
         self.size = round_up(footer.current_size, SECTOR)
         self.parent = parent
         self.identity: Optional[str] = guid_text(footer.unique_id)
+        self.timestamp = footer.timestamp + EPOCH
         self.warnings = warnings
         properties: Dict[str, object] = {"subformat": SUBFORMATS[footer.disk_type]}
         if blocks is not None:
@@ -194,18 +196,39 @@ def _find_footer(files: List[File], path: str, open_beside: OpenBeside) -> _Foun
             return _Found(source, parse_footer(tail[1], path=path, offset=tail[0]), tail[0], tail[0])
         except Damaged as error:
             problem = error
-    return _copy_at_start(source, problem)
+    copied = _copy_at_start(source)
+    found = copied if copied is not None or tail is None else _unsummed(source, tail)
+    if found is None:
+        raise problem
+    return found
 
 
-def _copy_at_start(source: _Source, problem: DiskError) -> _Found:
-    """The copy of the footer; raises ``problem``, that of the footer itself, when it is no good either."""
+def _unsummed(source: _Source, tail: Tuple[int, bytes]) -> Optional[_Found]:
+    """A footer of which only the checksum is wrong: all that it says of the file is true."""
+    offset, raw = tail
+    try:
+        footer = parse_footer(raw, path=source.path, offset=offset, is_summed=False)
+        if footer.disk_type != FIXED:
+            parse_header(read_all(source, footer.data_offset, HEADER_BYTES, "header"), path=source.path, offset=0)
+    except (Damaged, Unsupported):
+        return None
+    if footer.disk_type == FIXED and round_up(footer.current_size, SECTOR) != offset:
+        return None
+    warning = (
+        "The checksum of the footer is wrong, but all else of it fits the file. Some products will refuse the image."
+    )
+    return _Found(source, footer, offset, offset, warning)
+
+
+def _copy_at_start(source: _Source) -> Optional[_Found]:
+    """The copy of the footer; None when it is no good either."""
     try:
         footer = parse_footer(read_all(source, 0, FOOTER_BYTES, "footer"), path=source.path, offset=0)
     except (Damaged, Unsupported):
-        raise problem from None
+        return None
     if footer.disk_type == FIXED:
         # A fixed image has no copy: these are bytes of the guest.
-        raise problem
+        return None
     warning = (
         "The footer at the end of the file is missing or damaged; its copy at the start was used. "
         "Some products will refuse the image."
@@ -260,4 +283,5 @@ def _parent_link(source: _Source, header: DynamicHeader, warnings: List[str]) ->
     names = parent_names(header, partial(read_some, source))
     if not names:
         warnings.append("The image does not say where its parent lies.")
-    return ParentLink(names=names, format="vhd", identity=guid_text(header.parent_id))
+    changed = header.parent_timestamp + EPOCH if header.parent_timestamp else None
+    return ParentLink(names=names, format="vhd", identity=guid_text(header.parent_id), timestamp=changed)

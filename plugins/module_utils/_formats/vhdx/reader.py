@@ -14,7 +14,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from ..._core.errors import Damaged
 from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
-from ..._core.units import ceil_div
+from ..._core.units import SECTOR, ceil_div
 from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
@@ -61,11 +61,14 @@ class VhdxImage:
         self.header = header
         self.disk = disk
         self.size = disk.size
+        self.logical_sector = disk.logical_sector
         self.identity: Optional[str] = header.data_id
         self.parent = parent_link(disk.locator)
         self.parent_linkage2 = None if disk.locator is None else disk.locator.get("parent_linkage2")
         subformat = "differencing" if disk.locator is not None else "fixed" if disk.is_fixed else "dynamic"
-        self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": disk.block_bytes}
+        sectors = {} if disk.logical_sector == SECTOR else {"sector_size": disk.logical_sector}
+        properties = {"subformat": subformat, "cluster_size": disk.block_bytes, **sectors}
+        self.properties: Mapping[str, object] = properties
         self.warnings: Tuple[str, ...] = (_REPLAYED,) if source is not file else ()
         self._file = file
         self._source = source

@@ -101,7 +101,8 @@ class VhdxWriter:
         self._disk = VhdxDisk(size_bytes, block, logical_sector, physical_sector, _NO_ID, subformat == FIXED, locator)
         _check_options(self._disk, subformat, preallocate=preallocate, path=file.path)
         self.grain = logical_sector
-        self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": block}
+        sectors = {} if logical_sector == 512 else {"sector_size": logical_sector}
+        self.properties: Mapping[str, object] = {"subformat": subformat, "cluster_size": block, **sectors}
         self._disk_identity = disk_identity or (None if parent is None else parent.identity)
         self._region = Region(_TABLE_START, round_up(self._disk.table_entries * ENTRY_BYTES, UNIT))
         self._position = 0

@@ -16,8 +16,10 @@ from typing import Dict, List, Optional, Tuple, Union
 from ..._core.errors import BadRequest, Encrypted, Unsupported
 from ..._core.guid import derive
 from ..._core.records import dataclass
+from ..._core.units import SECTOR
 from ..damage import DamagedSource
 from ..image import ParentImage
+from ..image_ids import NO_IDS, ImageIds
 from .layout import MOST_EXTENTS, MOST_SECTORS
 
 MOST_TEXT_BYTES = 1 << 20
@@ -36,6 +38,7 @@ _READ_TYPES = {
         "vmfs",
         "vmfsThin",
         "vmfsSparse",
+        "seSparse",
         "vmfsPreallocated",
         "vmfsEagerZeroedThick",
         "vmfsZeroedThick",
@@ -45,15 +48,17 @@ _READ_TYPES = {
 }
 ADAPTER_TYPES = ("ide", "buslogic", "lsilogic", "legacyESX")
 FLAT_KINDS = ("FLAT", "VMFS")
-SPARSE_KINDS = ("SPARSE", "VMFSSPARSE")
+SPARSE_KINDS = ("SPARSE", "VMFSSPARSE", "SESPARSE")
 ZERO_KIND = "ZERO"
 
 _EXTENT_START = re.compile(r"(RW|RDONLY|NOACCESS)\s", re.IGNORECASE)
 _EXTENT = re.compile(
-    r'(RW|RDONLY|NOACCESS)\s+(\d{1,19})\s+(\w{1,32})(?:\s+"([^"]{1,4096})"(?:\s+(\d{1,19}))?)?\s*',
+    r'(RW|RDONLY|NOACCESS)\s+(\d{1,19})\s+(\w{1,32})(?:\s+"([^"]{0,4096})"(?:\s+(\d{1,19}))?)?\s*',
     re.IGNORECASE | re.ASCII,
 )
 _SETTING = re.compile(r'([\w.]{1,128})\s*=\s*(?:"([^"]*)"|(.*))', re.ASCII)
+_UUIDS = ("image", "modification", "parent", "parentmodification")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CID = re.compile(r"(?:0x)?([0-9a-f]{1,8})", re.IGNORECASE)
 # Only codecs that decode in linear time and are no trap.
 _ENCODINGS = re.compile(
@@ -77,7 +82,8 @@ class ExtentLine:
 class Descriptor:
     """What a descriptor says.
 
-    ``cid`` and ``parent_cid`` are eight hex digits; ``parent_cid`` is None without a parent.
+    ``cid`` and ``parent_cid`` are eight hex digits; ``parent_cid`` is None without a parent of VMware's kind. ``ids``
+    are those of VirtualBox, ``logical_sector`` the bytes of a sector as the guest sees it.
     """
 
     create_type: str
@@ -86,6 +92,8 @@ class Descriptor:
     parent_hint: Optional[str]
     adapter_type: Optional[str]
     extents: Tuple[ExtentLine, ...]
+    ids: ImageIds = NO_IDS
+    logical_sector: int = SECTOR
 
     @property
     def sectors(self) -> int:
@@ -184,7 +192,23 @@ def _understood(settings: Dict[str, str], extents: List[ExtentLine], path: str, 
         message, expected = "The extents make an impossible disk", f"up to {MOST_SECTORS} sectors"
         raise DamagedSource(message, path, offset, expected=expected, found="more")
     parent = _parent(settings, path)
-    return Descriptor(kind, _cid(settings, "cid", path), *parent, settings.get("ddb.adaptertype"), tuple(extents))
+    return Descriptor(
+        kind,
+        _cid(settings, "cid", path),
+        *parent,
+        settings.get("ddb.adaptertype"),
+        tuple(extents),
+        ImageIds(*(_uuid(settings, f"ddb.uuid.{name}", path) for name in _UUIDS)),
+        4096 if settings.get("ddb.logicalsectorsize") == "4096" else SECTOR,
+    )
+
+
+def _uuid(settings: Dict[str, str], key: str, path: str) -> Optional[str]:
+    """A UUID as a GUID; None for zeros and for none. Raises Damaged for another text."""
+    text = settings.get(key, "").strip("{}")
+    if text and not _UUID.fullmatch(text):
+        raise DamagedSource(f"The {key} of the descriptor is no UUID", path, expected="a UUID", found=text[:80])
+    return "{" + text.lower() + "}" if text.strip("0-") else None
 
 
 def _create_type(settings: Dict[str, str], path: str, offset: int) -> str:
@@ -194,11 +218,7 @@ def _create_type(settings: Dict[str, str], path: str, offset: int) -> str:
         raise DamagedSource(message, path, offset, expected="createType=")
     if kind.lower() not in _READ_TYPES:
         message, expected = f"Disks of type {kind[:40]!r} are not read", ", ".join(_READ_TYPES.values())
-        hint = (
-            "Convert it with a tool of VMware (vmkfstools, vmware-vdiskmanager) to a type that is read, "
-            "such as monolithicSparse."
-        )
-        raise Unsupported(message, path, expected=expected, found=kind[:80], hint=hint)
+        raise Unsupported(message, path, expected=expected, found=kind[:80])
     return _READ_TYPES[kind.lower()]
 
 
@@ -245,6 +265,7 @@ class NewDescriptor:
     adapter_type: str
     hardware_version: int
     parent: Optional[ParentImage] = None
+    logical_sector: int = SECTOR
 
     def pack(self, identity: str) -> bytes:
         """The text. All ids come from ``identity`` and from that of the parent.
@@ -293,6 +314,7 @@ class NewDescriptor:
             ("ddb.adapterType", self.adapter_type),
             # "Provided by the host": without it vSphere does not customise the guest.
             ("ddb.toolsVersion", "2147483647"),
+            *([] if self.logical_sector == SECTOR else [("ddb.logicalSectorSize", self.logical_sector)]),
         ]
 
 

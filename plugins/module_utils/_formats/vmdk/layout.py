@@ -96,6 +96,11 @@ class SparseHeader:
         return bool(self.flags & FLAG_ZEROED)
 
     @property
+    def is_flat(self) -> bool:
+        """Whether there are no grains: the disk follows as it is, where the embedded descriptor says (Haiku)."""
+        return not self.capacity and not self.gd_sector and not self.rgd_sector
+
+    @property
     def tables(self) -> int:
         """The number of grain tables, present or not."""
         return ceil_div(self.capacity, self.table_entries * self.grain_sectors)
@@ -132,7 +137,8 @@ def parse_sparse_header(raw: bytes, *, path: str, offset: int = 0) -> SparseHead
 
 
 def _check_numbers(header: SparseHeader, path: str, offset: int) -> None:
-    _check_capacity(header.capacity, path, offset + 12)
+    if not header.is_flat:
+        _check_capacity(header.capacity, path, offset + 12)
     grain, entries = header.grain_sectors, header.table_entries
     _check_power(grain, _LEAST_GRAIN_SECTORS, _MOST_GRAIN_SECTORS, "sectors of a grain", path, offset + 20)
     _check_power(entries, 1, TABLE_ENTRIES, "entries of a grain table", path, offset + 44)

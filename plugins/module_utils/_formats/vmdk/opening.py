@@ -7,20 +7,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Union
+
 from ..._core.errors import Damaged
 from ..._io.port import File
 from .caches import Caches
-from .layout import COWD_MAGIC, FLAG_REDUNDANT, SparseHeader, parse_cowd_header, read_sector, read_sparse_header
+from .layout import (
+    COWD_MAGIC,
+    FLAG_REDUNDANT,
+    SE_SPARSE_MAGIC,
+    SparseHeader,
+    parse_cowd_header,
+    read_sector,
+    read_sparse_header,
+)
 from .sparse import SparseExtent
 
+if TYPE_CHECKING:
+    from .sesparse import SeSparseExtent
 
-def open_sparse_extent(file: File, caches: Caches) -> SparseExtent:
+
+def open_sparse_extent(file: File, caches: Caches) -> Union[SparseExtent, SeSparseExtent]:
     """The sparse extent in ``file``, of whichever kind.
 
     Raises Damaged or Unsupported; closing the file is left to the caller.
     """
-    if read_sector(file, 0)[:4] == COWD_MAGIC:
+    magic = read_sector(file, 0)[:4]
+    if magic == COWD_MAGIC:
         return _open_cowd(file, caches)
+    if magic == SE_SPARSE_MAGIC:
+        # Only vSphere makes them.
+        from .sesparse import SeSparseExtent
+
+        return SeSparseExtent(file, caches)
     return open_hosted(file, read_sparse_header(file), caches)
 
 

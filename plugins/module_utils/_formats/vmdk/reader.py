@@ -11,9 +11,9 @@ What lies in its parent is not its business.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
-from ..._core.errors import Damaged, Unsupported
+from ..._core.errors import Damaged, NotAWholeDisk, Unsupported
 from ..._core.extents import ABSENT, ZERO, Extent, coalesce, shifted
 from ..._core.units import SECTOR
 from ..._io.buffers import clear
@@ -21,13 +21,19 @@ from ..._io.port import File, Port
 from ..bounds import check_range
 from ..damage import DamagedSource
 from ..image import OpenBeside, ParentLink
+from ..image_ids import ImageIds
 from ..mapping import read_stored, run_extents
 from ..place import Place
 from .caches import Caches
 from .descriptor import FLAT_KINDS, MOST_TEXT_BYTES, ZERO_KIND, Descriptor, ExtentLine, parse_descriptor
-from .layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, read_sector, read_sparse_header
+from .layout import COWD_MAGIC, SE_SPARSE_MAGIC, SPARSE_MAGIC, SparseHeader, read_sector, read_sparse_header
 from .opening import open_hosted, open_sparse_extent
 from .sparse import SparseExtent
+
+if TYPE_CHECKING:
+    from .sesparse import SeSparseExtent
+
+_NAME_THE_TEXT = "Name the small .vmdk file with the description of the disk."
 
 
 class _Part(Protocol):
@@ -84,10 +90,10 @@ class VmdkImage:
         self.files = tuple(real_paths)
         self.size = descriptor.sectors * SECTOR
         self.identity = descriptor.cid
-        self.parent: Optional[ParentLink] = None
-        if descriptor.parent_cid is not None and descriptor.parent_hint is not None:
-            self.parent = ParentLink((descriptor.parent_hint.replace("\\", "/"),), "vmdk", descriptor.parent_cid)
-        sparse = [piece for piece in pieces if isinstance(piece, SparseExtent)]
+        self.ids = descriptor.ids
+        self.logical_sector = descriptor.logical_sector
+        self.parent = _parent_link(descriptor)
+        sparse: List[Any] = [piece for piece in pieces if not isinstance(piece, (_FlatExtent, _ZeroExtent))]
         self.properties: Mapping[str, object] = _properties(descriptor, sparse)
         self.warnings: Tuple[str, ...] = tuple(warning for piece in sparse for warning in piece.warnings)
         self._open_files = tuple(files)
@@ -144,13 +150,22 @@ class VmdkImage:
         _close(self._open_files)
 
 
-def _properties(descriptor: Descriptor, sparse: Sequence[SparseExtent]) -> Dict[str, object]:
+def _parent_link(descriptor: Descriptor) -> Optional[ParentLink]:
+    """The parent by VMware's CID and name, or by VirtualBox's UUID alone."""
+    if descriptor.parent_cid is not None and descriptor.parent_hint is not None:
+        return ParentLink((descriptor.parent_hint.replace("\\", "/"),), "vmdk", descriptor.parent_cid)
+    return None if descriptor.ids.parent is None else ParentLink((), None, ids=descriptor.ids)
+
+
+def _properties(descriptor: Descriptor, sparse: Sequence[Any]) -> Dict[str, object]:
     properties: Dict[str, object] = {"subformat": descriptor.create_type}
     if sparse:
         properties["cluster_size"] = sparse[0].grain_bytes
     properties["compression"] = "zlib" if any(extent.is_compressed for extent in sparse) else "none"
     if descriptor.adapter_type is not None:
         properties["adapter_type"] = descriptor.adapter_type
+    if descriptor.logical_sector != SECTOR:
+        properties["sector_size"] = descriptor.logical_sector
     return properties
 
 
@@ -175,9 +190,7 @@ def _open_vmdk(port: Port, path: str, open_beside: OpenBeside, files: List[File]
     if magic.startswith(SPARSE_MAGIC):
         descriptor, pieces = _open_embedded(file)
     elif magic.startswith((COWD_MAGIC, SE_SPARSE_MAGIC)):
-        raise Unsupported(
-            "This file is a part of a VMDK", path, hint="Name the small file with the description of the disk instead."
-        )
+        raise NotAWholeDisk("This file is a part of a VMDK", path, hint=_NAME_THE_TEXT)
     else:
         descriptor = _read_text(file)
         pieces = _open_pieces(descriptor, path, open_beside, files)
@@ -203,21 +216,40 @@ def _read_text(file: File) -> Descriptor:
 
 def _open_embedded(file: File) -> Tuple[Descriptor, Sequence[_Part]]:
     header = read_sparse_header(file)
+    descriptor = _embedded_descriptor(file, header)
+    first = descriptor.extents[0]
+    # The file may have been renamed, and FreeBSD gives it no name, so that in the descriptor does not matter.
+    if len(descriptor.extents) == 1 and first.kind == "SPARSE":
+        extent = open_hosted(file, header, Caches())
+        _check_capacity(extent, first)
+        return descriptor, (extent,)
+    if len(descriptor.extents) == 1 and first.kind == "FLAT" and header.is_flat:
+        if first.offset < header.first_free_sector:
+            message, expected = "The disk begins within its description", f"from sector {header.first_free_sector} on"
+            raise DamagedSource(message, file.path, expected=expected, found=first.offset)
+        return descriptor, (_open_piece(file, first, Caches()),)
+    found = [extent.kind for extent in descriptor.extents[:3]]
+    raise Unsupported("An embedded descriptor speaks of other files", file.path, expected="one extent", found=found)
+
+
+def _embedded_descriptor(file: File, header: SparseHeader) -> Descriptor:
     if not header.descriptor_sectors:
-        hint = "Name the small file with the description of the disk instead."
-        raise Unsupported("This file is a part of a VMDK, without a descriptor", file.path, 28, hint=hint)
+        raise NotAWholeDisk("This file is a part of a VMDK, without a descriptor", file.path, 28, hint=_NAME_THE_TEXT)
     raw = bytearray(header.descriptor_sectors * SECTOR)
     read_stored(file, header.descriptor_sector * SECTOR, memoryview(raw))
-    descriptor = parse_descriptor(bytes(raw), path=file.path, offset=header.descriptor_sector * SECTOR)
-    if len(descriptor.extents) != 1 or descriptor.extents[0].kind != "SPARSE":
-        found = [extent.kind for extent in descriptor.extents[:3]]
-        raise Unsupported(
-            "An embedded descriptor speaks of other files", file.path, expected="one SPARSE extent", found=found
-        )
-    # The file may have been renamed, so its name in the descriptor does not matter.
-    extent = open_hosted(file, header, Caches())
-    _check_capacity(extent, descriptor.extents[0])
-    return descriptor, (extent,)
+    return parse_descriptor(bytes(raw), path=file.path, offset=header.descriptor_sector * SECTOR)
+
+
+def read_descriptor(file: File) -> Descriptor:
+    """The descriptor in a file, alone or embedded. Raises Damaged, Unsupported or Encrypted, and NotAWholeDisk."""
+    if read_sector(file, 0).startswith(SPARSE_MAGIC):
+        return _embedded_descriptor(file, read_sparse_header(file))
+    return _read_text(file)
+
+
+def ids_of(file: File) -> ImageIds:
+    """By which UUIDs VirtualBox knows an image. Raises as ``read_descriptor`` does."""
+    return read_descriptor(file).ids
 
 
 def _open_pieces(descriptor: Descriptor, path: str, open_beside: OpenBeside, files: List[File]) -> List[_Part]:
@@ -229,6 +261,8 @@ def _open_pieces(descriptor: Descriptor, path: str, open_beside: OpenBeside, fil
         if extent.kind == ZERO_KIND or extent.name is None:
             pieces.append(_ZeroExtent())
             continue
+        if not extent.name:
+            raise DamagedSource("An extent of the descriptor has no file", path, expected="the name of a file")
         taken.setdefault(extent.name, []).append((extent.offset, extent.offset + extent.sectors))
         if extent.name not in opened:
             opened[extent.name] = open_beside(extent.name)
@@ -257,7 +291,7 @@ def _open_piece(file: File, extent: ExtentLine, caches: Caches) -> _Part:
     return piece
 
 
-def _check_capacity(piece: SparseExtent, extent: ExtentLine) -> None:
+def _check_capacity(piece: Union[SparseExtent, SeSparseExtent], extent: ExtentLine) -> None:
     """Raise Damaged unless header and descriptor agree; some writers round the header up to whole grains."""
     if not extent.sectors <= piece.capacity < extent.sectors + piece.grain_sectors:
         raise DamagedSource(

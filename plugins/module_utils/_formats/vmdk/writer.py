@@ -72,6 +72,7 @@ def new_vmdk_writer(
     parent: Optional[ParentImage] = None,
     timestamp: int = 0,
     workers: Optional[int] = None,
+    logical_sector: int = SECTOR,
 ) -> ForeignWriter:
     """A writer for new, empty ``files``, whose final names are ``names``, in the order of ``vmdk_files``.
 
@@ -86,9 +87,8 @@ def new_vmdk_writer(
             expected=len(vmdk_files(names[0], subformat, size_bytes)),
             found=len(files),
         )
-    descriptor = NewDescriptor(
-        subformat, _extent_lines(names, subformat, size_bytes), adapter_type, hardware_version, parent
-    )
+    lines = _extent_lines(names, subformat, size_bytes)
+    descriptor = NewDescriptor(subformat, lines, adapter_type, hardware_version, parent, logical_sector)
     _check_options(descriptor, grain_bytes, level)
     # A name that is too long or cannot be written shall not come out at the end.
     if len(descriptor.pack("")) > DESCRIPTOR_SECTORS * SECTOR and subformat in (MONOLITHIC_SPARSE, STREAM):

@@ -9,7 +9,8 @@ Three customs meet on one image (format reference, section 3.5)::
                      n = 0 read, 1 write, 2 write unchanged, 3 resize
     ploop            read locks on bytes 200-204, long operations on 300-304; older ones flock DiskDescriptor.xml.lck
     prl_disk_tool    flock on the image
-    this collection  flock on the bundle's directory and on each image, and all the byte locks of a writing QEMU
+    this collection  flock on the bundle's directory and on each image, and all the byte locks of a writing QEMU;
+                     where it only reads for long, shared flocks and the byte locks of a reading QEMU
 
 Byte locks are open file description locks: they belong to the open file, so neither another thread that closes the same
 file nor a library can drop them.
@@ -27,10 +28,11 @@ import struct
 import sys
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from ..._core.errors import InUse
+from ..._core.errors import InUse, StalePlan
 from ..capabilities import Capabilities
 from ..failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
-from ..kernel import release, repeated
+from ..host.names import Identity, Names, identity
+from ..kernel import release
 from ..port import Holder
 from . import owners
 
@@ -41,10 +43,12 @@ FLOCK = "flock"
 LOCK_FILE = "DiskDescriptor.xml.lck"
 
 _HELD_BYTES = (100, 101, 103, 201, 203)
+_HELD_BY_READERS = (100, 201, 203)
 _PROBED_BYTES = tuple(base + bit for base in (100, 200, 300) for bit in range(5))
 _WRITER_BYTES = frozenset((101, 103)) | frozenset(range(300, 305))
 # Somebody on one of these either writes or does not let others read, write or resize.
 _CONFLICTING_BYTES = (101, 103, 200, 201, 203, 300, 301, 302, 303, 304)
+_CONFLICTING_WITH_READERS = (101, 103, 200, 300, 301, 302, 303, 304)
 
 _DARWIN = sys.platform == "darwin"
 # The fcntl module names these from Python 3.9 on, and only on Linux.
@@ -54,25 +58,23 @@ _FLOCK_LAYOUT = "qqihh" if _DARWIN else "hhqqi4x"
 _UNSUPPORTED = REFUSED | {errno.ENOLCK}
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 _NOT_FOR_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ETXTBSY)
-_OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-
-_Identity = Tuple[int, int]
 
 
 class OsLock:
     """What ``OsPort.lock`` took. ``warnings`` names the customs that a file system did not allow to follow."""
 
-    def __init__(self, registry: Dict[_Identity, int]) -> None:
+    def __init__(self, registry: Dict[Identity, int], for_reading: bool) -> None:
         self.warnings: Tuple[str, ...] = ()
+        self.for_reading = for_reading
         self._registry = registry
-        self._taken: List[Tuple[_Identity, int]] = []
+        self._taken: List[Tuple[Identity, int]] = []
 
-    def keep(self, identity: _Identity, descriptor: int) -> None:
+    def keep(self, identity: Identity, descriptor: int) -> None:
         """Own ``descriptor``, which carries locks, until the release."""
         self._taken.append((identity, descriptor))
         self._registry[identity] = descriptor
 
-    def owns(self, identity: _Identity) -> bool:
+    def owns(self, identity: Identity) -> bool:
         """Whether this very lock holds the file."""
         return any(identity == taken for taken, _descriptor in self._taken)
 
@@ -92,9 +94,10 @@ class OsLock:
 class Locks:
     """The locks of one port. What it holds itself never counts as somebody else's."""
 
-    def __init__(self, capabilities: Capabilities) -> None:
+    def __init__(self, capabilities: Capabilities, names: Names) -> None:
         self._can = capabilities
-        self._registry: Dict[_Identity, int] = {}
+        self._names = names
+        self._registry: Dict[Identity, int] = {}
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories; nobody what is absent or neither of the two."""
@@ -102,19 +105,21 @@ class Locks:
         return tuple((path, holder) for path in paths for holder in self._holders(path, listed))
 
     def _holders(self, path: str, listed: owners.LockLists) -> Tuple[Holder, ...]:
-        facts = _facts(path)
+        facts = self._facts(path)
         if facts is None:
             return ()
         if modes.S_ISDIR(facts.st_mode):
             inside = os.path.join(path, LOCK_FILE)
-            return self._flock_holders(path, listed) + (self._flock_holders(inside, listed) if _is_file(inside) else ())
+            return self._flock_holders(path, listed) + (
+                self._flock_holders(inside, listed) if self._is_file(inside) else ()
+            )
         if not modes.S_ISREG(facts.st_mode):
             return ()
         return self._byte_holders(path, listed) + self._flock_holders(path, listed)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
         """Who holds the file for writing, by its byte locks. A flock says nothing of that."""
-        facts = _facts(path)
+        facts = self._facts(path)
         if facts is None or not modes.S_ISREG(facts.st_mode):
             return ()
         return tuple(holder for holder in self._byte_holders(path, owners.LockLists()) if holder.kind == WRITE)
@@ -142,22 +147,23 @@ class Locks:
 
     def _descriptor(self, path: str) -> Tuple[int, bool]:
         """A descriptor to ask through, the one with locks where this port holds some; and whether to close it."""
-        descriptor = _opened(path, os.O_RDONLY)
-        held = self._registry.get(_identity(path, descriptor))
+        descriptor, facts = self._opened(path, os.O_RDONLY)
+        held = self._registry.get(identity(facts))
         if held is None:
             return descriptor, True
         release(descriptor)
         return held, False
 
-    def take(self, directories: Tuple[str, ...], files: Tuple[str, ...]) -> OsLock:
-        """All of them for writing, or InUse and none."""
-        lock = OsLock(self._registry)
+    def take(self, directories: Tuple[str, ...], files: Tuple[str, ...], *, for_reading: bool) -> OsLock:
+        """All of them, or InUse and none."""
+        lock = OsLock(self._registry, for_reading)
         try:
             for path in directories:
                 self._take_flock(lock, path, os.O_RDONLY | os.O_DIRECTORY)
+                self._refuse_moved(lock, path)
                 inside = os.path.join(path, LOCK_FILE)
-                if _is_file(inside):
-                    self._take_flock(lock, inside, os.O_RDWR)
+                if self._is_file(inside):
+                    self._take_flock(lock, inside, os.O_RDONLY if for_reading else os.O_RDWR)
             for path in files:
                 self._take_image(lock, path)
         except BaseException:
@@ -170,8 +176,41 @@ class Locks:
         if descriptor is not None:
             self._flock(lock, path, descriptor)
 
+    def _refuse_moved(self, lock: OsLock, path: str) -> None:
+        """What is locked is the folder that was opened; it must still be the one that has the name."""
+        facts = self._facts(path)
+        if facts is None or not lock.owns(identity(facts)):
+            raise StalePlan("The directory was moved or replaced by somebody else", path=path, hint="Run again.")
+
+    def _opened(self, path: str, flags: int) -> Tuple[int, os.stat_result]:
+        """A descriptor of ``path``; only for reading where writing is refused."""
+        try:
+            if flags & os.O_DIRECTORY:
+                descriptor = self._names.open_folder(path)
+                return descriptor, os.fstat(descriptor)
+            try:
+                return self._names.open(path, flags)
+            except OSError as error:
+                if error.errno not in _NOT_FOR_WRITING or not flags & os.O_RDWR:
+                    raise
+                return self._names.open(path, flags & ~os.O_RDWR)
+        except HOST_ERRORS as error:
+            raise translated(error, "open", path) from error
+
+    def _facts(self, path: str) -> Optional[os.stat_result]:
+        try:
+            return self._names.look(path)
+        except HOST_ERRORS as error:
+            # Not to know must not mean that nobody holds it.
+            raise translated(error, "look at", path) from error
+
+    def _is_file(self, path: str) -> bool:
+        """Whether a regular file, and no link to one, lies at ``path``."""
+        facts = self._facts(path)
+        return facts is not None and modes.S_ISREG(facts.st_mode)
+
     def _take_image(self, lock: OsLock, path: str) -> None:
-        descriptor = self._kept(lock, path, os.O_RDWR)
+        descriptor = self._kept(lock, path, os.O_RDONLY if lock.for_reading else os.O_RDWR)
         if descriptor is None:
             return
         with reported("look at", path):
@@ -190,20 +229,19 @@ class Locks:
 
     def _kept(self, lock: OsLock, path: str, flags: int) -> Optional[int]:
         """``path`` open and owned by ``lock``; None when ``lock`` owns it already, under whatever name."""
-        descriptor = _opened(path, flags)
-        identity = _identity(path, descriptor)
-        held = self._registry.get(identity)
+        descriptor, facts = self._opened(path, flags)
+        held = self._registry.get(identity(facts))
         if held is None:
-            lock.keep(identity, descriptor)
+            lock.keep(identity(facts), descriptor)
             return descriptor
         release(descriptor)
-        if lock.owns(identity):
+        if lock.owns(identity(facts)):
             return None
         raise _in_use(path, Holder(FLOCK, "this process"))
 
     def _flock(self, lock: OsLock, path: str, descriptor: int) -> None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if lock.for_reading else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _TAKEN:
                 pids = owners.LockLists().flock_pids(descriptor) if self._can.proc else ()
@@ -217,10 +255,12 @@ class Locks:
         if not self._can.ofd_locks:
             lock.warn(f"{path}: no byte locks on this host, so QEMU and ploop are not kept out")
             return
+        held = _HELD_BY_READERS if lock.for_reading else _HELD_BYTES
+        unwanted = _CONFLICTING_WITH_READERS if lock.for_reading else _CONFLICTING_BYTES
         try:
-            for byte in _HELD_BYTES:
+            for byte in held:
                 _set_read_lock(descriptor, byte)
-            conflict = next((byte for byte in _CONFLICTING_BYTES if _byte_lock(descriptor, byte) is not None), None)
+            conflict = next((byte for byte in unwanted if _byte_lock(descriptor, byte) is not None), None)
         except OSError as error:
             if error.errno in _TAKEN:
                 raise self._held_by_others(path, descriptor) from error
@@ -304,47 +344,3 @@ def _in_use(path: str, holder: Holder) -> InUse:
         found=f"{holder.kind}: {holder.owner}",
         hint=f"Stop {holder.owner} or wait, then run again.",
     )
-
-
-def _opened(path: str, flags: int) -> int:
-    """A descriptor of ``path``; only for reading where writing is refused."""
-    try:
-        try:
-            return os.open(path, flags | _OPEN_FLAGS)
-        except OSError as error:
-            if error.errno not in _NOT_FOR_WRITING or not flags & os.O_RDWR:
-                raise
-            return os.open(path, flags & ~os.O_RDWR | _OPEN_FLAGS)
-    except HOST_ERRORS as error:
-        raise translated(error, "open", path) from error
-
-
-def _identity(path: str, descriptor: int) -> _Identity:
-    """What distinguishes an open file from all others. The file is closed when that fails."""
-    try:
-        with reported("look at", path):
-            facts = os.fstat(descriptor)
-    except BaseException:
-        release(descriptor)
-        raise
-    return facts.st_dev, facts.st_ino
-
-
-def _facts(path: str) -> Optional[os.stat_result]:
-    try:
-        return repeated(os.stat, path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except HOST_ERRORS as error:
-        raise translated(error, "look at", path) from error
-
-
-def _is_file(path: str) -> bool:
-    """Whether a regular file, and no link to one, lies at ``path``."""
-    try:
-        return modes.S_ISREG(repeated(os.lstat, path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except HOST_ERRORS as error:
-        # Not to know must not mean that nobody holds it.
-        raise translated(error, "look at", path) from error

@@ -30,7 +30,7 @@ from ..._bundle.xml_input import MAX_DOCUMENT_BYTES, parse_xml
 from ..._core import guid as guids
 from ..._core.errors import Damaged, DiskError, InUse, NotABundle, NotFound, StalePlan, Unsupported
 from ..._core.records import dataclass
-from ..._io.durable import read_file
+from ..._io.durable import make_like, mode_like, read_file
 from ..._io.port import DIRECTORY, FILE, File, Port
 
 MACHINE = "box.pvm"
@@ -246,16 +246,14 @@ def write_box(port: Port, box: str, content: Iterator[bytes], *, level: int, mti
 
         create temporary, hold it - write - attributes - sync - RENAME - sync of the directory
     """
-    before = port.stat(box)
-    file = port.create(temporary) if before is None else port.create(temporary, before.mode & 0o600)
+    file = port.create(temporary, mode_like(port, box))
     lock = None
     try:
         try:
             # Held, so that another run does not take it for a leftover.
             lock = port.lock((), (temporary,))
             packed = _compress(file, content, level, mtime)
-            if before is not None:
-                port.set_attributes(temporary, mode=before.mode, uid=before.uid, gid=before.gid)
+            make_like(port, file, box)
             file.sync()
         finally:
             file.close()

@@ -17,7 +17,7 @@ from typing import FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry, StorageEntry, one_layer
 from ..._bundle.descriptor_xml import parse_descriptor
-from ..._bundle.naming import BACKUP, classify
+from ..._bundle.naming import BACKUP, classify, writable
 from ..._bundle.paths import Location
 from ..._bundle.pvm import CONFIG, find_vm
 from ..._core import guid as guids
@@ -107,7 +107,7 @@ def _read(port: Port, path: str) -> Tuple[Optional[bytes], Optional[Descriptor],
     try:
         current = parse_descriptor(xml, path=path)
     except DiskError as error:
-        return xml, None, [found("descriptor_unreadable", path, str(error))]
+        return xml, None, [found("descriptor_unreadable", path, error.statement)]
     return xml, current, examine_descriptor(current, path=path)
 
 
@@ -119,12 +119,16 @@ def _compare_backup(bundle: _Bundle) -> List[Finding]:
         backup = read_file(bundle.port, path, limit=_LIMIT)
         parse_descriptor(backup, path=path)
     except DiskError as error:
-        return [found("backup_unreadable", path, str(error))]
+        return [found("backup_unreadable", path, error.statement)]
     text = "The backup of the descriptor is another generation of it, as Parallels Desktop leaves it."
     return [found("backup_differs", path, text)] if backup != bundle.xml else []
 
 
 def _find_source(bundle: _Bundle, current: Optional[Descriptor], errors: Sequence[Finding]) -> Optional[_Source]:
+    if bundle.xml is not None and current is not None and all(one.code == "top_missing" for one in errors):
+        named = _with_top(bundle, bundle.xml, current)
+        if named is not None:
+            return named
     if bundle.xml is not None and current is not None and all(one.code == "descriptor_size" for one in errors):
         resized = _resized(bundle, bundle.xml, current)
         if resized is not None:
@@ -143,6 +147,26 @@ def _find_source(bundle: _Bundle, current: Optional[Descriptor], errors: Sequenc
     # An unreadable backup may have said something else.
     is_doubtful = made is not None and (content is not None or _says_more(bundle.xml, made.descriptor))
     return made._replace(degree=LOSSY) if made is not None and is_doubtful else made
+
+
+def _with_top(bundle: _Bundle, xml: bytes, current: Descriptor) -> Optional[_Source]:
+    """The only layer is the current one, whatever it is called; it gets the GUID that all readers know."""
+    guids_of_images = {image.guid for storage in current.storages for image in storage.images}
+    is_alone = len(current.shots) == 1 and current.shots[0].parent == guids.NONE
+    if not is_alone or guids_of_images != {current.shots[0].guid}:
+        return None
+    storages = tuple(
+        replace(storage, images=tuple(replace(image, guid=guids.TOP) for image in storage.images))
+        for storage in current.storages
+    )
+    shots = (replace(current.shots[0], guid=guids.TOP),)
+    target = replace(current, storages=storages, shots=shots, declared_top=None)
+    if any(one.severity == ERROR for one in examine_descriptor(target, path=bundle.location.descriptor)):
+        return None
+    from ..._bundle.descriptor_edit import apply
+
+    content = apply(xml, target, path=bundle.location.descriptor)
+    return _Source(target, content, SAFE, "There is one layer, so it is the current one.")
 
 
 def _resized(bundle: _Bundle, xml: bytes, current: Descriptor) -> Optional[_Source]:
@@ -248,7 +272,7 @@ def _from_images(bundle: _Bundle) -> Optional[_Source]:
     files = [storage.images[0].file for storage in storages]
     size = storages[-1].end_sector
     descriptor = one_layer(
-        tuple(storages), name=location.name, uid=guids.derive("rebuilt", location.base, str(size), *files)
+        tuple(storages), name=writable(location.name), uid=guids.derive("rebuilt", location.base, str(size), *files)
     )
     from ..._bundle.descriptor_edit import new_descriptor
 
@@ -257,6 +281,10 @@ def _from_images(bundle: _Bundle) -> Optional[_Source]:
     is_sure = len(files) == 1 or (vm is not None and vm.config_size_mib == size * SECTOR // MIB)
     if not is_sure:
         text += " Whether the last part of the disk is there is not known."
+    match = _NAME.fullmatch(files[0])
+    if match is not None and match.group(3).lower() != guids.TOP:
+        text += " Its file has the name of a snapshot; whether there was a layer above it is not known."
+        is_sure = False
     if _may_stand_on_another(bundle, files[0]):
         text += " Whether the disk stood on layers elsewhere, as a linked clone does, is not known."
         is_sure = False
@@ -297,8 +325,7 @@ def _parts(images: Set[str]) -> List[str]:
     if len(images) == 1:
         ((name, match),) = named.items()
         # ploop calls layers above the root like the root with a GUID after it.
-        is_root = not name.endswith("}") if match is None else match.group(3).lower() == guids.TOP
-        return [name] if is_root else []
+        return [name] if match is not None or not name.endswith("}") else []
     matches = [match for match in named.values() if match is not None and match.group(3).lower() == guids.TOP]
     parts = {int(match.group(2)): match.group() for match in matches}
     is_complete = len(matches) == len(images) and sorted(parts) == list(range(len(images)))

@@ -42,7 +42,7 @@ def _rest(descriptor: Descriptor, path: str) -> Iterator[Finding]:
         validate(descriptor, path=path)
         build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=path)
     except DiskError as error:
-        yield found("descriptor_invalid", path, str(error), repairable=NO)
+        yield found("descriptor_invalid", path, error.statement, repairable=NO)
 
 
 def _sizes(descriptor: Descriptor, path: str) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Named:
-    """An image as the descriptor names it."""
+    """An image as the descriptor names it; a single file has no ``type``."""
 
     storage: int
     guid: str
@@ -44,6 +44,8 @@ class Named:
     outside: bool
     is_plain: bool
     expected: Expected
+    type: str = ""
+    is_root: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ImageExam:
     ``raw`` are its first 64 bytes, ``header`` is how they must be understood, None when that is not known. ``size`` is
     what it holds of the guest disk, in bytes. ``extension`` is valid; another one may have to go (``drops_extension``).
     ``surplus`` are byte ranges after the used table that are not zero. An image that ``is_frozen`` must not be changed.
+    ``right_type`` is what the descriptor should call it, None for what it does.
     """
 
     storage: int
@@ -72,6 +75,7 @@ class ImageExam:
     drops_extension: bool = False
     surplus: Tuple[Tuple[int, int], ...] = ()
     is_frozen: bool = False
+    right_type: Optional[str] = None
 
     @property
     def used_end(self) -> int:

@@ -13,10 +13,10 @@ are in the other files here; those of an examination itself are ``interrupted``,
 from __future__ import annotations
 
 import posixpath
-from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.naming import DESCRIPTOR, classify, temporary_name
+from ..._bundle.naming import DESCRIPTOR, NOTES, classify, temporary_name
 from ..._bundle.paths import (
     BUNDLE,
     SINGLE_FILE,
@@ -44,7 +44,10 @@ from .cross_checks import cross_checks
 from .examination import Chosen, Examination, Expected, ImageExam, Named
 from .files import examine_files
 from .image import examine_image
-from .machine import DiskFacts, examine_vm
+from .machine import DiskFacts, examine_vm, with_repair
+
+if TYPE_CHECKING:
+    from ..._bundle.notes import Notes
 
 _LOOKS = 3
 _NOT_EXAMINED = (
@@ -97,6 +100,7 @@ def _has_changed(port: Port, examined: Examination) -> bool:
 
 
 def _examine(port: Port, location: Location, allow_outside: bool) -> Examination:
+    port.forget(location.directory)
     before = identity(port.stat(location.descriptor))
     journal, interrupted = _read_journal(port, location)
     is_bundle = location.kind == BUNDLE
@@ -126,8 +130,17 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
         journal, is_interrupted = posixpath.basename(journal_path(location)), examined.journal is not None
         yield from examine_files(location.directory, examined.others, journal=journal, is_interrupted=is_interrupted)
     suspended = descriptor is not None and descriptor.suspended
-    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree)
-    yield from examine_vm(find_vm(port, location), disk)
+    report = find_vm(port, location)
+    suspended = suspended or (report.facts is not None and report.facts.suspended)
+    notes: Notes = {}
+    if NOTES in examined.others:
+        # Few disks have snapshots with names.
+        from .names import examine_notes, read_notes_of
+
+        notes, unreadable = read_notes_of(port, location)
+        yield from (*unreadable, *examine_notes(location, examined.tree, notes))
+    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree, frozenset(notes))
+    yield from (with_repair(port, location, one, disk) for one in examine_vm(report, disk))
 
 
 def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], List[Finding]]:
@@ -135,7 +148,7 @@ def _read_journal(port: Port, location: Location) -> Tuple[Optional[Journal], Li
     try:
         journal = read_journal(port, path)
     except Damaged as error:
-        text = f"{error} A repair that may lose something removes it when the disk is in order without it."
+        text = f"{error.statement} A repair that may lose something removes it when the disk is in order without it."
         return None, [found("journal_unreadable", path, text)]
     except DiskError as error:
         return None, [found("journal_unreadable", path, str(error), repairable=NO)]
@@ -170,7 +183,8 @@ def _named_images(
             text = "The image is outside the bundle; it is never changed from here."
             findings.append(found("image_outside", at.path, text))
         is_plain = image.type == "Plain" and is_root
-        named.append(Named(number, image.guid, image.file, at.path, at.outside, is_plain, expected))
+        one = Named(number, image.guid, image.file, at.path, at.outside, is_plain, expected, image.type, is_root)
+        named.append(one)
     return named, findings
 
 
@@ -194,7 +208,7 @@ def _resolved(port: Port, location: Location, image: ImageEntry, allow_outside: 
     except Escape:
         return found("image_outside", image.file, _NOT_EXAMINED)
     except DiskError as error:
-        return found("image_unreadable", error.path or image.file, str(error))
+        return found("image_unreadable", error.path or image.file, error.statement)
 
 
 def _holders(port: Port, location: Location, named: Sequence[Named]) -> Tuple[Tuple[str, Holder], ...]:

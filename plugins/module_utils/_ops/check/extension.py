@@ -35,9 +35,11 @@ def examine_extension(file: File, header: HdsHeader, table: RunTable, *, file_si
     try:
         extension = read_extension(file, header, path=path, file_size=file_size)
     except Unsupported as error:
-        return ExtensionExam(is_known=False, findings=(found("extension_unknown", path, str(error)),))
+        return ExtensionExam(is_known=False, findings=(found("extension_unknown", path, error.statement),))
     except Damaged as error:
-        return _dropped("extension_damaged", path, f"{error} It says nothing of the guest's data; a repair drops it.")
+        return _dropped(
+            "extension_damaged", path, f"{error.statement} It says nothing of the guest's data; a repair drops it."
+        )
     if extension is None:
         text = f"The header names a format extension at sector {header.ext_off}, but was closed by software that does"
         return _dropped("extension_stale", path, f"{text} not keep one. A repair drops it.")

@@ -23,7 +23,7 @@ def examine_end(exam: ImageExam, header: HdsHeader, table: RunTable, *, is_held:
     faults, size, step = exam.faults, exam.stat.size, header.cluster_bytes
     keeps_extension = exam.extension is not None and not (faults is not None and faults.loses)
     end = exam.end_of_use(with_extension=keeps_extension)
-    if faults is not None and faults.copied:
+    if faults is not None and faults.copies:
         # Copies go after everything, so that nothing is overwritten that an entry may have lost.
         end = max(end, header.data_start + round_up(max(0, size - header.data_start), step))
     wrong = _length(exam, header, end, is_held=is_held)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import repeat
-from operator import mod
+from operator import mod, ne
 from typing import Iterator, List, Optional, Tuple
 
 from ..._core.findings import LOSSY, NO, SAFE, Finding, found
@@ -24,6 +24,7 @@ from ..._formats.hds.header import DISK_TYPE, ENTRY_BYTES, HEADER_BYTES, HdsHead
 from .examination import Expected
 
 _MOST_CLUSTER_SECTORS = (1 << 31) // SECTOR - 1
+_MOST_COUNTED = 64 << 10
 _MOST_SECTORS = (1 << 63) // SECTOR - 1
 
 
@@ -142,8 +143,7 @@ def _misfits(header: HdsHeader, table: RunTable) -> int:
     misfits = sum(1 for entry in table.entries if entry < first) if min(table.entries) < first else 0
     if header.version == 1:
         residue = header.data_start // unit % header.entry_step
-        residues = Counter(map(mod, table.entries, repeat(header.entry_step)))
-        misfits += len(table) - residues[residue]
+        misfits += sum(map(ne, map(mod, table.entries, repeat(header.entry_step)), repeat(residue)))
     return misfits
 
 
@@ -158,7 +158,8 @@ def _candidates(header: HdsHeader, table: RunTable) -> Iterator[int]:
     if header.version == 1 and len(table):
         step = header.cluster_sectors
         sectors = ceil_div(header.table_end, SECTOR)
-        for residue, _number in Counter(map(mod, table.entries, repeat(step))).most_common(3):
+        # A table of strays has as many residues as entries; the first tell what it is about.
+        for residue, _number in Counter(map(mod, table.entries[:_MOST_COUNTED], repeat(step))).most_common(3):
             yield sectors + (residue - sectors) % step
     elif header.version == 2 and len(table) and min(table.entries) * header.cluster_bytes >= header.table_end:
         yield min(table.entries) * header.cluster_sectors

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import EXPANDING, PLAIN
-from ..._core.errors import Damaged, DiskError
+from ..._core.errors import CHECK_HINT, Damaged, DiskError
 from ..._core.findings import ERROR, NO, Finding, found, worst
 from ..._core.records import replace
 from ..._core.units import SECTOR
@@ -23,6 +23,7 @@ from .examination import ImageExam, Named
 from .extension import examine_extension
 from .file_end import examine_end
 from .header import understand, with_data_off
+from .image_type import is_contradicted, judge_type
 from .table import find_faults, read_surplus, surplus_findings, table_findings
 
 _PREFIX = 512
@@ -56,11 +57,39 @@ def examine_image(port: Port, named: Named, *, is_held: bool = False, version: O
         try:
             buffer = bytearray(_PREFIX)
             opened = _Opened(file, named, stat, bytes(buffer[: file.pread_into(0, buffer)]))
-            return _examine_plain(named, stat) if named.is_plain else _examine_expanding(opened, is_held, version)
+            return _examine_opened(opened, is_held, version)
         finally:
             file.close()
     except DiskError as error:
-        return _exam(named, stat, found("image_unreadable", named.path, str(error)))
+        return _exam(
+            named,
+            stat,
+            found("image_unreadable", named.path, str(error) if error.hint != CHECK_HINT else error.statement),
+        )
+
+
+def _examine_opened(opened: _Opened, is_held: bool, version: Optional[int]) -> ImageExam:
+    named = opened.named
+    if not named.is_plain and (is_hds(opened.prefix) or not _may_be_raw(opened)):
+        exam = _examine_expanding(opened, is_held, version)
+    elif named.is_plain or _guess(opened, version) is None:
+        exam = _examine_plain(named, opened.stat)
+    else:
+        exam = _examine_expanding(opened, is_held, version)
+    verdict = None
+    if is_contradicted(named, opened.prefix, exam):
+        # Hardly an image is not of its type.
+        verdict = judge_type(opened.file, named, opened.prefix, exam)
+    if verdict is None:
+        return exam
+    kept = [one for one in exam.findings if one.code not in verdict.replaces]
+    return replace(exam, findings=(verdict.finding, *kept), right_type=verdict.right_type)
+
+
+def _may_be_raw(opened: _Opened) -> bool:
+    """Whether a root that is no expanding image is exactly as long as its part of the disk."""
+    named, length = opened.named, opened.named.expected.length_sectors
+    return bool(named.type) and named.is_root and length is not None and opened.stat.size == length * SECTOR
 
 
 def _exam(named: Named, stat: Stat, *findings: Finding) -> ImageExam:

@@ -7,22 +7,30 @@
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Optional
+from typing import FrozenSet, Iterator, NamedTuple, Optional
 
+from ..._bundle.paths import Location
 from ..._bundle.pvm import VmFacts, VmReport
 from ..._bundle.tree import SnapshotTree
-from ..._core.findings import Finding, found
+from ..._core.errors import DiskError
+from ..._core.findings import NO, Finding, found
+from ..._core.records import replace
 from ..._core.units import MIB
+from ..._io.port import Port
 from .descriptor import listed
 
 
 class DiskFacts(NamedTuple):
-    """What must fit the machine of a disk; ``size_bytes`` and ``tree`` are None when they are not known."""
+    """What must fit the machine of a disk; ``size_bytes`` and ``tree`` are None when they are not known.
+
+    ``named`` are snapshots to which somebody gave a name here.
+    """
 
     directory: str
     size_bytes: Optional[int]
     suspended: bool
     tree: Optional[SnapshotTree]
+    named: FrozenSet[str] = frozenset()
 
 
 def examine_vm(report: VmReport, disk: DiskFacts) -> Iterator[Finding]:
@@ -39,7 +47,20 @@ def examine_vm(report: VmReport, disk: DiskFacts) -> Iterator[Finding]:
     if vm is not None:
         yield from _size(vm, disk.size_bytes)
         if disk.tree is not None and vm.snapshots_known:
-            yield from _snapshots(vm, disk.tree)
+            yield from _snapshots(vm, disk.tree, disk.named)
+
+
+def with_repair(port: Port, location: Location, one: Finding, disk: DiskFacts) -> Finding:
+    """A finding of the machine's size is not to be repaired while the machine sleeps, or in a file that is not safe."""
+    if one.code != "vm_size" or disk.size_bytes is None:
+        return one
+    from ..._bundle.machine_edit import DiskValues, machine_edit
+
+    try:
+        edit = machine_edit(port, location, DiskValues(disk.size_bytes))
+    except DiskError as error:
+        return replace(one, repairable=NO, message=f"{one.message} {error}")
+    return one if edit is not None and not disk.suspended else replace(one, repairable=NO)
 
 
 def _size(vm: VmFacts, size_bytes: Optional[int]) -> Iterator[Finding]:
@@ -48,12 +69,12 @@ def _size(vm: VmFacts, size_bytes: Optional[int]) -> Iterator[Finding]:
         yield found("vm_size", vm.config, text)
 
 
-def _snapshots(vm: VmFacts, tree: SnapshotTree) -> Iterator[Finding]:
+def _snapshots(vm: VmFacts, tree: SnapshotTree, named: FrozenSet[str]) -> Iterator[Finding]:
     absent = [f"{guid} ({snapshot.name})" for guid, snapshot in vm.snapshots.items() if guid not in tree.shots]
     if absent:
         text = f"The virtual machine cannot go back to these in this disk: {listed(absent)}."
         yield found("vm_snapshot_without_layer", vm.config, text)
-    unknown = [guid for guid in tree.shots if guid != tree.top and guid not in vm.snapshots]
+    unknown = [guid for guid in tree.shots if guid != tree.top and guid not in vm.snapshots and guid not in named]
     if unknown:
         text = "No snapshot of the virtual machine needs these layers; hdd_merge can merge them"
         yield found("layer_without_vm_snapshot", vm.config, f"{text}: {listed(unknown)}.")

@@ -17,21 +17,24 @@ from __future__ import annotations
 
 import json
 import posixpath
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.naming import temporary_name
 from ..._bundle.paths import BUNDLE, Location, is_inside, journal_path
-from ..._core.errors import AlreadyExists, BadRequest, Dirty, NotFound
+from ..._core.errors import AlreadyExists, BadRequest, Dirty, Escape, NotFound
 from ..._core.findings import ERROR, Finding, is_allowed
 from ..._core.plan import Cleanup, MakeDirectory, Plan, Remove, ReplaceFile, Step, Sync
 from ..._core.records import dataclass, replace
 from ..._formats.hds.header import IN_USE_OFFSET
 from ..._io.durable import read_file
 from ..._io.journal import APPLY, ImageBefore, Journal, pack_journal
-from ..._io.port import DIRECTORY, Port
+from ..._io.port import DIRECTORY, SYMLINK, Port
 from .examination import Examination, expanding_images
 from .repair_image import ImageRepair, plan_image_repair, repair_steps
+
+if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
 
 SAFE = "safe"
 ALL = "all"
@@ -56,11 +59,14 @@ class RepairFacts:
 
 
 class _Repairs(NamedTuple):
-    """What becomes of the images, the new ``content`` of the descriptor (None for none), and the paths that go."""
+    """What becomes of the images, the new ``content`` of the descriptor (None for none), the paths that go, and what
+    becomes of the configuration of the virtual machine.
+    """
 
     images: List[ImageRepair]
     content: Optional[bytes]
     removed: List[str]
+    machine: Optional[MachineEdit] = None
 
 
 def plan_repair(
@@ -77,7 +83,9 @@ def plan_repair(
     content, repaired = _descriptor_after(examined, level)
     cleared = _cleared(examined, level)
     repaired += [one for repair in images for one in repair.repaired] + cleared
-    repairs = _Repairs(images, content, [one.where for one in cleared])
+    machine, followed = _machine(port, examined, level)
+    repaired += followed
+    repairs = _Repairs(images, content, [one.where for one in cleared], machine)
     if not any(repairs):
         return Plan("repair", facts=RepairFacts(tuple(repaired)))
     _refuse_dirty(examined, force=force)
@@ -87,7 +95,20 @@ def plan_repair(
     if level == ALL or backup_dir is not None or replaces:
         steps, backup = _records(port, examined, repairs, backup_dir)
     steps += _changes(examined, repairs)
-    return _plan(examined, images, steps).with_facts(RepairFacts(tuple(repaired), backup))
+    plan = _plan(examined, images, steps).with_facts(RepairFacts(tuple(repaired), backup))
+    return plan if machine is None else replace(plan, fingerprint=plan.fingerprint + machine.before)
+
+
+def _machine(port: Port, examined: Examination, level: str) -> Tuple[Optional[MachineEdit], List[Finding]]:
+    """What lets the machine say the size of its disk, unless another operation is still to be ended."""
+    findings = _allowed(examined, level, "vm_size")
+    is_ours = examined.journal is None or examined.journal.operation == "repair"
+    if not findings or not is_ours or examined.size_bytes is None:
+        return None, []
+    from ..._bundle.machine_edit import DiskValues, machine_edit
+
+    edit = machine_edit(port, examined.location, DiskValues(examined.size_bytes))
+    return edit, findings if edit is not None else []
 
 
 def _plan(examined: Examination, repairs: Sequence[ImageRepair], steps: Sequence[Step]) -> Plan[None]:
@@ -128,14 +149,33 @@ def _descriptor_after(examined: Examination, level: str) -> Tuple[Optional[bytes
     if content is not None and not is_allowed(chosen.degree, level):
         return None, []
     repaired = [one for one in chosen.findings if one.severity == ERROR] if content is not None else []
-    clusters = _allowed(examined, level, "descriptor_cluster_size")
+    clusters, types = (_allowed(examined, level, code) for code in ("descriptor_cluster_size", "image_type"))
     base = content if content is not None else chosen.xml
-    if clusters and base is not None:
+    if (clusters or types) and base is not None:
         from ..._bundle.descriptor_edit import apply
 
-        content = apply(base, _with_clusters(examined, chosen.descriptor), path=examined.location.descriptor)
-        repaired += clusters
+        target = _with_clusters(examined, chosen.descriptor) if clusters else chosen.descriptor
+        content = apply(base, _with_types(examined, target, types), path=examined.location.descriptor)
+        repaired += clusters + types
     return content, repaired
+
+
+def _with_types(examined: Examination, descriptor: Descriptor, findings: Sequence[Finding]) -> Descriptor:
+    """The descriptor with the types of these images corrected."""
+    wrong = {one.where for one in findings}
+    right = {
+        (image.storage, image.guid): image.right_type
+        for image in examined.images
+        if image.path in wrong and image.right_type is not None
+    }
+    storages = [
+        replace(
+            storage,
+            images=tuple(replace(one, type=right.get((number, one.guid)) or one.type) for one in storage.images),
+        )
+        for number, storage in enumerate(descriptor.storages)
+    ]
+    return replace(descriptor, storages=tuple(storages))
 
 
 def _allowed(examined: Examination, level: str, code: str) -> List[Finding]:
@@ -167,24 +207,31 @@ def _changes(examined: Examination, repairs: _Repairs) -> Iterator[Step]:
     # The journal of another operation stays in force; what it says of the images holds for these changes, too.
     is_ours = examined.journal is None or examined.journal.operation == "repair"
     is_readable = not any(one.code == "journal_unreadable" for one in examined.findings)
-    if heavy and is_ours and is_readable:
-        yield ReplaceFile(path, pack_journal(_journal(heavy)), _temporary(path))
+    machine = repairs.machine if is_readable else None
+    if (heavy or machine is not None) and is_ours and is_readable:
+        yield ReplaceFile(path, pack_journal(_journal(heavy, machine)), _temporary(path))
     for repair in repairs.images:
         yield from repair_steps(repair)
     if repairs.content is not None:
         yield ReplaceFile(location.descriptor, repairs.content, _temporary(location.descriptor))
-    if is_ours and is_readable and (heavy or examined.journal is not None):
+    if machine is not None:
+        yield ReplaceFile(machine.config, machine.content, machine.temporary)
+    if is_ours and is_readable and (heavy or machine is not None or examined.journal is not None):
         yield Remove((path,), location.directory)
     if repairs.removed:
         yield Remove(tuple(repairs.removed), location.directory)
 
 
-def _journal(repairs: Sequence[ImageRepair]) -> Journal:
+def _journal(repairs: Sequence[ImageRepair], machine: Optional[MachineEdit]) -> Journal:
     exams = [repair.exam for repair in repairs]
     images = [
         ImageBefore(posixpath.basename(one.path), one.stat.size, one.header.in_use) for one in exams if one.header
     ]
-    return Journal("repair", APPLY, images=tuple(images))
+    if machine is None:
+        return Journal("repair", APPLY, images=tuple(images))
+    from ..._change.machine import machine_request
+
+    return Journal("repair", APPLY, images=tuple(images), request=machine_request(machine))
 
 
 def _temporary(path: str) -> str:
@@ -201,6 +248,7 @@ def _records(
     location = examined.location
     changes = [change for repair in repairs.images for change in _old_bytes(port, repair)]
     documents = [location.descriptor] if repairs.content is not None else []
+    documents += [repairs.machine.config] if repairs.machine is not None else []
     documents += [path for path in repairs.removed if path == journal_path(location)]
     changes += [{"path": path, "offset": 0, "old": _whole(port, path)} for path in documents]
     if not changes:
@@ -226,8 +274,11 @@ def _default_folder(location: Location) -> str:
 def _folder_steps(port: Port, location: Location, folder: str) -> List[Step]:
     if location.kind == BUNDLE and is_inside(f"{folder}/", location.directory):
         raise BadRequest("backup_dir: the directory is within the disk", path=folder, hint="Choose one beside it.")
-    there = port.stat(folder)
+    there = port.lstat(folder)
     if there is not None:
+        if there.kind == SYMLINK:
+            hint = "Set backup_dir to the directory of your choice, or remove the link."
+            raise Escape("The directory for what a repair replaces is a link", path=folder, hint=hint)
         if there.kind != DIRECTORY:
             text = "backup_dir: what is there is no directory"
             raise AlreadyExists(text, path=folder, found=there.kind, hint="Choose another name.")
@@ -257,5 +308,6 @@ def _old_bytes(port: Port, repair: ImageRepair) -> List[Dict[str, Any]]:
 def _whole(port: Port, path: str) -> Optional[str]:
     try:
         return read_file(port, path, limit=_LIMIT).hex()
-    except NotFound:
+    except (Escape, NotFound):
+        # A link is removed as such; where it leads is not looked at.
         return None

@@ -20,7 +20,7 @@ marked: the one write does all.
 from __future__ import annotations
 
 import struct
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._change.image import entry_steps
 from ..._core.errors import Unsupported
@@ -92,7 +92,7 @@ def plan_image_repair(exam: ImageExam, level: str) -> Optional[ImageRepair]:
     drops = exam.drops_extension or (faults is not None and faults.loses)
     placed = _relocate(exam, header, faults, exam.end_of_use(with_extension=not drops))
     changes_end = faults is not None or bool(codes & {"leak_tail", "image_too_short", "tail_unaligned"})
-    zeroed = _entry_ranges(faults.dropped) if faults is not None else []
+    zeroed = _entry_ranges(faults.dropped()) if faults is not None else []
     zeroed += exam.surplus if "entry_surplus" in codes else ()
     raw = pack_header(_final_header(exam, header, repaired, drops=drops))
     size = placed.end if changes_end else exam.stat.size
@@ -101,17 +101,17 @@ def plan_image_repair(exam: ImageExam, level: str) -> Optional[ImageRepair]:
 
 def _relocate(exam: ImageExam, header: HdsHeader, faults: Optional[Faults], end: int) -> _Placed:
     """Slots after everything (what is in use ends at ``end``) for clusters that need one of their own."""
-    if faults is None or not faults.copied:
+    if faults is None or not faults.copies:
         return _Placed((), (), end)
     size, step = exam.stat.size, header.cluster_bytes
-    if sum(run.count for run in faults.copied) > _MOST_COPIES:
+    if faults.copies > _MOST_COPIES:
         text = "More clusters share their slots than a repair can part"
         raise Unsupported(text, path=exam.path, hint="Restore the image from a copy.")
     # What no entry names may be what an entry has lost, so nothing in the file is overwritten.
     end = max(end, header.data_start + round_up(max(0, size - header.data_start), step))
     moves: List[Move] = []
     relocated: List[Run] = []
-    for run in faults.copied:
+    for run in faults.copied():
         there = min(run.count * step, max(0, size - run.offset))
         if there:
             moves.append(Move(exam.path, run.offset, end, there))
@@ -120,8 +120,13 @@ def _relocate(exam: ImageExam, header: HdsHeader, faults: Optional[Faults], end:
     return _Placed(tuple(moves), tuple(relocated), end)
 
 
-def _entry_ranges(runs: Tuple[Run, ...]) -> List[Tuple[int, int]]:
-    spans = [(run.cluster, run.cluster + run.count) for run in runs]
+def _entry_ranges(runs: Iterable[Run]) -> List[Tuple[int, int]]:
+    spans: List[Tuple[int, int]] = []
+    for run in runs:
+        if spans and spans[-1][1] == run.cluster:
+            spans[-1] = (spans[-1][0], run.cluster + run.count)
+        else:
+            spans.append((run.cluster, run.cluster + run.count))
     return [(HEADER_BYTES + ENTRY_BYTES * start, HEADER_BYTES + ENTRY_BYTES * end) for start, end in spans]
 
 

@@ -10,13 +10,15 @@ A sound table is judged by whole arrays. Only a damaged one is taken run by run,
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from array import array
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.findings import LOSSY, NO, Finding, found
 from ..._core.records import dataclass
 from ..._core.units import ceil_div
 from ..._formats.hds.bat import Run, RunTable
 from ..._formats.hds.bat_check import is_sound
+from ..._formats.hds.bat_order import in_file_order
 from ..._formats.hds.header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 from ..._io.port import File
 
@@ -50,16 +52,21 @@ class Affected(NamedTuple):
         return f"{noun} {', '.join(map(str, self.clusters))}{more}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Faults:
-    """``dropped`` entries point to nothing that could be kept; ``copied`` clusters need a slot, ``kept`` ones have it.
+    """What is wrong with a ``table``: a slot is left to one cluster, so of each run the first so many as ``twins`` says
+    of those that could stay need another one; None when there are none.
 
     ``stretched`` is the length that the file needs so that a cluster at its end is whole, ``used_end`` the end of all
-    that is in use, ``affected`` what is wrong, by the code of its finding.
+    that is in use, ``kept`` how many clusters have their slot, ``affected`` what is wrong, by the code of its finding.
     """
 
-    dropped: Tuple[Run, ...]
-    copied: Tuple[Run, ...]
+    table: RunTable
+    header: HdsHeader
+    file_size: int
+    twins: Optional[array[int]]
+    drops: bool
+    copies: int
     stretched: int
     used_end: int
     kept: int
@@ -68,14 +75,28 @@ class Faults:
     @property
     def loses(self) -> bool:
         """Whether the guest will not see all that it should."""
-        return bool(self.dropped) or bool(self.stretched)
+        return self.drops or bool(self.stretched)
+
+    def dropped(self) -> Iterator[Run]:
+        """Clusters whose entries point to nothing that could be kept."""
+        for run in self.table.runs():
+            parts = _apart(run, self.header, self.file_size)
+            yield from (part for part in (parts.in_header, parts.outside) if part.count)
+
+    def copied(self) -> Iterator[Run]:
+        """Clusters that need a slot of their own."""
+        step = self.header.cluster_bytes
+        for index, run in enumerate(self.table.runs()):
+            parts = _apart(run, self.header, self.file_size)
+            twins, _rest = _split(parts.kept, self.twins[index] if self.twins is not None else 0, step)
+            yield from (part for part in (parts.low, parts.off_grid, twins) if part.count)
 
 
 def find_faults(table: RunTable, header: HdsHeader, *, file_size: int) -> Optional[Faults]:
     """The faults of a table, or None when every cluster is in the file, on the grid and only once."""
     if is_sound(table, header, file_size=file_size):
         return None
-    faults = _Sorter(header, file_size).faults(table)
+    faults = _Sorter(table, header, file_size).faults()
     return faults if faults.affected else None
 
 
@@ -106,90 +127,144 @@ def surplus_findings(surplus: Ranges, path: str) -> List[Finding]:
     return [found("entry_surplus", path, text, repairable=degree)] if surplus else []
 
 
+class _Parts(NamedTuple):
+    """One run taken apart, by what its clusters are good for."""
+
+    in_header: Run
+    low: Run
+    off_grid: Run
+    kept: Run
+    outside: Run
+    is_cut: bool = False
+
+
+def _apart(run: Run, header: HdsHeader, file_size: int) -> _Parts:
+    if run.count == 1:
+        return _one_apart(run, header, file_size)
+    step = header.cluster_bytes
+    in_header, run = _split(run, ceil_div(header.table_end - run.offset, step), step)
+    run, outside = _split(run, ceil_div(file_size - run.offset, step), step)
+    visible = min(run.count * step, header.size_bytes - run.cluster * step)
+    is_cut = bool(run.count) and run.offset + visible > file_size
+    low, run = _split(run, ceil_div(header.data_start - run.offset, step), step)
+    kept, off_grid = _split(run, 0 if (run.offset - header.data_start) % step else run.count, step)
+    return _Parts(in_header, low, off_grid, kept, outside, is_cut)
+
+
+def _one_apart(run: Run, header: HdsHeader, file_size: int) -> _Parts:
+    """The same for one cluster, as a table of strays has millions of them."""
+    cluster, _count, offset = run
+    none, step = Run(cluster, 0, offset), header.cluster_bytes
+    if offset < header.table_end:
+        return _Parts(run, none, none, none, none)
+    if offset >= file_size:
+        return _Parts(none, none, none, none, run)
+    is_cut = offset + min(step, header.size_bytes - cluster * step) > file_size
+    rest = Run(cluster + 1, 0, offset + step)
+    if offset < header.data_start:
+        return _Parts(none, run, none, none, rest, is_cut)
+    if (offset - header.data_start) % step:
+        return _Parts(none, none, run, none, rest, is_cut)
+    return _Parts(none, none, none, run, rest, is_cut)
+
+
 class _Sorter:
     """Takes the runs of one table apart: what goes, what must move, what stays."""
 
-    def __init__(self, header: HdsHeader, file_size: int) -> None:
+    def __init__(self, table: RunTable, header: HdsHeader, file_size: int) -> None:
+        self._table = table
         self._header = header
         self._file_size = file_size
-        self._dropped: List[Run] = []
-        self._copied: List[Run] = []
-        self._kept: List[Tuple[int, int, int]] = []
+        self._copies_end = header.data_start
+        self._copies = 0
+        self._drops = False
         self._stretched = 0
         self._numbers: Dict[str, int] = {}
         self._clusters: Dict[str, List[int]] = {}
 
-    def _take_all(self, table: RunTable) -> None:
-        """Sort all runs. Most are right, and these cost little."""
-        start, end, step, unit = self._header.data_start, self._file_size, table.cluster_bytes, table.entry_bytes
-        keep = self._kept.append
+    def _is_good(self, entry: int, count: int) -> bool:
+        """Whether all clusters of a run could stay. Most are right, and these cost little."""
+        header = self._header
+        offset = entry * header.entry_bytes
+        start, end = header.data_start, self._file_size
+        return (
+            offset >= start
+            and offset + count * header.cluster_bytes <= end
+            and not ((offset - start) % header.cluster_bytes)
+        )
+
+    def _take_all(self) -> None:
+        """Note what is wrong with each run on its own, in guest order."""
+        table, unit = self._table, self._header.entry_bytes
         for cluster, count, entry in zip(table.first_clusters, table.counts, table.entries):
-            offset = entry * unit
-            if offset >= start and offset + count * step <= end and not (offset - start) % step:
-                keep((offset, cluster, count))
-            else:
-                self._take(Run(cluster, count, offset))
+            if not self._is_good(entry, count):
+                self._take(Run(cluster, count, entry * unit))
 
     def _take(self, run: Run) -> None:
-        header, step = self._header, self._header.cluster_bytes
-        in_header, run = _split(run, ceil_div(header.table_end - run.offset, step), step)
-        self._drop(in_header, "entry_low")
-        run, outside = _split(run, ceil_div(self._file_size - run.offset, step), step)
-        self._drop(outside, "entry_out_of_file")
-        if not run.count:
-            return
-        self._look_for_a_cut(run)
-        low, run = _split(run, ceil_div(header.data_start - run.offset, step), step)
-        self._copy(low, "entry_low")
-        if (run.offset - header.data_start) % step:
-            self._copy(run, "entry_off_grid")
-        elif run.count:
-            self._kept.append((run.offset, run.cluster, run.count))
-
-    def _look_for_a_cut(self, run: Run) -> None:
-        step = self._header.cluster_bytes
-        visible = min(run.count * step, self._header.size_bytes - run.cluster * step)
-        if run.offset + visible > self._file_size:
-            self._note("entry_cut", run.cluster + run.count - 1, 1)
-            self._stretched = max(self._stretched, run.offset + run.count * step)
-
-    def _drop(self, run: Run, code: str) -> None:
-        if run.count:
-            self._dropped.append(run)
-            self._note(code, run.cluster, run.count)
+        parts = _apart(run, self._header, self._file_size)
+        self._drops = self._drops or bool(parts.in_header.count or parts.outside.count)
+        self._note("entry_low", parts.in_header)
+        self._note("entry_out_of_file", parts.outside)
+        if parts.is_cut:
+            self._note("entry_cut", Run(parts.outside.cluster - 1, 1, 0))
+            self._stretched = max(self._stretched, parts.outside.offset)
+        self._copy(parts.low, "entry_low")
+        self._copy(parts.off_grid, "entry_off_grid")
 
     def _copy(self, run: Run, code: str) -> None:
         if run.count:
-            self._copied.append(run)
-            self._note(code, run.cluster, run.count)
+            self._copies += run.count
+            end = min(run.offset + run.count * self._header.cluster_bytes, self._file_size)
+            self._copies_end = max(self._copies_end, end)
+            self._note(code, run)
 
-    def _note(self, code: str, cluster: int, count: int) -> None:
-        self._numbers[code] = self._numbers.get(code, 0) + count
-        shown = self._clusters.setdefault(code, [])
-        shown += range(cluster, cluster + min(count, _SHOWN - len(shown)))
+    def _note(self, code: str, run: Run) -> None:
+        if run.count:
+            self._numbers[code] = self._numbers.get(code, 0) + run.count
+            shown = self._clusters.setdefault(code, [])
+            shown += range(run.cluster, run.cluster + min(run.count, _SHOWN - len(shown)))
 
-    def faults(self, table: RunTable) -> Faults:
-        self._take_all(table)
-        kept, end = self._part_twins()
-        step = self._header.cluster_bytes
-        for run in self._copied:
-            end = max(end, min(run.offset + run.count * step, self._file_size))
+    def faults(self) -> Faults:
+        self._take_all()
+        twins, kept, end = self._part_twins()
         affected = {code: Affected(number, tuple(self._clusters[code])) for code, number in self._numbers.items()}
-        return Faults(tuple(sorted(self._dropped)), tuple(sorted(self._copied)), self._stretched, end, kept, affected)
+        return Faults(
+            self._table,
+            self._header,
+            self._file_size,
+            twins,
+            self._drops,
+            self._copies,
+            self._stretched,
+            max(end, self._copies_end),
+            kept,
+            affected,
+        )
 
-    def _part_twins(self) -> Tuple[int, int]:
-        """Leave each slot to one cluster; returns how many clusters stay, and the end of the last one."""
-        step, end, kept = self._header.cluster_bytes, self._header.data_start, 0
-        self._kept.sort()
-        for offset, cluster, count in self._kept:
-            if offset < end:
+    def _part_twins(self) -> Tuple[Optional[array[int]], int, int]:
+        """Leave each slot to one cluster; returns how many of each run must move, how many clusters stay, and the end
+        of the last one.
+        """
+        table, header = self._table, self._header
+        step, unit, end, kept = header.cluster_bytes, header.entry_bytes, header.data_start, 0
+        twins: Optional[array[int]] = None
+        for index in in_file_order(table, ceil_div(header.data_start, unit)):
+            run = Run(table.first_clusters[index], table.counts[index], table.entries[index] * unit)
+            if run.count == 1 and not header.data_start <= run.offset < self._file_size:
+                continue
+            if not self._is_good(table.entries[index], run.count):
+                run = _apart(run, header, self._file_size).kept
+                if not run.count:
+                    continue
+            if run.offset < end:
                 # Whatever reaches past this offset began before it, without a gap.
-                twins, rest = _split(Run(cluster, count, offset), (end - offset) // step, step)
-                self._copy(twins, "entry_duplicate")
-                offset, count = rest.offset, rest.count
-            kept += count
-            end = max(end, offset + count * step)
-        return kept, end
+                both, run = _split(run, (end - run.offset) // step, step)
+                self._copy(both, "entry_duplicate")
+                twins = twins if twins is not None else array("I", bytes(4 * len(table)))
+                twins[index] = both.count
+            kept += run.count
+            end = max(end, run.offset + run.count * step)
+        return twins, kept, end
 
 
 def _split(run: Run, count: int, step: int) -> Tuple[Run, Run]:

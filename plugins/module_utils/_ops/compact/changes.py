@@ -14,12 +14,23 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, List, Tuple, Union
+from typing import TYPE_CHECKING, Iterable, Iterator, List, Optional, Tuple, Union
 
 from ..._bundle.bundle import ImageState
 from ..._bundle.naming import UNFINISHED_COPY, temporary_name
 from ..._change.image import TABLE_OFFSET, clear_steps, close_steps, mark_steps
-from ..._core.plan import CopyRanges, CreateFile, Move, PunchHoles, Rename, Resize, Step, Sync, WriteBytes
+from ..._core.plan import (
+    CopyRanges,
+    CreateFile,
+    Move,
+    PunchHoles,
+    Rename,
+    Resize,
+    Step,
+    Sync,
+    Transfer,
+    WriteBytes,
+)
 from ..._core.records import dataclass, replace
 from ..._formats.hds.bat import pack_entries
 from ..._formats.hds.header import ENTRY_BYTES, HdsHeader, new_header, pack_header
@@ -27,6 +38,9 @@ from ..._io.port import File, Port
 from ..._io.sparse import holes
 from .clusters import Clusters
 from .relocate import kept_runs, packed_end, pinned_slots, relocate
+
+if TYPE_CHECKING:
+    from .free_map_check import FreeMapCheck
 
 _MOST_ENTRIES = 65536
 """Of a table, written at once."""
@@ -105,8 +119,8 @@ class Relocation:
 class FreshCopy:
     """The clusters that are not ``dropped`` in a new file, in guest order. The commit is its rename over the old one.
 
-    Links to the image by name, as linked clones have them, stay right. ``dense`` reserves all of its blocks. Needs room
-    for the data.
+    Links to the image by name, as linked clones have them, stay right. ``dense`` reserves all of its blocks, ``check``
+    looks at the copy before it gets its name. Needs room for the data.
     """
 
     image: ImageState
@@ -114,6 +128,7 @@ class FreshCopy:
     dropped: Clusters
     directory: str
     dense: bool
+    check: Optional[FreeMapCheck] = None
 
     @property
     def fresh(self) -> HdsHeader:
@@ -152,6 +167,8 @@ class FreshCopy:
         yield from entry_run_steps(path, fresh, self._entries(fresh))
         yield WriteBytes(path, 0, pack_header(fresh))
         yield Sync(files=(path,), directories=(self.directory,))
+        if self.check is not None:
+            yield Transfer(self.check)
         yield Rename(path, self.image.path)
         if self.image.path.rsplit("/", 1)[0] != self.directory:
             yield Sync(directories=(self.directory,))

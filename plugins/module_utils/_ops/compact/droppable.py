@@ -19,11 +19,11 @@ several of them find is joined, the first one that names a cluster gives the rea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..._bundle.bundle import EXPANDING, BundleState, ImageState
 from ..._core.extents import DATA, Extent
-from ..._core.ranges import Range, clipped, joined
+from ..._core.ranges import Range, clipped, complement, joined
 from ..._core.records import dataclass
 from ..._formats.hds.header import HdsHeader
 from ..._guest.view import LayerStack, open_stack
@@ -35,12 +35,15 @@ from .clusters import Clusters, union, without
 
 if TYPE_CHECKING:
     from ..._formats.image import ImageReader
+    from ..._guest.filesystems.runs import Runs
 
 METADATA = "metadata"
 ZEROS = "zeros"
+FILESYSTEM = "filesystem"
 
 ZERO = "zero"
 EQUAL = "equal"
+FREE_IN_FILESYSTEM = "free_in_filesystem"
 
 _WINDOW = 64 << 20
 """Extents are looked up for so many guest bytes at once."""
@@ -58,17 +61,22 @@ class Droppable:
         return union(*self.clusters.values())
 
 
-Source = Callable[[Port, BundleState, ImageState], Droppable]
+Source = Callable[[Port, BundleState, ImageState, Optional["Runs"]], Droppable]
 
 
-def find_droppable(port: Port, state: BundleState, image: ImageState, *, scan: str) -> Droppable:
-    """What may go of one expanding image. The zero clusters of a preallocated disk are there on purpose."""
+def find_droppable(
+    port: Port, state: BundleState, image: ImageState, *, scan: str, free: Optional[Runs] = None
+) -> Droppable:
+    """What may go of one expanding image. The zero clusters of a preallocated disk are there on purpose.
+
+    ``free`` are bytes of the image that no view needs.
+    """
     found: Dict[str, Clusters] = {}
     known = Clusters()
     bytes_read = 0
     if image.kind == EXPANDING and not state.descriptor.storages[image.storage].preallocated:
         for source in SOURCES[scan]:
-            part = source(port, state, image)
+            part = source(port, state, image, free)
             bytes_read += part.bytes_read
             for reason, clusters in part.clusters.items():
                 new = without(clusters, known)
@@ -77,8 +85,8 @@ def find_droppable(port: Port, state: BundleState, image: ImageState, *, scan: s
     return Droppable(found, bytes_read)
 
 
-def redundant(port: Port, state: BundleState, image: ImageState) -> Droppable:
-    """Clusters that hold what the layers below read as, zeros below the lowest one.
+def redundant(port: Port, state: BundleState, image: ImageState, free: Optional[Runs] = None) -> Droppable:
+    """Clusters that hold what the layers below read as, zeros below the lowest one, but for ``free`` bytes.
 
     Holes of the host file are not read.
     """
@@ -89,15 +97,16 @@ def redundant(port: Port, state: BundleState, image: ImageState) -> Droppable:
         return Droppable({})
     stack = open_stack(port, state.chain(image.guid, image.storage), state.parts[image.storage][1])
     try:
-        scan = _Comparison(stack)
+        scan = _Comparison(stack, free)
         for start, end in _windows(image, image.header):
             scan.look(start, end, image, image.header)
-        return Droppable({ZERO: scan.zero, EQUAL: scan.equal}, scan.bytes_read)
+        found = {ZERO: scan.zero, EQUAL: scan.equal}
+        return Droppable(found if free is None else {**found, FREE_IN_FILESYSTEM: scan.free}, scan.bytes_read)
     finally:
         stack.close()
 
 
-SOURCES: Mapping[str, Tuple[Source, ...]] = {METADATA: (), ZEROS: (redundant,)}
+SOURCES: Mapping[str, Tuple[Source, ...]] = {METADATA: (), ZEROS: (redundant,), FILESYSTEM: (redundant,)}
 
 
 def _windows(image: ImageState, header: HdsHeader) -> Iterator[Tuple[int, int]]:
@@ -117,9 +126,11 @@ def _data(extents: Iterator[Extent]) -> List[Range]:
 
 
 class _Comparison:
-    """Compares the clusters of the topmost layer of a stack with what the others read as."""
+    """Compares the clusters of the topmost layer of a stack with what the others read as, but for what is free."""
 
-    def __init__(self, stack: LayerStack[ImageReader]) -> None:
+    def __init__(self, stack: LayerStack[ImageReader], free: Optional[Runs]) -> None:
+        self._ignored = free
+        self.free = Clusters()
         self._own = stack.layers[0]
         self._below = stack.below(1)
         self._buffers = new_buffer(SLICE), new_buffer(SLICE)
@@ -135,9 +146,9 @@ class _Comparison:
         low, high = first * step, min(end * step, image.size)
         if image.table is None:
             return
-        own = _data(self._own.extents(low, max(0, high - low)))
+        own = self._counted(_data(self._own.extents(low, max(0, high - low))))
         has_below = bool(self._below.layers) and low < high
-        below = _data(self._below.extents(low, high - low) if has_below else iter(()))
+        below = self._counted(_data(self._below.extents(low, high - low) if has_below else iter(())))
         for run in image.table.runs(first, end):
             for cluster in range(run.cluster, run.cluster + run.count):
                 start, stop = cluster * step, min((cluster + 1) * step, image.size)
@@ -145,16 +156,25 @@ class _Comparison:
                     # The image is longer than the disk: this may be all that is left of a change by another program.
                     continue
                 # Nobody sees what is past the end of a shorter image.
-                self._judge(cluster, clipped(own, start, stop), clipped(below, start, stop))
+                found = self._judge(clipped(own, start, stop), clipped(below, start, stop))
+                if found is not None:
+                    is_free = self._ignored is not None and self._ignored.within(start, stop)
+                    (self.free if is_free else found).add(cluster, cluster + 1)
 
-    def _judge(self, cluster: int, own: List[Range], below: List[Range]) -> None:
+    def _counted(self, ranges: List[Range]) -> List[Range]:
+        """The ranges without what is free."""
+        free = self._ignored
+        if free is None:
+            return ranges
+        return [part for start, end in ranges for part in complement(free.between(start, end), start, end)]
+
+    def _judge(self, own: List[Range], below: List[Range]) -> Optional[Clusters]:
         if not below:
-            if all(self._is_zero(start, end) for start, end in own):
-                self.zero.add(cluster, cluster + 1)
-            return
+            return self.zero if all(self._is_zero(start, end) for start, end in own) else None
         self._saw_data = False
         if all(self._is_equal(start, end) for start, end in joined(sorted(own + below))):
-            (self.equal if self._saw_data else self.zero).add(cluster, cluster + 1)
+            return self.equal if self._saw_data else self.zero
+        return None
 
     def _is_zero(self, start: int, end: int) -> bool:
         for offset, length in _pieces(start, end):

@@ -11,7 +11,7 @@ found by the next run. Plain images can only get holes, whatever the strategy.
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.guards import Touches, check_guards, minds_holes
@@ -24,9 +24,12 @@ from ..._formats.hds.extension import may_keep
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
 from .changes import FreshCopy, stored_bytes
-from .droppable import METADATA, ZEROS
+from .droppable import FILESYSTEM, METADATA, ZEROS
 from .relocate import kept_runs
 from .savings import IN_PLACE, PUNCH, ImageSavings, estimate
+
+if TYPE_CHECKING:
+    from .freed import FreedLayers
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class CompactFacts(ChangeFacts):
     """What each image gives back, and the disk after the change."""
 
     savings: Tuple[ImageSavings, ...]
+    filesystems: Optional[Tuple[Dict[str, Any], ...]] = None
 
     @property
     def reclaimable(self) -> int:
@@ -49,8 +53,11 @@ def plan_compact(
     strategy: str = IN_PLACE,
     threshold: int = 0,
     force: bool = False,
+    swap: bool = False,
 ) -> Plan[CompactFacts]:
     """Give back what ``estimate`` finds, when it is at least ``threshold`` bytes (0: one cluster); else an empty plan.
+
+    ``swap`` lets a scan of file systems take pages of swap, too.
 
     Raises Encrypted when data would have to be looked at or moved, Dirty, or Unsupported for holes in a disk whose
     owner refuses them and for a format extension that the strategy cannot keep.
@@ -58,7 +65,13 @@ def plan_compact(
     if strategy == PUNCH and minds_holes(state):
         _refuse_holes(state)
     clearance = check_guards(state, Touches(data=scan != METADATA), force=force)
-    facts = CompactFacts(state, tuple(estimate(port, state, scan=scan, strategy=strategy)))
+    freed: Optional[FreedLayers] = None
+    if scan == FILESYSTEM:
+        from .freed import find_freed
+
+        freed = find_freed(port, state, swap=swap)
+    savings = tuple(estimate(port, state, scan=scan, strategy=strategy, freed=freed))
+    facts = CompactFacts(state, savings, None if freed is None else freed.filesystems)
     read = sum(one.read for one in facts.savings)
     least = threshold or min((_smallest(state, one.image) for one in facts.savings), default=1)
     if facts.reclaimable < least:
@@ -126,7 +139,9 @@ def _change(port: Port, savings: Sequence[ImageSavings], scanned: int) -> Bundle
         hidden=tuple(one.image.path for one in savings if not isinstance(one.change, FreshCopy)),
         replaced=tuple(one.image.path for one in savings if isinstance(one.change, FreshCopy)),
         needed=SMALL_CHANGES + sum(_room(port, copy) for copy in copies),
-        bytes_read=scanned + sum(move.length for move in moves if move.source is not None),
+        bytes_read=scanned
+        + sum(move.length for move in moves if move.source is not None)
+        + sum(copy.check.bytes_compared for copy in copies if copy.check is not None),
         bytes_written=sum(move.length for move in moves),
         bytes_freed=sum(one.reclaimable for one in savings),
         bytes_scanned=scanned,

@@ -7,27 +7,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.guards import minds_holes
-from ..._core.ranges import Range, joined
-from ..._core.records import dataclass
+from ..._core.ranges import Range, complement, joined
+from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
 from ..._formats.hds.header import HdsHeader
 from ..._io.port import Port
 from .changes import Change, FreshCopy, Holes, Relocation
 from .clusters import Clusters, union
-from .droppable import EQUAL, METADATA, SOURCES, ZERO, Droppable, find_droppable
+from .droppable import EQUAL, FILESYSTEM, FREE_IN_FILESYSTEM, METADATA, SOURCES, ZERO, Droppable, find_droppable
 from .relocate import dropped_places, kept_runs
 from .stored_zeros import SMALLEST, ZeroScan, data_within
+
+if TYPE_CHECKING:
+    from .freed import FreedLayers
 
 IN_PLACE = "in_place"
 COPY = "copy"
 PUNCH = "punch"
 
 LEAKED = "leaked"
-FREE_IN_FILESYSTEM = "free_in_filesystem"
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class ImageSavings:
         return self.change.reclaimable
 
 
-def estimate(port: Port, state: BundleState, *, scan: str, strategy: str = IN_PLACE) -> List[ImageSavings]:
-    """What each image of our own could give back. Nothing is changed."""
-    looks = [_Look(port, state, image, scan) for image in state.images.values() if not image.outside]
+def estimate(
+    port: Port, state: BundleState, *, scan: str, strategy: str = IN_PLACE, freed: Optional[FreedLayers] = None
+) -> List[ImageSavings]:
+    """What each image of our own could give back; ``freed`` belongs to a scan of file systems. Nothing is changed."""
+    looks = [_Look(port, state, image, scan, freed) for image in state.images.values() if not image.outside]
     found = [_estimate(look, strategy) for look in looks]
     return [savings for savings in found if savings is not None]
 
@@ -60,6 +64,7 @@ class _Look:
     state: BundleState
     image: ImageState
     scan: str
+    freed: Optional[FreedLayers] = None
 
     @property
     def takes_zeros(self) -> bool:
@@ -68,6 +73,8 @@ class _Look:
 
     def droppable(self) -> Droppable:
         """The clusters that may be dropped."""
+        if self.freed is not None:
+            return self.freed.droppable[(self.image.storage, self.image.guid)]
         return find_droppable(self.port, self.state, self.image, scan=self.scan)
 
 
@@ -84,6 +91,12 @@ def _shortened(look: _Look, header: HdsHeader, strategy: str) -> ImageSavings:
     change: Change = Relocation(image, header, dropped)
     if strategy == COPY:
         change = FreshCopy(image, header, dropped, state.location.directory, minds_holes(state))
+        if look.freed is not None:
+            from .free_map_check import FreeMapCheck
+
+            place, views = change.temporary, look.freed.views
+            check = FreeMapCheck(state, image, place, change.fresh, views, look.freed.swap)
+            change = replace(change, check=check)
     reasons = {reason: len(clusters) * header.cluster_bytes for reason, clusters in found.clusters.items()}
     return ImageSavings(image, {**reasons, LEAKED: image.leaked}, change, found.bytes_read)
 
@@ -121,10 +134,14 @@ def _plain(look: _Look) -> Optional[ImageSavings]:
     file = look.port.open_read(image.path)
     try:
         zeros = ZeroScan(file, image.stat.block)
-        stored = zeros.ranges([(0, image.size)], min(SMALLEST, cluster_bytes))
+        free = [] if look.freed is None else look.freed.ranges[(image.storage, image.guid)].within(0, image.size)
+        given = [(start, end) for start, end in data_within(file, free, image.stat.block) if end - start >= SMALLEST]
+        stored = zeros.ranges(complement(given, 0, image.size), min(SMALLEST, cluster_bytes))
     finally:
         file.close()
-    return ImageSavings(image, {ZERO: _total(stored)}, Holes(image, Clusters(), tuple(stored), ()), zeros.bytes_read)
+    reasons = {ZERO: _total(stored), FREE_IN_FILESYSTEM: _total(given)}
+    change = Holes(image, Clusters(), tuple(joined(sorted(stored + given))), ())
+    return ImageSavings(image, reasons, change, zeros.bytes_read)
 
 
 def _total(parts: Sequence[Range]) -> int:
@@ -138,7 +155,8 @@ def reclaimable_by_reason(savings: Sequence[ImageSavings], *, scan: str) -> Dict
     }
     if scan == METADATA:
         found[ZERO] = found[EQUAL] = None
-    return {**found, FREE_IN_FILESYSTEM: None}
+    free = sum(one.reasons.get(FREE_IN_FILESYSTEM, 0) for one in savings)
+    return {**found, FREE_IN_FILESYSTEM: free if scan == FILESYSTEM else None}
 
 
 def summary(savings: Sequence[ImageSavings], *, reclaimed: bool, scan: str) -> Dict[str, Any]:

@@ -70,7 +70,8 @@ def _refuse_present(port: Port, path: str) -> None:
 def _holds_checksums(port: Port, path: str, size: int) -> bool:
     if size > _LIMIT:
         return False
-    return all(_LINE.fullmatch(line) for line in read_file(port, path, limit=_LIMIT).splitlines())
+    lines = read_file(port, port.real_path(path), limit=_LIMIT).splitlines()
+    return all(_LINE.fullmatch(line) for line in lines)
 
 
 def refuse_own_file(port: Port, path: str, plan: Plan[ConvertFacts]) -> None:
@@ -92,7 +93,9 @@ def content_of(path: str, files: Sequence[OutputFile]) -> Optional[bytes]:
 def is_present(port: Port, path: str, content: bytes) -> bool:
     """Whether the file already holds this content."""
     stat = port.stat(path)
-    return stat is not None and stat.size == len(content) and read_file(port, path, limit=_LIMIT) == content
+    if stat is None or stat.size != len(content):
+        return False
+    return read_file(port, port.real_path(path), limit=_LIMIT) == content
 
 
 def write_checksums(port: Port, path: str, content: bytes) -> None:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..._core.records import dataclass
 from ..._guest.source import Source
@@ -16,13 +16,15 @@ from .request import AnyShape, ConvertRequest
 
 if TYPE_CHECKING:
     from ..._bundle.descriptor import Descriptor
+    from .free_space import DroppedSpace
 
 
 @dataclass(frozen=True)
 class Conversion:
     """All that is decided before the first step, and why the output is written or kept (``reason``).
 
-    ``depths`` are the layers of the source that become layers of the output, lowest first.
+    ``depths`` are the layers of the source that become layers of the output, lowest first; ``dropped`` is known when
+    free space is not copied.
     """
 
     source: Source
@@ -31,13 +33,15 @@ class Conversion:
     destination: Destination
     depths: Tuple[int, ...]
     reason: str = ""
+    dropped: Optional[DroppedSpace] = None
 
 
 @dataclass(frozen=True)
 class ConvertFacts:
     """What a plan says of its output. ``files`` are its image files, ``built`` where each is until the commit.
 
-    ``lengths`` are known once they are predicted; ``descriptor`` belongs to a bundle.
+    ``lengths`` are known once they are predicted; ``descriptor`` belongs to a bundle. ``filesystems`` are those of the
+    source when free space is not copied.
     """
 
     reason: str
@@ -46,3 +50,4 @@ class ConvertFacts:
     built: Tuple[str, ...] = ()
     lengths: Tuple[int, ...] = ()
     descriptor: Optional[Descriptor] = None
+    filesystems: Optional[Tuple[Dict[str, Any], ...]] = None

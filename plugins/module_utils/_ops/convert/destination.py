@@ -96,7 +96,8 @@ def _unreadable(request: ConvertRequest, stat: Stat, error: DiskError) -> Destin
         return Destination(stat)
     if is_refused:
         raise error
-    error.hint = f"{error.hint or ''} Set force: true to replace the destination all the same.".strip()
+    # The source is good: what helps is to replace the destination, not to mend it.
+    error.hint = "Set force: true to replace the destination all the same."
     raise error
 
 

@@ -17,6 +17,7 @@ from ..._guest.source import find_source, open_source
 from ..._io.port import FILE, Port
 from .conversion import Conversion
 from .destination import Destination
+from .job import open_wanted
 
 
 def shape_difference(port: Port, conversion: Conversion) -> Optional[str]:
@@ -66,7 +67,7 @@ def _ends(parts: Sequence[Tuple[int, int]]) -> List[int]:
 def content_difference(port: Port, conversion: Conversion) -> Optional[str]:
     """In words, where the first of the layers that differ does so; None when none does."""
     request = conversion.request
-    one = open_source(port, conversion.source, conversion.shape.size)
+    one = open_wanted(port, conversion.source, conversion.shape.size, conversion.dropped)
     try:
         other = open_source(port, find_source(port, request.path, format=request.format, backing=True))
         try:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.descriptor_edit import new_descriptor
@@ -30,6 +30,9 @@ from ..copy.sharing import BlockSharing
 from ..copy.stream import Flow, Sink, stream_disk, stream_layer
 from .request import AnyShape
 from .writers import new_writer
+
+if TYPE_CHECKING:
+    from .free_space import DroppedSpace
 
 Progress = Callable[[int, int], None]
 LayerProgress = Optional[Callable[[int], None]]
@@ -66,6 +69,8 @@ class TransferJob:
     descriptor: Optional[Descriptor] = None
     clones: Tuple[str, ...] = ()
     """The files of the source that those of the one layer are clones of; where the host could not, those are empty."""
+    dropped: Optional[DroppedSpace] = None
+    """The free space of the source that is not copied."""
 
     @property
     def size(self) -> int:
@@ -89,6 +94,8 @@ class TransferJob:
     def with_clones(self, port: Port) -> TransferJob:
         """The same with ``clones``, where each file of the output is one of the source, and the host can clone."""
         if not self.shares or self.needs_digest or not isinstance(self.shape, Shape) or len(self.layers) != 1:
+            return self
+        if self.dropped is not None:
             return self
         if not port.clones_files(self.source.path, self.output_directory):
             # Most hosts are none of those.
@@ -138,7 +145,7 @@ class TransferReport:
 
 
 def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> TransferReport:
-    view = open_source(port, job.source, job.size)
+    view = open_wanted(port, job.source, job.size, job.dropped)
     lengths: Dict[str, int] = {}
     checksums: Dict[str, str] = {}
     try:
@@ -160,6 +167,16 @@ def _run(port: Port, job: TransferJob, on_progress: Optional[Progress]) -> Trans
         return TransferReport(output.flow.read, output.flow.written, lengths, checksums, job.verify, uid)
     finally:
         view.close()
+
+
+def open_wanted(port: Port, source: Source, size: int, dropped: Optional[DroppedSpace]) -> ComposedView:
+    """The guest disk that the output is to hold: that of the source, without what is dropped of it."""
+    view = open_source(port, source, size)
+    if dropped is None:
+        return view
+    from ..._guest.filesystems.freed_view import FreedView
+
+    return FreedView(view, dropped.ranges)
 
 
 def _synced(files: Sequence[File]) -> Iterator[Tuple[str, int]]:
@@ -360,7 +377,7 @@ def predict_transfer(port: Port, job: TransferJob) -> Prediction:
     """Predict a transfer exactly, by doing all of it but the writing."""
     from ..._io.counting import CountingFile
 
-    view = open_source(port, job.source, job.size)
+    view = open_wanted(port, job.source, job.size, job.dropped)
     lengths: Dict[str, int] = {}
     try:
         output = _Output(job, view, shared=SharedRanges() if job.is_unread(port, view) else None, with_ids=False)

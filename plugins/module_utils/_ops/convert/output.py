@@ -81,7 +81,7 @@ def _present_file(port: Port, path: str, algorithm: Optional[str]) -> OutputFile
     from ..._guest.digests import file_checksum
 
     stat = port.stat(path)
-    checksum = None if algorithm is None else file_checksum(port, path, algorithm)
+    checksum = None if algorithm is None else file_checksum(port, port.real_path(path), algorithm)
     return OutputFile(path, stat.size if stat is not None else 0, checksum)
 
 

@@ -25,7 +25,8 @@ from ..._io.port import Port
 from .conversion import Conversion, ConvertFacts
 from .destination import find_destination, refuse_needed
 from .reason import is_kept, reason_of
-from .request import AnyShape, ConvertRequest, layer_depths
+from .request import MISSING, AnyShape, ConvertRequest, layer_depths
+from .sectors import with_sectors
 
 
 def plan_convert(
@@ -35,15 +36,20 @@ def plan_convert(
 
     ``predict`` also reads the source to report the exact size of the output, as check mode wants it.
     """
-    _refuse_source(port, source, request)
+    refuse_source(port, source, request)
     depths = layer_depths(source, request)
-    shape = _shape(request, round_up(source.size, request.align), len(depths))
+    shape = with_sectors(source, _shape(request, round_up(source.size, request.align), len(depths)))
     destination = find_destination(port, request)
     refuse_needed(source, destination)
     conversion = Conversion(source, request, shape, destination, depths)
+    if request.drops_free and (destination.stat is None or request.update != MISSING):
+        from .free_space import find_dropped
+
+        conversion = replace(conversion, dropped=find_dropped(port, source, depths))
     conversion = replace(conversion, reason=reason_of(port, conversion))
     if is_kept(conversion.reason):
-        return Plan("convert", facts=ConvertFacts(conversion.reason, shape))
+        filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
+        return Plan("convert", facts=ConvertFacts(conversion.reason, shape, filesystems=filesystems))
     from .replacing import refuse_replacing
     from .steps import convert_steps, predicted
     from .warnings import warnings_of
@@ -85,7 +91,8 @@ def _foreign_shape(request: ConvertRequest, size: int) -> ForeignShape:
     )
 
 
-def _refuse_source(port: Port, source: Source, request: ConvertRequest) -> None:
+def refuse_source(port: Port, source: Source, request: ConvertRequest) -> None:
+    """Raise for a source that is encrypted, that somebody writes, or that the output would be a part of."""
     if source.state is not None:
         refuse_encrypted(source.state)
     for path, _seen in source.fingerprint:

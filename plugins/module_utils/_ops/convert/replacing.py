@@ -32,7 +32,7 @@ def refuse_replacing(port: Port, request: ConvertRequest, destination: Destinati
     elif destination.chain is not None:
         _refuse_chain(request, destination.chain)
     elif destination.stat is not None and request.format == HDD:
-        _refuse_other_files(request, port.list_directory(request.path))
+        _refuse_other_files(request, port.list_directory(port.real_path(request.path)))
     elif destination.stat is not None and destination.stat.kind != FILE:
         _refuse_kind(request, destination.stat)
     directory = request.path.rsplit("/", 1)[0] or "/"

@@ -13,6 +13,7 @@ from ..._bundle.shape import EXPANDING, Shape
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..._formats.catalog import NONE, RAW, ForeignShape
+from ..._guest.foreign.allowed import NEARBY, Reach
 from ..._guest.source import AUTO, Source
 
 CONTENT = "content"
@@ -25,7 +26,8 @@ AnyShape = Union[Shape, ForeignShape]
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """The disk to read. ``snapshot`` is its name or GUID; ``backing`` follows images below one of another product.
+    """The disk to read. ``snapshot`` is its name or GUID; ``backing`` follows images below one of another product, as
+    far as ``reach`` says; ``disk`` is the one that is meant of several in a container or a machine.
 
     With ``keeps_layers`` all layers below the snapshot are read one by one; ``force`` takes a plain image that is cut.
     """
@@ -35,6 +37,8 @@ class SourceRequest:
     snapshot: Optional[str] = None
     allow_outside: bool = False
     backing: bool = False
+    reach: Reach = NEARBY
+    disk: Optional[str] = None
     keeps_layers: bool = False
     force: bool = False
 
@@ -44,7 +48,8 @@ class ConvertRequest:
     """The output that is asked for. Sizes are bytes; None leaves the choice; ``align`` rounds the guest size up.
 
     ``kind``, ``split_size`` and ``name`` are for bundles, ``subformat``, the compression and ``adapter_type`` for
-    images of other products. With ``keeps_layers`` each layer of the source becomes one of the output.
+    images of other products. With ``keeps_layers`` each layer of the source becomes one of the output; with
+    ``drops_free`` none has what is free in the guest's file systems.
     """
 
     format: str
@@ -68,6 +73,7 @@ class ConvertRequest:
     adapter_type: Optional[str] = None
     timestamp: int = 0
     keeps_layers: bool = False
+    drops_free: bool = False
 
 
 def layer_depths(source: Source, request: ConvertRequest) -> Tuple[int, ...]:

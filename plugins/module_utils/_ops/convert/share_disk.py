@@ -71,7 +71,7 @@ def _plain_files(source: Source, depth: int) -> List[Tuple[int, str]]:
     """The plain image of each part, with its start; empty when not all are plain and alone."""
     state, guid = source.state, source.guid
     if state is None or guid is None:
-        return [(0, source.path)] if source.format == RAW else []
+        return [(0, source.path)] if source.format == RAW and not source.pieces else []
     chains = [state.chain(guid, number)[depth:] for number in range(len(state.parts))]
     if any(len(chain) != 1 or chain[0].kind != PLAIN for chain in chains):
         return []

@@ -12,7 +12,7 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
-from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, temporary_name, without_suffix
+from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, temporary_name, without_suffix, writable
 from ..._bundle.shape import Shape, descriptor_of
 from ..._change.aside import displaced_name
 from ..._change.publish import publish_steps
@@ -85,6 +85,7 @@ def _job(conversion: Conversion, layers: Sequence[LayerJob]) -> TransferJob:
         request.verify,
         request.checksum,
         request.reproducible,
+        dropped=conversion.dropped,
     )
 
 
@@ -102,7 +103,8 @@ def _fingerprint(conversion: Conversion) -> Fingerprint:
 def _facts(
     conversion: Conversion, files: Sequence[str], built: Sequence[str], descriptor: Optional[Descriptor] = None
 ) -> ConvertFacts:
-    return ConvertFacts(conversion.reason, conversion.shape, tuple(files), tuple(built), (), descriptor)
+    facts = ConvertFacts(conversion.reason, conversion.shape, tuple(files), tuple(built), (), descriptor)
+    return facts if conversion.dropped is None else replace(facts, filesystems=conversion.dropped.filesystems)
 
 
 def _file_plan(port: Port, conversion: Conversion, place: _Place) -> Plan[ConvertFacts]:
@@ -118,7 +120,7 @@ def _file_plan(port: Port, conversion: Conversion, place: _Place) -> Plan[Conver
             Rename(temporary, path, is_new=is_new),
         ),
         _fingerprint(conversion),
-        lock_files=() if is_new else (path,),
+        lock_files=() if is_new else (port.real_path(path),),
         space=_space(conversion, place),
         cleanup=Cleanup(remove=(temporary,)),
         commit=2,
@@ -152,6 +154,8 @@ def _set_plan(
     # The image itself, then its pieces, then the layers below it.
     names = [name for layer in reversed(files) for name in layer]
     is_new = conversion.destination.stat is None
+    # What a link leads to is not replaced.
+    replaced_too = () if is_new or conversion.destination.is_link else (place.base,)
     like = None if is_new else conversion.request.path
     steps: List[Step] = [MakeDirectory(staging)]
     steps += [CreateFile(path, 0, like=like) for layer in layers for path in layer.paths]
@@ -162,7 +166,7 @@ def _set_plan(
         "convert",
         tuple(steps),
         _fingerprint(conversion) + tuple((path, None) for path in final[1:]),
-        lock_files=() if is_new else tuple(f"{directory}/{name}" for name in (place.base,) + replaced),
+        lock_files=tuple(f"{directory}/{name}" for name in replaced_too + replaced),
         space=_space(conversion, place),
         cleanup=Cleanup(staging=staging),
         commit=_last_rename(steps),
@@ -243,7 +247,7 @@ def bundle_descriptor(conversion: Conversion, shape: Shape, *, uid: Optional[str
     """The descriptor of the output: one layer, or a chain whose snapshots keep the GUIDs of a Parallels disk."""
     request = conversion.request
     base = request.path.rsplit("/", 1)[-1]
-    name = request.name or without_suffix(base)
+    name = request.name or writable(without_suffix(base))
     descriptor = descriptor_of(shape, name=name, base=base, uid=uid)
     chain = _guids(conversion.source, name, conversion.depths)
     storages = []

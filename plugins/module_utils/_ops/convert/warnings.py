@@ -15,15 +15,17 @@ from ..._formats.catalog import RAW
 from ..._guest.source import Source, open_source
 from ..._io.port import Port
 from .conversion import Conversion
+from .sectors import sector_warnings
 
 
 def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     """What a user should know of the source, and of a size that is not that of the source."""
     source, size = conversion.source, conversion.shape.size
-    found = list(source.chain.warnings) if source.chain is not None else []
+    found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
-    exact = _exact_size(port, source)
+    found += sector_warnings(source, conversion.shape)
+    exact = _exact_size(source)
     if exact != source.size:
         found.append(
             f"{source.path}: {exact} bytes are no whole number of sectors; the output ends with {source.size - exact}"
@@ -36,11 +38,11 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     return tuple(found)
 
 
-def _exact_size(port: Port, source: Source) -> int:
+def _exact_size(source: Source) -> int:
     if source.chain is not None:
         return source.chain.layers[0].size
-    stat = port.stat(source.path) if source.format == RAW else None
-    return source.size if stat is None else stat.size
+    is_raw = source.format == RAW and source.container is None
+    return sum(found[2] for _path, found in source.fingerprint if found is not None) if is_raw else source.size
 
 
 def _stranded(port: Port, source: Source) -> str:

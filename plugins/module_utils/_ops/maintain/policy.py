@@ -35,6 +35,7 @@ class Policy:
     orphans: bool = False
     compacts: bool = True
     scan: str = "zeros"
+    drops_swap: bool = False
     threshold: int = 0
     force: bool = False
     allow_outside: bool = False
@@ -73,7 +74,9 @@ def plan_compaction_by(policy: Policy, port: Port, state: BundleState) -> Plan[C
     from ..compact.plan import plan_compact
 
     _refuse_what_force_is_not_for(policy, state)
-    return plan_compact(port, state, scan=policy.scan, threshold=policy.threshold, force=policy.force)
+    return plan_compact(
+        port, state, scan=policy.scan, swap=policy.drops_swap, threshold=policy.threshold, force=policy.force
+    )
 
 
 def _refuse_what_force_is_not_for(policy: Policy, state: BundleState) -> None:

@@ -28,8 +28,10 @@ from ..._core.records import dataclass, replace
 from ..._formats.hds.header import CLOSED, IN_USE_OFFSET
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
+from .written_since import was_written_since
 
 _U32 = range(1 << 32)
+_MOST_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,11 @@ class RecoveryFacts(ChangeFacts):
     what: str
 
 
-def plan_recovery(port: Port, state: BundleState) -> Plan[RecoveryFacts]:
-    """The steps that end an interrupted run; empty when there is nothing to end."""
+def plan_recovery(port: Port, state: BundleState, *, force: bool = False) -> Plan[RecoveryFacts]:
+    """The steps that end an interrupted run; empty when there is nothing to end.
+
+    Raises Dirty for a merge that goes forward while others have left a mark in another image, unless forced.
+    """
     journal = state.journal
     if not needs_recovery(state):
         return unchanged("recover", RecoveryFacts(state, ""))
@@ -49,7 +54,7 @@ def plan_recovery(port: Port, state: BundleState) -> Plan[RecoveryFacts]:
         and (journal.phase, journal.operation) == (APPLY, "merge")
         and not _is_merged(state, journal)
     ):
-        return _repeat_merge(port, state, journal)
+        return _repeat_merge(port, state, journal, force)
     change = BundleChange("recover", ends_journal=False, apart=tuple(_steps(port, state, journal)))
     what = journal.operation if journal is not None else "temporary files"
     plan = bundle_plan(recovery_clearance(state), change, RecoveryFacts(state, what))
@@ -57,21 +62,24 @@ def plan_recovery(port: Port, state: BundleState) -> Plan[RecoveryFacts]:
     return replace(plan, space=(), cleanup=Cleanup())
 
 
-def recover(port: Port, location: Location, *, allow_outside: bool = False) -> Tuple[str, ...]:
+def recover(port: Port, location: Location, *, allow_outside: bool = False, force: bool = False) -> Tuple[str, ...]:
     """Put the disk at ``location`` in order, under lock; returns what was done, in sentences for the user."""
     done: List[str] = []
+    runs = 0
     while True:
+        runs += 1
         state = observe(port, location, allow_outside=allow_outside)
-        plan = plan_recovery(port, state)
+        plan = plan_recovery(port, state, force=force)
         if plan.is_empty:
             return tuple(done)
-        if len(done) > 2:
+        if runs > _MOST_RUNS:
             raise Interrupted(
                 "An interrupted run cannot be finished", path=state.journal_path, hint="Look at the disk with hdd_info."
             )
         execute(port, plan)
         ending = "finished" if plan.operation == "merge" else "cleared up"
         done.append(f"{location.directory}: an interrupted run ({plan.facts.what}) was found and {ending}.")
+        done += plan.warnings
 
 
 def take_back(port: Port, directory: str) -> Optional[str]:
@@ -105,7 +113,7 @@ def _misfit(state: BundleState) -> Damaged:
     return Damaged(text, path=state.journal_path, hint=hint)
 
 
-def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan[RecoveryFacts]:
+def _repeat_merge(port: Port, state: BundleState, journal: Journal, force: bool) -> Plan[RecoveryFacts]:
     # Loaded only when there is a merge to end.
     from ..snapshots.merge import Repetition, plan_merge
 
@@ -117,7 +125,7 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan[Reco
     half_made = _present(state, journal.created)
     # New images get the names in the journal again, so that a further run finds them.
     cleared = replace(state, others=tuple(name for name in state.others if name not in half_made))
-    plan = plan_merge(port, cleared, removals, repeats=Repetition(receivers, ours))
+    plan = plan_merge(port, cleared, removals, force=force, repeats=Repetition(receivers, ours))
     directory = state.location.directory
     begin: Tuple[Step, ...] = (_settle_step(directory),)
     if half_made:
@@ -132,6 +140,7 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal) -> Plan[Reco
         cleanup=plan.cleanup,
         commit=None if plan.commit is None else len(begin) + plan.commit,
         hidden=plan.hidden,
+        warnings=plan.warnings,
         facts=RecoveryFacts(plan.facts.after, "merge"),
     )
 
@@ -149,6 +158,14 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
     if journal is not None:
         yield from _image_end_steps(port, state, journal)
         removed += [f"{directory}/{name}" for name in _present(state, journal.created + journal.discarded)]
+        if state.notes or "note" in (journal.request or {}):
+            from ..._change.notes import notes_end_steps
+
+            yield from notes_end_steps(state, journal.request or {})
+        if "machine" in (journal.request or {}):
+            from ..._change.machine import machine_end_steps
+
+            yield from machine_end_steps(port, state, journal.request["machine"])
     if removed:
         yield Remove(tuple(removed), directory)
     if journal is not None:
@@ -171,17 +188,24 @@ def _image_end_steps(port: Port, state: BundleState, journal: Journal) -> Iterat
 
 
 def _restore_steps(port: Port, image: ImageState, before: ImageBefore, *, cut: bool) -> Iterator[Step]:
-    """Unmark an image; in the first phase also cut off what was added, but never a cluster that its table names."""
-    if image.header is None:
+    """Unmark an image; in the first phase also cut off what was added, but nothing that somebody wrote since."""
+    header = image.header
+    if header is None:
         return
-    if cut and image.table is not None and image.table.data_end <= before.size < image.stat.size:
+    is_ours = not was_written_since(image, before.size)
+    if cut and is_ours and before.size < image.stat.size and not _is_needed(image, before.size):
         yield Resize(image.path, before.size)
     if not cut:
         yield from table_rewrite_steps(port, image)
     yield header_rewrite_step(image)
-    if image.is_dirty:
+    if image.is_dirty and (is_ours or not cut):
         mark = before.in_use if cut and before.in_use in _U32 else CLOSED
         yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", mark))
+
+
+def _is_needed(image: ImageState, length: int) -> bool:
+    """Whether a cluster that the table names lies past ``length``."""
+    return image.table is None or image.table.data_end > length
 
 
 def _present(state: BundleState, names: Sequence[str]) -> Tuple[str, ...]:

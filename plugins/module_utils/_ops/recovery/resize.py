@@ -11,7 +11,7 @@ The journal says what the disk was to become; the descriptor (of a single file, 
 from __future__ import annotations
 
 import struct
-from typing import Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._core.errors import Damaged, DiskError
@@ -20,6 +20,7 @@ from ..._core.records import replace
 from ..._core.units import ceil_div
 from ..._formats.hds.header import CLOSED, HEADER_BYTES, IN_USE_OFFSET, HdsHeader, pack_header, parse_header
 from ..._io.journal import ImageBefore, Journal
+from .written_since import extension_end
 
 _POSSIBLE_ENTRIES = range(1 << 29)
 """The longest table that QEMU opens."""
@@ -38,7 +39,7 @@ def resize_end_steps(state: BundleState, journal: Journal) -> Iterator[Step]:
         if image is None:
             continue
         if journal.operation == "grow" and not is_done:
-            yield from _take_back_steps(state, image, before, headers)
+            yield from _take_back_steps(state, image, before, request)
         elif journal.operation == "shrink" and is_done:
             yield from _go_forward_steps(state, image, entries)
         elif image.is_dirty:
@@ -52,7 +53,7 @@ def _misfit(state: BundleState) -> Damaged:
 
 
 def _take_back_steps(
-    state: BundleState, image: ImageState, before: ImageBefore, headers: Mapping[str, object]
+    state: BundleState, image: ImageState, before: ImageBefore, request: Mapping[str, Any]
 ) -> Iterator[Step]:
     """The header as it was, then the length, but no entry may point past it."""
     if image.header is None:
@@ -60,18 +61,26 @@ def _take_back_steps(
             yield Resize(image.path, before.size)
             yield Sync(files=(image.path,))
         return
-    header = _header_before(state, image, headers.get(before.name))
+    header = _header_before(state, image, request)
+    is_foreign = extension_end(image) > before.size
     if header is not None:
-        in_use = before.in_use if before.in_use < 1 << 32 else CLOSED
-        yield WriteBytes(image.path, 0, pack_header(replace(header, in_use=in_use, ext_off=image.header.ext_off)))
+        marked = _with_marks(header, image.header, before, is_foreign=is_foreign)
+        yield WriteBytes(image.path, 0, pack_header(marked))
         yield Sync(files=(image.path,))
-    elif image.is_dirty:
+    elif image.is_dirty and not is_foreign:
         yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED))
     # Clusters that were moved stay where they are now; what the file gained after them goes.
-    length = max(before.size, _used_end(image, header or image.header))
+    length = max(before.size, _used_end(image, header or image.header), extension_end(image))
     if length < image.stat.size:
         yield Resize(image.path, length)
     yield Sync(files=(image.path,))
+
+
+def _with_marks(header: HdsHeader, now: HdsHeader, before: ImageBefore, *, is_foreign: bool) -> HdsHeader:
+    """The header of before with what others may have written since: flags, the extension, and how they left it."""
+    own_mark = before.in_use if before.in_use < 1 << 32 else CLOSED
+    in_use = now.in_use if is_foreign or (now.ext_off and not now.is_dirty) else own_mark
+    return replace(header, in_use=in_use, flags=now.flags, ext_off=now.ext_off)
 
 
 def _used_end(image: ImageState, header: HdsHeader) -> int:
@@ -80,9 +89,9 @@ def _used_end(image: ImageState, header: HdsHeader) -> int:
     return max((run.offset + run.count * header.cluster_bytes for run in runs), default=0)
 
 
-def _header_before(state: BundleState, image: ImageState, text: object) -> Optional[HdsHeader]:
-    """The header in the journal, if it fits the image and hides nothing that the guest sees."""
-    now = image.header
+def _header_before(state: BundleState, image: ImageState, request: Mapping[str, Any]) -> Optional[HdsHeader]:
+    """The header in the journal, if it fits the image and hides nothing that the guest or others have written."""
+    now, text = image.header, request.get("headers", {}).get(image.path.rsplit("/", 1)[-1])
     if now is None or not isinstance(text, str):
         raise _misfit(state)
     try:
@@ -98,7 +107,16 @@ def _header_before(state: BundleState, image: ImageState, text: object) -> Optio
         raise _misfit(state)
     seen = ceil_div(image.size, header.cluster_bytes)
     ends = [run.cluster + run.count for run in image.table.runs(0, seen)] if image.table is not None else []
-    return header if max(ends, default=0) <= header.used_entries else None
+    return header if max(ends, default=0) <= header.used_entries and not _is_adopted(image, header, request) else None
+
+
+def _is_adopted(image: ImageState, header: HdsHeader, request: Mapping[str, Any]) -> bool:
+    """Whether others took the larger image for true: they wrote past its old end, or an extension of its new size."""
+    now, table = image.header, image.table
+    if now is None or table is None or now.used_entries == header.used_entries:
+        return False
+    named = table.has_any(header.used_entries, now.used_entries)
+    return bool(image.pinned) or (named and request.get("reserved", True) is False)
 
 
 def _go_forward_steps(state: BundleState, image: ImageState, entries: int) -> Iterator[Step]:
@@ -106,5 +124,5 @@ def _go_forward_steps(state: BundleState, image: ImageState, entries: int) -> It
 
     length = state.parts[image.storage][1]
     whole = image.stat.size if image.header is None else image.header.size_bytes
-    if whole >= length:
+    if whole > length or (whole == length and not image.pinned):
         yield from cut_steps(cut_image(image, length, entries=entries))

@@ -7,18 +7,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ..._bundle.bundle import BundleState, observe
 from ..._bundle.guards import refuse_encrypted
+from ..._bundle.neighbours import Standing, with_surroundings
 from ..._bundle.paths import locate
-from ..._bundle.pvm import find_vm
 from ..._core.records import dataclass
 from ..._guest.view import ComposedView, open_view
 from ..._io.port import Port
 from .facts import Facts, disk_facts
 
+if TYPE_CHECKING:
+    from ..compact.freed import FreedLayers
+
 METADATA = "metadata"
+FILESYSTEM = "filesystem"
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,17 @@ class DescribeRequest:
     checksum: Optional[str] = None
 
 
-def describe_disk(port: Port, path: str, request: DescribeRequest) -> Facts:
-    """The facts of the disk at ``path``. What is rarely asked for is imported only then."""
+def describe_disk(port: Port, path: str, request: DescribeRequest, standing: Optional[Standing] = None) -> Facts:
+    """The facts of the disk at ``path``. What is rarely asked for is imported only then.
+
+    ``standing`` is what is known of the disks of other folders.
+    """
     location = locate(port, path)
-    state = observe(port, location, allow_outside=request.allow_outside)
-    facts = disk_facts(port, state, find_vm(port, location))
+    observed = observe(port, location, allow_outside=request.allow_outside)
+    state, around = with_surroundings(port, observed, path, standing=standing)
+    facts = disk_facts(port, state, around.machine._replace(warnings=around.machine.warnings + around.unknown))
     if request.scan != METADATA:
-        facts["reclaimable"].update(_reclaimable(port, state, request.scan))
+        _scan(port, state, request.scan, facts)
     facts["partitions"] = _partitions(port, state)
     if request.buckets:
         from .allocation import allocation_map
@@ -48,12 +56,20 @@ def describe_disk(port: Port, path: str, request: DescribeRequest) -> Facts:
     return facts
 
 
-def _reclaimable(port: Port, state: BundleState, scan: str) -> Dict[str, Optional[int]]:
+def _scan(port: Port, state: BundleState, scan: str, facts: Facts) -> None:
     # Only a scan of the data needs what compaction needs.
     from ..compact.savings import estimate, reclaimable_by_reason
 
     refuse_encrypted(state)
-    return reclaimable_by_reason(estimate(port, state, scan=scan), scan=scan)
+    freed: Optional[FreedLayers] = None
+    if scan == FILESYSTEM:
+        from ..._bundle.neighbours import with_surroundings
+        from ..compact.freed import find_freed
+
+        state, _around = with_surroundings(port, state, facts["path"])
+        freed = find_freed(port, state)
+        facts["filesystems"] = list(freed.filesystems)
+    facts["reclaimable"].update(reclaimable_by_reason(estimate(port, state, scan=scan, freed=freed), scan=scan))
 
 
 def _partitions(port: Port, state: BundleState) -> Any:

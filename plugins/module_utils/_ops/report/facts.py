@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
+from ..._bundle.guards import is_suspended
 from ..._bundle.leftovers import holders, leftovers, orphans
 from ..._bundle.naming import BACKUP
 from ..._core import guid as guids
@@ -44,6 +45,7 @@ def disk_facts(port: Port, state: BundleState, machine: Optional[VmReport] = Non
         "snapshots": snapshot_facts(state, vm),
         "layers": [_layer_facts(state, guid) for guid in state.tree.current_chain],
         "depth": len(state.tree.current_chain),
+        "clones": _clones(state),
         "orphan_files": list(orphans(state)),
         "leftovers": list(leftovers(state)),
         "backup_differs": _backup_differs(port, state),
@@ -51,6 +53,13 @@ def disk_facts(port: Port, state: BundleState, machine: Optional[VmReport] = Non
         "vm": _vm_facts(state, vm),
         "warnings": [*state.warnings, *_warnings(state), *warnings],
     }
+
+
+def _clones(state: BundleState) -> Optional[List[Facts]]:
+    """The disks that are known to stand on its images; None when nobody looked."""
+    if state.surroundings is None:
+        return None
+    return [clone._asdict() for clone in state.surroundings.clones]
 
 
 def _identity_facts(state: BundleState) -> Facts:
@@ -104,9 +113,13 @@ def one_snapshot(state: BundleState, guid: str, vm: Optional[VmFacts]) -> Facts:
     tree = state.tree
     shot = tree.shots[guid]
     named = vm.snapshots.get(guid) if vm is not None else None
+    note = state.notes.get(guid)
+    name, taken, description = (None, None, None) if note is None else note
     return {
         "guid": guid,
-        "name": named.name if named is not None else None,
+        "name": named.name if named is not None else name,
+        "taken": (named.date or None) if named is not None else taken,
+        "description": description,
         "parent": None if shot.parent == guids.NONE else shot.parent,
         "children": [child for child in tree.children(guid) if child != tree.top],
         "depth": tree.depth(guid),
@@ -167,7 +180,7 @@ def _warnings(state: BundleState) -> List[str]:
             f"{state.journal_path}: a {journal.operation} of this disk was interrupted; the next change of the disk "
             "finishes it first. Snapshots that it was removing are no longer reliable; all others are."
         )
-    if state.descriptor.suspended:
+    if is_suspended(state):
         notes.append(f"{state.location.descriptor}: the disk belongs to a suspended virtual machine.")
     outside = sorted({image.path for image in state.images.values() if image.outside})
     notes += [f"{path}: the image is outside the bundle; it is only read." for path in outside]

@@ -15,7 +15,7 @@ journal has the headers as they were.
 from __future__ import annotations
 
 import struct
-from typing import Dict, Iterator, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterator, Optional, Sequence, Tuple, Union
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor, ImageEntry
@@ -38,6 +38,9 @@ from ..._formats.hds.bat import RunTable, TableBuilder, sequential_entries
 from ..._formats.hds.header import ENTRY_BYTES, EXTENSION_OFFSET, HEADER_BYTES, IN_USE, HdsHeader, pack_header
 from ..._io.journal import PREPARE, ImageBefore, Journal
 from .grow_image import GrownImage, grow_image
+
+if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
 
 _PIECE_ENTRIES = 1 << 16
 
@@ -71,7 +74,8 @@ class Growth:
     """How a disk becomes longer: to ``size`` bytes in ``parts``. ``reserve`` takes the host's blocks for what it gains.
 
     With ``top_only`` snapshots stay as short as they are and show zeros past their end. A layer that was just merged
-    (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes.
+    (``is_merged``) may be longer than the disk: what it hides there was a snapshot's, and goes. ``machine`` is what the
+    configuration of the virtual machine becomes with it.
     """
 
     size: int
@@ -79,6 +83,7 @@ class Growth:
     reserve: bool = False
     top_only: bool = False
     is_merged: bool = False
+    machine: Optional[MachineEdit] = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ def _change(grown: _Grown, image: ImageState, target: Descriptor) -> BundleChang
         bytes_read=last.read if isinstance(last, GrownImage) else 0,
         bytes_written=last.written if isinstance(last, GrownImage) else 0,
         warnings=tuple(dropped_extensions([image] if isinstance(last, GrownImage) else [])),
+        machine=grown.growth.machine,
     )
 
 
@@ -260,7 +266,8 @@ def _journal(grown: _Grown) -> Journal:
         images = (ImageBefore(name, image.stat.size, image.header.in_use if image.header is not None else 0),)
         if image.header is not None:
             headers[name] = pack_header(image.header).hex()
-    request = {"sectors": grown.growth.size // SECTOR, "headers": headers}
+    is_reserved = isinstance(grown.last, GrownImage) and grown.last.reserved_at is not None
+    request = {"sectors": grown.growth.size // SECTOR, "headers": headers, "reserved": is_reserved}
     created = tuple(part.state.file for part in grown.added)
     return Journal("grow", PREPARE, created=created, images=images, request=request)
 

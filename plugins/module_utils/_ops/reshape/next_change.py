@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.pvm import VmReport
@@ -20,9 +20,10 @@ from ..._core.units import MIB, SECTOR, format_size
 from ..._formats.hds.header import max_size_bytes
 from ..._io.port import Port
 from .rename import plan_rename
-from .request import FIX, MERGE, REFUSE, TOP_ONLY, ReshapeRequest
+from .request import FIX, GROW, KEEP, MERGE, REFUSE, TOP_ONLY, UPDATE, ReshapeRequest
 
 if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
     from ..._guest.gpt import Gpt
 
 
@@ -49,10 +50,14 @@ class Position:
 
 
 class AllChanges(NamedTuple):
-    """Every change of a task, as far as they can be planned before the first, and what to tell the user."""
+    """Every change of a task, as far as they can be planned before the first, and what to tell the user.
+
+    ``grown`` is the partition that was to grow, as results show it.
+    """
 
     plans: Tuple[Plan[ChangeFacts], ...]
     notes: Tuple[str, ...]
+    grown: Optional[Dict[str, Any]] = None
 
 
 def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
@@ -61,8 +66,10 @@ def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
     gpt = _refuse_bad_sizes(task, state)
     position = Position(state, state)
     plans: List[Plan[ChangeFacts]] = []
+    grown: Optional[Dict[str, Any]] = None
     while True:
         plan = plan_next_change(task, position)
+        grown = getattr(plan.facts, "grown", None) or grown
         if plan.is_empty:
             break
         plans.append(plan)
@@ -70,7 +77,7 @@ def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
         if plan.operation == "retype" and not task.predict:
             # What the new images are like is known when they are there; what follows finds nothing more to refuse.
             break
-    return AllChanges(tuple(plans), _stranded(task, gpt, state, position.state) if plans else ())
+    return AllChanges(tuple(plans), _stranded(task, gpt, state, position.state) if plans else (), grown)
 
 
 def plan_next_change(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
@@ -84,7 +91,8 @@ def plan_next_change(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
     if shape is not None and "retype" not in position.done:
         return _retype(task, state, shape)
     if size is None:
-        return _fix(task, position, state.descriptor.size_bytes)
+        plan = _fix(task, position, state.descriptor.size_bytes)
+        return _follow(task, position) if plan.is_empty else plan
     if len(state.tree.shots) > 1 and request.snapshots == MERGE:
         return _merge(task, state)
     return _resize(task, position, size)
@@ -103,20 +111,67 @@ def _resize(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]
             top_only=request.snapshots == TOP_ONLY,
             # Only what the merge of this very task has made may be longer than the disk.
             is_merged="merge" in position.done,
+            machine=_machine_edit(task, state, size),
         )
         return plan_grow(state, growth, force=request.force)
     # While the disk still has its old end, its partition table learns of the new one.
     plan = _fix(task, position, size)
-    return plan_shrink(state, size, force=request.force) if plan.is_empty else plan
+    if not plan.is_empty:
+        return plan
+    return plan_shrink(state, size, force=request.force, machine=_machine_edit(task, state, size))
+
+
+_MACHINE_FOLLOWED = frozenset(("grow", "shrink", "retype", "machine"))
+
+
+def _follow(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
+    """The machine says the size that the task asks for, when no change of the disk has told it."""
+    state, request = position.state, task.request
+    done = position.done & _MACHINE_FOLLOWED
+    edit = None if request.size is None or done else _machine_edit(task, state, state.descriptor.size_bytes)
+    if edit is None:
+        return unchanged("machine", ChangeFacts(state))
+    from .follow_machine import plan_machine
+
+    return plan_machine(state, edit, force=request.force)
+
+
+def _machine_edit(
+    task: Reshaping, state: BundleState, size: int, shape: Optional[Shape] = None
+) -> Optional[MachineEdit]:
+    """What becomes of the configuration of the machine, if there is one and it is to follow."""
+    request = task.request
+    if request.machine == KEEP or (task.machine.facts is None and not task.machine.warnings):
+        return None
+    # Most disks are in no machine.
+    from ..._bundle.machine_edit import DiskValues, machine_edit
+
+    kind, is_split = (None, None) if shape is None else (shape.kind, len(shape.parts) > 1)
+    values = DiskValues(size, kind, is_split)
+    return machine_edit(task.port, state.location, values, is_asked_for=request.machine == UPDATE)
 
 
 def _fix(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]:
     request, state = task.request, position.state
-    if request.partition_table != FIX or "partition table" in position.done or state.descriptor.encrypted:
+    if request.partition_table == KEEP or "partition table" in position.done:
+        return unchanged("partition table", ChangeFacts(state))
+    if request.partition_table == GROW:
+        return _grow_partition(task, position)
+    if state.descriptor.encrypted:
         return unchanged("partition table", ChangeFacts(state))
     from .partition_table import plan_partition_fix
 
     return plan_partition_fix(task.port, state, size, actual=position.actual, force=request.force)
+
+
+def _grow_partition(task: Reshaping, position: Position) -> Plan[ChangeFacts]:
+    from .grow_partition import END, GrowthRequest, plan_partition_growth
+
+    if END in position.done and position.state is not position.actual:
+        # What follows is known when the table is in order.
+        return unchanged("partition table", ChangeFacts(position.state))
+    request = GrowthRequest(task.request.grow_partition, task.request.force)
+    return plan_partition_growth(task.port, position.state, request, actual=position.actual)  # type: ignore[return-value]
 
 
 def _merge(task: Reshaping, state: BundleState) -> Plan[ChangeFacts]:
@@ -159,7 +214,8 @@ def _retype(task: Reshaping, state: BundleState, shape: Shape) -> Plan[ChangeFac
         if task.request.snapshots == REFUSE:
             refuse_snapshots(state, "retype")
         _all_snapshots(task, state)
-    return plan_retype(task.port, state, shape, force=task.request.force, predict=task.predict)
+    edit = _machine_edit(task, state, shape.size, shape)
+    return plan_retype(task.port, state, shape, force=task.request.force, predict=task.predict, machine=edit)
 
 
 # What differs.
@@ -287,6 +343,15 @@ def _refuse_bad_sizes(task: Reshaping, state: BundleState) -> Optional[Gpt]:
 
 def _refuse_shrink(task: Reshaping, state: BundleState, size: int) -> None:
     now = state.descriptor.size_bytes
+    if task.request.partition_table == GROW:
+        raise BadRequest(
+            f"partition_table: grow is for a larger disk; this one has {format_size(now)} and is to have"
+            f" {format_size(size)}",
+            path=state.location.directory,
+            expected=size,
+            found=now,
+            hint="Set partition_table: fix, which moves the backup of the table to the new end.",
+        )
     if not task.request.shrink:
         raise BadRequest(
             f"size: the disk has {format_size(now)}, the task asks for {format_size(size)}, which is less",
@@ -304,29 +369,27 @@ def _refuse_shrink(task: Reshaping, state: BundleState, size: int) -> None:
 def _refuse_loss(task: Reshaping, state: BundleState, size: int, *, has_gpt: bool) -> None:
     from ..._bundle.guards import refuse_encrypted
     from ..._guest.gpt import backup_ranges
-    from ..._guest.partitions import read_partitions
     from ..._guest.view import open_view
+    from .in_the_way import partitions_in_the_way
     from .shrink import refuse_loss
 
     refuse_encrypted(state)
     view = open_view(task.port, state, state.tree.top)
     try:
-        table = read_partitions(view)
+        found = partitions_in_the_way(view, size)
         # A backup that is put in its place again at the new end is no loss where the old one was.
         spared = backup_ranges(view) if has_gpt and task.request.partition_table == FIX else ()
     finally:
         view.close()
-    entries = (table or {}).get("entries", [])
-    partitions = [(f"partition {one['number']}", one["start"], one["start"] + one["size"]) for one in entries]
-    refuse_loss(task.port, state, size, partitions=partitions, spared=spared)
+    refuse_loss(task.port, state, size, partitions=found.partitions, spared=spared, advice=found.advice)
 
 
 def _stranded(task: Reshaping, gpt: Optional[Gpt], before: BundleState, after: BundleState) -> Tuple[str, ...]:
     """A warning when the end of the disk moves away from the backup of its partition table."""
-    if gpt is None or task.request.partition_table == FIX:
+    if gpt is None or task.request.partition_table != KEEP:
         return ()
     size = after.descriptor.size_bytes
-    if gpt.backup == size // SECTOR - 1 or size == before.descriptor.size_bytes:
+    if gpt.backup == size // gpt.sector - 1 or size == before.descriptor.size_bytes:
         return ()
     where = "is not at the end of the disk; set partition_table: fix to put it there, or let the guest do it"
     return (f"{before.location.directory}: the backup of the GUID partition table {where}.",)
@@ -339,4 +402,4 @@ def machine_warnings(machine: VmReport, state: BundleState) -> Tuple[str, ...]:
     if facts is None or facts.config_size_mib is None or facts.config_size_mib == found:
         return ()
     sizes = f"{facts.config_size_mib} MiB, it has {found} MiB"
-    return (f"{facts.config}: the virtual machine takes the disk for {sizes}; the file of the machine is not edited.",)
+    return (f"{facts.config}: the virtual machine takes the disk for {sizes}; set machine: update to change that.",)

@@ -12,14 +12,16 @@ from typing import Optional
 from ..._core.records import dataclass
 
 REFUSE, TOP_ONLY, MERGE = "refuse", "top_only", "merge"
-KEEP, FIX = "keep", "fix"
+KEEP, FIX, GROW = "keep", "fix", "grow"
+UPDATE = "update"
 
 
 @dataclass(frozen=True)
 class ReshapeRequest:
     """What a task asks of a disk that exists; None is what it leaves alone.
 
-    ``size`` is rounded up, ``exact`` is not.
+    ``size`` is rounded up, ``exact`` is not. ``grow_partition`` names the one that GROW is about. ``machine`` is
+    UPDATE, KEEP or None: UPDATE where the configuration names the disk.
     """
 
     size: Optional[int]
@@ -34,3 +36,5 @@ class ReshapeRequest:
     snapshots: str
     partition_table: str
     force: bool
+    grow_partition: Optional[str] = None
+    machine: Optional[str] = None

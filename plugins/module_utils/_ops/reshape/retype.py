@@ -13,7 +13,7 @@ leaves new files that the next run removes.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot, StorageEntry
@@ -22,7 +22,7 @@ from ..._bundle.naming import image_name
 from ..._bundle.predicted import unwritten
 from ..._bundle.shape import PLAIN, Shape, header_of_part, resized
 from ..._bundle.tree import build_tree
-from ..._change.after import as_described, dropped_extensions
+from ..._change.after import as_described, dropped_extensions, forgotten_paths, forgotten_steps
 from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan
 from ..._change.executor import Progress, refuse_without_room
 from ..._change.journal import descriptor_step
@@ -46,6 +46,9 @@ from ..._io.journal import PREPARE, Journal
 from ..._io.port import File, Port
 from ..copy.parts_writer import PartsWriter, parts_writer
 from ..copy.stream import Flow, Sink, stream_disk
+
+if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,13 @@ def _tables(writer: PartsWriter) -> Tuple[Optional[RunTable], ...]:
 
 
 def plan_retype(
-    port: Port, state: BundleState, shape: Shape, *, force: bool = False, predict: bool = False
+    port: Port,
+    state: BundleState,
+    shape: Shape,
+    *,
+    force: bool = False,
+    predict: bool = False,
+    machine: Optional[MachineEdit] = None,
 ) -> Plan[ChangeFacts]:
     """Write the current state of the disk anew in ``shape``, not smaller than the disk; snapshots are given up.
 
@@ -172,7 +181,7 @@ def plan_retype(
     _refuse(state, shape)
     names = _names(state, shape)
     predicted = predict_retype(port, state, shape) if predict else None
-    change = _change(port, state, shape, names)
+    change = replace(_change(port, state, shape, names), machine=machine)
     if predicted is not None:
         change = replace(change, bytes_read=predicted.flow.read, bytes_written=predicted.flow.written)
     plan = _with_exact_need(port, bundle_plan(clearance, change, ChangeFacts(state)), state, shape)
@@ -191,6 +200,8 @@ def _change(port: Port, state: BundleState, shape: Shape, names: Tuple[str, ...]
         Journal("retype", PREPARE, created=names, discarded=tuple(path.rsplit("/", 1)[-1] for path in old)),
         before=tuple(_new_files(state, shape, names)),
         commit=descriptor_step(state, _target(state, shape, names)),
+        after=forgotten_steps(state, _target(state, shape, names)),
+        settled=forgotten_paths(state),
         created=names,
         discarded=tuple(old),
         needed=SMALL_CHANGES + _most_needed(port, state, shape),

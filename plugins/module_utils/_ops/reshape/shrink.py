@@ -13,7 +13,7 @@ end of each file is cut off, and parts past the end are removed. A run that is c
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
 from ..._bundle.descriptor import Descriptor
@@ -37,10 +37,15 @@ from ..._io.port import Port
 from ..._io.sparse import GRAIN, data_parts
 from .shrink_image import CutImage, commit_of_cut, cut_image, cut_steps
 
+if TYPE_CHECKING:
+    from ..._bundle.machine_edit import MachineEdit
+
 Ranges = Sequence[Tuple[int, int]]
 
 
-def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[ChangeFacts]:
+def plan_shrink(
+    state: BundleState, size: int, *, force: bool = False, machine: Optional[MachineEdit] = None
+) -> Plan[ChangeFacts]:
     """Make the disk hold ``size`` bytes, which is less than now.
 
     What is past the new end is not looked at here: see ``refuse_loss``. Raises HasSnapshots, Dirty, Encrypted,
@@ -56,7 +61,7 @@ def plan_shrink(state: BundleState, size: int, *, force: bool = False) -> Plan[C
     for cut in cuts:
         kept[(cut.image.storage, cut.image.guid)] = _cut_state(cut)
     freed = sum(image.stat.size for image in images) - sum(image.stat.size for image in kept.values())
-    change = replace(_change(state, target, cuts, images[len(wanted) :]), bytes_freed=freed)
+    change = replace(_change(state, target, cuts, images[len(wanted) :]), bytes_freed=freed, machine=machine)
     plan = bundle_plan(clearance, change, ChangeFacts(state))
     return plan.with_facts(ChangeFacts(as_described(state, target, plan.steps, kept)))
 
@@ -124,11 +129,18 @@ def _cut_state(cut: CutImage) -> ImageState:
 
 
 def refuse_loss(
-    port: Port, state: BundleState, size: int, *, partitions: Sequence[Tuple[str, int, int]] = (), spared: Ranges = ()
+    port: Port,
+    state: BundleState,
+    size: int,
+    *,
+    partitions: Sequence[Tuple[str, int, int]] = (),
+    spared: Ranges = (),
+    advice: Sequence[str] = (),
 ) -> None:
     """Raise BadRequest when the guest disk has data or a part of a partition past ``size`` bytes.
 
-    ``partitions`` are names with start and end; ``spared`` are ranges whose content is worth nothing.
+    ``partitions`` are names with start and end; ``spared`` are ranges whose content is worth nothing; ``advice`` says
+    what the guest can do.
     """
     cut = [f"{name} (bytes {start} to {end})" for name, start, end in partitions if end > size]
     view = open_view(port, state, state.tree.top)
@@ -145,8 +157,12 @@ def refuse_loss(
         path=state.location.directory if state.is_bundle else state.location.image,
         expected=f"nothing but zeros from byte {size} on",
         found=cut or offset,
-        hint="Make the partitions smaller in the guest first, or set force: true to give up what lies there.",
+        hint=f"{_first(advice)}, or set force: true to give up what lies there.",
     )
+
+
+def _first(advice: Sequence[str]) -> str:
+    return f"In the guest first: {'; '.join(advice[:5])}" if advice else "Make room in the guest first"
 
 
 def first_data(view: GuestView, start: int, spared: Ranges = ()) -> Optional[int]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Seque
 
 from ..._bundle.bundle import PLAIN, BundleState, ImageState, size_warnings
 from ..._bundle.descriptor import Descriptor, ImageEntry
-from ..._bundle.guards import Touches, check_guards
+from ..._bundle.guards import Touches, check_guards, refuse_hidden_ends
 from ..._bundle.tree import build_tree
+from ..._change.after import forgotten_paths, forgotten_steps, remembered
 from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._change.image import (
     close_steps,
@@ -114,9 +115,11 @@ def plan_merge(
 
     merged = merged_images(port, Choice(state, groups, strategy, given.receivers))
     merge = _Merge(state, tuple(removals), merged, repeats)
+    if repeats is None:
+        refuse_hidden_ends(state, merge.discarded, force=force)
     target = _target(merge)
     change = _change(port, merge, target)
-    return bundle_plan(clearance, change, MergeFacts(_after(merge, target), merge.removals))
+    return bundle_plan(clearance, change, MergeFacts(remembered(_after(merge, target), target), merge.removals))
 
 
 def _change(port: Port, merge: _Merge, target: Descriptor) -> BundleChange:
@@ -129,6 +132,8 @@ def _change(port: Port, merge: _Merge, target: Descriptor) -> BundleChange:
         journal if merge.repeats is None else None,
         before=tuple(_steps(port, merge, journal)),
         commit=descriptor_step(merge.state, target),
+        after=forgotten_steps(merge.state, target),
+        settled=forgotten_paths(merge.state),
         created=tuple(one.receiver.file for one in merge.merged if one.is_new),
         discarded=tuple(image.path for image in discarded),
         hidden=tuple(one.receiver.path for one in merge.merged if not one.is_new),

@@ -24,8 +24,8 @@ from .removals import REFUSE, choose_removals, refuse_doubtful
 class MergeRequest:
     """At most ``max_layers`` layers. ``snapshots`` may go, all when it is None.
 
-    With ``orphans`` only those that the virtual machine does not list. ``branches`` and ``strategy`` are the planners'.
-    ``force`` gives up what the machine lists, unless that is ``spared``.
+    With ``orphans`` only those that the virtual machine does not list and nobody gave a name. ``branches`` and
+    ``strategy`` are the planners'. ``force`` gives up what the machine lists, unless that is ``spared``.
     """
 
     max_layers: int = 1
@@ -48,7 +48,8 @@ def plan_requested_merge(port: Port, state: BundleState, machine: VmReport, requ
     chosen = None if named is None else tuple(guid for _name, guid in named)
     if request.orphans:
         candidates = state.tree.shots if chosen is None else chosen
-        chosen = tuple(guid for guid in candidates if guid not in machine.needed)
+        # A name is a sign that somebody wants to come back.
+        chosen = tuple(guid for guid in candidates if guid not in machine.needed and guid not in state.notes)
     removals = choose_removals(
         state,
         max_layers=request.max_layers,

@@ -20,18 +20,25 @@ def snapshot_guid(state: BundleState, name: str) -> str:
     return guids.derive("snapshot", state.descriptor.uid or guids.NONE, name)
 
 
+def known_names(state: BundleState, vm_names: Mapping[str, str]) -> Mapping[str, str]:
+    """What snapshots of the disk are called: by users here, or by the virtual machine, whose names come first."""
+    own = {guid: note.name for guid, note in state.notes.items() if note.name and guid in state.tree.shots}
+    return {**own, **vm_names}
+
+
 def wanted_guid(state: BundleState, name_or_guid: str, vm_names: Mapping[str, str]) -> str:
     """The GUID that is meant: of an existing snapshot, of one of the virtual machine that this disk lacks, or the one
     that the name would get.
 
     Raises NoSuchSnapshot for a name that several snapshots of the disk have.
     """
+    known = known_names(state, vm_names)
     try:
-        return resolve(state.tree, name_or_guid, names=vm_names, path=state.location.directory)
+        return resolve(state.tree, name_or_guid, names=known, path=state.location.directory)
     except NoSuchSnapshot:
         if guids.is_guid(name_or_guid):
             return guids.normalise(name_or_guid)
-        named = [guid for guid, name in vm_names.items() if name == name_or_guid]
+        named = [guid for guid, name in known.items() if name == name_or_guid]
         if any(guid in state.tree.shots for guid in named):
             raise
         own = snapshot_guid(state, name_or_guid)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.pvm import VmReport
@@ -17,9 +17,12 @@ from ..._core.errors import BadRequest, NoSuchSnapshot
 from ..._core.plan import Plan
 from ..._core.records import dataclass
 from ..._io.port import Port
-from .names import wanted_guid
+from .names import known_names, wanted_guid
 from .removals import KEEP, choose_deletion, refuse_doubtful
 from .take import SnapshotFacts, plan_snapshot_take
+
+if TYPE_CHECKING:
+    from ..._bundle.notes import Note
 
 PRESENT = "present"
 ABSENT = "absent"
@@ -30,7 +33,8 @@ REVERTED = "reverted"
 class SnapshotRequest:
     """The snapshot called ``wanted``, a name or, with ``is_guid``, a GUID, is to be PRESENT, ABSENT or REVERTED to.
 
-    ``descendants`` says what happens to the snapshots above one that goes.
+    ``descendants`` says what happens to the snapshots above one that goes. ``description`` and the time ``now`` are
+    kept with the name of one that is taken; in a prediction the time is None.
     """
 
     state: str
@@ -38,6 +42,8 @@ class SnapshotRequest:
     is_guid: bool = False
     descendants: str = KEEP
     force: bool = False
+    description: Optional[str] = None
+    now: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -79,13 +85,25 @@ def _take(_port: Port, asked: _Asked) -> Plan[SnapshotFacts]:
             found=guid,
             hint="Choose another name, or give the GUID when this disk is meant to have that very snapshot.",
         )
-    return plan_snapshot_take(state, guid, force=request.force)
+    return plan_snapshot_take(state, guid, force=request.force, note=_note(asked))
+
+
+def _note(asked: _Asked) -> Optional[Note]:
+    """What is to be kept of a snapshot; nothing of one without a word, or that the machine has the same word for."""
+    request = asked.request
+    name = None if request.is_guid or guids.is_guid(request.wanted) else request.wanted
+    has_name = name is not None and asked.machine.snapshot_names.get(asked.guid) == name
+    if request.description is None and (name is None or has_name):
+        return None
+    from ..._bundle.notes import Note, bounded
+
+    return bounded(Note(name, request.now, request.description))
 
 
 def _revert(_port: Port, asked: _Asked) -> Plan[SnapshotFacts]:
     from .revert import plan_revert
 
-    state, names = asked.state, asked.machine.snapshot_names
+    state, names = asked.state, known_names(asked.state, asked.machine.snapshot_names)
     if asked.guid not in state.tree.shots:
         resolve(state.tree, asked.request.wanted, names=names, path=state.location.directory)
     return plan_revert(state, asked.guid, force=asked.request.force)

@@ -4,26 +4,31 @@
 """Take a snapshot: the current layer is frozen where it lies, and a new empty layer goes on top of it.
 
 Commit point: the rename of the descriptor. Before it there are only new files that nobody names; frozen files are not
-touched at all, because linked clones may refer to them by name.
+touched at all, because linked clones may refer to them by name. After it the snapshot's name is kept. A name that an
+existing snapshot gets is a change of its own, whose commit is the rename of the file that keeps it.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
 from ..._bundle.guards import Touches, check_guards
-from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
+from ..._bundle.naming import NOTES
+from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._change.journal import descriptor_step
 from ..._change.new_layer import new_image_steps, new_images, with_new_top
 from ..._core import guid as guids
 from ..._core.errors import BadRequest, Unsupported
-from ..._core.plan import Plan
+from ..._core.plan import Plan, Step
 from ..._core.records import dataclass, replace
 from ..._io.journal import PREPARE, Journal
+
+if TYPE_CHECKING:
+    from ..._bundle.notes import Note, Notes
 
 MOST_LAYERS = 128
 """ploop's limit: 126 snapshots, a base and a top."""
@@ -36,30 +41,76 @@ class SnapshotFacts(ChangeFacts):
     snapshot: str
 
 
-def plan_snapshot_take(state: BundleState, guid: str, *, force: bool = False) -> Plan[SnapshotFacts]:
-    """Freeze the current state as snapshot ``guid``; an empty plan when the disk has that snapshot already.
+def plan_snapshot_take(
+    state: BundleState, guid: str, *, force: bool = False, note: Optional[Note] = None
+) -> Plan[SnapshotFacts]:
+    """Freeze the current state as snapshot ``guid``, and keep what ``note`` says of it.
 
+    When the disk has that snapshot already, only its name and description may change; ``taken`` stays as it is.
     Raises BadRequest for a GUID with a meaning of its own, Unsupported for a single-file image or a full chain, Dirty.
     """
     top = state.tree.top
     if guid in state.tree.shots and guid != top:
-        return unchanged("snapshot", SnapshotFacts(state, guid))
+        return _named(state, guid, note)
     _refuse(state, guid)
     clearance = check_guards(state, Touches(), force=force)
     created = new_images(state, guid, base=top)
     names = tuple(name for name, _header in created)
     target = _with_snapshot(state, guid, names)
+    notes = state.notes if note is None else {**state.notes, guid: note}
     change = BundleChange(
         "snapshot",
-        Journal("snapshot", PREPARE, created=names),
+        Journal("snapshot", PREPARE, created=names, request=_note_request(guid, note)),
         before=tuple(new_image_steps(state, created, like=top)),
         commit=descriptor_step(state, target),
+        after=_note_steps(state, notes),
+        settled=_note_paths(state, note),
         created=names,
         needed=sum(header.data_start for _name, header in created),
     )
     renamed = [replace(image, guid=guid) if image.guid == top else image for image in state.images.values()]
     kept = {(image.storage, image.guid): image for image in renamed}
-    return bundle_plan(clearance, change, SnapshotFacts(with_new_top(state, target, kept, created), guid))
+    after = replace(with_new_top(state, target, kept, created), notes=notes)
+    return bundle_plan(clearance, change, SnapshotFacts(after, guid))
+
+
+def _named(state: BundleState, guid: str, note: Optional[Note]) -> Plan[SnapshotFacts]:
+    known = state.notes.get(guid)
+    if note is None or (known is None and note.name is None and note.description is None):
+        return unchanged("snapshot", SnapshotFacts(state, guid))
+    from ..._bundle.notes import Note
+    from ..._change.notes import notes_steps
+
+    known = known or Note()
+    description = known.description if note.description is None else note.description
+    wanted = Note(note.name or known.name, known.taken, description)
+    notes = {**state.notes, guid: wanted}
+    steps = notes_steps(state, notes)
+    if not steps:
+        return unchanged("snapshot", SnapshotFacts(state, guid))
+    clearance = check_guards(state, Touches(images=False), force=True)
+    change = BundleChange("snapshot name", ends_journal=False, commit=steps[0], needed=SMALL_CHANGES)
+    return bundle_plan(clearance, change, SnapshotFacts(replace(state, notes=notes), guid))
+
+
+def _note_request(guid: str, note: Optional[Note]) -> Dict[str, Any]:
+    if note is None:
+        return {}
+    from ..._change.notes import note_request
+
+    return note_request(guid, note)
+
+
+def _note_steps(state: BundleState, notes: Notes) -> Tuple[Step, ...]:
+    if notes is state.notes:
+        return ()
+    from ..._change.notes import notes_steps
+
+    return notes_steps(state, notes)
+
+
+def _note_paths(state: BundleState, note: Optional[Note]) -> Tuple[str, ...]:
+    return () if note is None else (f"{state.location.directory}/{NOTES}",)
 
 
 def _refuse(state: BundleState, guid: str) -> None:

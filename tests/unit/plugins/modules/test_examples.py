@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.tests.support import module_docs
-from ansible_collections.vdisk.parallels.tests.support.plays import PLAYBOOK, furnish, moved, play, small
+from ansible_collections.vdisk.parallels.tests.support.plays import PLAYBOOK, furnish, moved, place_for, play, small
 
 
 @pytest.mark.plays
@@ -21,12 +21,13 @@ from ansible_collections.vdisk.parallels.tests.support.plays import PLAYBOOK, fu
 @pytest.mark.parametrize("name", module_docs.NAMES)
 def test_the_examples_of_the_documentation_run(tmp_path, name, repository):
     pytest.importorskip("jinja2", reason="playbooks need jinja2")
-    root = str(tmp_path / "host")
-    furnish(root, name)
-    tasks = [small(moved(task, root)) for task in module_docs.parsed(name, "EXAMPLES")]
-    text = play(str(tmp_path), tasks, repository)
+    with place_for(name, str(tmp_path)) as root:
+        furnish(root, name)
+        tasks = [small(moved(task, root)) for task in module_docs.parsed(name, "EXAMPLES")]
+        text = play(str(tmp_path), tasks, repository)
     assert "changed=" in text and "failed=0" in text
     assert ("changed=0" in text) == name.endswith("_info")
-    # One after the other, the examples of hdd_merge leave nothing for the last of them; and our disk is too small for
-    # Azure. Nothing is called as those are that hdd_maintain leaves alone.
-    assert ("[WARNING]" in text) == (name in ("hdd_convert", "hdd_maintain", "hdd_merge"))
+    # One after the other, the examples of hdd_merge leave nothing for the last of them; our disk is too small for
+    # Azure; a port is for every user; and
+    # nothing is called as those are that hdd_maintain leaves alone.
+    assert ("[WARNING]" in text) == (name in ("hdd_convert", "hdd_maintain", "hdd_merge", "hdd_nbd"))

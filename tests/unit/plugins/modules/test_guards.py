@@ -9,11 +9,23 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import NoPermission, ReadOnly
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import ReplaceFile
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import (
+    APPLY,
+    ImageBefore,
+    Journal,
+    pack_journal,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.conftest import ROOT
+from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import (
     TOP,
     BuiltBundle,
@@ -24,6 +36,7 @@ from ansible_collections.vdisk.parallels.tests.support.bundles import (
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed
+from ansible_collections.vdisk.parallels.tests.support.served import run_folder
 
 MIB = 1 << 20
 CLUSTER = 64 << 10
@@ -98,7 +111,119 @@ def folder(built: BuiltBundle) -> None:
     os.mkdir(f"{built.directory}/b.hdd")
 
 
-PROBLEMS: Dict[str, Callable[[BuiltBundle], None]] = {
+def held(built: BuiltBundle) -> Callable[[], None]:
+    """Another run, or a program that locks as they do."""
+    return OsPort().lock((built.directory,), tuple(built.files.values())).release
+
+
+def cut_off(built: BuiltBundle) -> None:
+    """A merge that was killed when it had begun to change images."""
+    port = OsPort()
+    plan = disks.plan_of_merge(port, built.directory, strategy="in_place") if (0, TWO) in built.files else None
+    if plan is None or plan.is_empty:
+        # Of one layer, all that can be left is a note.
+        before = ImageBefore(os.path.basename(built.files[(0, TOP)]), os.path.getsize(built.files[(0, TOP)]), 0)
+        with open(f"{built.directory}/.vdisk-journal", "wb") as stream:
+            stream.write(pack_journal(Journal("compact", APPLY, images=(before,))))
+        return
+    second = [at for at, step in enumerate(plan.steps) if isinstance(step, ReplaceFile)][1]
+    execute(port, replace(plan, steps=plan.steps[: second + 2]))
+
+
+def needed(built: BuiltBundle) -> None:
+    items = "".join(
+        f'<SavedStateItem guid="{guid}" state="poweroff"><Name>{name}</Name></SavedStateItem>'
+        for guid, name in ((ONE, "one"), (TWO, "two"))
+    )
+    with open(f"{os.path.dirname(built.directory)}/Snapshots.xml", "w", encoding="utf-8") as stream:
+        stream.write(f'<ParallelsSavedStates><SavedStateItem guid="">{items}</SavedStateItem></ParallelsSavedStates>')
+
+
+def unclear(built: BuiltBundle) -> None:
+    with open(f"{os.path.dirname(built.directory)}/Snapshots.xml", "w", encoding="utf-8") as stream:
+        stream.write("<ParallelsSavedStates>")
+
+
+def outside(built: BuiltBundle) -> None:
+    """The lowest layer is elsewhere; of a disk of one layer, that one."""
+    file = built.files.get((0, ONE), built.files[(0, TOP)])
+    there = f"{os.path.dirname(os.path.dirname(built.directory))}/outside.hds"
+    os.rename(file, there)
+    edit(built, f"<File>{os.path.basename(file)}</File>", f"<File>{there}</File>")
+
+
+def through_a_link(built: BuiltBundle) -> None:
+    """The machine, which lists its snapshots, has a link to a disk in another folder."""
+    needed(built)
+    fast = f"{os.path.dirname(os.path.dirname(os.path.dirname(built.directory)))}/fast"
+    os.mkdir(fast)
+    os.rename(built.directory, f"{fast}/a.hdd")
+    os.symlink(f"{fast}/a.hdd", built.directory)
+
+
+def cut(built: BuiltBundle) -> None:
+    """A disk of one plain image, half of which is there."""
+    succeed("hdd", path=built.directory, type="plain", snapshots="merge", force=True)
+    path = f"{built.directory}/{image_of(built.directory)}"
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def cut_root(built: BuiltBundle) -> None:
+    """A plain root below other layers, half of which is there; of one layer, that one."""
+    if (0, ONE) not in built.files:
+        cut(built)
+        return
+    path = built.files[(0, ONE)]
+    with open(path, "wb") as stream:
+        stream.write(fill(0, CLUSTER) + bytes(SECTORS * 256 - CLUSTER))
+    with open(built.descriptor, encoding="utf-8") as stream:
+        head, guid, rest = stream.read().partition(f"<GUID>{ONE}</GUID>")
+    with open(built.descriptor, "w", encoding="utf-8") as stream:
+        stream.write(head + guid + rest.replace("<Type>Compressed<", "<Type>Plain<", 1))
+
+
+def belied(built: BuiltBundle) -> None:
+    """An expanding root that the descriptor calls Plain, padded to the length of the disk."""
+    os.truncate(built.files.get((0, ONE), built.files[(0, TOP)]), SECTORS * 512)
+    edit(built, "<Type>Compressed</Type>", "<Type>Plain</Type>")
+
+
+def unknown_word(built: BuiltBundle) -> None:
+    edit(built, "<Type>Compressed</Type>", "<Type>Sparse</Type>")
+
+
+def refusing(kind: type) -> Callable[[BuiltBundle], Callable[[], None]]:
+    """The host says that it would refuse to write; real mounts and users are in test_permissions."""
+
+    def plant(_built: BuiltBundle) -> Callable[[], None]:
+        real = OsPort.__dict__["write_refusal"]
+
+        def refusal(self: OsPort, path: str) -> Any:
+            return kind("Cannot write", path=path, hint="Run elsewhere.")
+
+        OsPort.write_refusal = refusal  # type: ignore[method-assign]
+
+        def end() -> None:
+            OsPort.write_refusal = real  # type: ignore[method-assign]
+
+        return end
+
+    return plant
+
+
+PROBLEMS: Dict[str, Callable[[BuiltBundle], Any]] = {
+    "in use": held,
+    "interrupted": cut_off,
+    "needed": needed,
+    "unclear": unclear,
+    "outside": outside,
+    "link": through_a_link,
+    "cut": cut,
+    "cut root": cut_root,
+    "belied": belied,
+    "word": unknown_word,
+    "read only": refusing(ReadOnly),
+    "permission": refusing(NoPermission),
     "encrypted": lambda built: edit(built, "<Engine>{00000000", "<Engine>{00000001"),
     "converting": lambda built: patch(built.files[(0, TOP)], 52, struct.pack("<I", 2)),
     "dirty": lambda built: patch(built.files[(0, TOP)], 44, b"Ynot"),
@@ -129,6 +254,10 @@ def operations(root: str, path: str) -> Dict[str, Tuple[str, Dict[str, Any]]]:
         "hdd_compact: copy": ("hdd_compact", {"path": path, "strategy": "copy"}),
         "hdd_convert: from it": ("hdd_convert", {"src": path, "dest": f"{root}/out.raw"}),
         "hdd_convert: onto it": ("hdd_convert", {"src": raw, "dest": path}),
+        "hdd_nbd": ("hdd_nbd", {"path": path}),
+        "hdd_info": ("hdd_info", {"path": path}),
+        "hdd_check": ("hdd_check", {"path": path}),
+        "hdd_check: repair": ("hdd_check", {"path": path, "repair": "safe", "backup_dir": f"{root}/old"}),
         "vagrant_box": (
             "vagrant_box",
             {"src": os.path.dirname(path), "dest": f"{root}/a.box", "architecture": "amd64"},
@@ -148,34 +277,139 @@ def table() -> List[Tuple[str, str, str]]:
 CELLS = table()
 
 
+@pytest.fixture(autouse=True)
+def servers() -> Iterator[str]:
+    with run_folder() as folder:
+        yield folder
+
+
 def test_the_table_has_every_operation_and_every_problem(root: str) -> None:
     assert {problem for _operation, problem, _cell in CELLS} == set(PROBLEMS)
     assert {operation for operation, _problem, _cell in CELLS} == set(operations(root, f"{root}/a.hdd"))
 
 
-@pytest.mark.parametrize(("operation", "problem", "cell"), CELLS, ids=lambda value: value.replace(" ", "-"))
+# The sample of the short suite; all of them are played without it.
+PLAYED = CELLS[:: 4 if os.environ.get("VDISK_FEW") else 1]
+
+
+@pytest.mark.parametrize(("operation", "problem", "cell"), PLAYED, ids=lambda value: value.replace(" ", "-"))
 def test_a_cell_of_the_table(root: str, operation: str, problem: str, cell: str) -> None:
+    module, options, end = prepared(root, operation, problem)
+    try:
+        if cell in ("ok", "warns", "-"):
+            done = succeed(module, **options)
+            assert module in LOOKS or done["changed"] == (cell != "-")
+            assert cell != "warns" or is_told(module, done), "nobody was warned"
+            return
+        code = cell.rstrip("!")
+        if problem == "interrupted" or code == "unhealthy":
+            # What was interrupted is ended first; a repair mends what it can before it tells what is left.
+            ended = run(module, **options).result
+            assert ended.get("error_code") == code, ended
+        else:
+            ended = refused(module, root, code=code, **options)
+        assert ended["error_context"], ended
+        assert len(ended["msg"].split(". ")) > 1, f"no advice: {ended['msg']}"
+        if "force" not in spec_of(module):
+            assert cell.endswith("!")
+            return
+        forced = run(module, **{**options, "force": True})
+    finally:
+        end()
+    if cell.endswith("!"):
+        assert forced.failed and forced.result["error_code"] == code
+    else:
+        assert not forced.failed, forced.result
+        # Nothing of a plain image that was cut can be given back.
+        assert forced.result["changed"] or module in LOOKS or (module, problem) == ("hdd_compact", "cut")
+
+
+LOOKS = ("hdd_info", "hdd_check")
+USUAL = {"layer_without_vm_snapshot", "descriptor_cluster_size"}
+"""What a check finds in the disk as it is, and what its repair is asked for."""
+
+
+def prepared(root: str, operation: str, problem: str) -> Tuple[str, Dict[str, Any], Callable[[], None]]:
+    """The module and its options on a disk with this problem, and what ends the problem."""
     built = scene(root)
     module, options = operations(root, built.directory)[operation]
     if operation == "hdd_convert: onto it":
         # Its snapshots are a reason of their own, which comes first.
         succeed("hdd_merge", path=built.directory)
         built = dataclasses.replace(built, files={(0, TOP): f"{built.directory}/{image_of(built.directory)}"})
-    PROBLEMS[problem](built)
-    if cell in ("ok", "warns"):
-        done = succeed(module, **options)
-        assert done["changed"]
-        assert cell == "ok" or done["warnings"], "nobody was warned"
-        return
-    code = cell.rstrip("!")
-    assert refused(module, root, code=code, **options)["error_context"]
-    forced = run(module, **{**options, "force": True})
-    if cell.endswith("!"):
-        assert forced.failed and forced.result["error_code"] == code
-    else:
-        assert not forced.failed and forced.result["changed"], forced.result
+    if operation == "hdd: another type" and problem in ("cut", "cut root", "belied"):
+        # These are of that type already.
+        options["type"] = "expanding"
+    if operation == "hdd_check: repair":
+        # Something to repair.
+        edit(built, f"<Blocksize>{CLUSTER // 512}<", "<Blocksize>64<")
+    return module, options, PROBLEMS[problem](built) or (lambda: None)
+
+
+def is_told(module: str, done: Dict[str, Any]) -> bool:
+    """Whether a result says that something is odd: as a warning, in the facts of a disk, or as a finding."""
+    facts = (done.get("disks") or [{}])[0]
+    if module == "hdd_info":
+        return bool(facts["warnings"] or facts["clones"] or facts["encrypted"] or facts["state"] != "clean")
+    if module == "hdd_check":
+        return not {one["code"] for one in done["findings"]} <= USUAL
+    return bool(done.get("warnings"))
+
+
+def spec_of(module: str) -> str:
+    with open(os.path.join(ROOT, "plugins", "modules", f"{module}.py"), encoding="utf-8") as stream:
+        text = stream.read().partition("def main()")[2]
+    return text.replace("safety_spec", "force")
 
 
 def image_of(directory: str) -> str:
     (name,) = [name for name in os.listdir(directory) if name.endswith(".hds")]
     return name
+
+
+GROUP = ["hdd", "hdd_check", "hdd_compact", "hdd_convert", "hdd_info", "hdd_merge", "hdd_snapshot", "vagrant_box"]
+
+
+def test_the_group_is_that_of_the_collection() -> None:
+    with open(os.path.join(ROOT, "meta", "runtime.yml"), encoding="utf-8") as stream:
+        names = [line.split(".")[-1].strip() for line in stream if line.strip().startswith("- vdisk.parallels.")]
+    assert set(GROUP) <= set(names)
+    for name in names:
+        with open(os.path.join(ROOT, "plugins", "modules", f"{name}.py"), encoding="utf-8") as stream:
+            spec = stream.read().partition("def main()")[2]
+        assert "allow_outside" in spec or "bundle_spec" in spec, name
+
+
+@pytest.mark.parametrize("module", GROUP)
+def test_allow_outside_as_a_default_of_the_group_breaks_no_module(root: str, module: str) -> None:
+    built = scene(root)
+    tasks = {
+        "hdd_check": {"path": built.directory},
+        "hdd_info": {"path": built.directory},
+        "hdd_snapshot": {"path": built.directory, "name": "x"},
+        "hdd": {"path": built.directory, "name": "x"},
+        **{name: options for name, options in operations(root, built.directory).values() if name in module},
+    }
+    if module == "hdd":
+        tasks["hdd"] = {"path": built.directory, "name": "x"}
+    if module == "hdd_convert":
+        tasks["hdd_convert"] = {"src": built.directory, "dest": f"{root}/o.raw"}
+    succeed(module, **tasks[module], allow_outside=True)
+
+
+def test_info_lists_who_stands_on_a_disk_in_whatever_folder_of_the_run(root: str) -> None:
+    built = scene(root)
+    os.makedirs(f"{root}/elsewhere")
+    clone(built)
+    os.rename(f"{root}/vms/clone.pvm", f"{root}/elsewhere/clone.pvm")
+    there = f"{root}/elsewhere/clone.pvm/c.hdd"
+    (alone,) = succeed("hdd_info", path=built.directory)["disks"]
+    assert alone["clones"] == []
+    for options in ({"paths": [built.directory, there]}, {"paths": [root], "recurse": True}):
+        facts = {disk["path"]: disk for disk in succeed("hdd_info", **options, allow_outside=True)["disks"]}
+        found = {(one["disk"], one["image"]) for one in facts[built.directory]["clones"]}
+        assert found == {(there, built.files[(0, guid)]) for guid in (ONE, TWO)}
+        assert facts[there]["clones"] == []
+    os.rename(f"{root}/elsewhere/clone.pvm", f"{root}/vms/clone.pvm")
+    (near,) = succeed("hdd_info", path=built.directory)["disks"]
+    assert {one["disk"] for one in near["clones"]} == {f"{root}/vms/clone.pvm/c.hdd"}

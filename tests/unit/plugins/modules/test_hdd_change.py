@@ -278,23 +278,110 @@ def test_new_files_get_the_mode_of_the_old_ones(root, path):
     assert {stat.S_IMODE(os.stat(f"{path}/{name}").st_mode) for name in images} == {0o640}
 
 
-def test_a_machine_that_says_another_size_is_told(root):
+CONFIG = (
+    "<?xml version='1.0'?>\r\n<ParallelsVirtualMachine ours='\xe4'><Unknown/><!-- kept -->\n\t<Hardware><Hdd id='0'>"
+    "<Index>0</Index><SystemName>{name}</SystemName><Size >{size}</Size><SizeOnDisk>3</SizeOnDisk>"
+    "<DiskType>1</DiskType><Odd a='1'  b = '2'/></Hdd><Hdd><SystemName>b.hdd</SystemName><Size>77</Size></Hdd>"
+    "</Hardware></ParallelsVirtualMachine>\n\n"
+)
+
+
+def in_machine(root, *, size=8, name="a.hdd"):
+    """A disk in a machine; the path of the disk and of the machine's configuration."""
     os.mkdir(f"{root}/a.pvm")
-    path = f"{root}/a.pvm/a.hdd"
-    new_disk(path)
-    config = (
-        "<ParallelsVirtualMachine><Identification><VmName>a</VmName></Identification><Hardware><Hdd><Index>0</Index>"
-        "<SystemName>a.hdd</SystemName><Size>8</Size></Hdd></Hardware></ParallelsVirtualMachine>"
-    )
-    with open(f"{root}/a.pvm/config.pvs", "w", encoding="utf-8") as stream:
-        stream.write(config)
-    assert not [text for text in warnings(succeed("hdd", path=path, size="8M")) if "config.pvs" in text]
+    new_disk(f"{root}/a.pvm/a.hdd")
+    config = f"{root}/a.pvm/config.pvs"
+    put_config(config, size=size, name=name)
+    return f"{root}/a.pvm/a.hdd", config
+
+
+def put_config(config, **values):
+    with open(config, "wb") as stream:
+        stream.write(CONFIG.format(**{"name": "a.hdd", "size": 8, **values}).encode())
+
+
+def config_is(config, **values):
+    with open(config, "rb") as stream:
+        return stream.read() == CONFIG.format(**{"name": "a.hdd", **values}).encode()
+
+
+def test_a_machine_follows_its_disk_and_keeps_all_other_bytes(root):
+    path, config = in_machine(root)
+    os.chmod(config, 0o640)
     done = three_runs("hdd", root, path=path, size="9M").done
-    assert done["disk"]["vm"]["size_mismatch"] and [
-        text for text in warnings(done) if "8 MiB" in text and "9 MiB" in text
-    ]
-    with open(f"{root}/a.pvm/config.pvs", encoding="utf-8") as stream:
-        assert stream.read() == config
+    assert config_is(config, size=9) and stat.S_IMODE(os.stat(config).st_mode) == 0o640
+    assert done["machine_config"] == config and not done["disk"]["vm"]["size_mismatch"]
+    assert not [text for text in warnings(done) if "config.pvs" in text]
+    three_runs("hdd", root, path=path, size="7M", shrink=True, force=True)
+    assert config_is(config, size=7)
+    three_runs("hdd", root, path=path, type="plain")
+    with open(config, "rb") as stream:
+        assert stream.read() == CONFIG.format(name="a.hdd", size=7).replace("DiskType>1", "DiskType>0").encode()
+
+
+def test_a_machine_is_left_alone_when_asked_and_told_otherwise(root):
+    path, config = in_machine(root)
+    done = three_runs("hdd", root, path=path, size="9M", machine="keep").done
+    assert config_is(config, size=8) and done["machine_config"] is None and done["disk"]["vm"]["size_mismatch"]
+    assert [text for text in warnings(done) if "8 MiB" in text and "9 MiB" in text]
+    assert not succeed("hdd", path=path)["changed"]
+    followed = three_runs("hdd", root, path=path, size="9M").done
+    assert config_is(config, size=9) and followed["commits"] == [f"replace {config}"]
+
+
+@pytest.mark.parametrize("name", ["/elsewhere/a.hdd", "./a.hdd", "a.hdd/"])
+def test_a_machine_that_was_moved_still_has_its_disk(root, name):
+    path, config = in_machine(root, name=name)
+    three_runs("hdd", root, path=path, size="9M")
+    assert config_is(config, size=9, name=name)
+
+
+def test_a_configuration_of_another_machine_is_not_changed(root):
+    path, config = in_machine(root, name="other.hdd")
+    refused("hdd", root, code="unsupported", path=path, size="9M", machine="update")
+    three_runs("hdd", root, path=path, size="9M")
+    assert config_is(config, size=8, name="other.hdd")
+    # Its name leads to a disk elsewhere, which is not this one.
+    new_disk(f"{root}/a.hdd")
+    put_config(config, name=f"{root}/a.hdd")
+    three_runs("hdd", root, path=path, size="10M")
+    assert config_is(config, size=8, name=f"{root}/a.hdd")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        ("read-only", "io_error"),
+        ("link", "unsupported"),
+        ("hard link", "shared_layer"),
+        ("hostile", "damaged"),
+        ("other", "damaged"),
+    ],
+)
+def test_a_configuration_that_cannot_be_changed_is_refused_before_anything_is_done(root, spoil, code):
+    path, config = in_machine(root)
+    if spoil == "read-only":
+        os.chmod(config, 0o444)
+    elif spoil == "link":
+        os.rename(config, f"{root}/real.pvs")
+        os.symlink(f"{root}/real.pvs", config)
+    elif spoil == "hard link":
+        os.link(config, f"{root}/real.pvs")
+    else:
+        text = "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>" if spoil == "hostile" else "<Elephant/>"
+        with open(config, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    message = refused("hdd", root, code=code, path=path, size="9M", name="other")["msg"]
+    assert "machine: keep" in message and config in message
+    three_runs("hdd", root, path=path, size="9M", machine="keep")
+
+
+def test_a_suspended_machine_is_not_changed(root):
+    path, config = in_machine(root, size=9)
+    with open(f"{root}/a.pvm/{{0}}.mem", "w", encoding="utf-8"):
+        pass
+    refused("hdd", root, code="suspended", path=path, size="8M")
+    assert not succeed("hdd", path=path, size="8M", machine="keep")["changed"]
 
 
 def partitioned(path, size=8 * MIB, end=5 * MIB, **options):
@@ -401,3 +488,58 @@ def test_a_layer_that_holds_more_than_the_disk_does_not_show_it(root, path):
     assert "merge" in refused("hdd", root, code="unsupported", path=path, size="6M", snapshots="top_only")["msg"]
     three_runs("hdd", root, path=path, size="6M", snapshots="merge")
     assert seen(path) == now + bytes(3 * MIB)
+
+
+def with_recovery(path, size=4 * MIB, **options):
+    """A data partition and a recovery partition behind it."""
+    succeed("hdd", path=path, size=size, cluster_size="64K", **options)
+    types = ["ebd0a0a2-b9e5-4433-87c0-68b6b72699c7", "de94bba4-06d1-4d40-a16a-bfd50179d6ac"]
+    table = gpt.with_gpt(bytes(size), [(2048, 4095), (4096, 5000)], types=types)
+    for offset in range(0, size, 4096):
+        if any(table[offset : offset + 4096]):
+            disks.write(OsPort(), path, offset, table[offset : offset + 4096])
+    disks.write(OsPort(), path, MIB, b"\0" * 1080 + b"\x53\xef" + fill(1, 100000))
+    disks.write(OsPort(), path, 2 * MIB, fill(2, 905 * 512))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_partition_grows_with_its_disk_and_recovery_goes_to_the_end(root, path, shape):
+    with_recovery(path, **SHAPES[shape])
+    runs = three_runs("hdd", root, path=path, size="9M", partition_table="grow")
+    assert gpt.judge(seen(path)) == [(2048, 16383), (16384, 17288)]
+    assert seen(path)[8 * MIB : 8 * MIB + 905 * 512] == fill(2, 905 * 512)
+    grown = runs.done["grown_partition"]
+    assert (grown["number"], grown["size_before"], grown["size"]) == (1, MIB, 7 * MIB)
+    assert grown["guest_commands"][0].startswith("resize2fs /dev/disk/by-partuuid/")
+    assert not [text for text in warnings(runs.done) if "partition" in text]
+    again = succeed("hdd", path=path, size="9M", partition_table="grow", grow_partition="1")
+    assert not again["changed"] and again["grown_partition"]["guest_commands"] == []
+
+
+@pytest.mark.parametrize("how", ["top_only", "merge"])
+def test_a_partition_grows_above_snapshots(root, path, how):
+    with_recovery(path)
+    before = seen(path)
+    has_snapshot(path)
+    three_runs("hdd", root, path=path, size="9M", partition_table="grow", snapshots=how)
+    assert gpt.judge(seen(path)) == [(2048, 16383), (16384, 17288)]
+    if how == "top_only":
+        assert seen(path, guid_of(1))[: 4 * MIB] == before
+
+
+def test_growing_a_partition_is_refused_before_the_disk_grows(root, path):
+    with_recovery(path)
+    for request in ({"grow_partition": "5"}, {"grow_partition": "nobody"}):
+        refused("hdd", root, code="bad_request", path=path, size="9M", partition_table="grow", **request)
+    refused("hdd", root, code="bad_request", path=path, size="9M", grow_partition="1")
+    refused("hdd", root, code="bad_request", path=path, size="3M", shrink=True, partition_table="grow")
+    disks.write(OsPort(), path, 512 + 20, b"x")
+    refused("hdd", root, code="damaged", path=path, size="9M", partition_table="grow")
+
+
+def test_a_smaller_size_says_what_is_in_the_way(root, path):
+    with_recovery(path)
+    said = refused("hdd", root, code="bad_request", path=path, size="2M", shrink=True)["msg"]
+    # The whole mebibyte that it has would have to go for the backup of the table.
+    assert "move or remove partition 1" in said
+    assert "move or remove partition 2 (Windows recovery" in said

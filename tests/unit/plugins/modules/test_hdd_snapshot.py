@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
+import re
 import sys
 
 import pytest
@@ -290,3 +292,56 @@ def test_a_held_disk_is_refused_in_check_mode_as_well(root, built, path):
 def test_a_chain_has_an_end(root, path):
     build_bundle(path, size_sectors=SECTORS, layers=line_of_layers(*({} for _layer in range(128))))
     assert "hdd_merge" in refused("hdd_snapshot", root, code="unsupported", path=path, name="one too many")["msg"]
+
+
+def names_in(path):
+    with open(f"{path}/vdisk-snapshots.json", encoding="utf-8") as stream:
+        return json.load(stream)["snapshots"]
+
+
+def test_a_name_its_time_and_what_it_is_for_are_kept(built, path):
+    root = os.path.dirname(path)
+    done = three_runs("hdd_snapshot", root, path=path, name="before", description="the way back").done
+    guid = done["snapshot"]["guid"]
+    assert (done["snapshot"]["name"], done["snapshot"]["description"]) == ("before", "the way back")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", done["snapshot"]["taken"])
+    assert names_in(path) == {
+        guid: {"name": "before", "taken": done["snapshot"]["taken"], "description": "the way back"}
+    }
+    (shown,) = succeed("hdd_info", path=path)["disks"]
+    assert shown["snapshots"][0]["name"] == "before" and shown["snapshots"][0]["taken"] and not shown["orphan_files"]
+    three_runs("hdd_snapshot", root, path=path, name="before", description="another")
+    assert names_in(path)[guid]["description"] == "another"
+    three_runs("hdd_snapshot", root, path=path, name="before", state="reverted")
+    gone = three_runs("hdd_snapshot", root, path=path, name="before", state="absent").done
+    assert gone["snapshot"]["name"] == "before" and not os.path.exists(f"{path}/vdisk-snapshots.json")
+
+
+def test_without_its_file_only_the_name_is_lost(built, path):
+    guid = succeed("hdd_snapshot", path=path, name="before")["snapshot"]["guid"]
+    os.unlink(f"{path}/vdisk-snapshots.json")
+    again = three_runs("hdd_snapshot", os.path.dirname(path), path=path, name="before").done
+    assert (
+        again["snapshot"]["guid"] == guid and again["disk"]["depth"] == 2 and names_in(path)[guid]["name"] == "before"
+    )
+    with open(f"{path}/vdisk-snapshots.json", "w", encoding="utf-8") as stream:
+        stream.write("{")
+    found = succeed("hdd_snapshot", path=path, name="before", state="reverted")
+    assert found["snapshot"]["guid"] == guid and not found["changed"]
+    assert any("names of snapshots cannot be read" in text for text in found["disk"]["warnings"])
+
+
+def test_a_snapshot_by_its_guid_has_a_description_and_no_name(built, path):
+    done = three_runs("hdd_snapshot", os.path.dirname(path), path=path, guid=GUID, description="mine").done
+    assert done["snapshot"]["name"] is None and names_in(path)[GUID]["description"] == "mine"
+    refused(
+        "hdd_snapshot", os.path.dirname(path), code="bad_request", path=path, guid=GUID, description="x", state="absent"
+    )
+
+
+def test_a_snapshot_with_a_name_is_no_orphan(built, path):
+    succeed("hdd_snapshot", path=path, name="way back")
+    succeed("hdd_snapshot", path=path, guid=GUID)
+    done = succeed("hdd_merge", path=path, orphans=True)
+    assert done["merged"] == [GUID] and [one["name"] for one in done["disk"]["snapshots"]] == ["way back"]
+    assert not succeed("hdd_merge", path=path, orphans=True)["changed"]

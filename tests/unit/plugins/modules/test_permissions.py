@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -20,6 +21,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
+from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed, tree
 
 MIB = 1 << 20
@@ -74,6 +76,9 @@ def place_fixture(tmp_path):
         os.mkdir(tmp_path / str(number))
         succeed(name, path=make_disk(str(tmp_path / str(number))), **options)
     succeed("hdd_convert", src=f"{tmp_path}/0/a.hdd", dest=f"{tmp_path}/out.raw")
+    make_machine(str(tmp_path / "m.pvm"), disk="d.hdd")
+    os.rename(make_disk(str(tmp_path)), tmp_path / "m.pvm" / "d.hdd")
+    succeed("vagrant_box", src=f"{tmp_path}/m.pvm", dest=f"{tmp_path}/m.box", architecture="amd64", force=True)
     folder = tempfile.mkdtemp(prefix="vdisk-test.")
     os.chmod(folder, 0o755)
     yield folder
@@ -85,9 +90,11 @@ def place_fixture(tmp_path):
 def refused_by_the_host(folder, module, /, **options):
     before = tree(folder)
     with without_privileges():
-        ended = run(module, **options)
+        predicted, ended = run(module, check=True, **options), run(module, **options)
     assert ended.failed and tree(folder) == before
-    assert ended.result["error_code"] == "io_error", ended.result
+    assert ended.result["error_code"] == "permission", ended.result
+    assert (predicted.failed, predicted.result["error_code"]) == (True, "permission"), predicted.result
+    assert predicted.result["msg"] == ended.result["msg"]
     assert "Permission denied" in ended.result["msg"] and "Run as a user who may do this" in ended.result["msg"]
     return ended.result["msg"]
 
@@ -97,7 +104,8 @@ def test_a_disk_that_may_not_be_written_is_left_as_it_is(place, change):
     disk = make_disk(place)
     make_read_only(place)
     name, options = CHANGES[change]
-    assert disk in refused_by_the_host(place, name, path=disk, **options)
+    # A disk goes by a rename in the folder around it.
+    assert (place if change == "removal" else disk) in refused_by_the_host(place, name, path=disk, **options)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -129,7 +137,7 @@ def test_a_disk_that_may_not_be_read_is_one_of_the_failed(place):
     assert disk in refused_by_the_host(place, "hdd_info", path=disk)
     with without_privileges():
         (failure,) = succeed("hdd_info", path=place)["failed_disks"]
-    assert failure["path"] == disk and failure["error_code"] == "io_error"
+    assert failure["path"] == disk and failure["error_code"] == "permission"
 
 
 def test_a_bundle_that_may_not_be_entered_is_one_of_the_failed(place):
@@ -137,7 +145,7 @@ def test_a_bundle_that_may_not_be_entered_is_one_of_the_failed(place):
     os.chmod(disk, 0)
     with without_privileges():
         (failure,) = succeed("hdd_info", path=place)["failed_disks"]
-    assert failure["path"] == disk and failure["error_code"] == "io_error"
+    assert failure["path"] == disk and failure["error_code"] == "permission"
 
 
 def test_to_look_at_a_disk_no_right_to_write_is_needed(place):
@@ -146,8 +154,67 @@ def test_to_look_at_a_disk_no_right_to_write_is_needed(place):
     before = tree(place)
     with without_privileges():
         assert succeed("hdd_info", path=disk, scan="zeros", checksum="md5")["disks"][0]["depth"] == 3
-        for name, options in CHANGES.values():
-            assert succeed(name, check=True, path=disk, **options)["changed"]
-        assert not succeed("hdd", path=disk, size="4M")["changed"]
-        assert not succeed("hdd_merge", path=disk, max_layers=3)["changed"]
+        assert succeed("hdd_check", path=disk)["healthy"]
+        for check in (True, False):
+            assert not succeed("hdd", check=check, path=disk, size="4M")["changed"]
+            assert not succeed("hdd_merge", check=check, path=disk, max_layers=3)["changed"]
     assert tree(place) == before
+
+
+def test_a_bundle_that_may_not_be_emptied_is_not_renamed_first(place):
+    """The folder around it may be written, so its commit, a rename, would succeed."""
+    disk = make_disk(place)
+    os.chmod(place, 0o777)
+    assert disk in refused_by_the_host(place, "hdd", path=disk, state="absent")
+
+
+def test_a_repair_and_a_box_are_foretold_as_well(place):
+    disk = make_disk(place)
+    with open(f"{disk}/DiskDescriptor.xml", encoding="utf-8") as stream:
+        text = stream.read()
+    with open(f"{disk}/DiskDescriptor.xml", "w", encoding="utf-8") as stream:
+        stream.write(text.replace("<Blocksize>2048", "<Blocksize>1024"))
+    make_read_only(place)
+    refused_by_the_host(place, "hdd_check", path=disk, repair="safe", fail_on="never")
+    os.chmod(place, 0o777)
+    make_machine(f"{place}/m.pvm", disk="d.hdd")
+    os.rename(disk, f"{place}/m.pvm/d.hdd")
+    make_read_only(place)
+    refused_by_the_host(
+        place, "vagrant_box", src=f"{place}/m.pvm", dest=f"{place}/m.box", architecture="amd64", force=True
+    )
+
+
+@pytest.fixture(name="mounted")
+def mounted_fixture(place):
+    """The place with a disk on it, mounted for reading alone; only root can do that."""
+    disk = make_disk(place)
+    for command in (["mount", "--bind", place, place], ["mount", "-o", "remount,bind,ro", place]):
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            subprocess.run(["umount", place], capture_output=True, check=False)
+            pytest.skip("this host lets nobody mount a folder for reading")
+    yield disk
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_file_system_for_reading_is_told_and_foretold_by_every_module(mounted):
+    """As root, who may write everywhere else."""
+    folder = os.path.dirname(mounted)
+    tasks = [(name, {**options, "path": mounted}) for name, options in CHANGES.values()]
+    tasks += [
+        ("hdd", {"path": f"{folder}/new.hdd", "size": "1M"}),
+        ("hdd", {"path": mounted, "size": "8M", "snapshots": "merge"}),
+        ("hdd", {"path": mounted, "type": "plain", "snapshots": "merge"}),
+        ("hdd_compact", {"path": mounted, "strategy": "copy"}),
+        ("hdd_convert", {"src": mounted, "dest": f"{folder}/out.raw"}),
+        ("hdd_convert", {"src": mounted, "dest": f"{folder}/out.hdd"}),
+    ]
+    before = tree(folder)
+    for name, options in tasks:
+        for check in (True, False):
+            ended = run(name, check=check, **options)
+            assert ended.failed and ended.result["error_code"] == "read_only", (name, options, check, ended.result)
+            assert "Mount the file system for writing" in ended.result["msg"]
+    assert succeed("hdd_info", path=mounted)["disks"][0]["depth"] == 3
+    assert succeed("hdd_check", path=mounted)["healthy"]
+    assert tree(folder) == before

@@ -5,21 +5,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import (
-    absolute,
-    apply_file_options,
-    apply_owner,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import absolute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.module_runner import run
-from ansible_collections.vdisk.parallels.tests.support.tasks import Task
 
 PORT = OsPort()
 
@@ -44,17 +38,6 @@ def test_an_empty_path_is_refused_by_the_name_of_its_option(path: str) -> None:
     with pytest.raises(BadRequest) as caught:
         absolute(PORT, path, "dest")
     assert str(caught.value).startswith("dest:")
-
-
-def test_file_options_are_for_what_is_there_and_modes_not_for_directories(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    task = Task(mode="0600")
-    asked: list = []
-    task.set_fs_attributes_if_different = lambda arguments, changed: bool(asked.append(arguments)) or changed  # type: ignore[method-assign, func-returns-value]
-    assert not apply_file_options(PORT, task, [str(tmp_path / "a"), str(tmp_path / "none")], changed=False)  # type: ignore[arg-type]
-    assert [(one["path"], one["mode"]) for one in asked] == [(str(tmp_path / "a"), "0600")]
-    apply_owner(task, str(tmp_path), changed=False)  # type: ignore[arg-type]
-    assert (asked[-1]["path"], asked[-1]["mode"], asked[-1]["attributes"]) == (str(tmp_path), None, None)
 
 
 def test_an_error_ends_the_task_with_its_code_its_context_and_its_path(root: str) -> None:

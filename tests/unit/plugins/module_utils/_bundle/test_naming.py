@@ -72,3 +72,9 @@ def test_a_temporary_name_belongs_to_its_final_name_alone() -> None:
     assert not naming.is_temporary_of(name, "a")
     assert not naming.is_temporary_of(naming.temporary_name("a.vdisk-x", "77"), "a")
     assert not naming.is_temporary_of(".a.hds.vdisk-.tmp", "a.hds")
+
+
+def test_a_name_that_a_descriptor_can_hold() -> None:
+    assert naming.writable("größe?.hdd") == "größe?.hdd"
+    assert naming.writable("b\udcff\udce9.hdd") == "b__.hdd"
+    assert naming.image_name("b\udcff.hdd", 0, "{X}") == "b_.hdd.0.{X}.hds"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.neighbours import with_surroundings
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.neighbours import Standing, with_surroundings
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.surroundings import Surroundings
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -99,3 +99,16 @@ def test_more_neighbours_than_can_be_searched_are_reported(vms: Path, monkeypatc
         (vms / f"{number}.hdd").mkdir()
     (told,) = around(built.directory).unknown
     assert "more than 2 disks" in told
+
+
+def test_who_looks_at_several_disks_knows_a_clone_in_any_of_their_folders(vms: Path) -> None:
+    (vms / "one").mkdir()
+    (vms / "two").mkdir()
+    built = machine(vms / "one" / "a.pvm")
+    clone = clone_of(built, vms / "two" / "b.hdd", built.files[(0, ONE)])
+    assert around(built.directory).clones == ()
+    standing = Standing(PORT)
+    standing.look_at(clone)
+    standing.look_at(clone)
+    found = with_surroundings(PORT, disks.state_of(PORT, built.directory), standing=standing)[1]
+    assert found.clones == ((clone, built.files[(0, ONE)]),)

@@ -53,6 +53,19 @@ def test_what_a_run_left_beside_a_disk_is_cleared(port: MemoryPort) -> None:
     assert clear_siblings(port, PATH) == ()
 
 
+def test_a_disk_that_was_moved_aside_stays_when_somebody_took_its_name_before_its_successor(port: MemoryPort) -> None:
+    """The successor never left its temporary name, so what is at the path now replaces nothing."""
+    before = views(port)
+    port.rename(PATH, displaced_name(PATH, "1234"))
+    port.plant_file("/vm/.a.hdd.vdisk-1234.tmp/x", b"half made")
+    port.plant_file(f"{PATH}/notes.txt", b"of somebody else")
+    done = clear_siblings(port, PATH)
+    assert any("moved aside is /vm/a.hdd.old-1234 now" in text for text in done)
+    assert views(port, "/vm/a.hdd.old-1234") == before
+    assert port.content(f"{PATH}/notes.txt") == b"of somebody else"
+    assert clear_siblings(port, PATH) == ()
+
+
 def test_a_disk_that_was_moved_aside_gets_its_name_back_when_it_has_no_successor(port: MemoryPort) -> None:
     before = views(port)
     port.rename(PATH, displaced_name(PATH, "99"))

@@ -98,6 +98,7 @@ def test_the_files_are_closed_again(port: WatchfulPort, folder: Path) -> None:
     look(port, top)
     with pytest.raises(BadRequest):
         look(port, top, backing=False)
+    port.names.close()
     assert sorted(os.listdir("/dev/fd")) == before
 
 

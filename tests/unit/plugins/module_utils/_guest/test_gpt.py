@@ -50,7 +50,7 @@ def moved(disk: bytes, size: int) -> bytes:
     move = move_backup(table, size)
     assert move is not None
     content = bytearray(disk[:size].ljust(size, b"\0"))
-    for offset, written in filter(None, (move.backup, move.boot_record, move.primary)):
+    for offset, written in (*move.before, move.commit, *move.after):
         assert offset + len(written) <= size
         content[offset : offset + len(written)] = written
     return bytes(content)

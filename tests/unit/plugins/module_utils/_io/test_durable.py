@@ -92,10 +92,10 @@ def test_whatever_call_fails_the_file_is_whole_and_the_temporary_gone(port, errn
 
 
 def test_when_even_the_removal_fails_the_first_error_is_told(port):
-    port.fail_call(4, "EIO", sticky=True)
+    port.fail_call(6, "EIO", sticky=True)
     with pytest.raises(IoFailure) as caught:
         replace(port)
-    assert "set_attributes" in caught.value.message
+    assert "take_attributes" in caught.value.message
 
 
 def test_an_interrupt_removes_the_temporary(port, monkeypatch):

@@ -12,8 +12,10 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     AlreadyExists,
     IoFailure,
+    NoPermission,
     NoSpace,
     NotFound,
+    ReadOnly,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures import reported, translated
 
@@ -26,9 +28,11 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures impor
         (errno.EEXIST, AlreadyExists),
         (errno.ENOSPC, NoSpace),
         (errno.EDQUOT, NoSpace),
-        (errno.EROFS, IoFailure),
-        (errno.EACCES, IoFailure),
-        (errno.EPERM, IoFailure),
+        (errno.EROFS, ReadOnly),
+        (errno.EACCES, NoPermission),
+        (errno.EPERM, NoPermission),
+        (errno.EMFILE, IoFailure),
+        (errno.ENFILE, IoFailure),
         (errno.EIO, IoFailure),
         (errno.ELOOP, IoFailure),
         (9999, IoFailure),
@@ -40,7 +44,7 @@ def test_each_errno_has_its_error(number, kind):
     assert error.context == {"path": "/x", "offset": 7, "found": errno.errorcode.get(number, "9999")}
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE])
 def test_what_the_user_can_mend_carries_a_hint(number):
     assert translated(OSError(number, "x"), "open", "/x").hint
 
@@ -70,3 +74,9 @@ def test_other_errors_pass_as_they_are(error):
 def test_no_error_is_no_error():
     with reported("open", "/x"):
         pass
+
+
+def test_what_the_user_can_mend_has_a_code_of_its_own_and_is_still_a_failed_call():
+    codes = {number: translated(OSError(number, "x"), "open", "/x").code for number in (errno.EPERM, errno.EROFS)}
+    assert codes == {errno.EPERM: "permission", errno.EROFS: "read_only"}
+    assert issubclass(NoPermission, IoFailure) and issubclass(ReadOnly, IoFailure)

@@ -47,10 +47,10 @@ def test_what_is_reserved_keeps_the_size_and_reads_as_zeros(tmp_path):
 
 def test_macos_exchanges_by_its_own_call(monkeypatch):
     asked = []
-    monkeypatch.setattr(kernel, "_library", type("Library", (), {"renamex_np": "renamex_np"})())
+    monkeypatch.setattr(kernel, "_library", type("Library", (), {"renameatx_np": "renameatx_np"})())
     monkeypatch.setattr(kernel, "_called", lambda *arguments: asked.append(arguments) or 0)
-    assert kernel.exchange("a", "b")
-    assert asked == [("renamex_np", b"a", b"b", 2)]
+    assert kernel.exchange(3, "a", 4, "b")
+    assert asked == [("renameatx_np", 3, b"a", 4, b"b", 2)]
 
 
 def test_an_interrupted_call_of_the_library_is_repeated(monkeypatch):
@@ -65,7 +65,7 @@ def test_a_host_without_ctypes_has_no_such_calls(monkeypatch):
     monkeypatch.setattr(kernel, "_library", None)
     monkeypatch.setitem(sys.modules, "ctypes", None)
     assert not kernel.sync_file_range(0, 0, 0)
-    assert not kernel.exchange("a", "b")
+    assert not kernel.exchange(3, "a", 3, "b")
 
 
 def test_calls_that_a_signal_interrupts_are_made_again():
@@ -90,9 +90,9 @@ def test_a_descriptor_that_is_gone_is_released_all_the_same(tmp_path):
 
 def test_names_with_a_zero_byte_never_reach_the_library():
     with pytest.raises(ValueError):
-        kernel.exchange("a", "b\0c")
+        kernel.exchange(3, "a", 3, "b\0c")
     with pytest.raises(ValueError):
-        kernel.clone_file(0, "a\0b")
+        kernel.clone_file(0, 3, "a\0b")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 
 import pytest
 
@@ -53,3 +54,8 @@ def test_the_mask_is_told_and_stays() -> None:
 def test_the_number_is_that_of_this_process() -> None:
     assert os.path.samefile(f"/proc/{process.process_id()}", "/proc/self") if os.path.isdir("/proc/self") else True
     assert process.process_id() == os.getpid()
+
+
+def test_the_user_is_the_one_that_files_are_made_for(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").touch()
+    assert process.own_user_id() == os.stat(tmp_path / "file").st_uid

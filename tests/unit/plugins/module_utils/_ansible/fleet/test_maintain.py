@@ -26,6 +26,7 @@ USUAL = dict(
     orphans=False,
     compact=True,
     scan="zeros",
+    swap="keep",
     busy="skip",
     fail_on="failed",
     allow_outside=False,

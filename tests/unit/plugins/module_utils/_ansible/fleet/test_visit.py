@@ -14,7 +14,6 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.fleet.visit import Run, visit
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.neighbours import Known
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.budget import Budget
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.policy import Policy
@@ -28,7 +27,7 @@ ALL = Policy(max_layers=1)
 def run_of(policy: Policy = ALL, *, budget: Any = None, others: Any = (), **options: Any) -> Run:
     port = OsPort()
     task = Task(**{"busy": "skip", "allow_outside": policy.allow_outside, **options})
-    return Run(task, port, policy, budget or Budget(None, None), Known(port, others))  # type: ignore[arg-type]
+    return Run(task, port, policy, budget or Budget(None, None), others)  # type: ignore[arg-type]
 
 
 def test_a_visit_does_it_all(root: str) -> None:
@@ -43,8 +42,7 @@ def test_a_visit_does_it_all(root: str) -> None:
 def test_a_clone_that_comes_between_the_plan_and_the_change_is_seen(root: str) -> None:
     parent = machine(f"{root}/a.pvm")
     run = run_of()
-    run.known.disks_around(root)
-    run.known.look_at(parent.directory)
+    run.standing.look_around(f"{root}/a.pvm")
     clone = clone_of(parent, f"{root}/b.pvm/b.hdd")
     before = tree(root)
     one = visit(run, parent.directory)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image_ids import NO_IDS, ImageIds
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.layout import VdiHeader
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.map import VdiMap
 
@@ -38,12 +39,18 @@ class MapFile:
 
 
 def new_map(
-    entries: List[int], *, size: int = 0, extra: int = 0, room: int = 1 << 40, short: int = 0
+    entries: List[int],
+    *,
+    size: int = 0,
+    extra: int = 0,
+    room: int = 1 << 40,
+    short: int = 0,
+    ids: ImageIds = NO_IDS,
 ) -> Tuple[VdiMap, MapFile]:
     raw = struct.pack(f"<{len(entries)}I", *entries)
     file = MapFile(raw[: len(raw) - short])
     data = MAP + -(-len(raw) // 512) * 512
-    header = VdiHeader("dynamic", size or len(entries) * BLOCK, BLOCK, extra, len(entries), 0, MAP, data, 0, None)
+    header = VdiHeader("dynamic", size or len(entries) * BLOCK, BLOCK, extra, len(entries), 0, MAP, data, 0, ids)
     return VdiMap(file, header, file_size=data + room), file  # type: ignore[arg-type]
 
 
@@ -86,6 +93,27 @@ def test_runs_are_the_entries(entries: List[int], data: st.DataObject) -> None:
         first = data.draw(st.integers(0, len(entries)))
         end = data.draw(st.integers(first, len(entries)))
         assert flat(table, first, end) == [pair for pair in expected if first <= pair[0] < end]
+
+
+def hiding(table: VdiMap, first: int, end: int) -> List[Tuple[int, int]]:
+    runs = list(table.runs(first, end))
+    assert all(count > 0 for _block, count, _ordinal in runs)
+    return [
+        (block + index, ordinal + (index if ordinal < ZERO else 0))
+        for block, count, ordinal in runs
+        for index in range(count)
+    ]
+
+
+@given(tables(), st.data())
+def test_with_a_parent_zeros_are_runs_too(entries: List[int], data: st.DataObject) -> None:
+    expected = [(block, entry) for block, entry in enumerate(entries) if entry != FREE]
+    table, _file = new_map(entries, ids=ImageIds(None, None, "{parent}", None))
+    assert hiding(table, 0, len(entries)) == expected
+    for _index in range(3):
+        first = data.draw(st.integers(0, len(entries)))
+        end = data.draw(st.integers(first, len(entries)))
+        assert hiding(table, first, end) == [pair for pair in expected if first <= pair[0] < end]
 
 
 def test_sequential_blocks_are_one_run_within_a_piece() -> None:

@@ -20,7 +20,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     NotFound,
     Unsupported,
 )
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import KIB, MIB
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vdi.reader import VdiImage, open_vdi
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
@@ -98,10 +98,8 @@ def test_every_range_reads_as_the_model(
 def test_the_facts_of_an_image(tmp_path: Path) -> None:
     path = tmp_path / "disk.vdi"
     build_vdi(str(path), size=3 * MIB + 7, contents={1: b"x" * MIB})
-    link = tmp_path / "link.vdi"
-    link.symlink_to(path)
-    image = open_vdi(PORT, str(link))
-    assert (image.path, image.files, image.parent) == (str(link), (str(path.resolve()),), None)
+    image = open_vdi(PORT, str(path))
+    assert (image.path, image.files, image.parent) == (str(path), (str(path),), None)
     assert image.identity == "{11223344-5566-7788-99aa-bbccddeeff00}"
     assert (image.properties, image.warnings) == ({"subformat": "dynamic", "cluster_size": MIB}, ())
     assert [tuple(part)[:3] for part in image.extents(0, image.size)] == [
@@ -160,9 +158,9 @@ HEADER_FAULTS = [
     pytest.param({"type": 0}, Damaged, 76, id="no type"),
     pytest.param({"type": 5}, Damaged, 76, id="unknown type"),
     pytest.param({"type": 3}, Unsupported, 76, id="undo image"),
-    pytest.param({"type": 4}, Unsupported, 76, id="differencing image"),
-    pytest.param({"linkage": b"\1" + bytes(15)}, Unsupported, 424, id="linkage of a dynamic image"),
-    pytest.param({"type": 2, "linkage": b"\1" + bytes(15)}, Unsupported, 424, id="linkage of a fixed image"),
+    pytest.param({"type": 4}, Damaged, 424, id="differencing image without a parent"),
+    pytest.param({"linkage": b"\1" + bytes(15)}, Damaged, 424, id="linkage of a dynamic image"),
+    pytest.param({"type": 2, "linkage": b"\1" + bytes(15)}, Damaged, 424, id="linkage of a fixed image"),
     pytest.param({"offset_map": 0}, Damaged, 340, id="map in the header"),
     pytest.param({"offset_map": 513}, Damaged, 340, id="map off the sectors"),
     pytest.param({"offset_map": 0xFFFFFE00}, Damaged, 344, id="map behind the data"),
@@ -199,13 +197,33 @@ def test_a_wrong_header_is_refused_where_it_is_wrong(
     assert (caught.value.path, caught.value.offset) == (path, offset)
 
 
-@pytest.mark.parametrize("kind", [1, 3, 4])
-def test_an_overlay_is_refused_with_the_uuid_of_its_parent(tmp_path: Path, kind: int) -> None:
+def test_an_overlay_says_what_it_holds_what_it_hides_and_who_is_below(tmp_path: Path) -> None:
     path = str(tmp_path / "disk.vdi")
-    build_vdi(path, size=MIB, contents={}, type=kind, linkage=vdi_images.MODIFIED.bytes_le)
-    with pytest.raises(Unsupported) as caught:
-        open_vdi(PORT, path)
-    assert str(vdi_images.MODIFIED) in caught.value.message
+    parent, changed = vdi_images.MODIFIED, vdi_images.CREATED
+    build_vdi(
+        path,
+        size=6 * BLOCK,
+        block=BLOCK,
+        contents={1: b"x" * BLOCK, 4: b"y" * BLOCK},
+        entries={2: ZERO_ENTRY, 3: ZERO_ENTRY},
+        type=4,
+        linkage=parent.bytes_le,
+        parent_modified=changed.bytes_le,
+    )
+    image = open_vdi(PORT, path)
+    assert image.parent is not None and image.parent.ids == image.ids
+    assert image.ids == tuple("{" + str(one) + "}" for one in (changed, parent, parent, changed))
+    assert image.properties["subformat"] == "differencing"
+    assert [(part.start // BLOCK, part.end // BLOCK, part.kind) for part in image.extents(0, 6 * BLOCK)] == [
+        (0, 1, ABSENT),
+        (1, 2, DATA),
+        (2, 4, ZERO),
+        (4, 5, DATA),
+        (5, 6, ABSENT),
+    ]
+    assert whole(image) == guest(6 * BLOCK, BLOCK, {1: b"x" * BLOCK, 4: b"y" * BLOCK})
+    checked_places(image, 0, 6 * BLOCK)
+    image.close()
 
 
 @pytest.mark.parametrize("length", [0, 1, 64, 71, 72, 511])
@@ -240,7 +258,7 @@ class Counting(OsPort):
 
 def test_the_file_is_closed_when_opening_fails(tmp_path: Path) -> None:
     port, path = Counting(), str(tmp_path / "disk.vdi")
-    build_vdi(path, size=MIB, contents={}, type=4)
+    build_vdi(path, size=MIB, contents={}, type=3)
     with pytest.raises(Unsupported):
         open_vdi(port, path)
     with pytest.raises(DiskError):

@@ -446,6 +446,30 @@ def test_the_copy_at_the_start_stands_in_for_a_lost_footer(tmp_path: Path) -> No
         image.close()
 
 
+def spoilt(path: str, *places: int) -> str:
+    """The image with another checksum in the footers at these places."""
+    raw = bytearray(Path(path).read_bytes())
+    for place in places:
+        raw[place % len(raw) + 64] ^= 0xFF
+    Path(path).write_bytes(raw)
+    return path
+
+
+def test_a_fixed_image_with_a_wrong_checksum_alone_is_read_with_a_warning(tmp_path: Path) -> None:
+    image = open_alone(spoilt(build_fixed(tmp_path / "a.vhd", block_of(1)), -512))
+    assert read(image) == block_of(1) and len(image.warnings) == 1 and "checksum" in image.warnings[0]
+    # What also says something false of the file is damage.
+    refused(spoilt(build_fixed(tmp_path / "b.vhd", block_of(1), fields={48: u64(BLOCK - 512)}), -512))
+
+
+def test_a_dynamic_image_with_two_wrong_checksums_is_read_with_a_warning(tmp_path: Path) -> None:
+    path, _sectors = build(tmp_path / "a.vhd", blocks={0: block_of(0)}, size=2 * BLOCK)
+    image = open_alone(spoilt(path, -512, 0))
+    assert read(image) == block_of(0) + bytes(BLOCK) and "checksum" in image.warnings[0]
+    one = open_alone(spoilt(path, 0))
+    assert read(one) == block_of(0) + bytes(BLOCK) and "copy" in one.warnings[0]
+
+
 def test_a_lost_copy_is_a_warning(tmp_path: Path) -> None:
     path, _sectors = build(tmp_path / "disk.vhd", blocks={1: block_of(1)}, has_copy=False)
     image = open_alone(path)

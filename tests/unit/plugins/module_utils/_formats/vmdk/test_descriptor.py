@@ -18,7 +18,9 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     Encrypted,
     Unsupported,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.guid import derive
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image_ids import ImageIds
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk import descriptor as vmdk_descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.vmdk.descriptor import (
     Descriptor,
@@ -145,7 +147,8 @@ def test_any_other_name_is_read_back(name: str, sectors: int) -> None:
     extent = ExtentLine(sectors, "FLAT", name)
     raw = NewDescriptor("monolithicFlat", (extent,), "buslogic", 4, ParentImage(name, OTHER)).pack(IDENTITY)
     read = parse_descriptor(raw, path="/d")
-    assert read == Descriptor("monolithicFlat", cid_of(IDENTITY), cid_of(OTHER), name, "buslogic", (extent,))
+    ids = ImageIds(*(derive(guid, "vmdk", field) for guid in (IDENTITY, OTHER) for field in ("image", "modification")))
+    assert read == Descriptor("monolithicFlat", cid_of(IDENTITY), cid_of(OTHER), name, "buslogic", (extent,), ids)
     assert read.sectors == sectors
 
 
@@ -198,13 +201,13 @@ REFUSED = {
     "no-type": (changed(b"createType", b"creatureType"), Damaged),
     "no-extent": (changed(LINE, b""), Damaged),
     "version": (changed(b"version=1", b"version=9"), Unsupported),
-    "se-sparse": (changed(b'"monolithicFlat"', b'"seSparse"'), Unsupported),
+    "raw-device": (changed(b'"monolithicFlat"', b'"vmfsRawDeviceMap"'), Unsupported),
     "custom": (changed(b'"monolithicFlat"', b'"custom"'), Unsupported),
     "full-device": (changed(b'"monolithicFlat"', b'"fullDevice"'), Unsupported),
     "partitions": (changed(b'"monolithicFlat"', b'"partitionedDevice"'), Unsupported),
     "rdm": (changed(b'"monolithicFlat"', b'"vmfsRawDeviceMap"'), Unsupported),
     "rdm-extent": (changed(b"FLAT", b"VMFSRDM"), Unsupported),
-    "se-extent": (changed(b"FLAT", b"SESPARSE"), Unsupported),
+    "device-extent": (changed(b"FLAT", b"VMFSRDM"), Unsupported),
     "no-access": (changed(b"RW", b"NOACCESS"), Unsupported),
     "encrypted": (changed(b"#DDB", b'encryptionKeys="vmware:key/list/x"'), Encrypted),
     "encrypted-by-filter": (changed(b"#DDB", b'ddb.iofilters = "vmwarevmcrypt"'), Encrypted),
@@ -217,7 +220,6 @@ REFUSED = {
     "offset": (changed(b'" 0', b'" 17592186044417'), Damaged),
     "sparse-offset": (changed(b"FLAT", b"SPARSE").replace(b'" 0', b'" 8'), Damaged),
     "no-name": (changed(b'"d-flat.vmdk" 0', b""), Damaged),
-    "empty-name": (changed(b"d-flat.vmdk", b""), Damaged),
     "long-name": (changed(b"d-flat.vmdk", b"x" * 4097), Damaged),
     "no-quotes": (changed(b'"d-flat.vmdk"', b"d-flat.vmdk"), Damaged),
     "named-zero": (changed(b"FLAT", b"ZERO"), Damaged),
@@ -241,8 +243,8 @@ def test_what_cannot_be_read_is_refused(raw: bytes, error: Type[DiskError]) -> N
 
 
 def test_the_type_stands_in_the_message() -> None:
-    with pytest.raises(Unsupported, match="seSparse"):
-        parse_descriptor(changed(b"monolithicFlat", b"seSparse"), path="/d")
+    with pytest.raises(Unsupported, match="fullDevice"):
+        parse_descriptor(changed(b"monolithicFlat", b"fullDevice"), path="/d")
 
 
 @pytest.mark.parametrize(

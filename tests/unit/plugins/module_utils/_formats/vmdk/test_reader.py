@@ -18,6 +18,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     DiskError,
     Escape,
     MissingImage,
+    NotAWholeDisk,
     Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, DATA, ZERO
@@ -210,6 +211,58 @@ def test_a_range_behind_the_disk_is_a_bad_request(start: int, length: int) -> No
     image.pread_into(image.size, bytearray())
 
 
+def put_field(raw: bytes, field: str, value: int) -> bytes:
+    changed = bytearray(raw)
+    vmdk_files.put(changed, field, value)
+    return bytes(changed)
+
+
+def haiku(*, kind: str = "FLAT", offset: Optional[int] = 64) -> bytes:
+    """What Haiku's vmdkimage makes: a header without grains, a description of the file itself, and the disk."""
+    line = f'RW 16 {kind} "haiku.vmdk"' + ("" if offset is None else f" {offset}")
+    descriptor = vmdk_files.text("monolithicFlat", [line], cid="fffffffe")
+    raw = vmdk_files.sparse(capacity=16, grains={}, grain=16, descriptor=descriptor).raw[: 21 * 512]
+    for field in ("capacity", "gd", "rgd"):
+        vmdk_files.put(raw, field, 0)
+    return bytes(raw).ljust(64 * 512, b"\0") + images.fill(7, 16 * 512)
+
+
+def test_a_disk_of_haiku_follows_its_description() -> None:
+    image = opened({"d.vmdk": haiku() + b"more"})
+    assert content_of(image) == images.fill(7, 16 * 512)
+    assert image.files == (PATH,)
+    checked_places(image, 0, image.size)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_disk_of_freebsd_has_no_name(stream: bool) -> None:
+    descriptor = vmdk_files.text("streamOptimized" if stream else "monolithicSparse", ['RW 80 SPARSE ""'])
+    make = vmdk_files.stream if stream else vmdk_files.sparse
+    image = opened({"d.vmdk": make(capacity=80, grains={3: images.fill(3, GRAIN)}, descriptor=descriptor).raw})
+    assert content_of(image)[3 * GRAIN : 4 * GRAIN] == images.fill(3, GRAIN)
+
+
+PARENT = "920eaa6b-da5f-4608-a547-e8938db453e6"
+
+
+@pytest.mark.parametrize("spelling", [PARENT, PARENT.upper(), "{" + PARENT + "}"])
+def test_an_overlay_of_virtualbox_has_the_uuid_of_its_parent(spelling: str) -> None:
+    image = opened({"d.vmdk": mono(more=[f'ddb.uuid.parent="{spelling}"'])})
+    assert image.parent is not None and image.parent.ids == image.ids and image.parent.names == ()
+    assert image.ids.parent == "{" + PARENT + "}"
+    assert kinds(image)[0] == (0, 3 * GRAIN, ABSENT)
+
+
+def test_a_uuid_of_zeros_is_none() -> None:
+    image = opened({"d.vmdk": mono(more=['ddb.uuid.parent="00000000-0000-0000-0000-000000000000"'])})
+    assert image.parent is None and image.ids.parent is None
+
+
+def test_a_disk_says_how_large_its_sectors_are() -> None:
+    assert opened({"d.vmdk": mono()}).logical_sector == 512
+    assert opened({"d.vmdk": mono(more=['ddb.logicalSectorSize = "4096"'])}).logical_sector == 4096
+
+
 FLAT = vmdk_files.text("monolithicFlat", ['RW 3 FLAT "f" 0'])
 TWICE = vmdk_files.text("twoGbMaxExtentSparse", ['RW 80 SPARSE "s"', 'RW 80 SPARSE "s"'])
 PIECE = vmdk_files.sparse(capacity=80, grains={}).raw
@@ -217,9 +270,16 @@ REFUSED: Dict[str, Tuple[Dict[str, bytes], type]] = {
     "nothing": ({"d.vmdk": b""}, Damaged),
     "noise": ({"d.vmdk": bytes(range(256)) * 10}, Damaged),
     "large-text": ({"d.vmdk": FLAT + b"#" * (1 << 20)}, Damaged),
-    "piece": ({"d.vmdk": PIECE}, Unsupported),
-    "cowd": ({"d.vmdk": vmdk_files.cowd(capacity=8, grains={}).raw}, Unsupported),
-    "se-sparse": ({"d.vmdk": b"\xbe\xba\xfe\xca\0\0\0\0".ljust(4096, b"\0")}, Unsupported),
+    "piece": ({"d.vmdk": PIECE}, NotAWholeDisk),
+    "cowd": ({"d.vmdk": vmdk_files.cowd(capacity=8, grains={}).raw}, NotAWholeDisk),
+    "se-sparse": ({"d.vmdk": b"\xbe\xba\xfe\xca\0\0\0\0".ljust(4096, b"\0")}, NotAWholeDisk),
+    "no-file": ({"d.vmdk": FLAT.replace(b'"f"', b'""')}, Damaged),
+    "flat-inside": ({"d.vmdk": haiku(offset=20)}, Damaged),
+    "flat-beyond": ({"d.vmdk": haiku()[:-1]}, Damaged),
+    "flat-with-grains": ({"d.vmdk": put_field(haiku(), "capacity", 16)}, Unsupported),
+    "flat-with-directory": ({"d.vmdk": put_field(haiku(), "gd", 16)}, Damaged),
+    "sparse-without-grains": ({"d.vmdk": haiku(kind="SPARSE", offset=None)}, Damaged),
+    "uuid": ({"d.vmdk": mono(more=['ddb.uuid.parent="1"'])}, Damaged),
     "missing": ({"d.vmdk": FLAT}, MissingImage),
     "short-flat": ({"d.vmdk": FLAT, "f": bytes(3 * 512 - 1)}, Damaged),
     "escape": ({"d.vmdk": FLAT.replace(b'"f"', b'"../f"')}, Escape),

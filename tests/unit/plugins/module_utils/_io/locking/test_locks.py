@@ -401,10 +401,10 @@ def test_where_locks_would_bind_ourselves_none_is_taken(port, image, monkeypatch
 def test_a_file_that_is_read_only_for_us_is_locked_all_the_same(port, image, monkeypatch):
     plain_open = os.open
 
-    def read_only_open(path, flags, *rest):
+    def read_only_open(path, flags, *rest, **options):
         if flags & os.O_RDWR:
             raise OSError(errno.EROFS, "Read-only file system")
-        return plain_open(path, flags, *rest)
+        return plain_open(path, flags, *rest, **options)
 
     monkeypatch.setattr(locks.os, "open", read_only_open)
     lock = port.lock((), (image,))
@@ -484,3 +484,64 @@ def test_a_network_block_device_server_is_seen(port, qemu_image, tmp_path):
             server.terminate()
             server.wait(timeout=30)
     assert holders_of(port, qemu_image) == ()
+
+
+@byte_locks
+@pytest.mark.parametrize("action", [WRITER, "ofd read 101+1", "ofd read 200+5", "ofd read 300+5", "flock"])
+def test_who_writes_keeps_readers_away(port, image, start, action):
+    other = start(image, action)
+    with pytest.raises(InUse) as caught:
+        port.lock((), (image,), for_reading=True)
+    assert owner_of(other) in caught.value.message
+    other.stop()
+    port.lock((), (image,), for_reading=True).release()
+
+
+@byte_locks
+@pytest.mark.parametrize("action", [READER, "shared flock"])
+def test_readers_share(port, image, start, tmp_path, action):
+    start(image, action)
+    one = port.lock((str(tmp_path),), (image,), for_reading=True)
+    other = OsPort().lock((str(tmp_path),), (image,), for_reading=True)
+    assert one.warnings == other.warnings == ()
+    with pytest.raises(InUse):
+        OsPort().lock((), (image,))
+    one.release()
+    other.release()
+
+
+def test_readers_keep_those_away_who_change_a_directory_or_an_image(image, tmp_path):
+    held = OsPort().lock((str(tmp_path),), (image,), for_reading=True)
+    for directories, files in (((str(tmp_path),), ()), ((), (image,))):
+        with pytest.raises(InUse):
+            OsPort().lock(directories, files)
+    held.release()
+    OsPort().lock((str(tmp_path),), (image,)).release()
+
+
+@byte_locks
+def test_a_reader_counts_as_one(image):
+    held = OsPort().lock((), (image,), for_reading=True)
+    assert OsPort().writers(image) == ()
+    assert {holder.kind for holder in holders_of(OsPort(), image)} <= {"read", "flock"}
+    held.release()
+
+
+def test_a_reader_needs_no_right_to_write(image):
+    os.chmod(image, 0o400)
+    OsPort().lock((), (image,), for_reading=True).release()
+
+
+@qemu
+@byte_locks
+def test_a_reader_keeps_qemu_from_writing_and_not_from_reading(image):
+    subprocess.run(["qemu-img", "create", "-q", "-f", "raw", image, "1M"], check=True)
+    held = OsPort().lock((), (image,), for_reading=True)
+    try:
+        for command, is_allowed in (("read 0 512", True), ("write 0 512", False)):
+            options = ["-r"] if is_allowed else []
+            ended = subprocess.run(["qemu-io", "-f", "raw", *options, "-c", command, image], capture_output=True)
+            assert (ended.returncode == 0) is is_allowed
+            assert is_allowed or b"lock" in ended.stderr
+    finally:
+        held.release()

@@ -79,14 +79,19 @@ def test_a_linked_clone_is_not_taken_for_a_whole_disk(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["root.hds.{bbbbbbbb-0000-4000-8000-000000000001}", "a.hdd.0.{bbbbbbbb-0000-4000-8000-000000000001}.hds"]
+    ("name", "degree"),
+    [
+        # ploop calls upper layers so, and never the root.
+        ("root.hds.{bbbbbbbb-0000-4000-8000-000000000001}", "no"),
+        ("a.hdd.0.{bbbbbbbb-0000-4000-8000-000000000001}.hds", "lossy"),
+    ],
 )
-def test_a_lone_layer_that_was_not_the_current_one_tells_nothing(path, name):
+def test_a_lone_layer_that_was_not_the_current_one_is_taken_for_it_only_on_request(path, name, degree):
     built = built_at(path)
     os.remove(built.descriptor)
     os.rename(built.files[(0, TOP)], os.path.join(path, name))
     choice = chosen(path)
-    assert (choice.descriptor, choice.degree) == (None, "no")
+    assert (choice.descriptor is None, choice.degree) == (degree == "no", degree)
 
 
 def test_a_backup_that_misses_an_image_is_not_taken(path):

@@ -56,6 +56,7 @@ def test_the_facts_of_a_new_disk(port: MemoryPort) -> None:
         "locks": [],
         "snapshots": [],
         "depth": 1,
+        "clones": None,
         "orphan_files": [],
         "leftovers": [],
         "backup_differs": None,

@@ -31,9 +31,10 @@ def with_layers(port: MemoryPort, **options: object) -> MemoryPort:
 def written(port: MemoryPort, *pieces: tuple) -> GuestWriter:
     state = disks.state_of(port, PATH)
     writer = GuestWriter(port, state, state)
-    for offset, content in pieces:
+    for offset, content in pieces[:-1]:
         writer.write(offset, content)
-    before, last, after = writer.steps_around_last_write()
+    writer.commit(*pieces[-1])
+    before, last, after = writer.steps_around_commit()
     disks.apply(port, Plan("test", (*before, last, *after)))
     return writer
 
@@ -84,3 +85,41 @@ def test_the_prediction_is_the_disk_afterwards(port: MemoryPort, kind: str) -> N
     disks.new_disk(port, PATH, size=8 * STEP, kind=kind)
     writer = written(port, (3 * STEP - 5, b"over a border"), (7 * STEP, b"x"))
     assert disks.facts_of(port, disks.state_of(port, PATH)) == disks.facts_of(port, writer.after())
+
+
+@given(
+    st.integers(0, 3 * STEP),
+    st.integers(1, 3 * STEP),
+    st.integers(4 * STEP, 7 * STEP),
+    st.sampled_from([{}, {"part_size": 3 * STEP}, {"version": 2}, {"kind": "plain"}]),
+    st.booleans(),
+)
+def test_a_range_is_copied_from_all_layers_over_what_is_there(
+    start: int, length: int, target: int, options: dict, is_dirty: bool
+) -> None:
+    end, port = min(start + length, 4 * STEP), MemoryPort()
+    end = min(end, start + 8 * STEP - target)
+    port.plant_directory("/vm")
+    with_layers(port, **options)
+    if is_dirty:
+        disks.write(port, PATH, 5 * STEP + 9, fill(5, 2 * STEP))
+    model, below = bytearray(disks.read_naively(port, PATH)), disks.read_naively(port, PATH, guid_of(1))
+    model[target : target + end - start] = model[start:end]
+    model[:3] = b"all"
+    state = disks.state_of(port, PATH)
+    writer = GuestWriter(port, state, state)
+    writer.copy(start, end, target)
+    writer.commit(0, b"all")
+    before, commit, after = writer.steps_around_commit()
+    disks.apply(port, Plan("test", (*before, commit, *after)))
+    assert disks.read_naively(port, PATH) == model and disks.read_naively(port, PATH, guid_of(1)) == below
+    assert disks.facts_of(port, disks.state_of(port, PATH)) == disks.facts_of(port, writer.after())
+
+
+def test_zeros_onto_nothing_take_no_space(port: MemoryPort) -> None:
+    disks.new_disk(port, PATH, size=8 * STEP)
+    disks.write(port, PATH, 0, b"x" * STEP)
+    state = disks.state_of(port, PATH)
+    writer = GuestWriter(port, state, state)
+    writer.copy(0, 3 * STEP, 4 * STEP)
+    assert writer.growth == STEP and (writer.bytes_read, writer.bytes_written) == (STEP, STEP)

@@ -331,7 +331,7 @@ def test_a_layer_that_ends_within_a_cluster_keeps_every_view_or_is_refused(
         views = {guid: naive(bundle, guid) for guid in guids if guid not in removed}
         before = untouched(bundle.directory)
         try:
-            disks.merge(PORT, bundle.directory, snapshots=removed)
+            disks.merge(OsPort(), bundle.directory, snapshots=removed)
         except Unsupported:
             assert untouched(bundle.directory) == before
         assert {guid: naive(bundle, guid) for guid in views} == views

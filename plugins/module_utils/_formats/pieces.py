@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pieces of a split VHD image, read as if they were one file."""
+"""The pieces of what was cut by size, such as a split VHD image, read as if they were one file."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -11,9 +11,9 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import Iterable, Iterator, Sequence, Tuple, Union
 
-from ..._io.port import File
-from ..mapping import StoredRun
-from ..place import Place
+from .._io.port import File
+from .mapping import StoredRun
+from .place import Place
 
 
 class JoinedPieces:

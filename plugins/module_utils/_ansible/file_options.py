@@ -1,0 +1,98 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Owner, group and mode of what a task makes, as Ansible's common file options ask for them.
+
+They are set through the port, by open file: somebody who swaps a name for a link gains nothing. Only ``attributes`` and
+the SELinux options, which few set, are Ansible's own, by path.
+"""
+
+# PRIVATE: only vdisk.parallels itself imports this file.
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Optional, Sequence, Tuple
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._core.errors import BadRequest
+from .._io.port import DIRECTORY, FILE, Port, Stat
+from .._io.process import group_id, umask, user_id
+
+_REGULAR, _FOLDER = 0o100000, 0o040000
+
+
+def cover_new_files(port: Port, module: AnsibleModule) -> None:
+    """The mode that the task asks for holds for new files from their first byte on."""
+    mode = _mode(module, _REGULAR | 0o666 & ~umask())
+    if mode is not None:
+        port.cover(mode)
+
+
+def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
+    """Give every path the owner, group, mode and attributes of the task; returns whether anything changed."""
+    for path in paths:
+        changed = _apply(port, module, path, changed, has_mode=True)
+    return changed
+
+
+def apply_owner(port: Port, module: AnsibleModule, directory: str, *, changed: bool) -> bool:
+    """Give the directory of a bundle the owner and group of the task; ``mode`` and attributes are for files."""
+    return _apply(port, module, directory, changed, has_mode=False)
+
+
+def _apply(port: Port, module: AnsibleModule, path: str, changed: bool, *, has_mode: bool) -> bool:
+    stat = port.lstat(path)
+    if stat is None or stat.kind not in (FILE, DIRECTORY):
+        return changed
+    now = (stat.mode, stat.uid, stat.gid)
+    wanted = _wanted(module, stat, has_mode=has_mode)
+    if wanted != now:
+        changed = True
+        if not module.check_mode:
+            port.set_attributes(path, mode=wanted[0], uid=wanted[1], gid=wanted[2])
+    arguments = module.load_file_common_arguments(module.params, path=path)
+    arguments.update(owner=None, group=None, mode=None)
+    if not has_mode:
+        arguments.update(attributes=None)
+    return bool(module.set_fs_attributes_if_different(arguments, changed, expand=False))
+
+
+def _wanted(module: AnsibleModule, stat: Stat, *, has_mode: bool) -> Tuple[int, int, int]:
+    kind = _FOLDER if stat.kind == DIRECTORY else _REGULAR
+    mode = _mode(module, kind | stat.mode) if has_mode else None
+    uid = _number(module.params.get("owner"), user_id, "owner")
+    gid = _number(module.params.get("group"), group_id, "group")
+    return (
+        stat.mode if mode is None else mode,
+        stat.uid if uid is None else uid,
+        stat.gid if gid is None else gid,
+    )
+
+
+def _mode(module: AnsibleModule, before: int) -> Optional[int]:
+    """The permission bits that ``mode`` asks for, given those ``before``; None when it was left out."""
+    value = module.params.get("mode")
+    if value is None:
+        return None
+    try:
+        mode = int(value, 8)
+    except ValueError:
+        try:
+            mode = module._symbolic_mode_to_octal(SimpleNamespace(st_mode=before), value)
+        except Exception as error:  # Ansible raises whatever it meets.
+            raise BadRequest("mode: it must be octal or symbolic", found=str(value)[:80]) from error
+    if mode & ~0o7777 or mode < 0:
+        raise BadRequest("mode: only permission bits are allowed", found=str(value)[:80])
+    return int(mode)
+
+
+def _number(value: Any, lookup: Any, option: str) -> Optional[int]:
+    """The number of a user or group that is given by name or number."""
+    if value is None:
+        return None
+    found = int(value) if str(value).isdigit() else lookup(str(value))
+    if found is None:
+        raise BadRequest(f"{option}: there is none of that name on this host", found=str(value)[:80])
+    return int(found)

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the host lets a plan write where its steps write: asked before the first step, and in check mode."""
+
+# PRIVATE: only vdisk.parallels itself imports this file.
+
+from __future__ import annotations
+
+from typing import Any, List, Tuple
+
+from .._core.plan import (
+    CopyRanges,
+    CreateFile,
+    MakeDirectory,
+    Plan,
+    PunchHoles,
+    Remove,
+    Rename,
+    ReplaceFile,
+    Resize,
+    WriteBytes,
+)
+from .._io.port import DIRECTORY, Port
+
+
+def refuse_unwritable(port: Port, plan: Plan[Any]) -> None:
+    """Raise NoPermission or ReadOnly for what the steps write, where the host is known to refuse it."""
+    for path in written_places(plan):
+        refuse_place(port, path)
+    for path in _emptied(plan):
+        there = port.lstat(path)
+        if there is not None and there.kind == DIRECTORY:
+            refuse_place(port, path)
+
+
+def refuse_place(port: Port, path: str) -> None:
+    """Raise NoPermission or ReadOnly for a file, or a directory in which names would change."""
+    refusal = port.write_refusal(path)
+    if refusal is not None:
+        raise refusal
+
+
+def written_places(plan: Plan[Any]) -> Tuple[str, ...]:
+    """The files that the steps write, and the directories in which they change names, in their order.
+
+    Some are made by an earlier step.
+    """
+    places: List[str] = []
+    for step in plan.steps:
+        if isinstance(step, (WriteBytes, CopyRanges, Resize, PunchHoles)):
+            places.append(step.path)
+        elif isinstance(step, (MakeDirectory, CreateFile, ReplaceFile)):
+            places.append(_folder(step.path))
+        elif isinstance(step, Rename):
+            places.append(_folder(step.new))
+        elif isinstance(step, Remove):
+            places.append(step.directory)
+    return tuple(dict.fromkeys(places))
+
+
+def _folder(path: str) -> str:
+    return path.rsplit("/", 1)[0] or "/"
+
+
+def _emptied(plan: Plan[Any]) -> List[str]:
+    """What is renamed and goes then, under the name that it has now; of a directory each name goes on its own."""
+    names = {step.new: step.old for step in plan.steps if isinstance(step, Rename)}
+    names.update({step.displaced: step.new for step in plan.steps if isinstance(step, Rename) and step.displaced})
+    removed = [path for step in plan.steps if isinstance(step, Remove) for path in step.paths]
+    return [names[path] for path in removed if path in names]

@@ -1,0 +1,215 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kinds of containers that a disk may be in, one row each, and which disk of one is meant.
+
+To add a container: a row in ``_KINDS`` with a function that lists its disks, a file for its structure, its tests.
+"""
+
+# PRIVATE: only vdisk.parallels itself imports this file.
+
+from __future__ import annotations
+
+import posixpath
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from ..._bundle.naming import DESCRIPTOR
+from ..._core.errors import BadRequest, Damaged, MissingImage, NotAWholeDisk, Unsupported
+from ..._io.port import FILE, Port
+from ..digests import checksum_of
+from ..foreign.advice import unread
+from ..foreign.whole import VMDK_PIECE
+from .inflated import Index
+from .member_port import Container, Member, inflated
+from .ovf import OvfDisk, parse_manifest, parse_ovf
+from .tar import read_entries
+
+_OVF, _MANIFEST, _CERTIFICATE = ".ovf", ".mf", ".cert"
+_DISKS = (".vmdk", ".qcow2", ".img", ".raw", ".vhd", ".vhdx", ".avhdx", ".vdi")
+_MOST_TEXT = 4 << 20
+
+
+class Choice(NamedTuple):
+    """A disk in a container: its path there. ``warnings`` are of the container."""
+
+    path: str
+    container: Container
+    warnings: Tuple[str, ...] = ()
+
+
+def _tar(port: Port, path: str, *, is_packed: bool) -> Container:
+    indexes: Dict[str, Index] = {}
+    file = port.open_read(path)
+    source = inflated(file, indexes, "") if is_packed else file
+    try:
+        members = [Member(entry.name, path, entry.stretches, entry.size) for entry in read_entries(source)]
+    finally:
+        source.close()
+    return Container(path, tuple(members), indexes, is_packed)
+
+
+def _in_tar(port: Port, path: str, wanted: Optional[str]) -> Choice:
+    return _in_archive(port, path, _tar(port, path, is_packed=False), "tar", wanted)
+
+
+def _in_gzip(port: Port, path: str, wanted: Optional[str]) -> Choice:
+    # Only boxes are tar archives as a whole; to look into others would mean to inflate all of them.
+    if not path.lower().endswith(".box"):
+        raise unread(path, "gzip")
+    return _in_archive(port, path, _tar(port, path, is_packed=True), "tar", wanted)
+
+
+def _in_archive(port: Port, path: str, container: Container, kind: str, wanted: Optional[str]) -> Choice:
+    names = [member.name for member in container.members]
+    described = [name for name in names if name.lower().endswith(_OVF)]
+    if described:
+        return _in_ovf(port, container, described[0], wanted)
+    bundles = [posixpath.dirname(name) for name in names if posixpath.basename(name) == DESCRIPTOR]
+    if bundles:
+        found = bundles
+    else:
+        found = [name for name in names if name.lower().endswith(_DISKS) and not VMDK_PIECE.fullmatch(name)]
+    if not found:
+        raise unread(path, kind)
+    name = found[chosen(path, [(posixpath.basename(one), one) for one in found], wanted)]
+    return Choice(f"{path}/{name}", container)
+
+
+def _in_xml(port: Port, path: str, wanted: Optional[str]) -> Choice:
+    """A description beside its files: a container of those that it names, and of no others."""
+    folder, name = posixpath.split(path)
+    if not name.lower().endswith(_OVF):
+        raise unread(path, "xml")
+    disks = parse_ovf(_text(port, path), path=path)
+    stem = name[: -len(_OVF)]
+    names = [name, *(disk.file for disk in disks if disk.file), stem + _MANIFEST, stem + _CERTIFICATE]
+    members = []
+    for one in dict.fromkeys(names):
+        place = posixpath.join(folder, one)
+        stat = port.lstat(place)
+        if stat is not None and stat.kind == FILE:
+            members.append(Member(one, place, ((0, stat.size, 0),), stat.size))
+    return _in_ovf(port, Container(path, tuple(members), {}), name, wanted)
+
+
+def _in_ovf(port: Port, container: Container, name: str, wanted: Optional[str]) -> Choice:
+    shown = container.port(port)
+    place = f"{container.path}/{name}"
+    disks = [disk for disk in parse_ovf(_text(shown, place), path=place) if disk.file is not None]
+    if not disks:
+        raise NotAWholeDisk("The appliance has no disk with a file", path=container.path, hint="Name another source.")
+    disk = disks[chosen(container.path, [(one.id, *_calls(one)) for one in disks], wanted)]
+    folder = posixpath.dirname(name)
+    file = posixpath.join(folder, disk.file or "")
+    _refuse_disk(container, disk, file)
+    members = [
+        one._replace(is_packed=True) if one.name == file and disk.packing == "gzip" else one
+        for one in container.members
+    ]
+    packed = Container(container.path, tuple(members), container.indexes, container.is_packed)
+    warnings = _verified(shown, container, name, file)
+    return Choice(f"{container.path}/{file}", packed, warnings)
+
+
+def _calls(disk: OvfDisk) -> Tuple[str, ...]:
+    file = disk.file or ""
+    return file, posixpath.splitext(file)[0]
+
+
+def _refuse_disk(container: Container, disk: OvfDisk, file: str) -> None:
+    hint = None
+    if disk.is_chunked:
+        hint = "Join its pieces: cat PIECES > WHOLE"
+    elif disk.parent is not None:
+        hint = "Export the appliance anew, without snapshots."
+    elif disk.packing not in ("identity", "gzip"):
+        hint = f"Unpack the container, then the file with {disk.packing}."
+    if hint is not None:
+        raise Unsupported(f"The disk {disk.id!r} is stored in a way that is not read", container.path, hint=hint)
+    if file not in [member.name for member in container.members]:
+        raise MissingImage(
+            f"The file {file[:200]!r} of the disk {disk.id[:80]!r} is missing",
+            container.path,
+            expected=file[:200],
+            hint="Get the whole container anew.",
+        )
+
+
+def _verified(shown: Port, container: Container, ovf: str, file: str) -> Tuple[str, ...]:
+    """Compare description and disk with the manifest, if there is one. Raises Damaged with both values."""
+    stem = ovf[: -len(_OVF)]
+    names = [member.name for member in container.members]
+    warnings = []
+    if stem + _CERTIFICATE in names:
+        warnings.append(f"{container.path}: it is signed; the signature was not checked.")
+    if stem + _MANIFEST not in names:
+        return tuple(warnings)
+    place = f"{container.path}/{stem}{_MANIFEST}"
+    listed = parse_manifest(_text(shown, place), path=place)
+    for name in (ovf, file):
+        entry = listed.get(posixpath.basename(name))
+        if entry is None:
+            warnings.append(f"{container.path}: its manifest has no checksum of {name}.")
+            continue
+        stored = shown.open_read(f"{container.path}/{name}")
+        try:
+            found = checksum_of(stored, entry[0])
+        finally:
+            stored.close()
+        if found != entry[1]:
+            raise Damaged(
+                f"The file {name[:200]!r} is not what the manifest says",
+                container.path,
+                expected=entry[1],
+                found=found,
+                hint="Get the container anew.",
+            )
+    return tuple(warnings)
+
+
+def _text(port: Port, path: str) -> bytes:
+    file = port.open_read(path)
+    try:
+        if file.size() > _MOST_TEXT:
+            raise Unsupported("The description is too large", path, expected=_MOST_TEXT, found=file.size())
+        raw = bytearray(file.size())
+        return bytes(raw[: file.pread_into(0, raw)])
+    finally:
+        file.close()
+
+
+def chosen(path: str, choices: Sequence[Tuple[str, ...]], wanted: Optional[str]) -> int:
+    """Which of the disks, by their names, ``wanted`` (a name or an index) means, else the only one.
+
+    Raises BadRequest.
+    """
+    firsts = [names[0] for names in choices]
+    if wanted is None and len(choices) > 1:
+        raise BadRequest(
+            f"The source holds {len(choices)} disks: {', '.join(firsts[:20])}",
+            path=path,
+            found=firsts[:20],
+            hint=f"Set src_disk, for example to {firsts[0]}.",
+        )
+    named = [number for number, names in enumerate(choices) if wanted is None or wanted in names]
+    if len(named) == 1:
+        return named[0]
+    if not named and wanted is not None and wanted.isdigit() and int(wanted) < len(choices):
+        return int(wanted)
+    raise BadRequest(
+        f"src_disk: {'several disks are' if named else 'no disk of the source is'} called {(wanted or '')[:80]!r}",
+        path=path,
+        found=firsts[:20],
+        hint=f"Choose one of these: {', '.join(firsts[:20])}",
+    )
+
+
+_KINDS: Dict[str, Callable[[Port, str, Optional[str]], Choice]] = {"tar": _in_tar, "gzip": _in_gzip, "xml": _in_xml}
+"""By what ``detect`` calls the file. Each raises the usual refusal for a file of the kind that is no container."""
+
+
+def disk_in(port: Port, path: str, kind: str, wanted: Optional[str]) -> Choice:
+    """The disk that is meant in the container at ``path``. Raises the refusal of the file where it is none."""
+    if kind not in _KINDS:
+        raise unread(path, kind)
+    return _KINDS[kind](port, path, wanted)

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A block device of Linux shown as a file, for reading: a port that is like another one but for this device."""
+
+# PRIVATE: only vdisk.parallels itself imports this file.
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as modes
+import sys
+from typing import Any, Iterator, Optional, Tuple
+
+from .._core.errors import InUse
+from .._core.records import dataclass
+from .capabilities import detect
+from .failures import HOST_ERRORS, translated
+from .host.file import OsFile
+from .port import FILE, File, Port, Stat
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_EXCL | os.O_NOFOLLOW
+
+
+class OsDevice(OsFile):
+    """An open block device. All of it is data."""
+
+    def size(self) -> int:
+        """The length of the device in bytes."""
+        try:
+            return os.lseek(self._descriptor, 0, os.SEEK_END)
+        except HOST_ERRORS as error:
+            raise translated(error, "look at", self.path) from error
+
+    def data_ranges(self, start: int, end: int) -> Iterator[Tuple[int, int]]:
+        """All of the range that there is."""
+        end = min(end, self.size())
+        return iter(((start, end),) if start < end else ())
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """The block device at ``path``, without links."""
+
+    path: str
+
+    def port(self, port: Port) -> Port:
+        """``port`` with the device as a file."""
+        shown: Any = DevicePort(port, self.path)
+        return shown
+
+
+class DevicePort:
+    """``Port`` with one block device as a file; all else is left to the real one."""
+
+    def __init__(self, port: Port, path: str) -> None:
+        self._port = port
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    def open_read(self, path: str) -> File:
+        """Open the device so that nobody can mount it meanwhile. Raises InUse for one that is mounted or claimed."""
+        if self._port.real_path(path) != self._path:
+            return self._port.open_read(path)
+        try:
+            return OsDevice(path, os.open(path, _FLAGS), detect())
+        except HOST_ERRORS as error:
+            if isinstance(error, OSError) and error.errno == errno.EBUSY:
+                hint = "Unmount it, or take a snapshot of it and name that."
+                raise InUse(f"The device {path} is mounted or in use", path=path, found="EBUSY", hint=hint) from error
+            raise translated(error, "open", path) from error
+
+    def stat(self, path: str) -> Optional[Stat]:
+        """Facts of the device as of a file, or of a file of the host."""
+        found = self._port.stat(path)
+        if found is None or self._port.real_path(path) != self._path:
+            return found
+        file = self.open_read(path)
+        size = file.size()
+        file.close()
+        fields = {name: getattr(found, name) for name in Stat.__fields__}  # type: ignore[attr-defined]
+        fields.update(kind=FILE, size=size, allocated=size)
+        return Stat(**fields)
+
+
+def block_device(port: Port, path: str) -> Optional[BlockDevice]:
+    """The block device that ``path`` leads to; None for anything else, and where the host is not Linux."""
+    real = port.real_path(path)
+    try:
+        is_block = modes.S_ISBLK(os.stat(real).st_mode)
+    except HOST_ERRORS:
+        return None
+    return BlockDevice(real) if is_block and sys.platform.startswith("linux") else None

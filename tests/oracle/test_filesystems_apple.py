@@ -1,0 +1,177 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""APFS and HFS+ under other programs: partclone counts the same, apfsck is content when everything free has been
+overwritten, turned bits never make more free. A kernel that writes both fills them in a long test.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems.apple import apfs, hfsplus
+from ansible_collections.vdisk.parallels.tests.support.filesystems import (
+    free_of,
+    scribbled,
+    sparse,
+    tool,
+    turn_bits,
+)
+from ansible_collections.vdisk.parallels.tests.support.guest_kernel import in_guest
+from ansible_collections.vdisk.parallels.tests.support.hfsplus_images import formatted
+from ansible_collections.vdisk.parallels.tests.support.oracles import compared
+
+FLIPS = 1500 if os.environ.get("VDISK_LONG") else 60
+MIB, GIB = 1 << 20, 1 << 30
+
+
+def made_apfs(path: Path, size: int) -> Path:
+    tool("mkapfs", sparse(path, size))
+    return path
+
+
+def made_hfsplus(path: Path, size: int, block: int) -> Path:
+    disk = formatted(size, block)
+    with open(sparse(path, size), "r+b") as stream:
+        for offset in range(0, size, MIB):
+            content = disk.get(offset, MIB)
+            if any(content):
+                stream.seek(offset)
+                stream.write(content)
+    return path
+
+
+def assert_partclone_agrees(name: str, reader: Any, image: Path) -> None:
+    """None of the ranges that partclone would copy is free, and it counts as many bytes."""
+    log = image.with_name("ranges")
+    tool(f"partclone.{name}", "-D", "-q", "-s", image, "-O", log, "-L", image.with_name("log"))
+    runs, used = free_of(reader, image), 0
+    for line in log.read_text(encoding="ascii").splitlines():
+        fields = line.split()
+        if len(fields) == 3 and fields[2] == "+":
+            low, length = int(fields[0], 16), int(fields[1], 16)
+            used += length
+            assert not runs.within(low, low + length)
+    assert used + runs.total == image.stat().st_size
+    compared("partclone")
+
+
+@pytest.mark.parametrize("size", [128 * MIB, 512 * MIB, 20 * GIB, 1 << 40], ids=["128M", "512M", "20G", "1T"])
+def test_an_empty_container_can_be_overwritten(size: int, tmp_path: Path) -> None:
+    image = made_apfs(tmp_path / "image", size)
+    tool("apfsck", image)
+    runs = free_of(apfs, image)
+    assert runs.total > size * 0.7
+    copy = scribbled(image, runs)
+    tool("apfsck", copy)
+    assert free_of(apfs, copy) == runs
+    compared("apfsck")
+
+
+@pytest.mark.parametrize("size", [128 * MIB, 20 * GIB], ids=["128M", "20G"])
+def test_partclone_finds_the_same_in_a_container(size: int, tmp_path: Path) -> None:
+    assert_partclone_agrees("apfs", apfs, made_apfs(tmp_path / "image", size))
+
+
+def test_turned_bits_of_a_container_never_make_more_free(tmp_path: Path) -> None:
+    results = turn_bits(apfs, made_apfs(tmp_path / "image", GIB), FLIPS)
+    assert "larger" not in results, results
+
+
+@pytest.mark.parametrize("block", [512, 4096, 8192])
+def test_partclone_finds_the_same_in_hfsplus(block: int, tmp_path: Path) -> None:
+    assert_partclone_agrees("hfsplus", hfsplus, made_hfsplus(tmp_path / "image", 24 * MIB, block))
+
+
+@pytest.mark.parametrize("block", [512, 4096])
+def test_turned_bits_of_hfsplus_never_make_more_free(block: int, tmp_path: Path) -> None:
+    results = turn_bits(hfsplus, made_hfsplus(tmp_path / "image", 24 * MIB, block), FLIPS)
+    assert "larger" not in results, results
+
+
+SUMS = """
+sums() { (cd /mnt && find . -type f | sort | xargs sha256sum | sha256sum | cut -c1-64); }
+each() {
+  for device in /dev/vd?; do
+    mount -t "$1" -o "$2" "$device" /mnt || echo "says $device is not mounted"
+    "$3"
+    umount /mnt
+  done
+}
+"""
+FILL = """
+fill() {
+  for i in 1 2 3 4 5 6; do
+    mkdir /mnt/d$i
+    dd if=/dev/urandom of=/mnt/d$i/f bs=64k count=30 2>/dev/null
+    for j in 1 2 3 4 5; do dd if=/dev/urandom of=/mnt/d$i/s$j bs=3000 count=1 2>/dev/null; done
+  done
+  sync
+  for i in 1 3 5; do rm -rf /mnt/d$i; done
+  sync
+  echo "says $(sums)"
+}
+"""
+READ = """
+read_all() { echo "says $(sums)"; }
+"""
+WRITE = """
+write_more() {
+  for i in 1 2 3; do dd if=/dev/urandom of=/mnt/new$i bs=64k count=30 2>/dev/null; done
+  sync
+  rm -f /mnt/new1
+  mkdir /mnt/kept; mv /mnt/new* /mnt/kept
+  (cd /mnt && find d? -type f | sort | xargs sha256sum | sha256sum | cut -c1-64 | sed 's/^/says /')
+}
+"""
+
+
+def told(kind: str, options: str, function: str, images: List[Path], work: Path) -> List[str]:
+    """What a function of the guest says of each image."""
+    name = function.split("(")[0].strip()
+    return in_guest(f"{SUMS}\n{function}\neach {kind} {options} {name}\n", images, work)
+
+
+@pytest.mark.long
+def test_a_kernel_fills_containers_and_reads_them_after_they_were_overwritten(tmp_path: Path) -> None:
+    images = [made_apfs(tmp_path / "a", 4 * GIB), made_apfs(tmp_path / "b", 20 * GIB)]
+    filled = told("apfs", "readwrite", FILL, images, tmp_path)
+    assert len(set(filled)) == 2 and "not mounted" not in "".join(filled)
+    copies = []
+    for image in images:
+        tool("apfsck", image)
+        assert_partclone_agrees("apfs", apfs, image)
+        results = turn_bits(apfs, image, FLIPS)
+        assert "larger" not in results, results
+        copies.append(scribbled(image, free_of(apfs, image)))
+        tool("apfsck", copies[-1])
+    assert told("apfs", "ro", READ, copies, tmp_path) == filled
+    wrote = told("apfs", "readwrite", WRITE, copies, tmp_path)
+    assert len(wrote) == 2
+    for copy in copies:
+        tool("apfsck", copy)
+    compared("Linux' apfs", 2)
+
+
+@pytest.mark.long
+def test_a_kernel_fills_hfsplus_and_reads_it_after_it_was_overwritten(tmp_path: Path) -> None:
+    images = [made_hfsplus(tmp_path / f"h{block}", 24 * MIB, block) for block in (512, 4096, 8192)]
+    filled = told("hfsplus", "rw", FILL, images, tmp_path)
+    assert len(set(filled)) == 3 and "not mounted" not in "".join(filled)
+    copies = []
+    for image in images:
+        assert_partclone_agrees("hfsplus", hfsplus, image)
+        results = turn_bits(hfsplus, image, FLIPS)
+        assert "larger" not in results, results
+        copies.append(scribbled(image, free_of(hfsplus, image)))
+    assert told("hfsplus", "ro", READ, copies, tmp_path) == filled
+    wrote = told("hfsplus", "rw", WRITE, copies, tmp_path)
+    assert len(wrote) == 3
+    for copy in copies:
+        assert_partclone_agrees("hfsplus", hfsplus, copy)
+    compared("Linux' hfsplus", 3)

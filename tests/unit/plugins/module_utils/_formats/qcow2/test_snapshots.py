@@ -1,0 +1,167 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Internal snapshots of qcow2, in images that are put together by hand."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+from typing import Any, List, Tuple
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    BadRequest,
+    Damaged,
+    DiskError,
+    NoSuchSnapshot,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, ZERO
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import open_qcow2
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.choose_source import choose_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import SourceRequest
+from ansible_collections.vdisk.parallels.tests.support.images import fill
+
+PORT = OsPort()
+CLUSTER = 4096
+SIZE = 16 * CLUSTER
+ONE = "{11111111-1111-4111-8111-111111111111}"
+THEN = fill(1, 2 * CLUSTER)
+
+
+def entry(name: str, number: str, l1: Tuple[int, int], *, size: int = 0, extra: int = 0) -> bytes:
+    more = (struct.pack(">QQ", 0, size) if size else b"").ljust(extra, b"\0")
+    sizes = (len(number), len(name.encode()), 1, 2, 3, 0, len(more))
+    raw = struct.pack(">QIHHIIQII", *l1, *sizes) + more + number.encode() + name.encode()
+    return raw.ljust(-(-len(raw) // 8) * 8, b"\0")
+
+
+def image(path: Path, names: List[Tuple[str, str]], parent: Any = None, **fields: int) -> str:
+    """An image that is empty now, and held THEN at every one of its snapshots."""
+    file = PORT.create(str(path))
+    writer = Qcow2Writer(file, size_bytes=SIZE, cluster_bytes=CLUSTER, parent=parent)
+    writer.write(CLUSTER, THEN)
+    writer.finish(ONE)
+    file.close()
+    raw = bytearray(path.read_bytes())
+    raw += bytes(-len(raw) % CLUSTER)
+    count, offset = struct.unpack_from(">IQ", raw, 36)
+    now, table = len(raw), len(raw) + CLUSTER
+    raw += bytes(CLUSTER)
+    raw += b"".join(entry(name, number, (offset, count), **fields) for name, number in names)
+    struct.pack_into(">Q", raw, 40, now)
+    struct.pack_into(">IQ", raw, 60, len(names), table)
+    path.write_bytes(raw)
+    return str(path)
+
+
+def content(path: str, snapshot: Any = None) -> bytes:
+    opened = open_qcow2(PORT, path, snapshot)
+    buffer = bytearray(opened.size)
+    opened.pread_into(0, buffer)
+    opened.close()
+    return bytes(buffer)
+
+
+MODEL = (bytes(CLUSTER) + THEN).ljust(SIZE, b"\0")
+
+
+def test_a_snapshot_is_read_by_its_name_or_its_id(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.qcow2", [("before", "1"), ("später", "2")], size=SIZE, extra=24)
+    assert content(path) == bytes(SIZE)
+    for wanted in ("before", "später", "1", "2"):
+        assert content(path, wanted) == MODEL
+    assert open_qcow2(PORT, path, "1").warnings == ()
+
+
+def test_a_name_counts_more_than_an_id(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.qcow2", [("2", "1"), ("x", "2")])
+    assert content(path, "2") == MODEL
+    with pytest.raises(NoSuchSnapshot) as caught:
+        content(image(tmp_path / "b.qcow2", [("x", "1"), ("x", "2")]), "x")
+    assert "several" in caught.value.message and "'x' (id 1), 'x' (id 2)" in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [[], [("a", "1")]])
+def test_a_snapshot_that_is_not_there_is_named_with_those_that_are(
+    tmp_path: Path, names: List[Tuple[str, str]]
+) -> None:
+    with pytest.raises(NoSuchSnapshot) as caught:
+        content(image(tmp_path / "a.qcow2", names), "none")
+    assert ("'a' (id 1)" if names else "no snapshots") in str(caught.value)
+
+
+def test_a_disk_may_have_had_another_size(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.qcow2", [("small", "1")], size=2 * CLUSTER)
+    assert content(path, "small") == MODEL[: 2 * CLUSTER] and len(content(path)) == SIZE
+
+
+@pytest.mark.parametrize("cut", [1, 20, 45])
+def test_a_table_that_is_cut_is_damaged(tmp_path: Path, cut: int) -> None:
+    path = image(tmp_path / "a.qcow2", [("before", "1")])
+    raw = Path(path).read_bytes()
+    Path(path).write_bytes(raw[: -len(entry("before", "1", (0, 0))) + cut])
+    with pytest.raises(Damaged):
+        content(path, "before")
+
+
+@pytest.mark.parametrize("fields", [{"extra": 2000}, {"size": 1 << 60}])
+def test_what_cannot_be_is_damaged(tmp_path: Path, fields: Any) -> None:
+    with pytest.raises(Damaged):
+        content(image(tmp_path / "a.qcow2", [("a", "1")], **fields), "a")
+
+
+def test_noise_in_the_table_ends_in_bytes_or_in_an_error_of_ours(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.qcow2", [("before", "1"), ("x", "2")], size=SIZE)
+    good, chance = Path(path).read_bytes(), random.Random(7)
+    start = len(good) - 2 * len(entry("x", "2", (0, 0), size=SIZE))
+    for _index in range(300):
+        raw = bytearray(good)
+        at = chance.randrange(start, len(raw))
+        raw[at] = chance.choice((0, 0xFF, chance.randrange(256)))
+        Path(path).write_bytes(raw)
+        try:
+            content(path, "before")
+        except DiskError:
+            pass
+
+
+def test_a_conversion_chooses_it_with_what_is_below(tmp_path: Path) -> None:
+    base = PORT.create(str(tmp_path / "base.qcow2"))
+    writer = Qcow2Writer(base, size_bytes=SIZE, cluster_bytes=CLUSTER)
+    writer.write(0, b"b" * SIZE)
+    writer.finish(ONE)
+    base.close()
+    path = image(tmp_path / "a.qcow2", [("before", "1")], parent=ParentImage("base.qcow2", ONE))
+    source = choose_source(PORT, SourceRequest(path, snapshot="before", backing=True))
+    view = open_source(PORT, source)
+    buffer = bytearray(SIZE)
+    view.pread_into(0, buffer)
+    view.close()
+    assert buffer == b"b" * CLUSTER + THEN + b"b" * (SIZE - 3 * CLUSTER)
+    with pytest.raises(BadRequest):
+        choose_source(PORT, SourceRequest(path, snapshot="before"))
+    assert find_source(PORT, path, backing=True).chain is not None
+
+
+def test_older_snapshots_are_layers_below(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.qcow2", [("first", "1"), ("second", "2")], size=SIZE)
+    for name, count in ((None, 3), ("second", 2), ("2", 2), ("first", 1)):
+        source = choose_source(PORT, SourceRequest(path, snapshot=name, keeps_layers=True))
+        assert source.chain is not None and len(source.chain.layers) == count and source.chain.warnings == ()
+    view = open_source(PORT, choose_source(PORT, SourceRequest(path, keeps_layers=True)))
+    for depth, model in ((0, bytes(SIZE)), (1, MODEL), (2, MODEL)):
+        buffer = bytearray(SIZE)
+        view.below(depth).pread_into(0, buffer)
+        assert buffer == model
+    # The second holds nothing of its own, and the current state hides what both hold.
+    assert [part.kind for part in view.own_extents(1)] == [ABSENT]
+    assert [part.kind for part in view.own_extents(0)] == [ABSENT, ZERO, ABSENT]
+    view.close()

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A hostile table costs no more memory than a few times its size, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import tracemalloc
+from array import array
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import pytest
+
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds import bat_check, bat_order
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine
+
+ENTRIES = 10_000
+CLUSTER = 32 << 10
+DATA_OFF = -(-(64 + 4 * ENTRIES) // CLUSTER) * 64
+# Runs in three arrays, their order, the twins among them; and what does not grow with the table.
+MOST_TIMES = 9
+MOST_BESIDE = 3 << 18
+
+TABLES: Dict[str, Any] = {
+    "one slot for all": (lambda index: DATA_OFF, "entry_duplicate"),
+    "each slot twice": (lambda index: DATA_OFF + 64 * (index // 2), "entry_duplicate"),
+    "in the header": (lambda index: 1 + index % 5, "entry_low"),
+    "past the end": (lambda index: (1 << 30) + index * 7919 % 1000003, "entry_out_of_file"),
+    "between slots": (lambda index: DATA_OFF + 1 + index * 2 % 50, "entry_off_grid"),
+    "swapped pairs": (lambda index: DATA_OFF + 64 * (index ^ 1), None),
+}
+
+
+def plant(folder: Path, entry: Callable[[int], int]) -> str:
+    path = folder / "a.hdd"
+    fields = (2, 16, 1, 64, ENTRIES, ENTRIES * 64, 0, DATA_OFF, 0, 0)
+    with open(path, "wb") as stream:
+        stream.write(struct.pack("<16s5IQ3IQ", b"WithoutFreeSpace", *fields))
+        stream.write(array("I", map(entry, range(ENTRIES))).tobytes())
+        stream.truncate(DATA_OFF * 512 + ENTRIES * CLUSTER)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_memory_is_bounded_by_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(bat_order, "_FEW_RUNS", 0)
+    monkeypatch.setattr(bat_check, "_COUNTED_RUNS", 0)
+    entry, code = TABLES[kind]
+    port, path = OsPort(), plant(tmp_path, entry)
+    location = locate(port, path)
+    tracemalloc.start()
+    try:
+        findings = examine(port, location).findings
+        peak_of_check = tracemalloc.get_traced_memory()[1]
+        if sys.version_info >= (3, 9):
+            tracemalloc.reset_peak()
+        try:
+            observe(port, location)
+            assert code is None
+        except Damaged:
+            assert code is not None
+        peak_of_look = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ([one.code for one in findings if one.severity == "error"] or [None]) == [code]
+    assert max(peak_of_check, peak_of_look) < MOST_TIMES * 4 * ENTRIES + MOST_BESIDE

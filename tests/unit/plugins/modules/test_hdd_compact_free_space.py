@@ -1,0 +1,73 @@
+# Copyright (c) 2026, The vdisk.parallels authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""hdd_compact and hdd_info with scan: filesystem, called as Ansible calls them."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
+
+from ansible_collections.vdisk.parallels.tests.support import module_docs
+from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, build_bundle, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.filesystem_images import MIB, ext
+from ansible_collections.vdisk.parallels.tests.support.filesystems import tool
+from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed, three_runs, tree
+
+CLUSTER = 64 << 10
+SIZE = 24 * MIB
+
+
+@pytest.fixture(name="image", scope="module")
+def image_fixture(tmp_path_factory):
+    return ext(tmp_path_factory.mktemp("guest") / "disk.raw", "-t", "ext4", size=SIZE)
+
+
+@pytest.fixture(name="disk", params=["one layer", "two layers", "plain"])
+def disk_fixture(root, image, request):
+    """The image as a disk; with two layers, the upper one has half of the clusters, the lower one noise there."""
+    content = image.read_bytes()
+    held = {n: content[n * CLUSTER : (n + 1) * CLUSTER] for n in range(SIZE // CLUSTER)}
+    held = {n: piece for n, piece in held.items() if piece.strip(b"\0")}
+    layers = line_of_layers(held)
+    if request.param == "two layers":
+        upper = {n: piece for n, piece in held.items() if n % 2}
+        layers = line_of_layers({n: b"n" * CLUSTER if n in upper else piece for n, piece in held.items()}, upper)
+    if request.param == "plain":
+        layers = [Layer(TOP, NONE, held, "Plain")]
+    path = f"{root}/a.hdd"
+    build_bundle(path, size_sectors=SIZE // 512, cluster_sectors=CLUSTER // 512, layers=layers)
+    return path
+
+
+@pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
+def test_what_the_guest_deleted_goes_and_all_files_stay(root, disk, image, strategy, tmp_path) -> None:
+    known = succeed("hdd_info", path=disk, scan="filesystem")
+    module_docs.assert_documented("hdd_info", known)
+    (found,) = known["disks"][0]["filesystems"]
+    assert (found["type"], found["certain"]) == ("ext4", True) and found["droppable"] > MIB
+    runs = three_runs("hdd_compact", root, path=disk, scan="filesystem", strategy=strategy)
+    module_docs.assert_documented("hdd_compact", runs.done)
+    assert runs.done["by_reason"]["free_in_filesystem"] > MIB // 2
+    assert runs.done["filesystems"][0]["free"] == found["free"]
+    out = tmp_path / "out.raw"
+    succeed("hdd_convert", src=disk, dest=str(out))
+    tool("e2fsck", "-fn", out)
+    for number in range(5):
+        for source in (image, out):
+            tool("debugfs", "-R", f"dump kept{number} {tmp_path}/{source.stem}{number}", source)
+        assert (tmp_path / f"{image.stem}{number}").read_bytes() == (tmp_path / f"out{number}").read_bytes() != b""
+
+
+def test_other_scans_do_not_look(root, disk) -> None:
+    before = tree(root)
+    done = succeed("hdd_compact", check=True, path=disk, scan="zeros")
+    assert "filesystems" not in done and done["by_reason"]["free_in_filesystem"] is None and tree(root) == before
+    assert "filesystems" not in succeed("hdd_info", path=disk, scan="zeros")["disks"][0]
+
+
+def test_swap_needs_a_look_at_file_systems(root, disk) -> None:
+    before = tree(root)
+    assert run("hdd_compact", path=disk, swap="drop").result["error_code"] == "bad_request" and tree(root) == before
