@@ -32,3 +32,39 @@ options:
     type: bool
     default: false
 """
+
+    # The same, for modules that work on one disk or on many.
+    MANY = r"""
+requirements:
+  - python >= 3.8
+  - lxml >= 4.6
+notes:
+  - A disk is the directory of a bundle, its C(DiskDescriptor.xml), the empty C(.hdd) file inside it, or a single image
+    file that is a whole disk.
+options:
+  path:
+    description:
+      - The disk. With O(recurse=true), a folder with disks.
+      - Mutually exclusive with O(paths).
+    type: path
+    aliases:
+      - hdd
+  paths:
+    description:
+      - Several disks, C(.pvm) directories, or folders with any of these, in one task, which is much faster than many
+        tasks. The results of each disk are in RV(ignore:disks). One that an error stops is in RV(ignore:failed_disks);
+        the others get their turn, and the task fails at the end.
+      - Mutually exclusive with O(path).
+    type: list
+    elements: path
+  recurse:
+    description:
+      - Work on all disks in all subdirectories. Links are not followed.
+    type: bool
+    default: false
+  allow_outside:
+    description:
+      - Follow images outside the bundle that the descriptor names, as in linked clones. They are only read.
+    type: bool
+    default: false
+"""

@@ -26,12 +26,10 @@ options:
     type: list
     elements: dict
     required: true
-  checks:
-    description: Results of loops over paths with M(vdisk.parallels.hdd_check).
-    type: list
-    elements: dict
-  merges:
-    description: Results of loops over paths with M(vdisk.parallels.hdd_merge) in check mode.
+  forecasts:
+    description:
+      - Results of M(vdisk.parallels.hdd_maintain) in check mode with
+        O(vdisk.parallels.hdd_maintain#module:orphans=true) and without a compaction.
     type: list
     elements: dict
   title:
@@ -87,14 +85,13 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
 
 
-def audit_report(hosts, infos, checks=None, merges=None, title="Audit of virtual disks", stamp="", scan="metadata"):
+def audit_report(hosts, infos, forecasts=None, title="Audit of virtual disks", stamp="", scan="metadata"):
     """The report of a fleet, see above."""
     hosts, infos = list(hosts), list(infos)
-    checks = [{}] * len(hosts) if checks is None else list(checks)
-    merges = [{}] * len(hosts) if merges is None else list(merges)
-    if not len(hosts) == len(infos) == len(checks) == len(merges):
+    forecasts = [{}] * len(hosts) if forecasts is None else list(forecasts)
+    if not len(hosts) == len(infos) == len(forecasts):
         raise AnsibleFilterError("audit_report: each list must have one entry for each host.")
-    return build_report(hosts, infos, checks, merges, title=title, stamp=stamp, scan=scan)
+    return build_report(hosts, infos, forecasts, title=title, stamp=stamp, scan=scan)
 
 
 class FilterModule:

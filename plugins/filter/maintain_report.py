@@ -8,56 +8,55 @@ DOCUMENTATION = r"""
 name: maintain_report
 short_description: Summarise what was done to the disks of a host
 description:
-  - Makes the report of the role P(vdisk.parallels.maintain#role) from its entries.
+  - Makes the report of the role P(vdisk.parallels.maintain#role) from results of M(vdisk.parallels.hdd_maintain).
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
 options:
   _input:
-    description: Entries of P(vdisk.parallels.maintain_entry#filter).
+    description:
+      - Results of M(vdisk.parallels.hdd_maintain) on one host, in the order of the runs. What a later one says of a
+        disk counts.
+      - Instead of a result, a dictionary with a machine of P(vdisk.parallels.maintain_machines#filter) as C(stopped),
+        and with the C(msg) that says why it could not be stopped.
     type: list
     elements: dict
     required: true
-  failed_disks:
-    description: RV(vdisk.parallels.hdd_info#module:failed_disks) of the host.
-    type: list
-    elements: dict
-  absent:
-    description: Paths that do not exist.
-    type: list
-    elements: str
-  predicted:
-    description: Whether this was check mode.
-    type: bool
-    default: false
 seealso:
-  - plugin: vdisk.parallels.maintain_entry
+  - module: vdisk.parallels.hdd_maintain
+  - plugin: vdisk.parallels.maintain_machines
     plugin_type: filter
 """
 
 EXAMPLES = r"""
 ---
+- name: Look after the disks
+  vdisk.parallels.hdd_maintain:
+    paths: [/vms]
+    recurse: true
+  register: maintained
+
 - name: Show the summary
   ansible.builtin.debug:
-    msg: "{{ (entries | vdisk.parallels.maintain_report).summary }}"
+    msg: "{{ ([maintained] | vdisk.parallels.maintain_report).summary }}"
 """
 
 RETURN = r"""
 _value:
   description:
-    - The report, with C(disks), C(absent), C(predicted), the numbers of disks that were C(changed), C(unchanged),
-      C(skipped) and C(failed), C(size_before), C(size_after) and C(bytes_written), and C(summary), which is a list of
-      lines.
+    - The report, with C(disks), C(absent), which are the paths that lead to no disk, C(unfinished), C(predicted), the
+      numbers of disks that were C(changed), C(unchanged), C(skipped) and C(failed), C(size_before), C(size_after) and
+      C(bytes_written), and C(summary), which is a list of lines.
+    - A disk has C(path), C(name), C(status), C(reason), C(error_code), C(findings), C(layers_before), C(layers_after),
+      C(size_before), C(size_after), C(merged), C(reclaimed) and C(bytes_written).
   type: dict
 """
 
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._maintain.report import host_report
 
 
-def maintain_report(entries, failed_disks=None, absent=None, predicted=False):
+def maintain_report(results):
     """The report of a host, see above."""
-    return host_report(
-        list(entries), failed_disks=list(failed_disks or ()), absent=list(absent or ()), is_predicted=bool(predicted)
-    )
+    return host_report(list(results))
 
 
 class FilterModule:

@@ -21,7 +21,7 @@ author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
   - vdisk.parallels._attributes
-  - vdisk.parallels._bundle
+  - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
 attributes:
   check_mode:
@@ -94,6 +94,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+disks:
+  description: For each disk its C(path) and the results that are described here, without C(diff).
+  returned: with O(paths) or O(recurse=true)
+  type: list
+  elements: dict
+failed_disks:
+  description: The disks on which an error prevented the work, with path, error_code, msg and error_context.
+  returned: with O(paths) or O(recurse=true)
+  type: list
+  elements: dict
+  sample: []
 healthy:
   description: Whether neither errors nor warnings remain.
   returned: success
@@ -169,19 +180,19 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.check import check_disk
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import ONE_OR_MANY, fleet_spec, safety_spec
 
 
 def main():
     spec = dict(
-        **bundle_spec(),
+        **fleet_spec(),
         **safety_spec(),
         repair=dict(type="str", choices=["none", "safe", "all"], default="none"),
         data=dict(type="bool", default=False),
         fail_on=dict(type="str", choices=["error", "warning", "never"], default="error"),
         backup_dir=dict(type="path"),
     )
-    run_module(spec, check_disk)
+    run_module(spec, check_disk, **ONE_OR_MANY)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
   - vdisk.parallels._attributes
-  - vdisk.parallels._bundle
+  - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
 attributes:
   check_mode:
@@ -106,6 +106,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+disks:
+  description: For each disk its C(path) and the results that are described here, without C(diff).
+  returned: with O(paths) or O(recurse=true)
+  type: list
+  elements: dict
+failed_disks:
+  description: The disks on which an error prevented the work, with path, error_code, msg and error_context.
+  returned: with O(paths) or O(recurse=true)
+  type: list
+  elements: dict
+  sample: []
 reclaimable:
   description: Bytes that could be given back.
   returned: success
@@ -198,19 +209,19 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.compact import compact_disk
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import ONE_OR_MANY, fleet_spec, safety_spec
 
 
 def main():
     spec = dict(
-        **bundle_spec(),
+        **fleet_spec(),
         **safety_spec(),
         scan=dict(type="str", choices=["metadata", "zeros", "filesystem"], default="zeros"),
         swap=dict(type="str", choices=["keep", "drop"], default="keep"),
         threshold=dict(type="str"),
         strategy=dict(type="str", choices=["in_place", "copy", "punch"], default="in_place"),
     )
-    run_module(spec, compact_disk)
+    run_module(spec, compact_disk, **ONE_OR_MANY)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
   - vdisk.parallels._attributes
-  - vdisk.parallels._bundle
+  - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
 attributes:
   check_mode:
@@ -101,6 +101,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+disks:
+  description: For each disk its C(path) and the results that are described here, without C(diff).
+  returned: with O(paths) or O(recurse=true)
+  type: list
+  elements: dict
+failed_disks:
+  description: The disks on which an error prevented the work, with path, error_code, msg and error_context.
+  returned: with O(paths) or O(recurse=true)
+  type: list
+  elements: dict
+  sample: []
 merged:
   description: GUIDs of the snapshots that were merged away, oldest first, then those of discarded branches.
   returned: success
@@ -154,12 +165,12 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.merge import merge_layers
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import ONE_OR_MANY, fleet_spec, safety_spec
 
 
 def main():
     spec = dict(
-        **bundle_spec(),
+        **fleet_spec(),
         **safety_spec(),
         max_layers=dict(type="int", default=1),
         snapshots=dict(type="list", elements="str"),
@@ -167,7 +178,7 @@ def main():
         branches=dict(type="str", choices=["refuse", "discard"], default="refuse"),
         strategy=dict(type="str", choices=["auto", "in_place", "copy"], default="auto"),
     )
-    run_module(spec, merge_layers)
+    run_module(spec, merge_layers, **ONE_OR_MANY)
 
 
 if __name__ == "__main__":

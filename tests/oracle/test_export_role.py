@@ -201,9 +201,10 @@ def test_a_machine_becomes_the_same_machine_with_all_its_disks(
     assert arm.xpath("string(/domain/uuid)") == "9c27ae79-fbe5-4c84-9cdc-e1459f642b91"
     assert (arm.xpath("string(/domain/vcpu)"), arm.xpath("string(/domain/memory)")) == ("6", "3072")
     assert arm.xpath("string(//mac/@address)") == "00:1c:42:28:ab:56"
-    assert [os.path.basename(one) for one in arm.xpath("//disk/source/@file")] == ["a.qcow2", "b.qcow2"]
+    assert [os.path.basename(one) for one in arm.xpath("//disk/source/@file")] == ["arm-a.qcow2", "arm-b.qcow2"]
     assert arm.xpath("//disk/target/@dev") == ["vda", "vdb"] and intel.xpath("//disk/target/@dev") == ["sda", "sdb"]
-    assert sorted(os.listdir(tmp_path / "two")) == ["SHA256SUMS", "pc-0.qcow2", "pc-1.qcow2", "pc.xml"]
+    names = [".export.json", "SHA256SUMS", "pc-a.qcow2", "pc-b.qcow2", "pc.xml"]
+    assert sorted(os.listdir(tmp_path / "two")) == names
 
 
 def test_a_guest_starts_in_qemu_and_its_image_stays_as_it_is(tmp_path: Path, repository: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 from ansible_collections.vdisk.parallels.plugins.filter.audit_report import audit_report
 from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, build_bundle
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed
+from ansible_collections.vdisk.parallels.tests.support.module_runner import succeed
 
 GIB_SECTORS = 2 << 20
 EVIL = "<script>alert('snapshot')</script>\"'&amp;"
@@ -128,11 +128,11 @@ def report_of(folders: Mapping[str, str], *, absent: str, stamp: str, scan: str 
     """The report of an audit of these hosts, and of one more that does not answer."""
     told = [
         *(_answers(folder, scan) for folder in folders.values()),
-        [{"unreachable": True, "msg": "Connection refused"}, {}, {}],
+        [{"unreachable": True, "msg": "Connection refused"}, {}],
     ]
-    infos, checks, merges = zip(*told)
+    infos, forecasts = zip(*told)
     found: Dict[str, Any] = audit_report(
-        [*folders, absent], infos, checks=checks, merges=merges, title="Virtual disks of the farm", stamp=stamp
+        [*folders, absent], infos, forecasts=forecasts, title="Virtual disks of the farm", stamp=stamp
     )
     return found
 
@@ -140,8 +140,5 @@ def report_of(folders: Mapping[str, str], *, absent: str, stamp: str, scan: str 
 def _answers(path: str, scan: str) -> List[Dict[str, Any]]:
     """What the modules tell of the disks of one host, as the role asks them."""
     info = succeed("hdd_info", paths=[path], recurse=True, map=120, scan=scan)
-    paths = [one["path"] for one in [*info["disks"], *info["failed_disks"]]]
-    frozen = [one["path"] for one in info["disks"] if one["snapshots"]]
-    checks = [{"item": one, **run("hdd_check", path=one, fail_on="never").result} for one in paths]
-    merges = [{"item": one, **run("hdd_merge", path=one, orphans=True, check=True).result} for one in frozen]
-    return [info, {"results": checks}, {"results": merges}]
+    options = dict(paths=[path], recurse=True, orphans=True, compact=False, fail_on="never")
+    return [info, succeed("hdd_maintain", check=True, **options)]

@@ -25,6 +25,7 @@ NAMES = (
     "hdd_compact",
     "hdd_convert",
     "hdd_info",
+    "hdd_maintain",
     "hdd_merge",
     "hdd_nbd",
     "hdd_snapshot",
@@ -106,7 +107,8 @@ def assert_documented(name: str, result: Dict[str, Any]) -> None:
         {key: value for key, value in result.items() if key not in ANSIBLE_OWNS},
         {"always", "success"},
     )
-    for disk in [result["disk"]] if "disk" in result else result.get("disks", []):
+    facts = result["disks"] if name == "hdd_info" else [result["disk"]] if "disk" in result else []
+    for disk in facts:
         assert_disk_facts(disk, told_by=name)
 
 

@@ -149,6 +149,8 @@ def predictable(result: Dict[str, Any]) -> Dict[str, Any]:
     for key in ("disk", "snapshot"):
         if isinstance(kept.get(key), dict):
             kept[key] = _without_host(kept[key])
+    if "disks" in kept:
+        kept["disks"] = [predictable(one) for one in kept["disks"]]
     return kept
 
 

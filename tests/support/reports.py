@@ -56,20 +56,23 @@ def info(*disks: Dict[str, Any], failed: Any = ()) -> Dict[str, Any]:
     return {"disks": list(disks), "failed_disks": list(failed), "changed": False}
 
 
-def results(*answers: Dict[str, Any]) -> Dict[str, Any]:
-    return {"results": list(answers)}
+def forecast(*disks: Dict[str, Any]) -> Dict[str, Any]:
+    """What hdd_maintain returns in check mode."""
+    return {"disks": list(disks), "changed": False}
 
 
-def checked(path: str, *findings: Dict[str, Any]) -> Dict[str, Any]:
-    counts = {
-        severity: sum(one["severity"] == severity for one in findings) for severity in ("error", "warning", "info")
-    }
-    return {
-        "item": path,
-        "healthy": not counts["error"] + counts["warning"],
-        "findings": list(findings),
-        "counts": counts,
-    }
+def foretold(path: str, **others: Any) -> Dict[str, Any]:
+    """What it says of one disk."""
+    sizes = {"layers": 2, "file_size": 10 * GIB}
+    usual = {"outcome": "unchanged", "reason": None, "error_code": None, "findings": None, "merged": [], "freed": 0}
+    return {"path": path, **usual, "written": 0, "before": sizes, "after": sizes, **others}
+
+
+def checked(path: str, *findings: Dict[str, Any], **others: Any) -> Dict[str, Any]:
+    """The same of a disk that was checked; one with errors was not worked on."""
+    is_ill = any(one["severity"] == "error" for one in findings)
+    told = {"error_code": "unhealthy", "before": None, "after": None, "outcome": "failed"} if is_ill else {}
+    return foretold(path, **{"findings": list(findings), **told, **others})
 
 
 def finding(code: str, severity: str, message: str = "is wrong", where: str = "/x") -> Dict[str, Any]:
@@ -84,15 +87,9 @@ def finding(code: str, severity: str, message: str = "is wrong", where: str = "/
 
 
 def merged(path: str, freed: int) -> Dict[str, Any]:
-    return {
-        "item": path,
-        "merged": ["{a}"],
-        "layers_before": 2,
-        "layers_after": 1,
-        "freed": freed,
-        "bytes_written": 5,
-        "changed": False,
-    }
+    """The same of a disk of which a layer would be merged."""
+    after = {"layers": 1, "file_size": 10 * GIB - freed}
+    return foretold(path, outcome="changed", merged=["{a}"], freed=freed, written=5, after=after)
 
 
 def mapped(guids: List[Optional[str]], used: List[int]) -> Dict[str, Any]:
@@ -116,9 +113,8 @@ def fleet_report(
     hosts: Sequence[str],
     infos: Sequence[Dict[str, Any]],
     *,
-    checks: Optional[Sequence[Dict[str, Any]]] = None,
-    merges: Optional[Sequence[Dict[str, Any]]] = None,
+    forecasts: Optional[Sequence[Dict[str, Any]]] = None,
 ) -> Dict[str, Any]:
-    """The report of a fleet of which nothing was checked or merged unless it is said."""
+    """The report of a fleet of which nothing was checked or foretold unless it is said."""
     nothing: List[Dict[str, Any]] = [{}] * len(hosts)
-    return build_report(hosts, infos, checks or nothing, merges or nothing, title="T", stamp="S", scan="metadata")
+    return build_report(hosts, infos, forecasts or nothing, title="T", stamp="S", scan="metadata")

@@ -38,7 +38,7 @@ run() {
 
 # `make test-all` plays the integration targets with the controller's Python, so here they meet the oldest one on the managed node.
 if [ "$command" = integration ] && [ $# = 0 ]; then
-  oldest=$(for minor in 3.8 3.9 3.10 3.11 3.12 3.13; do [ ! -e "$pythons/python$minor" ] || { echo "$minor"; break; }; done)
+  oldest=$(for minor in 3.8 3.9 3.10 3.11 3.12 3.13 3.14; do [ ! -e "$pythons/python$minor" ] || { echo "$minor"; break; }; done)
   say "with Python $oldest on the managed node"
   run --python "$oldest"
 else

@@ -152,7 +152,7 @@ collect_pythons() {
   rm -rf "$pythons"
   mkdir -p "$pythons"
   absent=
-  for _minor in 3.8 3.9 3.10 3.11 3.12 3.13; do
+  for _minor in 3.8 3.9 3.10 3.11 3.12 3.13 3.14; do
     if _real=$(find_python "$_minor"); then ln -s "$_real" "$pythons/python$_minor"; else absent="$absent $_minor"; fi
   done
 }

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -18,15 +18,36 @@ from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
+from .fleet.each_disk import each_disk, fail_for
 from .run import Result, absolute, titled_diff
 
 _SHOWN = 5
 
 
 def check_disk(module: AnsibleModule) -> Result:
-    """Check the disk and repair what may be repaired; fail when what remains is as bad as ``fail_on`` says."""
+    """Check the disks and repair what may be repaired; fail when what remains is as bad as ``fail_on`` says."""
+    left: Dict[str, Sequence[Finding]] = {}
+
+    def work(path: str) -> Result:
+        result, findings = check_one(module, path)
+        left[path] = _bad(module, findings)
+        return result
+
+    result = each_disk(module, work)
+    if "disks" not in result:
+        _fail_on(module, left[module.params["path"]], result)
+        return result
+    ill = [(path, findings) for path, findings in left.items() if findings]
+    if module.params["fail_on"] != "never":
+        sentences = {path: _sentence(module, findings) for path, findings in ill}
+        fail_for(module, result, result["failed_disks"], sentences)
+    return result
+
+
+def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Finding]]:
+    """Check one disk, and repair it if asked for: the result, and the findings."""
     port = OsPort()
-    location = locate_damaged(port, absolute(port, module.params["path"]))
+    location = locate_damaged(port, absolute(port, path))
 
     def apply(plan: Plan[Any], recovered: Sequence[str]) -> Result:
         # Only a repair needs what changes disks.
@@ -35,9 +56,7 @@ def check_disk(module: AnsibleModule) -> Result:
         return run_plan(module, port, plan, tuple(recovered))[0]
 
     checked = check_and_repair(port, location, _request(module, port), apply)
-    result = _result(location, checked)
-    _fail_on(module, checked.findings, result)
-    return result
+    return _result(location, checked), checked.findings
 
 
 def _result(location: Location, checked: Checked) -> Result:
@@ -82,21 +101,29 @@ def _diff(location: Location, findings: Sequence[Finding]) -> Dict[str, Any]:
     return titled_diff(title, *({"findings": lines} if before != after else {} for lines in (before, after)))
 
 
-def _fail_on(module: AnsibleModule, findings: Sequence[Finding], result: Result) -> None:
+def _bad(module: AnsibleModule, findings: Sequence[Finding]) -> Sequence[Finding]:
     bad = {"error": [ERROR], "warning": [ERROR, WARNING], "never": []}[module.params["fail_on"]]
-    left = remaining(findings, *bad) if bad else []
+    return remaining(findings, *bad) if bad else []
+
+
+def _fail_on(module: AnsibleModule, left: Sequence[Finding], result: Result) -> None:
     if not left:
         return
     for warning in dict.fromkeys(result.pop("warnings", ())):
         module.warn(warning)
-    more = f" And {len(left) - _SHOWN} more." if len(left) > _SHOWN else ""
-    text = " ".join(f"{one.where}: {one.message}" for one in left[:_SHOWN])
     module.fail_json(
-        msg=f"The disk is not healthy ({len(left)} findings). {text}{more}{_hint(module.params['repair'], left)}",
+        msg=_sentence(module, left),
         error_code="unhealthy",
         error_context={"path": left[0].where, "found": left[0].code},
         **result,
     )
+
+
+def _sentence(module: AnsibleModule, left: Sequence[Finding]) -> str:
+    more = f" And {len(left) - _SHOWN} more." if len(left) > _SHOWN else ""
+    text = " ".join(f"{one.where}: {one.message}" for one in left[:_SHOWN])
+    hint = _hint(module.params["repair"], left)
+    return f"The disk is not healthy ({len(left)} findings). {text}{more}{hint}"
 
 
 def _hint(level: str, left: Sequence[Finding]) -> str:

@@ -31,8 +31,16 @@ def compact_disk(module: AnsibleModule) -> Result:
         is_dropping = params["swap"] == "drop"
         return plan_compact(disk.port, disk.state, threshold=threshold or 0, swap=is_dropping, **chosen)
 
-    result, plan, _disk = change_disk(module, planner)
-    result.update(summary(plan.facts.savings, reclaimed=not plan.is_empty, scan=params["scan"]))
-    if plan.facts.filesystems is not None:
-        result["filesystems"] = list(plan.facts.filesystems)
-    return result
+    def work(path: str) -> Result:
+        result, plan, _disk = change_disk(module, planner, path=path)
+        result.update(summary(plan.facts.savings, reclaimed=not plan.is_empty, scan=params["scan"]))
+        if plan.facts.filesystems is not None:
+            result["filesystems"] = list(plan.facts.filesystems)
+        return result
+
+    if params["path"] is not None and not params["recurse"]:
+        return work(params["path"])
+    # Most tasks are for one disk.
+    from .fleet.each_disk import change_each
+
+    return change_each(module, work)

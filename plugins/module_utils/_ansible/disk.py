@@ -27,6 +27,7 @@ from .apply import apply_plan, diff_of
 from .run import Result, absolute
 
 if TYPE_CHECKING:
+    from .._bundle.neighbours import Standing
     from .._bundle.pvm import VmReport
     from .._change.executor import Outcome
 
@@ -53,8 +54,11 @@ class Disk:
         return disk_facts(self.port, state or self.state, self.machine._replace(warnings=self.warnings))
 
 
-def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
-    """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first."""
+def open_disk(module: AnsibleModule, *, path: Optional[str] = None, standing: Optional[Standing] = None) -> Disk:
+    """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first.
+
+    ``standing`` knows who stands on whom among other disks of the host.
+    """
     port = OsPort()
     allow_outside = bool(module.params.get("allow_outside"))
     given = absolute(port, path or module.params["path"])
@@ -69,7 +73,7 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None) -> Disk:
         force = bool(module.params.get("force"))
         recovered = recover(port, location, allow_outside=allow_outside, force=force)
         state = observe(port, location, allow_outside=allow_outside)
-    state, around = with_surroundings(port, state, given)
+    state, around = with_surroundings(port, state, given, standing=standing)
     warnings = around.machine.warnings + around.unknown
     if needs_recovery(state):
         warnings += (f"{location.directory}: {_INTERRUPTED}",)
@@ -89,9 +93,11 @@ def run_plan(
     return apply_plan(module, port, plan, recovered=recovered, recover=take_back)
 
 
-def change_disk(module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Result, Plan[Facts], Disk]:
+def change_disk(
+    module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]], *, path: Optional[str] = None
+) -> Tuple[Result, Plan[Facts], Disk]:
     """Open the disk, plan, apply and report. The result has ``changed``, ``diff``, ``disk`` and the amounts of data."""
-    disk = open_disk(module)
+    disk = open_disk(module, path=path)
     before = disk.facts()
     plan = _planned(module, disk, planner)
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)

@@ -11,14 +11,14 @@ from typing import Any, Dict, List, Mapping, Tuple, Union
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.find import bundles_in
+from .._bundle.find import bundles_in, nothing_in
 from .._bundle.neighbours import Standing
 from .._core.errors import DiskError
 from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.report.describe import DescribeRequest, describe_disk
 from .._ops.report.facts import absent_facts, totals
-from .run import Result, absolute
+from .run import Result, absolute, failure_of
 
 Failure = Dict[str, Any]
 
@@ -48,7 +48,8 @@ def _disks_at(port: Port, path: str, recurse: bool) -> Union[List[str], DiskErro
     try:
         if port.lstat(path) is None:
             return [path]
-        return bundles_in(port, path, recurse=recurse) or ([] if recurse else [path])
+        found = bundles_in(port, path, recurse=recurse)
+        return found if found or recurse else nothing_in(path, recurse=False)
     except DiskError as error:
         return error
 
@@ -70,7 +71,7 @@ def _describe_all(
 ) -> Tuple[List[Dict[str, Any]], List[Failure]]:
     """The disks that one path stands for; each that cannot be described becomes a failure of its own."""
     if isinstance(found, DiskError):
-        return [], [{"path": path, **describe_failure(found)}]
+        return [], [{"path": path, **failure_of(found)}]
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
     request = _request(module.params)
@@ -81,15 +82,10 @@ def _describe_all(
             else:
                 disks.append(describe_disk(port, one, request, standing))
         except DiskError as error:
-            failures.append({"path": one, **describe_failure(error)})
+            failures.append({"path": one, **failure_of(error)})
     return disks, failures
 
 
 def _request(params: Mapping[str, Any]) -> DescribeRequest:
     checksum = params["checksum"] if params["checksum"] != "none" else None
     return DescribeRequest(params["allow_outside"], params["scan"], params["map"] or 0, checksum)
-
-
-def describe_failure(error: DiskError) -> Dict[str, object]:
-    """An error as an entry of ``failed``."""
-    return {"error_code": error.code, "msg": str(error), "error_context": error.context}

@@ -26,7 +26,19 @@ def merge_layers(module: AnsibleModule) -> Result:
     def planner(disk: Disk) -> Plan[MergeFacts]:
         return plan_requested_merge(disk.port, disk.state, disk.machine, request)
 
-    result, plan, disk = change_disk(module, planner)
+    def work(path: str) -> Result:
+        result, plan, disk = change_disk(module, planner, path=path)
+        return _merged(result, plan, disk)
+
+    if module.params["path"] is not None and not module.params["recurse"]:
+        return work(module.params["path"])
+    # Most tasks are for one disk.
+    from .fleet.each_disk import change_each
+
+    return change_each(module, work)
+
+
+def _merged(result: Result, plan: Plan[MergeFacts], disk: Disk) -> Result:
     result["merged"] = list(plan.facts.merged)
     result["layers_before"] = len(disk.state.tree.current_chain)
     result["layers_after"] = result["disk"]["depth"]

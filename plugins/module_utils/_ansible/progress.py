@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import posixpath
 import time
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional
 
 from .._core.errors import DiskError
 from .._io.port import Port
@@ -40,8 +40,17 @@ class Progress:
         self._phase = LOOKING
         self._done = 0
         self._total = 0
+        self._subject: Dict[str, object] = {}
         self._since = self._written = clock()
         self._write()
+
+    def subject(self, path: str, number: int, count: int) -> None:
+        """The disk at ``path``, the one after ``number`` of ``count``, has its turn."""
+        self._subject = {"disk": path, "number": number, "count": count}
+        self._phase, self._done, self._total = LOOKING, 0, 0
+        self._since = self._clock()
+        if self._since - self._written >= _INTERVAL:
+            self._write()
 
     def phase(self, name: str) -> None:
         """A new part of the run begins."""
@@ -85,7 +94,7 @@ class Progress:
     def _content(self) -> bytes:
         seconds = round(self._written - self._since, 3)
         counts = {"phase": self._phase, "done": self._done, "total": self._total, "seconds": seconds}
-        return json.dumps({"pid": process_id(), **counts}).encode()
+        return json.dumps({"pid": process_id(), **counts, **self._subject}).encode()
 
     def _remove(self, path: str) -> None:
         try:

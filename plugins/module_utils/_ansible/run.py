@@ -91,6 +91,11 @@ def absolute(port: Port, path: str, option: str = "path") -> str:
     return meant(port, posixpath.join(port.real_path(directory), base))
 
 
+def failure_of(error: DiskError) -> Result:
+    """An error as an entry of ``failed_disks``, without the path."""
+    return {"error_code": error.code, "msg": str(error), "error_context": error.context}
+
+
 def titled_diff(title: str, before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:
     """A difference as Ansible shows it."""
     return {"before": before, "after": after, "before_header": title, "after_header": title}

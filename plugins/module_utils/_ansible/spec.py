@@ -23,6 +23,20 @@ def bundle_spec() -> Spec:
     }
 
 
+def fleet_spec() -> Spec:
+    """One disk, or all disks at some paths; to be used with ``ONE_OR_MANY``."""
+    one = bundle_spec()
+    del one["path"]["required"]
+    return {
+        **one,
+        "paths": {"type": "list", "elements": "path"},
+        "recurse": {"type": "bool", "default": False},
+    }
+
+
+ONE_OR_MANY: Dict[str, Any] = {"mutually_exclusive": [("path", "paths")], "required_one_of": [("path", "paths")]}
+
+
 def safety_spec() -> Spec:
     """How far a change may go."""
     return {"force": {"type": "bool", "default": False}}

@@ -8,14 +8,60 @@
 from __future__ import annotations
 
 import posixpath
-from typing import List
+from typing import Dict, List, Sequence, Tuple
 
-from .._core.errors import DiskError, NotFound
+from .._core.errors import DiskError, NotABundle, NotFound
+from .._core.records import dataclass
 from .._io.port import DIRECTORY, Port
-from .naming import DESCRIPTOR, MACHINE_SUFFIXES
+from .naming import DESCRIPTOR, MACHINE_SUFFIXES, SUFFIX
 from .paths import lost_descriptor
 
 _MAX_FOLDER_DEPTH = 32
+
+
+@dataclass(frozen=True)
+class Found:
+    """The disks at some paths, each once, and for each path that leads to none, why."""
+
+    disks: Tuple[str, ...]
+    failed: Tuple[Tuple[str, DiskError], ...]
+
+
+def disks_at(port: Port, paths: Sequence[str], *, recurse: bool) -> Found:
+    """The disks that absolute ``paths`` stand for. A disk that several of them lead to is in it once."""
+    disks: Dict[str, str] = {}
+    failed: List[Tuple[str, DiskError]] = []
+    for path in paths:
+        try:
+            found = bundles_in(port, path, recurse=recurse)
+            if not found:
+                raise nothing_in(path, recurse=recurse)
+            for one in found:
+                disks.setdefault(_own_path(port, one), one)
+        except DiskError as error:
+            failed.append((path, error))
+    return Found(tuple(sorted(disks.values())), tuple(failed))
+
+
+def nothing_in(path: str, *, recurse: bool) -> DiskError:
+    """The error for a folder that holds no disk."""
+    hint = "Check the path." if recurse else "Set recurse: true to search the folders in it as well."
+    return NotABundle("There is no disk in the folder", path=path, hint=hint)
+
+
+def _own_path(port: Port, path: str) -> str:
+    """The one path of a disk that may be named by links and by files in it."""
+    real = port.real_path(path)
+    folder, base = posixpath.split(real)
+    is_in_bundle = base == DESCRIPTOR or (base.lower().endswith(SUFFIX) and _has_descriptor(port, folder))
+    return folder if is_in_bundle and not _has_descriptor(port, real) else real
+
+
+def _has_descriptor(port: Port, folder: str) -> bool:
+    try:
+        return port.lstat(posixpath.join(folder, DESCRIPTOR)) is not None
+    except DiskError:
+        return False
 
 
 def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:

@@ -23,8 +23,13 @@ _MOST_FINDINGS = 40
 _TICKS = 4
 
 
-def disk_article(anchor: str, host: str, disk: Disk, *, parts: Sequence[Tuple[str, int]], most: int) -> str:
-    """The section of one disk. ``parts`` draw what it would give back, against the ``most`` that one disk does."""
+def disk_article(
+    anchor: str, host: str, disk: Disk, *, parts: Sequence[Tuple[str, int]], most: int, is_open: bool = True
+) -> str:
+    """The section of one disk. ``parts`` draw what it would give back, against the ``most`` that one disk does.
+
+    All but its head is folded unless it ``is_open``.
+    """
     gain = disk["gain"]
     drawn = shares(
         parts,
@@ -42,10 +47,9 @@ def disk_article(anchor: str, host: str, disk: Disk, *, parts: Sequence[Tuple[st
         f"<p class='path'><bdi>{escaped(host)}</bdi>: <bdi>{escaped(disk['path'])}</bdi></p></div>"
         f"<div class='gain'>{told}</div></header>"
     )
-    content = joined(
-        [heading, chips(disk), _stats(disk), _advice(disk), _layers(disk), _findings(disk), _warnings(disk)]
-    )
-    return element("article", content, class_="disk card", id=anchor, aria_labelledby=f"{anchor}-name")
+    content = joined([_stats(disk), _advice(disk), _layers(disk), _findings(disk), _warnings(disk)])
+    fold = f"<details{' open' if is_open else ''}><summary>{heading}{chips(disk)}</summary>{content}</details>"
+    return element("article", fold, class_="disk card", id=anchor, aria_labelledby=f"{anchor}-name")
 
 
 def chips(disk: Disk, *, short: bool = False) -> str:

@@ -127,6 +127,12 @@ th:last-child,td:last-child{padding-right:0}
 .gain{text-align:left;width:100%}
 .findings li{grid-template-columns:1fr}
 }
+summary{cursor:pointer}
+.disk summary{list-style:none}
+.disk summary::after{content:"show more";color:var(--soft);font-size:.8rem;text-decoration:underline}
+.disk details[open]>summary::after{content:"show less"}
+summary:focus-visible{outline:2px solid var(--used);outline-offset:2px}
+.disk summary::-webkit-details-marker{display:none}
 @media print{
 :root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--track:#e6e6e6;--used:#2b5cc0;
 --merge:#7440c4;--zero:#0b7f75;--leaked:#a86400;--equal:#9b3573;--filesystem:#4c6619;
@@ -134,12 +140,14 @@ th:last-child,td:last-child{padding-right:0}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 body{font-size:10pt}
 .filter{display:none}
+.disk:has(>details:not([open])){display:none}
 .disk{break-inside:avoid}
 .card,.tiles>div{border-color:#bbb}
 .chip{border:1px solid #bbb}
 h2,h3{break-after:avoid}
 tr,.layers li{break-inside:avoid}
 a{text-decoration:none}
+.disk summary::after{content:none}
 }
 """
 
@@ -163,6 +171,13 @@ SCRIPT = """
     });
     told.textContent = words.length ? shown + " of " + disks.length + " disks" : "";
   }
+  // A link to a disk unfolds it.
+  function unfold() {
+    var disk = document.getElementById(location.hash.slice(1)), fold = disk && disk.querySelector("details");
+    if (fold) { fold.open = true; disk.scrollIntoView(); }
+  }
+  window.addEventListener("hashchange", unfold);
+  unfold();
   box.addEventListener("input", apply);
   box.parentNode.parentNode.hidden = false;
   if (box.value) { apply(); }

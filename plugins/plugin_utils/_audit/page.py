@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import RULES
+
 from .disk import chips, disk_article
 from .look import SCRIPT, STYLE, policy
 from .markup import count, element, escaped, joined, size
@@ -25,6 +27,9 @@ REASONS: Dict[str, str] = {
     "free_in_filesystem": "free in the guest's file systems",
 }
 """What gives room back, in the order in which it is drawn."""
+
+_MOST_OPEN = 5
+"""Lists and fleets of more disks are folded."""
 
 _CLASSES = {"free_in_filesystem": "filesystem"}
 
@@ -158,9 +163,7 @@ def _attention(report: Report, disks: Sequence[Tuple[str, Report]]) -> str:
         rows += [
             _note("warning", "absent", host["name"], path, "There is nothing at this path.") for path in host["absent"]
         ]
-    for number, (host, disk) in enumerate(disks, 1):
-        if disk["check"] is not None and disk["check"]["healthy"] is not True:
-            rows.append(_unwell(number, host, disk))
+    rows += _unchecked(disks) + _findings_by_code(disks)
     heading = "<h2 id='attention'>What needs attention</h2>"
     if not rows:
         return (
@@ -192,23 +195,35 @@ def _failed_disk(host: str, disk: Report) -> str:
     )
 
 
-def _unwell(number: int, host: str, disk: Report) -> str:
-    check = disk["check"]
-    if check["healthy"] is None:
-        return _note("error", check["error_code"] or "failed", host, disk["path"], check["msg"])
-    severity = "error" if check["counts"].get("error") else "warning"
-    # Both kinds are told, so that a disk with an error does not seem to have nothing else.
-    told = ", ".join(count(check["counts"][kind], kind) for kind in ("error", "warning") if check["counts"].get(kind))
-    codes = ", ".join(
-        dict.fromkeys(one["code"] for one in check["findings"] if one["severity"] != "info" and not one["repaired"])
-    )
-    link = (
-        f"<a href='#disk-{number}'><b><bdi>{escaped(host)}</bdi></b> <span class='path'>"
-        f"<bdi>{escaped(disk['path'])}</bdi></span></a>"
-    )
+def _unchecked(disks: Sequence[Tuple[str, Report]]) -> List[str]:
+    return [
+        _note("error", disk["check"]["error_code"] or "failed", host, disk["path"], disk["check"]["msg"])
+        for host, disk in disks
+        if disk["check"] is not None and disk["check"]["healthy"] is None
+    ]
+
+
+def _findings_by_code(disks: Sequence[Tuple[str, Report]]) -> List[str]:
+    """Each code of an error or a warning once, with the disks on which it was found, those of most disks first."""
+    found: Dict[Tuple[str, str], Dict[int, str]] = {}
+    for number, (host, disk) in enumerate(disks, 1):
+        for one in (disk["check"] or {}).get("findings") or ():
+            if one["severity"] != "info" and not one["repaired"]:
+                link = f"<a href='#disk-{number}'>{_where(host, disk['path'])}</a>"
+                found.setdefault((one["severity"], one["code"]), {})[number] = link
+    ordered = sorted(found.items(), key=lambda item: (item[0][0] != "error", -len(item[1]), item[0][1]))
+    return [_found(severity, code, list(links.values())) for (severity, code), links in ordered]
+
+
+def _found(severity: str, code: str, links: Sequence[str]) -> str:
+    """One code, and the disks; a long list is folded."""
+    is_open = " open" if len(links) <= _MOST_OPEN else ""
+    lines = joined(f"<li>{link}</li>" for link in links)
+    meaning = RULES[code].meaning if code in RULES else ""
     return (
-        f"<li><span><span class='chip {severity}'>{escaped(severity)}</span></span>"
-        f"<span>{link}<br>{escaped(told)}: <code>{escaped(codes)}</code></span></li>"
+        f"<li><span><span class='chip {escaped(severity)}'>{escaped(severity)}</span></span>"
+        f"<details{is_open}><summary><code>{escaped(code)}</code> on {count(len(links), 'disk')}"
+        f"{': ' + escaped(meaning) if meaning else ''}</summary><ul class='plain'>{lines}</ul></details></li>"
     )
 
 
@@ -293,10 +308,10 @@ def _articles(disks: Sequence[Tuple[str, Report]]) -> str:
     if not disks:
         return ""
     most = max(disk["gain"]["total"] for _host, disk in disks)
-    articles = []
+    articles, is_small = [], len(disks) <= _MOST_OPEN
     for number, (host, disk) in enumerate(disks, 1):
         parts = parts_of({**disk["reclaimable"], "merge": disk["gain"]["merge"]}, disk["gain"]["total"])[1:]
-        articles.append(disk_article(f"disk-{number}", host, disk, parts=parts, most=most))
+        articles.append(disk_article(f"disk-{number}", host, disk, parts=parts, most=most, is_open=is_small))
     return f"<h2>Every disk</h2>{joined(articles)}"
 
 

@@ -27,33 +27,30 @@ _SEVERITIES = ("error", "warning", "info")
 def build_report(
     hosts: Sequence[str],
     infos: Sequence[Answer],
-    checks: Sequence[Answer],
-    merges: Sequence[Answer],
+    forecasts: Sequence[Answer],
     *,
     title: str,
     stamp: str,
     scan: str,
 ) -> Report:
-    """One report of all ``hosts``, from what the modules returned on each: one entry per host in each list, empty
-    where there is none.
+    """One report of all ``hosts``, from what hdd_info and hdd_maintain in check mode returned on each: one entry per
+    host in each list, empty where there is none.
     """
-    told = [_host(*one) for one in zip(hosts, infos, checks, merges)]
+    told = [_host(*one) for one in zip(hosts, infos, forecasts)]
     return {"format": FORMAT, "title": title, "stamp": stamp, "scan": scan, "totals": _totals(told), "hosts": told}
 
 
-def _host(name: str, info: Answer, checks: Answer, merges: Answer) -> Report:
-    checked, merged = _by_path(checks), _by_path(merges)
+def _host(name: str, info: Answer, forecast: Answer) -> Report:
+    foretold = {str(one["path"]): one for one in forecast.get("disks") or ()}
     described: List[Mapping[str, Any]] = list(info.get("disks") or ())
-    disks = [
-        _disk(disk, checked.get(disk["path"]), merged.get(disk["path"])) for disk in described if disk.get("exists")
-    ]
+    disks = [_disk(disk, foretold.get(disk["path"])) for disk in described if disk.get("exists")]
     return {
         "name": str(name),
         "status": _status(info),
         "message": _message(info),
         "disks": sorted(disks, key=lambda disk: (-disk["gain"]["total"], disk["path"])),
         "failed_disks": [
-            {**one, "findings": list(checked.get(one["path"], {}).get("findings") or ())}
+            {**one, "findings": list(foretold.get(one["path"], {}).get("findings") or ())}
             for one in info.get("failed_disks") or ()
         ],
         "absent": [disk["path"] for disk in described if not disk.get("exists")],
@@ -76,13 +73,8 @@ def _message(info: Answer) -> Optional[str]:
     )
 
 
-def _by_path(answer: Answer) -> Dict[str, Answer]:
-    """The results of a loop over paths."""
-    return {str(one["item"]): one for one in answer.get("results") or () if not one.get("skipped")}
-
-
-def _disk(facts: Mapping[str, Any], checked: Optional[Answer], merged: Optional[Answer]) -> Report:
-    check, merge = _check(checked), _merge(merged)
+def _disk(facts: Mapping[str, Any], foretold: Optional[Answer]) -> Report:
+    check, merge = _check(foretold), _merge(facts, foretold)
     compact = sum(size or 0 for size in facts["reclaimable"].values())
     freed = max(0, merge["freed"] or 0) if merge is not None else 0
     return {
@@ -94,35 +86,36 @@ def _disk(facts: Mapping[str, Any], checked: Optional[Answer], merged: Optional[
     }
 
 
-def _check(checked: Optional[Answer]) -> Optional[Report]:
-    if checked is None:
+def _check(foretold: Optional[Answer]) -> Optional[Report]:
+    if foretold is None or (foretold["findings"] is None and foretold["before"] is not None):
         return None
-    if "findings" not in checked:
-        return {
-            "healthy": None,
-            "findings": [],
-            "counts": {},
-            "error_code": checked.get("error_code"),
-            "msg": str(checked.get("msg", "")),
-        }
+    if foretold["findings"] is None:
+        reason = {"error_code": foretold["error_code"], "msg": str(foretold["reason"] or "")}
+        return {"healthy": None, "findings": [], "counts": {}, **reason}
+    findings = list(foretold["findings"])
+    counts = {severity: sum(one["severity"] == severity for one in findings) for severity in _SEVERITIES}
     return {
-        "healthy": checked["healthy"],
-        "findings": list(checked["findings"]),
-        "counts": checked["counts"],
+        "healthy": not counts["error"] + counts["warning"],
+        "findings": findings,
+        "counts": {**counts, "repaired": 0},
         "error_code": None,
         "msg": None,
     }
 
 
-def _merge(merged: Optional[Answer]) -> Optional[Report]:
-    if merged is None:
+def _merge(facts: Mapping[str, Any], foretold: Optional[Answer]) -> Optional[Report]:
+    """What a merge of orphan layers would do. None for a disk without snapshots, and for one that is not healthy."""
+    if foretold is None or not facts["snapshots"] or foretold["before"] is None:
         return None
-    keys = ("layers_before", "layers_after", "freed", "bytes_written", "error_code")
-    is_known = "merged" in merged
+    is_refused = foretold["error_code"] is not None
     return {
-        **{key: merged.get(key) for key in keys},
-        "merged": list(merged.get("merged") or ()),
-        "msg": None if is_known else str(merged.get("msg", "")),
+        "layers_before": foretold["before"]["layers"],
+        "layers_after": foretold["after"]["layers"],
+        "freed": None if is_refused else foretold["freed"],
+        "bytes_written": foretold["written"],
+        "error_code": foretold["error_code"],
+        "merged": list(foretold["merged"]),
+        "msg": str(foretold["reason"] or "") if is_refused else None,
     }
 
 

@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run of maintenance did to each disk of a host, and how it is told to people."""
+"""What runs of maintenance did to the disks of a host, and how it is told to people."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+import posixpath
+from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import format_size
 
@@ -21,112 +22,84 @@ SKIPPED = "skipped"
 FAILED = "failed"
 STATUSES = (FAILED, SKIPPED, CHANGED, UNCHANGED)
 
-PARDONED = ("in_use", "dirty", "suspended", "shared_layer", "stale_plan", "has_snapshots", "encrypted")
-"""Error codes of what keeps a disk from being worked on without anything being wrong with it."""
+_SUMS = ("size_before", "size_after", "bytes_written")
+_NOTHING = {"layers": 0, "file_size": 0}
 
 
-def disk_entry(
-    disk: Answer, *, check: Answer, merge: Answer, compact: Answer, is_over: bool, is_predicted: bool
-) -> Entry:
-    """One line of the report: the facts of the disk before, and what the modules returned; an empty answer is for
-    what did not run.
+def machines_of(result: Answer) -> List[Entry]:
+    """The machines that are in use, and for whose disks there is something to do, each with its disks."""
+    machines: Dict[str, Entry] = {}
+    for disk in result.get("disks") or ():
+        if disk["worthwhile"]:
+            machine = disk["machine"] or {"name": None, "uuid": None, "path": disk["path"]}
+            machines.setdefault(machine["path"], {**machine, "disks": []})["disks"].append(disk["path"])
+    return list(machines.values())
+
+
+def host_report(results: Sequence[Answer]) -> Dict[str, Any]:
+    """The report of one host, with a summary in lines. What a later result says of a disk counts.
+
+    Instead of a result there may be a machine that could not be ``stopped``, and why.
     """
-    complaints = [one for one in (check, merge, compact) if _is_complaint(one)]
-    if disk.get("clones") and not any(one.get("error_code") == "shared_layer" for one in complaints):
-        complaints.append(_stood_on(disk))
-    is_changed = bool(merge.get("changed") or compact.get("changed"))
-    after = compact.get("disk") or merge.get("disk") or disk
-    entry = _entry(disk["path"], disk["name"])
-    entry.update(
-        status=_status(disk, complaints, is_changed, is_over),
-        reason=_reason(disk, complaints, is_over, waits=is_predicted and bool(merge.get("changed"))),
-        error_code=next((one["error_code"] for one in complaints if one.get("error_code")), None),
-        findings=_codes(check),
-        layers_before=disk["depth"],
-        layers_after=after["depth"],
-        size_before=disk["file_size"],
-        size_after=after["file_size"],
-        merged=len(merge.get("merged") or ()),
-        reclaimed=compact.get("reclaimed") or 0,
-        bytes_written=(merge.get("bytes_written") or 0) + (compact.get("bytes_written") or 0),
-    )
-    return entry
-
-
-def _entry(path: str, name: Optional[str]) -> Entry:
-    sums = dict.fromkeys(
-        ("layers_before", "layers_after", "size_before", "size_after", "merged", "reclaimed", "bytes_written"), 0
-    )
-    return {"path": path, "name": name, "status": FAILED, "reason": None, "error_code": None, "findings": [], **sums}
-
-
-def _stood_on(disk: Answer) -> Answer:
-    """Why the parent of a linked clone was left alone."""
-    clone = disk["clones"][0]
-    text = f"The linked clone {clone['disk']} stands on {clone['image']}, so the disk was neither merged nor compacted."
-    return {"error_code": "shared_layer", "msg": text}
-
-
-def _is_complaint(answer: Answer) -> bool:
-    """Whether the module told of an error. One that broke down has no code, but none of the results either."""
-    return bool(answer.get("error_code")) or (
-        bool(answer) and not answer.get("skipped") and "disk" not in answer and "findings" not in answer
-    )
-
-
-def _status(disk: Answer, complaints: Sequence[Answer], is_changed: bool, is_over: bool) -> str:
-    if any(one.get("error_code") not in PARDONED for one in complaints):
-        return FAILED
-    if is_changed:
-        return CHANGED
-    return SKIPPED if disk["state"] == "in_use" or complaints or is_over else UNCHANGED
-
-
-def _reason(disk: Answer, complaints: Sequence[Answer], is_over: bool, *, waits: bool) -> Optional[str]:
-    if complaints:
-        return " ".join(
-            dict.fromkeys(str(one.get("msg") or "The module ended without an answer.") for one in complaints)
-        )
-    if disk["state"] == "in_use":
-        return (
-            "Held by " + (", ".join(dict.fromkeys(str(lock["owner"]) for lock in disk["locks"])) or "a process") + "."
-        )
-    if is_over:
-        return "The time or the amount of data for this run is used up."
-    return "What compaction gives back is known after the merge." if waits else None
-
-
-def _codes(check: Answer) -> List[str]:
-    return list(
-        dict.fromkeys(
-            one["code"] for one in check.get("findings") or () if one["severity"] != "info" and not one["repaired"]
-        )
-    )
-
-
-def host_report(
-    entries: Sequence[Entry], *, failed_disks: Sequence[Answer], absent: Sequence[str], is_predicted: bool
-) -> Dict[str, Any]:
-    """The report of one host, with a summary in lines."""
-    disks = [
-        *entries,
-        *(
-            {**_entry(one["path"], None), "reason": one.get("msg"), "error_code": one.get("error_code")}
-            for one in failed_disks
-        ),
-    ]
+    entries: Dict[str, Entry] = {}
+    missing: Dict[str, str] = {}
+    for result in results:
+        if "stopped" in result:
+            for path in result["stopped"]["disks"]:
+                entries[path] = {**entries[path], "status": FAILED, "reason": result["msg"]}
+        for disk in result.get("disks") or ():
+            entries[disk["path"]] = _entry(disk)
+        missing.update({one["path"]: one["msg"] for one in result.get("missing") or ()})
+    disks = list(entries.values())
     report: Dict[str, Any] = {
         "disks": disks,
-        "absent": list(absent),
-        "predicted": is_predicted,
+        "absent": list(missing),
+        "unfinished": _unfinished(results),
+        "predicted": any(result.get("predicted") for result in results),
         **{status: sum(one["status"] == status for one in disks) for status in STATUSES},
-        **{key: sum(one[key] for one in disks) for key in ("size_before", "size_after", "bytes_written")},
+        **{key: sum(one[key] for one in disks) for key in _SUMS},
     }
-    report["summary"] = _summary(report)
+    report["summary"] = _summary(report, missing)
     return report
 
 
-def _summary(report: Mapping[str, Any]) -> List[str]:
+def _unfinished(results: Sequence[Answer]) -> List[str]:
+    """A disk that a later run looked at is unfinished only if that one says so."""
+    left: Dict[str, None] = {}
+    for result in results:
+        for disk in result.get("disks") or ():
+            left.pop(disk["path"], None)
+        left.update(dict.fromkeys(result.get("unfinished") or ()))
+    return list(left)
+
+
+def _entry(disk: Answer) -> Entry:
+    before, after = disk["before"] or _NOTHING, disk["after"] or _NOTHING
+    reason = disk["reason"]
+    if disk["worthwhile"]:
+        reason = f"{reason} There is something to do."
+    return {
+        "path": disk["path"],
+        "name": posixpath.basename(disk["path"]),
+        "status": disk["outcome"],
+        "reason": reason,
+        "error_code": disk["error_code"],
+        "findings": _codes(disk["findings"] or ()),
+        "layers_before": before["layers"],
+        "layers_after": after["layers"],
+        "size_before": before["file_size"],
+        "size_after": after["file_size"],
+        "merged": len(disk["merged"]),
+        "reclaimed": disk["reclaimed"],
+        "bytes_written": disk["written"],
+    }
+
+
+def _codes(findings: Sequence[Answer]) -> List[str]:
+    return list(dict.fromkeys(one["code"] for one in findings if one["severity"] != "info" and not one["repaired"]))
+
+
+def _summary(report: Mapping[str, Any], missing: Mapping[str, str]) -> List[str]:
     would = report["predicted"]
     counts = (
         f"{report[CHANGED]} {'would change' if would else 'changed'}, {report[UNCHANGED]} unchanged, "
@@ -138,7 +111,8 @@ def _summary(report: Mapping[str, Any]) -> List[str]:
     )
     number = len(report["disks"])
     head = f"{number} {'disk' if number == 1 else 'disks'}: {counts}; {amounts} {'to write' if would else 'written'}"
-    return [head, *(_line(one) for one in report["disks"]), *(f"{'absent':<9} {path}" for path in report["absent"])]
+    absent = (f"{'absent':<9} {path}; {why}" for path, why in missing.items())
+    return [head, *(_line(one) for one in report["disks"]), *absent]
 
 
 def _line(entry: Entry) -> str:

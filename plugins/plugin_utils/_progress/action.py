@@ -264,7 +264,9 @@ class ProgressAction(PlainAction):
 
     def _path(self) -> str:
         options = self._task.args
-        return str(options.get("path") or options.get("hdd") or options.get("dest") or "?")
+        paths = options.get("paths") or ()
+        several = ", ".join(str(path) for path in ([paths] if isinstance(paths, str) else paths))
+        return str(options.get("path") or options.get("hdd") or options.get("dest") or several or "?")
 
 
 _NO_RESULT = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Dict, Optional, Tuple
 
 WRITING = "writing"
 FINISHING = "finishing"
@@ -27,13 +27,19 @@ _LARGEST = 1 << 63
 
 @dataclass(frozen=True)
 class State:
-    """What the file says: the process, the part of the run, bytes done and in all, seconds since that part began."""
+    """What the file says: the process, the part of the run, bytes done and in all, seconds since that part began.
+
+    In a run over several disks also which one it is, and how many are done of how many.
+    """
 
     pid: int
     phase: str
     done: int
     total: int
     seconds: float
+    disk: str = ""
+    number: int = 0
+    count: int = 0
 
     @property
     def percent(self) -> Optional[int]:
@@ -52,7 +58,14 @@ def parse_state(text: str) -> Optional[State]:
     if phase not in PHASES or not all(_is_number(number) for number in numbers):
         return None
     pid, done, total, seconds = numbers
-    return State(int(pid), phase, int(done), int(total), float(seconds)) if pid >= 1 else None
+    return State(int(pid), phase, int(done), int(total), float(seconds), *_subject(content)) if pid >= 1 else None
+
+
+def _subject(content: Dict[str, Any]) -> Tuple[str, int, int]:
+    disk, number, count = (content.get(key) for key in ("disk", "number", "count"))
+    if not isinstance(disk, str) or not _is_number(number) or not _is_number(count):
+        return "", 0, 0
+    return disk, int(number or 0), int(count or 0)
 
 
 def _is_number(value: Any) -> bool:
@@ -80,6 +93,8 @@ class Lines:
         if not is_news and elapsed - self._last < _LONGEST_PAUSE:
             return None
         self._last, self._told, self._phase, self._step = elapsed, True, state.phase, step
+        if state.count:
+            return self._head + f"disk {state.number + 1} of {state.count}, {_printable(state.disk)}: {describe(state)}"
         return self._head + describe(state)
 
 

@@ -25,7 +25,7 @@ class MergeRequest:
     """At most ``max_layers`` layers. ``snapshots`` may go, all when it is None.
 
     With ``orphans`` only those that the virtual machine does not list and nobody gave a name. ``branches`` and
-    ``strategy`` are the planners'.
+    ``strategy`` are the planners'. ``force`` gives up what the machine lists, unless that is ``spared``.
     """
 
     max_layers: int = 1
@@ -34,6 +34,7 @@ class MergeRequest:
     branches: str = REFUSE
     strategy: str = AUTO
     force: bool = False
+    spared: bool = False
 
 
 def plan_requested_merge(port: Port, state: BundleState, machine: VmReport, request: MergeRequest) -> Plan[MergeFacts]:
@@ -53,11 +54,11 @@ def plan_requested_merge(port: Port, state: BundleState, machine: VmReport, requ
         state,
         max_layers=request.max_layers,
         snapshots=chosen,
-        kept_by_vm=() if request.force else machine.needed,
+        kept_by_vm=machine.needed if request.spared or not request.force else (),
         branches=request.branches,
     )
     # Without the list, an orphan cannot be told from a snapshot that is needed: force does not help.
-    refuse_doubtful(state, machine, removals, force=request.force and not request.orphans)
+    refuse_doubtful(state, machine, removals, force=request.force and not (request.orphans or request.spared))
     plan = plan_merge(port, state, removals, strategy=request.strategy, force=request.force)
     unknown = tuple(name for name, guid in named or () if guid not in state.tree.shots)
     return plan.with_facts(replace(plan.facts, unknown=unknown))

@@ -22,10 +22,10 @@ from ansible_collections.vdisk.parallels.tests.support.reports import (
     checked,
     disk,
     finding,
+    forecast,
     info,
     mapped,
     merged,
-    results,
     snapshot,
 )
 
@@ -92,11 +92,10 @@ def test_whatever_comes_from_hosts_and_disks_is_text() -> None:
         {"msg": EVIL, "error_code": EVIL},
         {},
     ]
-    checks = [results(checked(facts["path"], finding(EVIL, "error", EVIL, EVIL), finding(EVIL, EVIL))), {}, {}]
-    merges = [results({"item": facts["path"], "msg": EVIL, "error_code": EVIL}), {}, {}]
-    page = audit_page(
-        audit_report([EVIL, "b", "c"], answers, checks=checks, merges=merges, title=EVIL, stamp=EVIL, scan=EVIL)
-    )
+    findings = (finding(EVIL, "error", EVIL, EVIL), finding(EVIL, EVIL))
+    told = checked(facts["path"], *findings, before={"layers": 1}, after={"layers": 1}, reason=EVIL, error_code=EVIL)
+    forecasts = [forecast(told), {}, {}]
+    page = audit_page(audit_report([EVIL, "b", "c"], answers, forecasts=forecasts, title=EVIL, stamp=EVIL, scan=EVIL))
     harmless = audit_page(audit_report(["a", "b", "c"], [info(disk("/a.hdd")), {}, {}]))
     seen = Reader(page)
     assert [tag for tag, _attributes in seen.seen].count("script") == 1
@@ -149,8 +148,7 @@ def test_figures_are_those_of_the_report() -> None:
     one = disk("/a.hdd", snapshots=[snapshot("{a}")], depth=2)
     page = page_of(
         one,
-        merges=[results(merged("/a.hdd", 3 << 30))],
-        checks=[results(checked("/a.hdd", finding("leak_tail", "warning")))],
+        forecasts=[forecast({**merged("/a.hdd", 3 << 30), "findings": [finding("leak_tail", "warning")]})],
     )
     text = " ".join("".join(Reader(page).text).replace("\N{NO-BREAK SPACE}", " ").split())
     for told in (
@@ -182,8 +180,8 @@ def test_a_large_fleet_has_a_page_of_reasonable_size() -> None:
             disk(f"/vms/machine {one}.pvm/disk.hdd", snapshots=shots, map=mapped(list(guids), used))
             for one in range(number)
         ]
-        checks = results(*(checked(one["path"], finding("leak_tail", "warning")) for one in disks))
-        report: Dict[str, Any] = audit_report(["a"], [info(*disks)], checks=[checks])
+        forecasts = forecast(*(checked(one["path"], finding("leak_tail", "warning")) for one in disks))
+        report: Dict[str, Any] = audit_report(["a"], [info(*disks)], forecasts=[forecasts])
         return report
 
     small, large = len(audit_page(fleet(50))), len(audit_page(fleet(500)))

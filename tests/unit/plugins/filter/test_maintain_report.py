@@ -10,21 +10,12 @@ import pytest
 
 pytest.importorskip("ansible.errors", reason="filters need ansible-core")
 
-from ansible_collections.vdisk.parallels.plugins.filter.maintain_entry import maintain_entry
-from ansible_collections.vdisk.parallels.plugins.filter.maintain_report import maintain_report
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._maintain.report import host_report
-from ansible_collections.vdisk.parallels.tests.support.maintenance import BEFORE, HELD, SKIPPED, compacted, merged
+from ansible_collections.vdisk.parallels.plugins.filter.maintain_report import FilterModule, maintain_report
 
 
-def test_entries_failures_and_absent_disks_become_one_report() -> None:
-    entries = [maintain_entry(BEFORE, merge=merged(), compact=compacted()), maintain_entry(HELD)]
-    failed = [{"path": "/bad.hdd", "msg": "broken", "error_code": "damaged"}]
-    report = maintain_report(entries, failed_disks=failed, absent=["/none"])
-    assert report == host_report(entries, failed_disks=failed, absent=["/none"], is_predicted=False)
-    assert report["summary"][0].startswith("3 disks: 1 changed, 0 unchanged, 1 skipped, 1 failed")
-
-
-def test_what_is_left_out_counts_as_nothing() -> None:
-    entries = [maintain_entry(BEFORE, merge=merged(), compact=SKIPPED, predicted=True)]
-    report = maintain_report(entries, predicted=True)
-    assert (report["absent"], report["failed"], report["predicted"]) == ([], 0, True)
+def test_results_become_one_report() -> None:
+    result = {"disks": [], "missing": [{"path": "/none", "msg": "Nothing."}], "unfinished": [], "predicted": True}
+    report = maintain_report(iter([result]))
+    assert report["absent"] == ["/none"] and report["predicted"] is True
+    assert report["summary"][0].startswith("0 disks: 0 would change")
+    assert FilterModule().filters() == {"maintain_report": maintain_report}

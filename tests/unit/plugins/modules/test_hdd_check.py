@@ -272,3 +272,20 @@ def test_several_faults_at_once_are_mended_at_once(root, path):
     ended = three_runs("hdd_check", root, path=path, repair="all")
     assert {one["code"] for one in ended.done["findings"] if one["repaired"]} == {fault.code for fault in chosen}
     assert ended.again["findings"] == [one for one in ended.again["findings"] if one["repairable"] == "no"]
+
+
+def test_all_disks_of_a_folder_are_checked_and_the_ill_one_is_named_at_the_end(root, path):
+    build_bundle(path, size_sectors=2048)
+    bad, gone = f"{root}/bad.hdd", f"{root}/gone.hdd"
+    for one in (bad, gone):
+        build_bundle(one, size_sectors=2048)
+    with open(f"{bad}/DiskDescriptor.xml", "w", encoding="utf-8") as stream:
+        stream.write("<broken")
+    result = three_runs("hdd_check", root, paths=[root, f"{root}/none.hdd"], fail_on="never").done
+    assert {one["path"]: one["healthy"] for one in result["disks"]} == {path: True, bad: False, gone: True}
+    assert [one["error_code"] for one in result["failed_disks"]] == ["not_found"]
+    failed = run("hdd_check", path=root, recurse=True)
+    assert failed.failed and failed.result["error_code"] == "unhealthy" and bad in failed.result["msg"]
+    assert failed.result["msg"].startswith("1 of 3 disks failed.") and len(failed.result["disks"]) == 3
+    assert refused("hdd_check", root, code="not_found", paths=[f"{root}/none.hdd"])["disks"] == []
+    assert succeed("hdd_check", paths=[root], repair="safe")["disks"][1]["healthy"]

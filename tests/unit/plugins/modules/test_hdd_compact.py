@@ -237,3 +237,9 @@ def test_a_held_disk_is_refused_in_check_mode_as_well(root, built, path):
         assert str(os.getpid()) in refused("hdd_compact", root, code="in_use", path=path, force=True)["msg"]
     finally:
         os.close(descriptor)
+
+
+def test_all_disks_of_a_folder_are_compacted_in_one_task(root, built, path):
+    done = three_runs("hdd_compact", root, path=root, recurse=True).done
+    assert [one["path"] for one in done["disks"]] == [path] and done["disks"][0]["reclaimed"] > 0
+    assert done["changed"] and done["bytes_written"] == done["disks"][0]["bytes_written"]

@@ -21,6 +21,7 @@ from ansible_collections.vdisk.parallels.tests.support.images import build_hds, 
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
     guest_of,
+    put,
     refused,
     run,
     succeed,
@@ -241,3 +242,20 @@ def test_a_held_disk_is_refused_in_check_mode_as_well(root, built, path):
         assert str(os.getpid()) in refused("hdd_merge", root, code="in_use", path=path, force=True)["msg"]
     finally:
         os.close(descriptor)
+
+
+def test_all_disks_of_a_folder_are_merged_in_one_task_and_one_that_is_broken_stays_alone(root, path):
+    built = build_bundle(path, **DISK)
+    other = build_bundle(f"{root}/other.hdd", **DISK)
+    ended = three_runs("hdd_merge", root, paths=[root], max_layers=2)
+    assert [(one["path"], one["layers_after"]) for one in ended.done["disks"]] == [(path, 2), (other.directory, 2)]
+    assert ended.done["failed_disks"] == [] and len(ended.done["diff"]) == len(ended.done["commits"]) == 2
+    put(os.path.join(other.directory, "DiskDescriptor.xml"), b"<broken")
+    failed = run("hdd_merge", path=root, recurse=True)
+    assert failed.failed and failed.result["error_code"] == "damaged"
+    assert [one["path"] for one in failed.result["failed_disks"]] == [other.directory]
+    assert [one["layers_after"] for one in failed.result["disks"]] == [1] and is_guest(path, built)
+
+
+def test_one_disk_and_many_disks_exclude_each_other(root, path):
+    assert run("hdd_merge", path=path, paths=[path]).failed and run("hdd_merge").failed

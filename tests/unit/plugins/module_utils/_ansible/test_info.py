@@ -55,3 +55,12 @@ def test_scan_checksum_and_map_are_only_there_when_asked_for(path: str, built: o
     (full,) = described(path=path, scan="zeros", checksum="sha256", map=4)["disks"]
     assert full["reclaimable"]["zero"] == MIB and len(full["checksum"]) == 64
     assert full["map"]["layers"][0]["used_clusters"] == [1, 0, 1, 0]
+
+
+def test_a_folder_without_a_disk_suggests_to_look_deeper(root: str) -> None:
+    os.makedirs(f"{root}/vms/deep")
+    build_bundle(f"{root}/vms/deep/a.hdd", **DISK)  # type: ignore[arg-type]
+    with pytest.raises(Failed) as caught:
+        described(path=f"{root}/vms")
+    assert caught.value.result["error_code"] == "not_a_bundle" and "recurse: true" in caught.value.result["msg"]
+    assert len(described(path=f"{root}/vms", recurse=True)["disks"]) == 1

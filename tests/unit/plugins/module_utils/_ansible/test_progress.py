@@ -176,3 +176,20 @@ class TestModule:
         assert ended.result["error_code"] == "not_found"
         assert told == [LOOKING]
         assert os.listdir(tmp_path) == []
+
+
+def test_the_disk_whose_turn_it_is_is_told_with_what_follows(tmp_path) -> None:
+    path = tmp_path / "progress"
+    now = [0.0]
+    progress = Progress(OsPort(), str(path), clock=lambda: now[0])
+    for number in range(2):
+        now[0] += 1.0
+        progress.subject(f"/{number}.hdd", number, 2)
+        told = json.loads(path.read_text())
+        assert (told["disk"], told["number"], told["count"]) == (f"/{number}.hdd", number, 2)
+        assert (told["phase"], told["done"]) == (LOOKING, 0)
+        progress.phase(WRITING)
+        now[0] += 1.0
+        progress(5, 10)
+        assert json.loads(path.read_text())["done"] == 5
+    progress.close()

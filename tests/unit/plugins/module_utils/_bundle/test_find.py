@@ -10,7 +10,7 @@ from typing import List
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.find import bundles_in
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.find import bundles_in, disks_at
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     DiskError,
     IoFailure,
@@ -88,3 +88,21 @@ def test_a_directory_that_cannot_be_listed_is_named_among_the_disks(shelf: Path)
     assert [os.path.relpath(path, shelf) for path in found] == ["a.pvm", "deep/er/b.pvm/three.hdd", "lone.hdd"]
     with pytest.raises(DiskError):
         bundles_in(Locked("shelf"), str(shelf), recurse=True)
+
+
+def test_disks_at_several_paths_are_there_once_whatever_leads_to_them(tmp_path: Path) -> None:
+    root = Path(os.path.realpath(tmp_path))
+    disk = root / "vms" / "a.hdd"
+    disk.parent.mkdir()
+    build_bundle(str(disk), size_sectors=64, cluster_sectors=8)
+    (disk / "a.hdd").touch()
+    (root / "link.hdd").symlink_to(disk)
+    ways = [disk, root, disk / "DiskDescriptor.xml", disk / "a.hdd", root / "link.hdd"]
+    for way in ways:
+        assert len(disks_at(OsPort(), [str(disk), str(way)], recurse=True).disks) == 1
+    found = disks_at(OsPort(), [str(root), str(root / "none"), str(root / "vms")], recurse=False)
+    assert found.disks == (str(disk),)
+    assert [(path, error.code) for path, error in found.failed] == [
+        (str(root), "not_a_bundle"),
+        (str(root / "none"), "not_found"),
+    ]

@@ -12,15 +12,15 @@ from ansible_collections.vdisk.parallels.tests.support.reports import (
     disk,
     finding,
     fleet_report,
+    forecast,
     info,
-    results,
     snapshot,
 )
 
 
 def reported(facts: Dict[str, Any], *findings: Dict[str, Any]) -> Dict[str, Any]:
     """One disk of a report, with the findings of a check."""
-    report = fleet_report(["a"], [info(facts)], checks=[results(checked(facts["path"], *findings))])
+    report = fleet_report(["a"], [info(facts)], forecasts=[forecast(checked(facts["path"], *findings))])
     found: Dict[str, Any] = report["hosts"][0]["disks"][0]
     return found
 

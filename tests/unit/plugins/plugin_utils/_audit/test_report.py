@@ -16,9 +16,10 @@ from ansible_collections.vdisk.parallels.tests.support.reports import (
     disk,
     finding,
     fleet_report,
+    forecast,
+    foretold,
     info,
     merged,
-    results,
     snapshot,
 )
 
@@ -52,8 +53,10 @@ def test_reasons_that_were_looked_at_on_one_disk_are_known() -> None:
 
 
 def test_disks_are_sorted_by_what_they_give_back() -> None:
-    small, large = disk("/a.hdd", reclaimable={"leaked": 1}), disk("/b.hdd", reclaimable={"leaked": 2})
-    report = fleet_report(["a"], [info(small, large)], merges=[results(merged("/a.hdd", 5), merged("/b.hdd", -7))])
+    shots = [snapshot("{a}")]
+    small = disk("/a.hdd", reclaimable={"leaked": 1}, snapshots=shots)
+    large = disk("/b.hdd", reclaimable={"leaked": 2}, snapshots=shots)
+    report = fleet_report(["a"], [info(small, large)], forecasts=[forecast(merged("/a.hdd", 5), merged("/b.hdd", -7))])
     assert [(one["path"], one["gain"]) for one in report["hosts"][0]["disks"]] == [
         ("/a.hdd", {"compact": 1, "merge": 5, "total": 6}),
         ("/b.hdd", {"compact": 2, "merge": 0, "total": 2}),
@@ -86,7 +89,7 @@ def test_bad_and_absent_disks_are_told_with_what_a_check_found() -> None:
     bad = {"path": "/bad.hdd", "error_code": "damaged", "msg": "broken", "error_context": {}}
     answer = info({"path": "/none", "exists": False}, failed=[bad])
     report = fleet_report(
-        ["a"], [answer], checks=[results(checked("/bad.hdd", finding("descriptor_unreadable", "error")))]
+        ["a"], [answer], forecasts=[forecast(checked("/bad.hdd", finding("descriptor_unreadable", "error")))]
     )
     assert report["hosts"][0]["absent"] == ["/none"]
     assert [one["code"] for one in report["hosts"][0]["failed_disks"][0]["findings"]] == ["descriptor_unreadable"]
@@ -95,11 +98,11 @@ def test_bad_and_absent_disks_are_told_with_what_a_check_found() -> None:
 
 
 def test_findings_are_counted() -> None:
-    checks = results(
+    told = forecast(
         checked("/1.hdd", finding("a", "error"), finding("b", "warning"), finding("b", "warning")),
-        {"item": "/2.hdd", "msg": "gone", "error_code": "io_error"},
+        foretold("/2.hdd", outcome="failed", reason="gone", error_code="io_error", before=None, after=None),
     )
-    report = fleet_report(["a"], [info(disk("/1.hdd"), disk("/2.hdd"), disk("/3.hdd"))], checks=[checks])
+    report = fleet_report(["a"], [info(disk("/1.hdd"), disk("/2.hdd"), disk("/3.hdd"))], forecasts=[told])
     by_path = {one["path"]: one["check"] for one in report["hosts"][0]["disks"]}
     assert report["totals"]["findings"] == {"error": 1, "warning": 2, "info": 0}
     assert report["totals"]["unhealthy_disks"] == 2
@@ -113,14 +116,14 @@ def test_findings_are_counted() -> None:
 def test_orphans_are_counted_only_where_somebody_can_tell() -> None:
     shots: List[Dict[str, Any]] = [snapshot("{a}"), snapshot("{b}", vm_snapshot=True)]
     vm = {"name": "vm"}
-    refused = {"error_code": "has_snapshots", "msg": "nobody can tell"}
+    refused = {"error_code": "has_snapshots", "reason": "nobody can tell"}
     disks = [
         disk("/alone.hdd", snapshots=shots),
         disk("/vm.hdd", snapshots=shots, vm=vm),
         disk("/doubt.hdd", snapshots=shots[:1], vm=vm),
     ]
     report = fleet_report(
-        ["a"], [info(*disks)], merges=[results({"item": "/doubt.hdd", **refused}, {"item": "/vm.hdd", **refused})]
+        ["a"], [info(*disks)], forecasts=[forecast(foretold("/doubt.hdd", **refused), foretold("/vm.hdd", **refused))]
     )
     assert {one["path"]: one["orphan_layers"] for one in report["hosts"][0]["disks"]} == {
         "/alone.hdd": None,
@@ -130,11 +133,9 @@ def test_orphans_are_counted_only_where_somebody_can_tell() -> None:
     assert report["totals"]["orphan_layers"] == 1
 
 
-def test_skipped_loops_say_nothing() -> None:
-    report = fleet_report(
-        ["a"],
-        [info(disk("/1.hdd"))],
-        checks=[{"skipped": True, "results": []}],
-        merges=[results({"item": "/1.hdd", "skipped": True})],
-    )
+def test_a_forecast_that_was_not_asked_for_says_nothing() -> None:
+    shots = [snapshot("{a}")]
+    report = fleet_report(["a"], [info(disk("/1.hdd", snapshots=shots))], forecasts=[{"skipped": True}])
+    assert (report["hosts"][0]["disks"][0]["check"], report["hosts"][0]["disks"][0]["merge"]) == (None, None)
+    report = fleet_report(["a"], [info(disk("/1.hdd"))], forecasts=[forecast(foretold("/1.hdd"))])
     assert (report["hosts"][0]["disks"][0]["check"], report["hosts"][0]["disks"][0]["merge"]) == (None, None)

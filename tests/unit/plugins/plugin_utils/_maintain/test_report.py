@@ -2,117 +2,101 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run of maintenance reports."""
+"""What runs of maintenance report."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List
 
-import pytest
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._maintain.report import host_report, machines_of
 
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._maintain.report import disk_entry, host_report
-from ansible_collections.vdisk.parallels.tests.support.maintenance import (
-    BEFORE,
-    GIB,
-    HELD,
-    SKIPPED,
-    compacted,
-    merged,
-)
+GIB = 1 << 30
 
 
-def entry_of(
-    disk: Dict[str, Any], *, check: Any = None, merge: Any = None, compact: Any = None, **run: bool
-) -> Dict[str, Any]:
-    return disk_entry(
-        disk,
-        check=check or {},
-        merge=merge or {},
-        compact=compact or {},
-        is_over=run.get("over", False),
-        is_predicted=run.get("predicted", False),
+def disk(path: str, outcome: str = "unchanged", **others: Any) -> Dict[str, Any]:
+    """An entry of hdd_maintain."""
+    before = {"layers": 4, "file_size": 10 * GIB, "used_size": GIB, "allocated_size": GIB}
+    usual = dict(
+        machine=None, reason=None, error_code=None, findings=None, before=before, after=before, worthwhile=None
     )
+    return {"path": path, "outcome": outcome, **usual, "merged": [], "reclaimed": 0, "written": 0, **others}
 
 
-def report_of(
-    entries: List[Dict[str, Any]], *, failed_disks: Any = (), absent: Any = (), predicted: bool = False
-) -> Dict[str, Any]:
-    return host_report(entries, failed_disks=failed_disks, absent=absent, is_predicted=predicted)
+def result(*disks: Dict[str, Any], missing: Any = (), unfinished: Any = ()) -> Dict[str, Any]:
+    return {"disks": list(disks), "missing": list(missing), "unfinished": list(unfinished)}
 
 
-@pytest.mark.parametrize(
-    "disk, answers, status, reason",
-    [
-        (BEFORE, {}, "unchanged", None),
-        (BEFORE, {"check": SKIPPED, "merge": SKIPPED, "compact": SKIPPED}, "unchanged", None),
-        (HELD, {"compact": SKIPPED}, "skipped", "Held by prl_vm_app (pid 7)."),
-        (BEFORE, {"compact": SKIPPED, "over": True}, "skipped", "used up"),
-        (BEFORE, {"merge": {"error_code": "in_use", "msg": "held"}}, "skipped", "held"),
-        (BEFORE, {"merge": {"error_code": "has_snapshots", "msg": "kept"}, "compact": compacted()}, "changed", "kept"),
-        (BEFORE, {"compact": {"error_code": "shared_layer", "msg": "a clone"}}, "skipped", "a clone"),
-        (
-            {**BEFORE, "clones": [{"disk": "/c", "image": "/i"}]},
-            {"compact": SKIPPED},
-            "skipped",
-            "clone /c stands on /i",
-        ),
-        (BEFORE, {"compact": {"error_code": "suspended", "msg": "asleep"}}, "skipped", "asleep"),
-        (BEFORE, {"merge": {"error_code": "no_space", "msg": "full"}}, "failed", "full"),
-        (BEFORE, {"check": {"error_code": "unhealthy", "msg": "ill", "findings": []}}, "failed", "ill"),
-        (BEFORE, {"merge": merged(), "compact": {"error_code": "io_error", "msg": "no"}}, "failed", "no"),
-        (
-            BEFORE,
-            {"merge": {"msg": "MODULE FAILURE", "module_stderr": "Traceback", "changed": False}},
-            "failed",
-            "MODULE FAILURE",
-        ),
-        (BEFORE, {"merge": merged(), "compact": SKIPPED, "predicted": True}, "changed", "known after the merge"),
-    ],
+SMALLER = disk(
+    "/a.hdd", "changed", after={"layers": 2, "file_size": 7 * GIB}, merged=["{a}", "{b}"], reclaimed=GIB, written=7
 )
-def test_the_status_says_how_it_went(disk: Dict[str, Any], answers: Dict[str, Any], status: str, reason: Any) -> None:
-    entry = entry_of(disk, **answers)
-    assert entry["status"] == status
-    assert entry["reason"] is None if reason is None else reason in entry["reason"]
+HELD = disk("/b.hdd", "skipped", reason="Held.", error_code="in_use", before=None, after=None)
+MACHINE = {"name": "b", "uuid": "{1}", "path": "/b.pvm"}
+WAITING = disk("/b.pvm/b.hdd", "skipped", reason="Held.", error_code="in_use", worthwhile=True, machine=MACHINE)
 
 
-def test_findings_are_told_by_their_codes_once() -> None:
-    findings = [
-        {"code": code, "severity": severity, "repaired": False}
-        for code, severity in (("b", "warning"), ("a", "error"), ("b", "warning"), ("c", "info"))
-    ]
-    assert entry_of(BEFORE, check={"findings": findings})["findings"] == ["b", "a"]
+def reported(*results: Dict[str, Any]) -> Dict[str, Any]:
+    return host_report(results)
 
 
 def test_the_report_adds_up() -> None:
-    entries = [
-        entry_of(BEFORE, merge=merged(), compact=compacted()),
-        entry_of(HELD),
-        entry_of(BEFORE),
-    ]
-    report = report_of(
-        entries, failed_disks=[{"path": "/bad.hdd", "msg": "broken", "error_code": "damaged"}], absent=["/none"]
+    report = reported(
+        result(SMALLER, HELD, disk("/c.hdd"), missing=[{"path": "/none", "msg": "There is nothing (/none)."}])
     )
     assert {key: report[key] for key in ("changed", "unchanged", "skipped", "failed")} == {
         "changed": 1,
         "unchanged": 1,
         "skipped": 1,
-        "failed": 1,
+        "failed": 0,
     }
-    assert (report["size_before"], report["size_after"], report["bytes_written"]) == (30 * GIB, 27 * GIB, 7)
+    assert (report["size_before"], report["size_after"], report["bytes_written"]) == (20 * GIB, 17 * GIB, 7)
+    assert report["absent"] == ["/none"]
     assert report["summary"] == [
-        "4 disks: 1 changed, 1 unchanged, 1 skipped, 1 failed; 30 GiB -> 27 GiB, 7 B written",
+        "3 disks: 1 changed, 1 unchanged, 1 skipped, 0 failed; 20 GiB -> 17 GiB, 7 B written",
         "changed   /a.hdd; 10 GiB -> 7 GiB; 4 -> 2 layers; 1 GiB compacted",
-        "skipped   /a.hdd; Held by prl_vm_app (pid 7).",
-        "unchanged /a.hdd",
-        "failed    /bad.hdd; broken",
-        "absent    /none",
+        "skipped   /b.hdd; Held.",
+        "unchanged /c.hdd",
+        "absent    /none; There is nothing (/none).",
     ]
 
 
+def test_findings_are_told_by_their_codes_once() -> None:
+    findings: List[Dict[str, Any]] = [
+        {"code": code, "severity": severity, "repaired": False}
+        for code, severity in (("b", "warning"), ("a", "error"), ("b", "warning"), ("c", "info"))
+    ]
+    assert reported(result(disk("/a.hdd", findings=findings)))["disks"][0]["findings"] == ["b", "a"]
+
+
 def test_a_prediction_is_told_as_one() -> None:
-    report = report_of([entry_of(BEFORE, merge=merged(), compact=SKIPPED, predicted=True)], predicted=True)
-    assert (
-        report["predicted"]
-        and report["summary"][0]
-        == "1 disk: 1 would change, 0 unchanged, 0 skipped, 0 failed; 10 GiB -> 8 GiB, 3 B to write"
-    )
+    report = reported({**result(SMALLER), "predicted": True})
+    assert report["predicted"]
+    assert report["summary"][0].startswith("1 disk: 1 would change,") and report["summary"][0].endswith("7 B to write")
+
+
+def test_what_a_later_run_says_counts() -> None:
+    done = {**SMALLER, "path": WAITING["path"]}
+    report = reported(result(WAITING, disk("/z.hdd"), unfinished=["/z.hdd", WAITING["path"]]), result(done))
+    assert [(one["path"], one["status"]) for one in report["disks"]] == [
+        (WAITING["path"], "changed"),
+        ("/z.hdd", "unchanged"),
+    ]
+    assert report["unfinished"] == ["/z.hdd"]
+
+
+def test_a_machine_that_does_not_stop_is_a_failure_of_its_disks() -> None:
+    first = result(WAITING)
+    assert "There is something to do." in reported(first)["disks"][0]["reason"]
+    (machine,) = machines_of(first)
+    report = reported(first, {"stopped": machine, "msg": "Stop it: no"})
+    assert [(one["status"], one["reason"]) for one in report["disks"]] == [("failed", "Stop it: no")]
+
+
+def test_machines_are_those_that_wait_each_with_all_its_disks() -> None:
+    second = {**WAITING, "path": "/b.pvm/c.hdd"}
+    alone = disk("/alone.hdd", "skipped", worthwhile=True)
+    idle = disk("/idle.hdd", "skipped", worthwhile=False)
+    assert machines_of(result(WAITING, alone, HELD, second, idle)) == [
+        {**MACHINE, "disks": [WAITING["path"], second["path"]]},
+        {"name": None, "uuid": None, "path": "/alone.hdd", "disks": ["/alone.hdd"]},
+    ]
+    assert machines_of({"msg": "failed"}) == []

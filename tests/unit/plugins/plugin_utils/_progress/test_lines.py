@@ -155,3 +155,13 @@ def test_sizes(count: int, text: str) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_of_several_disks_the_line_says_which_one_and_how_many_there_are() -> None:
+    text = '{"pid": 1, "phase": "looking", "done": 0, "total": 0, "seconds": 1, "disk": "/b\\u001b.hdd", "number": 2%s}'
+    state = parse_state(text % ', "count": 9')
+    line = Lines("h", "hdd_merge", "/vms").line(state, 5.0)
+    assert line == "progress: [h] hdd_merge /vms: disk 3 of 9, /b?.hdd: looking at the disk, for 2 s"
+    for odd in ("", ', "count": null', ', "count": -1', ', "count": "9"'):
+        without = parse_state(text % odd)
+        assert without is not None and (without.disk, without.number, without.count) == ("", 0, 0)
