@@ -26,7 +26,7 @@ from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
     from .._formats.image import ImageReader
-    from .._io.device import BlockDevice
+    from .._io.host.device import BlockDevice
     from .backing import ForeignChain
     from .containers.member_port import Container
 
@@ -94,7 +94,7 @@ def find_source(
     if reach.joins:
         return _joined(port, real, format)
     if stat.kind == OTHER:
-        from .._io.device import block_device
+        from .._io.host.device import block_device
 
         device = block_device(port, path)
         if device is not None:

@@ -14,7 +14,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from .._core.errors import DiskError, IoFailure, StalePlan
 from . import kernel
-from .access import write_refusal
+from .host.access import write_refusal
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
 from .host.file import OsFile

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import NoPermission
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.access import write_refusal
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.access import write_refusal
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 
 

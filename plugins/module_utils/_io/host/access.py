@@ -11,8 +11,8 @@ import errno
 import os
 from typing import Optional
 
-from .._core.errors import DiskError
-from .failures import HOST_ERRORS, translated
+from ..._core.errors import DiskError
+from ..failures import HOST_ERRORS, translated
 
 _AS_EFFECTIVE = os.access in os.supports_effective_ids
 

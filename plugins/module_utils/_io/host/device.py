@@ -13,12 +13,12 @@ import stat as modes
 import sys
 from typing import Any, Iterator, Optional, Tuple
 
-from .._core.errors import InUse
-from .._core.records import dataclass
-from .capabilities import detect
-from .failures import HOST_ERRORS, translated
-from .host.file import OsFile
-from .port import FILE, File, Port, Stat
+from ..._core.errors import InUse
+from ..._core.records import dataclass
+from ..capabilities import detect
+from ..failures import HOST_ERRORS, translated
+from .file import OsFile
+from ..port import FILE, File, Port, Stat
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_EXCL | os.O_NOFOLLOW
 

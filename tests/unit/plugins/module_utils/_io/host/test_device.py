@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.device import BlockDevice, block_device
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.device import BlockDevice, block_device
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import FILE
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.images import fill
