@@ -17,6 +17,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.digests imp
     guest_checksum,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.view import open_view
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -39,6 +40,32 @@ def test_a_layer_has_one_digest_however_it_is_cut() -> None:
     data = fill(1, 3000)
     whole = layer((100, data), (3100, bytes(500)), (9000, data))
     assert whole == layer((100, data[:7]), (107, data[7:]), (3100, bytes(1)), (3101, bytes(499)), (9000, data))
+
+
+@pytest.mark.parametrize("start", [0, SLICE - 100, SLICE, 5 * SLICE + 4096])
+def test_nor_does_it_matter_where_pieces_meet_the_grid(start: int) -> None:
+    data = fill(2, 3 * SLICE + 777)
+    whole = layer((start, data), size=16 * SLICE)
+    for step in (4096, SLICE - 1, SLICE, SLICE + 1, 2 * SLICE):
+        cut = [(start + at, data[at : at + step]) for at in range(0, len(data), step)]
+        assert layer(*cut, size=16 * SLICE) == whole
+
+
+@pytest.mark.parametrize("length", [1, SLICE - 1, SLICE, SLICE + 1, 4 * SLICE])
+def test_each_byte_of_a_layer_counts(length: int) -> None:
+    data = bytearray(fill(3, length))
+    found = {layer((4096, bytes(data)), size=16 * SLICE)}
+    places = sorted({0, length // 2, length - 1})
+    for place in places:
+        data[place] ^= 1
+        found.add(layer((4096, bytes(data)), size=16 * SLICE))
+        data[place] ^= 1
+    assert len(found) == 1 + len(places)
+
+
+def test_two_slices_that_change_places_are_another_disk() -> None:
+    one, other = fill(1, SLICE), fill(2, SLICE)
+    assert layer((0, one + other)) != layer((0, other + one))
 
 
 @pytest.mark.parametrize(
