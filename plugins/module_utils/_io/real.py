@@ -14,9 +14,9 @@ from typing import List, Optional, Sequence, Tuple
 
 from .._core.errors import DiskError, IoFailure, StalePlan
 from . import kernel
-from .host.access import write_refusal
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
+from .host.access import write_refusal
 from .host.file import OsFile
 from .host.names import Names
 from .kernel import release, repeated

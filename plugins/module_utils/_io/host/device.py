@@ -17,8 +17,8 @@ from ..._core.errors import InUse
 from ..._core.records import dataclass
 from ..capabilities import detect
 from ..failures import HOST_ERRORS, translated
-from .file import OsFile
 from ..port import FILE, File, Port, Stat
+from .file import OsFile
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_EXCL | os.O_NOFOLLOW
 
