@@ -191,6 +191,7 @@ disks:
           C(image), the image that it needs.
         - The disks of the run, those beside the disk and those of the machines beside its machine are searched; clones
           elsewhere are not known.
+        - It is null where nobody looked, such as for a disk that has just been made.
       type: list
       elements: dict
       returned: when it exists

@@ -18,7 +18,7 @@ from .._bundle.paths import locate, refuse_layer
 from .._change.bundle_plan import Facts
 from .._core.errors import DiskError
 from .._core.plan import Plan
-from .._core.records import dataclass
+from .._core.records import dataclass, replace
 from .._io.fingerprint import refuse_changed
 from .._io.port import Port
 from .._io.real import OsPort
@@ -50,8 +50,9 @@ class Disk:
     recovered: Tuple[str, ...]
 
     def facts(self, state: Optional[BundleState] = None) -> Dict[str, Any]:
-        """The facts of the disk, or of it in another state."""
-        return disk_facts(self.port, state or self.state, self.machine._replace(warnings=self.warnings))
+        """The facts of the disk, or of it in another state; what surrounds it stays."""
+        shown = self.state if state is None else replace(state, surroundings=self.state.surroundings)
+        return disk_facts(self.port, shown, self.machine._replace(warnings=self.warnings))
 
 
 def open_disk(module: AnsibleModule, *, path: Optional[str] = None, standing: Optional[Standing] = None) -> Disk:

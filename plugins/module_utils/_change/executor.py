@@ -297,7 +297,7 @@ class _Run:
 
     def replace_file(self, step: ReplaceFile) -> None:
         self._port.remove(step.temporary)
-        replace_file(self._port, step.path, step.content, temporary=step.temporary)
+        replace_file(self._port, step.path, step.content, temporary=step.temporary, like=step.like)
 
     def rename(self, step: Rename) -> None:
         self._forget(step.old)

@@ -34,7 +34,8 @@ def notes_steps(state: BundleState, wanted: Notes) -> Tuple[Step, ...]:
     path, directory = notes_path(state), state.location.directory
     if not wanted:
         return (Remove((path,), directory),)
-    return (ReplaceFile(path, pack_notes(wanted), f"{directory}/{temporary_name(NOTES, 'new')}"),)
+    temporary = f"{directory}/{temporary_name(NOTES, 'new')}"
+    return (ReplaceFile(path, pack_notes(wanted), temporary, like=state.location.descriptor),)
 
 
 def notes_path(state: BundleState) -> str:

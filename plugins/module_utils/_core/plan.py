@@ -104,11 +104,15 @@ class Sync:
 
 @dataclass(frozen=True)
 class ReplaceFile:
-    """Give a small file a new content, durably and in one step (temporary, sync, rename, directory sync)."""
+    """Give a small file a new content, durably and in one step (temporary, sync, rename, directory sync).
+
+    ``like`` names the file whose mode and owner it takes when it is new.
+    """
 
     path: str
     content: bytes
     temporary: str
+    like: Optional[str] = None
 
 
 @dataclass(frozen=True)

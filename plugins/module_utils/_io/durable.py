@@ -8,27 +8,29 @@
 from __future__ import annotations
 
 import os
+from typing import Optional
 
 from .._core.errors import Damaged, DiskError
 from .port import FILE, File, Port
 
 
-def replace_file(port: Port, path: str, content: bytes, *, temporary: str) -> None:
+def replace_file(port: Port, path: str, content: bytes, *, temporary: str, like: Optional[str] = None) -> None:
     """Give ``path``, which may not exist yet, a new content in one step that survives a crash.
 
     ``temporary`` is a path in the same directory at which nothing lies. When something fails before the rename it is
-    removed again and ``path`` is as it was. What ``make_like`` takes over of a replaced file is kept; a link at
-    ``path`` is replaced, not followed.
+    removed again and ``path`` is as it was. What ``make_like`` takes over of a replaced file is kept, or of the file
+    ``like`` when there is none; a link at ``path`` is replaced, not followed.
 
     ::
 
         create temporary - write - attributes - sync - RENAME - sync of the directory
     """
-    file = port.create(temporary, mode_like(port, path))
+    model = like if like is not None and port.lstat(path) is None else path
+    file = port.create(temporary, mode_like(port, model))
     try:
         try:
             file.pwrite(0, content)
-            make_like(port, file, path)
+            make_like(port, file, model)
             file.sync()
         finally:
             file.close()

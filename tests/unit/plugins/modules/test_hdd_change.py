@@ -352,7 +352,7 @@ def test_a_configuration_of_another_machine_is_not_changed(root):
     ("spoil", "code"),
     [
         ("read-only", "io_error"),
-        ("link", "unsupported"),
+        ("link", "escape"),
         ("hard link", "shared_layer"),
         ("hostile", "damaged"),
         ("other", "damaged"),

@@ -101,6 +101,8 @@ def test_a_snapshot_has_the_name_that_the_machine_gives_to_it(root):
         "depth": 1,
         "current": True,
         "vm_snapshot": True,
+        "taken": "2024-11-15 10:30:00",
+        "description": None,
     }
 
 
