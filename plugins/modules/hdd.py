@@ -120,12 +120,12 @@ options:
         they are. A disk without a valid GPT is left alone.
       - With V(keep), nothing inside the guest disk is changed; when the size changes, the module warns.
       - With V(grow), the last partition that holds data, or O(grow_partition), also gets what the disk has gained. It
-        is for GUID partition tables and boot records, logical partitions included. Small partitions behind it that only
+        is for GUID partition tables and boot records, logical partitions included. Small partitions after it that only
         have to be there (Windows and Apple recovery, Microsoft reserved, Linux swap, an extended partition with nothing
         but swap) move to the end with their bytes and keep their unique GUIDs. The old or the new table is valid at
         every moment, and the bytes of a partition are whole where it says.
       - File systems are left to the guest; RV(grown_partition.guest_commands) says how. A partition with BitLocker or
-        HFS+ keeps its size and gets free space behind it, for its own tools.
+        HFS+ keeps its size and gets free space after it, for its own tools.
       - V(grow) is refused with the reason for a damaged table, dynamic disks (LDM), Storage Spaces, Core Storage,
         an Apple Partition Map, a hybrid boot record that names what changes, a hibernated Linux guest, a Linux RAID
         with its record at the end, other partitions at the end of the disk, and when a partition would have to
@@ -203,7 +203,7 @@ EXAMPLES = r"""
     size: 100G
     partition_table: fix
 
-- name: Grow a disk and its last partition, whatever recovery or swap partition is behind it
+- name: Grow a disk and its last partition, whatever recovery or swap partition comes after it
   vdisk.parallels.hdd:
     path: /vms/build.hdd
     size: 112G

@@ -15,6 +15,15 @@ SECTOR = 512
 _TYPE = bytes(range(16))
 
 
+ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+"""The type of an EFI system partition."""
+
+
+def bootable(disk: bytes) -> bytes:
+    """``disk`` with an EFI system partition, as firmware wants it; its first 34 and last 33 sectors are the table's."""
+    return with_gpt(disk, [(64, len(disk) // SECTOR - 64)], types=[ESP])
+
+
 def with_gpt(
     disk: bytes,
     partitions: Sequence[Tuple[int, int]],

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from ansible_collections.vdisk.parallels.tests.support import oracles
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.gpt import bootable
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import succeed
@@ -55,7 +56,7 @@ def furnish(root, name):
         for image in [file for file in os.listdir(f"{machine}/mac.hdd") if file.endswith(".hds")]:
             os.truncate(f"{machine}/mac.hdd/{image}", os.path.getsize(f"{machine}/mac.hdd/{image}") + MIB)
     with open(f"{root}/images/almalinux.raw", "wb") as stream:
-        stream.write(fill(0, MIB))
+        stream.write(bootable(fill(0, MIB)))
     if name in ("hdd_convert", "hdd_merge", "hdd_nbd", "hdd_snapshot", "guide_looking"):
         succeed("hdd_snapshot", path=f"{machine}/mac.hdd", name="before-upgrade")
     if name in ("hdd_nbd", "guide_looking"):

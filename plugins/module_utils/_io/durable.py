@@ -69,9 +69,14 @@ def _remove_quietly(port: Port, path: str) -> None:
 
 
 def read_start(port: Port, path: str, length: int) -> bytes:
-    """The first ``length`` bytes of a file, fewer of a shorter one."""
+    """The first ``length`` bytes of a file, fewer of a shorter one, none where it begins with a hole of that length.
+
+    Reserved blocks are not read: their pages would count as stored zeros from then on.
+    """
     file = port.open_read(path)
     try:
+        if not any(True for _range in file.data_ranges(0, length)):
+            return b""
         start = bytearray(length)
         return bytes(start[: file.pread_into(0, start)])
     finally:

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
+from ansible_collections.vdisk.parallels.tests.support.gpt import bootable
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.plays import MIB, PLAYBOOK, moved, run_ansible, run_plays
@@ -73,8 +74,7 @@ def furnish(root: str) -> None:
         stream.seek(44)
         stream.write(b"Ynot")
     with open(f"{root}/images/debian-13-arm64.raw", "wb") as stream:
-        stream.write(fill(1, MIB))
-        stream.truncate(8 * MIB)
+        stream.write(bootable(fill(1, MIB) + bytes(7 * MIB)))
 
 
 def command_line(line: str, root: str) -> list:

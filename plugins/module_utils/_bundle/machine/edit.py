@@ -14,7 +14,7 @@ from __future__ import annotations
 import posixpath
 from typing import Dict, List, NoReturn, Optional
 
-from ..._core.errors import Damaged, DiskError, IoFailure, SharedLayer, Unsupported
+from ..._core.errors import Damaged, DiskError, NoPermission, SharedLayer, Unsupported
 from ..._core.plan import Fingerprint
 from ..._core.records import dataclass
 from ..._core.units import MIB
@@ -105,7 +105,7 @@ def _refuse_file(config: str, stat: Stat) -> None:
         raise SharedLayer(text, path=config, found=stat.links, expected=1, hint=_KEEP)
     if not stat.mode & 0o222:
         text = "The configuration of the virtual machine is read-only"
-        raise IoFailure(text, path=config, found=f"{stat.mode & 0o777:04o}", hint=_KEEP)
+        raise NoPermission(text, path=config, found=f"{stat.mode & 0o777:04o}", hint=_KEEP)
 
 
 def _edited(port: Port, location: Location, config: str, xml: bytes, values: DiskValues, is_asked_for: bool) -> bytes:

@@ -351,7 +351,7 @@ def test_a_configuration_of_another_machine_is_not_changed(root):
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
-        ("read-only", "io_error"),
+        ("read-only", "permission"),
         ("link", "escape"),
         ("hard link", "shared_layer"),
         ("hostile", "damaged"),

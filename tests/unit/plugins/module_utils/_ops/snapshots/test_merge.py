@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -327,15 +326,17 @@ def test_a_layer_that_ends_within_a_cluster_keeps_every_view_or_is_refused(
             # Only what begins before the end is held, and the last cluster in full.
             indexes = [index for index in (range(8) if guid == ONE else held) if index * SECTORS < length]
             layers.append(Layer(guid, parent, filled(*indexes, seed=seed), size_sectors=length))
-        bundle = build(tmp_path, layers)
+        # A port looks at a disk that is another one each time, so each has a folder of its own.
+        folder = tmp_path / f"held{len(held)}"
+        folder.mkdir()
+        bundle = build(folder, layers)
         views = {guid: naive(bundle, guid) for guid in guids if guid not in removed}
         before = untouched(bundle.directory)
         try:
-            disks.merge(OsPort(), bundle.directory, snapshots=removed)
+            disks.merge(PORT, bundle.directory, snapshots=removed)
         except Unsupported:
             assert untouched(bundle.directory) == before
         assert {guid: naive(bundle, guid) for guid in views} == views
-        shutil.rmtree(bundle.directory)
 
 
 @pytest.mark.parametrize("strategy", ["auto", "in_place", "copy"])
