@@ -111,6 +111,7 @@ def attempt(victim: Victim, number: int, out: str) -> str:
         outcome = BAD + traceback.format_exc()
     finally:
         shutil.rmtree(out)
+    port.names.close()
     left = len(os.listdir("/proc/self/fd"))
     # Fewer than before: something else was closed meanwhile, such as a file of an earlier trial that the collector
     # found.

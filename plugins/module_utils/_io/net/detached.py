@@ -150,14 +150,16 @@ def print_to(path: str) -> None:
 
 
 def start_time(pid: int) -> Optional[str]:
-    """When a process began, in the kernel's own words; None when it is gone or the host does not say.
+    """When a process began, in the kernel's own words; None when it has ended or the host does not say.
 
     With the number it names one process for as long as the host runs.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name before it may hold spaces and brackets.
-            return file.read(4096).rpartition(b")")[2].split()[19].decode("ascii")
+            facts = file.read(4096).rpartition(b")")[2].split()
+        # One that nobody has waited for yet holds nothing any more.
+        return None if facts[0] in (b"Z", b"X") else facts[19].decode("ascii")
     except (OSError, IndexError, ValueError):
         return None
 

@@ -214,7 +214,9 @@ def end_server(port: Port, served: Served) -> None:
             end_process(served.pid, at_once=at_once)
         deadline = time.monotonic() + _END_SECONDS
         while time.monotonic() < deadline:
-            if port.lstat(served.folder) is None or not is_alive(port, served.folder):
+            is_there = port.lstat(served.folder) is not None and is_alive(port, served.folder)
+            # Its locks on the disk are gone with the process, a moment after its folder.
+            if not is_there and start_time(served.pid) != served.started:
                 remove_server(port, served.folder, served)
                 return
             time.sleep(_STEP)
