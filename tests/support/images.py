@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import struct
 from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -26,6 +27,11 @@ class Built(NamedTuple):
     cluster_bytes: int
     offsets: Dict[int, int]
     file_size: int
+
+
+def noise(chance: random.Random, length: int) -> bytes:
+    """Random bytes; ``randbytes`` is newer than Python 3.8."""
+    return chance.getrandbits(8 * length).to_bytes(length, "little") if length else b""
 
 
 def fill(cluster_index: int, length: int, seed: int = 0) -> bytes:

@@ -10,6 +10,7 @@ As root, the modules run as another user for that.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
@@ -194,6 +195,8 @@ def mounted_fixture(place):
             subprocess.run(["umount", place], capture_output=True, check=False)
             pytest.skip("this host lets nobody mount a folder for reading")
     yield disk
+    # Ports of the runs close their handles of folders when they are collected.
+    gc.collect()
     subprocess.run(["umount", place], check=True)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any, List, Optional
@@ -94,6 +95,7 @@ def test_a_chain_is_read_through_with_every_file_it_consists_of(port: WatchfulPo
 def test_the_files_are_closed_again(port: WatchfulPort, folder: Path) -> None:
     qcow2(folder / "base.qcow2")
     top = qcow2(folder / "top.qcow2", "base.qcow2")
+    gc.collect()
     before = sorted(os.listdir("/dev/fd"))
     look(port, top)
     with pytest.raises(BadRequest):
@@ -221,6 +223,7 @@ def test_a_parent_is_known_by_its_identity(port: WatchfulPort, folder: Path) -> 
     assert len(find_chain(port, str(child), format="vhdx", backing=True).layers) == 2
     (folder / "base.vhdx").unlink()
     vhdx(folder / "base.vhdx", TWO)
+    port.forget(str(folder))
     with pytest.raises(Damaged) as caught:
         find_chain(port, str(child), format="vhdx", backing=True)
     assert "not the one" in str(caught.value)

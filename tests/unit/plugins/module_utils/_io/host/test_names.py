@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Iterator
@@ -148,6 +149,7 @@ def test_a_new_folder_that_somebody_replaces_is_refused(names: Names, tmp_path: 
 
 
 def test_few_handles_are_kept_and_none_is_inherited(names: Names, tmp_path: Path) -> None:
+    gc.collect()
     before = len(os.listdir("/dev/fd"))
     for number in range(100):
         (tmp_path / str(number)).mkdir()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import shutil
 import signal
@@ -285,6 +286,7 @@ def test_a_lock_ends_with_its_process(tmp_path, image):
 def test_nothing_stays_open_after_a_refusal_or_a_release(port, image, tmp_path, start):
     port.lock((str(tmp_path),), (image,)).release()
     start(image, "flock")
+    gc.collect()
     before = len(os.listdir("/dev/fd"))
     for files in ((image,), (str(tmp_path / "none"),), (str(tmp_path),)):
         with pytest.raises((InUse, NotFound, Damaged, IoFailure)):

@@ -17,6 +17,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve import 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.pieces import GuestMap
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.replies import Replies, Source
 from ansible_collections.vdisk.parallels.tests.support import nbd as client
+from ansible_collections.vdisk.parallels.tests.support.images import noise
 from ansible_collections.vdisk.parallels.tests.support.nbd import MemoryStream, TrialView
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -28,7 +29,7 @@ KINDS = {"simple": False, "structured": True}
 
 @pytest.fixture(name="content", scope="module")
 def content_fixture():
-    content = bytearray(random.Random(20).randbytes(SIZE))
+    content = bytearray(noise(random.Random(20), SIZE))
     for low, high in ZEROS:
         content[low:high] = bytes(high - low)
     return bytes(content)

@@ -22,11 +22,12 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.protoco
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.replies import Source
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.serve.session import serve_client
 from ansible_collections.vdisk.parallels.tests.support import nbd as client
+from ansible_collections.vdisk.parallels.tests.support.images import noise
 from ansible_collections.vdisk.parallels.tests.support.nbd import Client, MemoryStream, TrialView
 from ansible_collections.vdisk.parallels.tests.support.sockets import two_ends
 
 MIB = 1 << 20
-CONTENT = random.Random(3).randbytes(2 * MIB) + bytes(MIB)
+CONTENT = noise(random.Random(3), 2 * MIB) + bytes(MIB)
 EXPORT = Export("mac.hdd", "a disk", len(CONTENT))
 HELLO = struct.pack(">I", 3)
 
@@ -200,7 +201,7 @@ def _words(chance):
     parts = [HELLO]
     is_known = chance.random() < 0.8
     if not is_known:
-        parts.append(client.option(chance.randrange(12), chance.randbytes(chance.choice((0, 4, 40)))))
+        parts.append(client.option(chance.randrange(12), noise(chance, chance.choice((0, 4, 40)))))
     if structured:
         parts.append(client.option(client.STRUCTURED))
         if chance.random() < 0.8:
@@ -216,7 +217,7 @@ def _words(chance):
         payload = b""
         if kind == client.WRITE:
             length = min(length, 9000)
-            payload = chance.randbytes(length)
+            payload = noise(chance, length)
         asked[cookie] = (kind, offset, length)
         parts.append(client.request(kind, offset, length, flags, cookie) + payload)
     return b"".join(parts), asked, structured if is_known else None
@@ -229,11 +230,11 @@ def _mutated(chance, words):
         at = chance.randrange(len(raw) + 1)
         what = chance.randrange(3)
         if what == 0:
-            raw[at : at + 1] = chance.randbytes(1)
+            raw[at : at + 1] = noise(chance, 1)
         elif what == 1:
             del raw[at : at + chance.randrange(1, 30)]
         else:
-            raw[at:at] = chance.randbytes(chance.randrange(1, 30))
+            raw[at:at] = noise(chance, chance.randrange(1, 30))
     return bytes(raw)
 
 

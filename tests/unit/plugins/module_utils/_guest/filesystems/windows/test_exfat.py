@@ -58,7 +58,7 @@ def test_a_bitmap_in_a_chain_is_joined() -> None:
     made.table[20] = END
     made.used.update((20, 8195))
     place = made.place
-    made.place = staticmethod(lambda cluster: place(cluster) + 120 * 512)  # type: ignore[method-assign,assignment]
+    made.place = lambda cluster: place(cluster) + 120 * 512  # type: ignore[method-assign,assignment]
     disk = made.build()
     disk.put(made.place(20), disk.get(made.place(BITMAP) + CLUSTER, 101))
     zero = made.place(0)

@@ -102,7 +102,7 @@ def test_a_long_chain_is_read_in_pieces() -> None:
     made.table.update({number: number + 1 for number in range(20, 40_001)})
     made.table[40_001] = END
     place = made.place
-    made.place = staticmethod(lambda cluster: place(cluster) + 512 * 512)  # type: ignore[method-assign,assignment]
+    made.place = lambda cluster: place(cluster) + 512 * 512  # type: ignore[method-assign,assignment]
     assert clusters_of(made).chain(20, 39_982) == [(20, 40_002)]
 
 
