@@ -142,16 +142,18 @@ def grow_partition(layout: Layout, target: Part, size: int, *, extends: bool = T
     """
     if layout.gpt is not None:
         return _grow_in_gpt(layout, layout.gpt, target, size, extends)
-    assert layout.mbr is not None
-    entry = next(one for one in layout.mbr.entries if one.number == target.number)
+    mbr = layout.mbr
+    if mbr is None:
+        return None
+    entry = next(one for one in mbr.entries if one.number == target.number)
     if entry.record:
-        return _grow_logical(layout, layout.mbr, entry, size, extends)
+        return _grow_logical(layout, mbr, entry, size, extends)
     primary = [part for part in layout.parts if part.number <= 4]
     found = arrange(primary, target, layout.limit, size=size)
     if not _is_gain(found, target, extends):
         return None
     end = found.end if extends else target.end
-    record = _primary_record(layout.mbr, [(target, target.start, end), *_places(found)])
+    record = _primary_record(mbr, [(target, target.start, end), *_places(found)])
     return Growth(end, found.moved, _copies(found.moved), (), (0, record))
 
 
