@@ -43,7 +43,8 @@ class Log:
             self._left -= 1
             line = text if self._left else "the log is full"
             try:
-                print(time.strftime("%Y-%m-%d %H:%M:%S ") + line, file=sys.stderr, flush=True)
+                sys.stderr.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+                sys.stderr.flush()
             except OSError:
                 # A full file system is no reason to end.
                 pass

@@ -139,7 +139,8 @@ def _joined(runs: Iterator[_Run]) -> Iterator[_Run]:
     """Neighbours that are neighbours in their file, too, as one."""
     last: Optional[_Run] = None
     for run in runs:
-        if last is not None and last.path == run.path is not None and last.offset + last.length == run.offset:
+        is_stored = last is not None and run.path is not None and last.path == run.path
+        if last is not None and is_stored and last.offset + last.length == run.offset:
             last = _Run(last.length + run.length, last.path, last.offset)
             continue
         if last is not None:

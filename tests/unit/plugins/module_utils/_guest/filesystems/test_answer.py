@@ -18,4 +18,4 @@ def test_a_reason_makes_an_answer_uncertain() -> None:
 def test_only_known_reasons_can_be_given() -> None:
     assert Uncertain("unclean").code == "unclean"
     with pytest.raises(KeyError):
-        Uncertain("moon")
+        raise Uncertain("moon")
