@@ -8,6 +8,7 @@ the message says what to do.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def small_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     before = os.umask(0o022)
     yield directory
     os.umask(before)
+    # Ports of the runs close their handles of folders when they are collected.
+    gc.collect()
     subprocess.run(["umount", directory], check=True)
 
 
@@ -79,7 +82,9 @@ def test_a_full_file_system_is_told_and_loses_nothing(operation: Operation, fore
         trial.check(OsPort())
         left = trial.traces(OsPort())
         os.unlink(ballast)
-        assert is_done or trial.is_merging(OsPort()) or not left, f"{pages} pages free, left over: {left}"
+        # What is committed may lack the names of its snapshots; the next run writes them.
+        goes_forward = trial.is_merging(OsPort()) or trial.shows_the_end(OsPort())
+        assert is_done or goes_forward or not left, f"{pages} pages free, left over: {left}"
         trial.finish(OsPort())
         if is_done:
             return

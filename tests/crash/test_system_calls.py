@@ -86,7 +86,8 @@ def interposed_run(operation: Operation, folder: str, interposer: Interposer) ->
         except DiskError as caught:
             error = caught
     port.names.close()
-    assert _open_files() == opened, "a file is still open"
+    still = f"a file is still open after {interposer.calls[-3:]}: {error}"
+    assert _open_files() == opened, still
     return error
 
 

@@ -123,6 +123,7 @@ class BundleState:
     folders: Tuple[str, ...] = ()
     unnamed: Tuple[str, ...] = ()
     notes: Mapping[str, Note] = _NO_NOTES
+    notes_unread: Optional[str] = None
 
     @property
     def is_bundle(self) -> bool:
@@ -208,7 +209,7 @@ def _with_notes(port: Port, state: BundleState) -> BundleState:
     from .notes import read_notes
 
     notes, warning = read_notes(port, posixpath.join(state.location.directory, NOTES))
-    return replace(state, notes=notes, warnings=state.warnings + ((warning,) if warning else ()))
+    return replace(state, notes=notes, notes_unread=warning, warnings=state.warnings + ((warning,) if warning else ()))
 
 
 def _strangers(port: Port, location: Location, names: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:

@@ -73,8 +73,12 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
     stat = port.stat(path)
     if stat is None:
         raise NotFound("There is nothing", path=path)
-    if stat.kind != DIRECTORY or _is_bundle(port, path):
+    if stat.kind != DIRECTORY:
         return [path]
+    real = port.real_path(path)
+    if _is_bundle(port, real):
+        return [path]
+    path = real
     found: List[str] = []
     pending = [(path, 0)]
     while pending:

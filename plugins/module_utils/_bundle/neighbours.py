@@ -23,7 +23,7 @@ from __future__ import annotations
 import posixpath
 from typing import Dict, Iterator, List, Optional, Set, Tuple
 
-from .._core.errors import DiskError
+from .._core.errors import DiskError, NotFound
 from .._core.records import replace
 from .._io.durable import read_file
 from .._io.port import DIRECTORY, SYMLINK, Port
@@ -47,7 +47,8 @@ def with_surroundings(
     own = state.location.directory if state.is_bundle else state.location.descriptor
     standing = standing or Standing(port)
     folders = {posixpath.dirname(own), *([posixpath.dirname(given)] if given is not None else [])}
-    unknown = [text for folder in sorted(folders) for text in standing.look_around(folder)]
+    around = [text for folder in sorted(folders) for text in standing.look_around(folder)]
+    unknown = dict.fromkeys([*around, *standing.unread])
     links = {*standing.links.get(own, ()), *([given] if given is not None else [])} - {own}
     reports = [find_vm(port, state.location)]
     reports += [find_vm(port, state.location, at=path) for path in sorted(links)]
@@ -65,6 +66,7 @@ class Standing:
         self._folders: Dict[str, Tuple[str, ...]] = {}
         self._by_image: Dict[str, List[str]] = {}
         self.links: Dict[str, List[str]] = {}
+        self.unread: List[str] = []
 
     def clones_of(self, own: str, images: Set[str]) -> Tuple[Clone, ...]:
         """The other disks that stand on one of these images."""
@@ -87,7 +89,10 @@ class Standing:
                 if number >= _MOST_NEIGHBOURS:
                     yield f"{around}: more than {_MOST_NEIGHBOURS} disks; not all were searched for clones."
                     return
-                self.look_at(disk)
+                try:
+                    self.look_at(disk)
+                except DiskError as error:
+                    self._leave_open(disk, error)
         except DiskError as error:
             yield f"{around} could not be searched for linked clones, so whether there are some is not known: {error}"
 
@@ -97,12 +102,18 @@ class Standing:
             if name.lower().endswith(SUFFIX):
                 yield path
             elif name.lower().endswith(MACHINE_SUFFIXES) and self._is_folder(path):
-                yield from (
-                    posixpath.join(path, one) for one in self._port.list_directory(path) if one.lower().endswith(SUFFIX)
-                )
+                yield from self._disks_of(self._port.real_path(path))
+
+    def _disks_of(self, machine: str) -> List[str]:
+        try:
+            names = self._port.list_directory(machine)
+        except DiskError as error:
+            self._leave_open(machine, error)
+            return []
+        return [posixpath.join(machine, name) for name in names if name.lower().endswith(SUFFIX)]
 
     def _is_folder(self, path: str) -> bool:
-        stat = self._port.lstat(path)
+        stat = self._port.stat(path)
         return stat is not None and stat.kind == DIRECTORY
 
     def look_at(self, disk: str) -> None:
@@ -112,9 +123,15 @@ class Standing:
         self._disks.add(disk)
         stat = self._port.lstat(disk)
         if stat is not None and stat.kind == SYMLINK:
-            self.links.setdefault(self._port.real_path(disk), []).append(disk)
+            real = self._port.real_path(disk)
+            self.links.setdefault(real, []).append(disk)
+            # What the link leads to may stand on images, too.
+            self.look_at(real)
         elif stat is not None and stat.kind == DIRECTORY:
             self._note_names(disk)
+
+    def _leave_open(self, disk: str, error: DiskError) -> None:
+        self.unread.append(f"{disk} cannot be read, so whether it stands on other disks is not known: {error}")
 
     def _note_names(self, disk: str) -> None:
         path = posixpath.join(disk, DESCRIPTOR)
@@ -126,8 +143,10 @@ class Standing:
             if b"/" not in b"".join(part.partition(b"</File>")[0] for part in xml.split(b"<File>")[1:]):
                 return
             descriptor = parse_descriptor(xml, path=path)
-        except DiskError:
-            # Who cannot be understood stands on nothing that could be told.
+        except NotFound:
+            return
+        except DiskError as error:
+            self._leave_open(disk, error)
             return
         for storage in descriptor.storages:
             for entry in storage.images:

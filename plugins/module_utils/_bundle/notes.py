@@ -48,7 +48,7 @@ def read_notes(port: Port, path: str) -> Tuple[Notes, Optional[str]]:
             raise ValueError("it is no regular file")
         return parse_notes(read_file(port, path, limit=_LIMIT)), None
     except (DiskError, ValueError, RecursionError) as error:
-        return {}, f"{path}: the names of snapshots cannot be read ({str(error)[:100]}); nothing else depends on them."
+        return {}, f"{path}: the names of snapshots cannot be read ({str(error)[:100]})."
 
 
 def parse_notes(raw: bytes) -> Notes:

@@ -44,7 +44,11 @@ def notes_path(state: BundleState) -> str:
 
 
 def notes_end_steps(state: BundleState, request: Mapping[str, Any]) -> Iterator[Step]:
-    """The end of an interrupted change: its snapshot has its name, and those that are gone have none."""
+    """The end of an interrupted change: its snapshot has its name.
+
+    Nothing is written otherwise: on a full file system that would keep the disk from being put in order, and a name
+    without its snapshot harms nobody.
+    """
     added: Dict[str, Note] = {}
     entry = request.get("note")
     if isinstance(entry, dict) and isinstance(entry.get("guid"), str) and guids.is_guid(entry["guid"]):
@@ -52,7 +56,9 @@ def notes_end_steps(state: BundleState, request: Mapping[str, Any]) -> Iterator[
             added[guids.normalise(entry["guid"])] = note_of(entry)
         except ValueError:
             pass
-    yield from notes_steps(state, notes_after(state, _snapshots(state), added))
+    snapshots = _snapshots(state)
+    if any(guid in snapshots and state.notes.get(guid) != note for guid, note in added.items()):
+        yield from notes_steps(state, notes_after(state, snapshots, added))
 
 
 def _snapshots(state: BundleState) -> Tuple[str, ...]:

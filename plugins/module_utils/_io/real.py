@@ -62,8 +62,12 @@ class OsPort:
         """Create a file that must not exist, for reading and writing, no more open than ``cover`` says."""
         with reported("create", path):
             descriptor, facts = self.names.create(path, self._allowed(mode, None))
-            if self._group == facts.st_gid and modes.S_IMODE(facts.st_mode) != self._allowed(mode, facts.st_gid):
-                repeated(os.fchmod, descriptor, self._allowed(mode, facts.st_gid) & ~umask())
+            try:
+                if self._group == facts.st_gid and modes.S_IMODE(facts.st_mode) != self._allowed(mode, facts.st_gid):
+                    repeated(os.fchmod, descriptor, self._allowed(mode, facts.st_gid) & ~umask())
+            except BaseException:
+                release(descriptor)
+                raise
         return OsFile(path, descriptor, self.capabilities)
 
     def _allowed(self, mode: int, gid: Optional[int]) -> int:
@@ -80,9 +84,11 @@ class OsPort:
         for path in like:
             with reported("look at", path):
                 descriptor, facts = self.names.open(path, os.O_RDONLY)
-                self._most &= permissions(descriptor, facts) | 0o600
+                try:
+                    self._most &= permissions(descriptor, facts) | 0o600
+                finally:
+                    release(descriptor)
                 groups.add(facts.st_gid)
-                release(descriptor)
         self._group = next(iter(groups), None)
         if len(groups) > 1:
             self._most = without_group(self._most)

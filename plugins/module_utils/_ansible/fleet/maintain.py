@@ -40,9 +40,9 @@ def maintain_disks(module: AnsibleModule) -> Result:
     disks = []
     for number, path in enumerate(found.disks):
         tell_subject(module, path, number, len(found.disks))
-        disks.append(_turn(run, path, excluded_by(path, patterns)))
+        disks.append(_turn(run, path, _excluded(port, path, patterns)))
     result = _result(run, disks, found)
-    result["warnings"] += _unused(patterns, found.disks)
+    result["warnings"] += _unused(port, patterns, found.disks)
     if params["fail_on"] != "never":
         fail_for(module, result, [*result["missing"], *_failures(disks)])
     result["warnings"] += [one["msg"] for one in result["missing"]]
@@ -95,12 +95,17 @@ def _failures(disks: Sequence[Result]) -> List[Result]:
 def _resolved(port: Port, pattern: str) -> str:
     """A path as those of the disks are: without links. A pattern as it is."""
     is_path = pattern.startswith("/") and not _PATTERN & set(pattern)
-    return absolute(port, pattern, "exclude") if is_path else pattern
+    return port.real_path(absolute(port, pattern, "exclude")) if is_path else pattern
 
 
-def _unused(patterns: Sequence[str], disks: Sequence[str]) -> List[str]:
+def _excluded(port: Port, path: str, patterns: Sequence[str]) -> Optional[str]:
+    """The pattern that leaves a disk out, by the path that the task names or by the one without links."""
+    return excluded_by(path, patterns) or excluded_by(port.real_path(path), patterns)
+
+
+def _unused(port: Port, patterns: Sequence[str], disks: Sequence[str]) -> List[str]:
     """A warning for each pattern that is perhaps mistaken."""
-    used = {pattern for pattern in patterns for path in disks if excluded_by(path, [pattern]) is not None}
+    used = {pattern for pattern in patterns for path in disks if _excluded(port, path, [pattern]) is not None}
     return [f"exclude: {pattern} leaves out no disk." for pattern in patterns if pattern not in used]
 
 

@@ -18,6 +18,7 @@ from ..._core.errors import Dirty, DiskError, HasSnapshots, InUse, SharedLayer
 from ..._core.plan import Plan
 from ..._core.records import replace
 from ..._io.port import Port
+from ..._io.real import OsPort
 from ..._ops.maintain.budget import Budget
 from ..._ops.maintain.outcome import Outcome, figures
 from ..._ops.maintain.policy import Policy, plan_compaction_by, plan_merge_by
@@ -47,7 +48,8 @@ class Run:
 
     def look_around(self) -> Standing:
         """Who stands on whom among all disks of the host, as it is now."""
-        standing = Standing(self.port)
+        # By a port of its own: what a change of this run has replaced meanwhile is no stranger's.
+        standing = Standing(OsPort())
         for disk in self.others:
             try:
                 standing.look_at(disk)

@@ -187,7 +187,11 @@ class Locks:
         try:
             if flags & os.O_DIRECTORY:
                 descriptor = self._names.open_folder(path)
-                return descriptor, os.fstat(descriptor)
+                try:
+                    return descriptor, os.fstat(descriptor)
+                except BaseException:
+                    release(descriptor)
+                    raise
             try:
                 return self._names.open(path, flags)
             except OSError as error:

@@ -158,6 +158,10 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
     if journal is not None:
         yield from _image_end_steps(port, state, journal)
         removed += [f"{directory}/{name}" for name in _present(state, journal.created + journal.discarded)]
+    if removed:
+        # First, as what follows may need the space.
+        yield Remove(tuple(removed), directory)
+    if journal is not None:
         if state.notes or "note" in (journal.request or {}):
             from ..._change.notes import notes_end_steps
 
@@ -166,9 +170,6 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
             from ..._change.machine import machine_end_steps
 
             yield from machine_end_steps(port, state, journal.request["machine"])
-    if removed:
-        yield Remove(tuple(removed), directory)
-    if journal is not None:
         yield Remove((state.journal_path,), directory)
 
 

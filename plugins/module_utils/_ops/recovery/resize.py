@@ -42,8 +42,11 @@ def resize_end_steps(state: BundleState, journal: Journal) -> Iterator[Step]:
             yield from _take_back_steps(state, image, before, request)
         elif journal.operation == "shrink" and is_done:
             yield from _go_forward_steps(state, image, entries)
-        elif image.is_dirty:
-            yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED))
+            yield Sync(files=(image.path,))
+        else:
+            if image.is_dirty:
+                yield WriteBytes(image.path, IN_USE_OFFSET, struct.pack("<I", CLOSED))
+            # What the run that was cut off had written last may be in the cache alone, and the journal goes next.
             yield Sync(files=(image.path,))
 
 

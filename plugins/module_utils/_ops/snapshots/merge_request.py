@@ -11,7 +11,7 @@ from typing import Optional, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.pvm import VmReport
-from ..._core.errors import BadRequest
+from ..._core.errors import BadRequest, HasSnapshots
 from ..._core.plan import Plan
 from ..._core.records import dataclass, replace
 from ..._io.port import Port
@@ -47,6 +47,7 @@ def plan_requested_merge(port: Port, state: BundleState, machine: VmReport, requ
     named = _named(state, machine, request)
     chosen = None if named is None else tuple(guid for _name, guid in named)
     if request.orphans:
+        _refuse_unread_names(state)
         candidates = state.tree.shots if chosen is None else chosen
         # A name is a sign that somebody wants to come back.
         chosen = tuple(guid for guid in candidates if guid not in machine.needed and guid not in state.notes)
@@ -62,6 +63,16 @@ def plan_requested_merge(port: Port, state: BundleState, machine: VmReport, requ
     plan = plan_merge(port, state, removals, strategy=request.strategy, force=request.force)
     unknown = tuple(name for name, guid in named or () if guid not in state.tree.shots)
     return plan.with_facts(replace(plan.facts, unknown=unknown))
+
+
+def _refuse_unread_names(state: BundleState) -> None:
+    """Raise HasSnapshots where a snapshot may have a name that cannot be read: it is no orphan then."""
+    if state.notes_unread is not None and len(state.tree.current_chain) > 1:
+        raise HasSnapshots(
+            f"Nobody can tell which snapshots have names: {state.notes_unread}",
+            path=state.location.directory,
+            hint="Restore the file, or remove it when no snapshot is needed by its name any more.",
+        )
 
 
 def refuse_no_layers(request: MergeRequest) -> None:

@@ -50,5 +50,4 @@ def test_an_interrupted_change_gives_the_name_and_forgets_what_is_gone() -> None
 
 @pytest.mark.parametrize("note", [None, [], {}, {"guid": 1}, {"guid": "x"}, {"guid": TWO, "name": 7}, {"guid": GONE}])
 def test_a_journal_that_says_nonsense_gives_no_name(note: object) -> None:
-    (step,) = notes_end_steps(disks.state_of(host(), PATH), {"note": note})
-    assert isinstance(step, ReplaceFile) and parse_notes(step.content) == {ONE: Note("one")}
+    assert list(notes_end_steps(disks.state_of(host(), PATH), {"note": note})) == []
