@@ -85,6 +85,10 @@ class ParentLink:
     timestamp: Optional[int] = None
 
 
+SUSPENDED = "The image belongs to a suspended virtual machine; what the guest had not yet written is missing."
+"""The warning of an image with a saved state of its machine. The guest goes on from that: nothing in it is free."""
+
+
 class ForeignImage(ImageReader, Protocol):
     """An image of another product.
 

@@ -183,11 +183,13 @@ def with_inner_layers(port: Port, chain: ForeignChain) -> ForeignChain:
             "Set chain: flatten.",
         )
         raise Unsupported(message, path=top.path, hint=hint)
-    found = [top]
+    found, said = [top], list(chain.warnings)
     for one in older:
-        found += find_chain(port, top.path, format=top.format, backing=False, snapshot=one).layers
+        below = find_chain(port, top.path, format=top.format, backing=False, snapshot=one)
+        found += below.layers
+        said += [text for text in below.warnings if text not in said]
     layers = (*(replace(layer, is_inner=True) for layer in found[:-1]), found[-1])
-    warnings = [text for text in chain.warnings if not older or "internal snapshots" not in text]
+    warnings = [text for text in said if not older or "internal snapshots" not in text]
     return replace(chain, layers=layers, warnings=tuple(warnings))
 
 

@@ -69,6 +69,7 @@ class Qcow2Header:
     backing_name: Optional[str] = None
     backing_format: Optional[str] = None
     has_bitmaps: bool = False
+    has_saved_state: bool = False
 
     @property
     def cluster_bytes(self) -> int:

@@ -23,7 +23,7 @@ from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
 from ..cache import Cache
-from ..image import ParentLink
+from ..image import SUSPENDED, ParentLink
 from ..mapping import read_stored, run_extents
 from ..place import Place
 from .entries import (
@@ -331,6 +331,8 @@ def _warnings(header: Qcow2Header) -> Iterator[str]:
         yield "The image was not closed cleanly; what its last user had not written out is missing."
     if header.snapshots:
         yield f"The image has internal snapshots ({header.snapshots}); only its current state is read."
+    if header.has_saved_state:
+        yield SUSPENDED
     if header.has_bitmaps:
         yield "The image has persistent dirty bitmaps; they are left out."
 

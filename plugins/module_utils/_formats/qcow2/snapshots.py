@@ -46,6 +46,7 @@ class InternalSnapshot(NamedTuple):
     l1_offset: int
     l1_entries: int
     size: int
+    has_saved_state: bool = False
 
 
 def read_snapshots(file: File, header: Qcow2Header, offset: int) -> Tuple[InternalSnapshot, ...]:
@@ -53,15 +54,17 @@ def read_snapshots(file: File, header: Qcow2Header, offset: int) -> Tuple[Intern
     found: List[InternalSnapshot] = []
     for _number in range(header.snapshots):
         raw = _piece(file, offset, _ENTRY.size)
-        l1_offset, l1_entries, id_bytes, name_bytes, *_times, extra = _ENTRY.unpack(raw)
+        l1_offset, l1_entries, id_bytes, name_bytes, *_times, state_bytes, extra = _ENTRY.unpack(raw)
         if extra > _MOST_EXTRA:
             message = "An internal snapshot has too much extra data"
             raise DamagedTables(message, file.path, offset + 36, expected=_MOST_EXTRA, found=extra)
         rest = _piece(file, offset + _ENTRY.size, extra + id_bytes + name_bytes)
         # Before extra data there were no disks that change their size.
         size = _DISK_SIZE.unpack_from(rest)[0] if extra >= _DISK_SIZE.size else header.size_bytes
+        # The first extra field is the size of the saved state in 64 bits.
+        has_state = bool(state_bytes or (extra >= 8 and any(rest[:8])))
         number, name = _text(rest[extra : extra + id_bytes]), _text(rest[extra + id_bytes :])
-        found.append(InternalSnapshot(number, name, l1_offset, l1_entries, size))
+        found.append(InternalSnapshot(number, name, l1_offset, l1_entries, size, has_state))
         offset += round_up(_ENTRY.size + len(rest), 8)
     return tuple(found)
 
@@ -86,7 +89,14 @@ def at_snapshot(file: File, header: Qcow2Header, offset: int, wanted: str) -> Qc
             hint=f"It has {known}." if known else "It has no snapshots; leave snapshot out.",
         )
     one = named[0]
-    there = replace(header, l1_offset=one.l1_offset, l1_entries=one.l1_entries, size_bytes=one.size, snapshots=0)
+    there = replace(
+        header,
+        l1_offset=one.l1_offset,
+        l1_entries=one.l1_entries,
+        size_bytes=one.size,
+        snapshots=0,
+        has_saved_state=one.has_saved_state,
+    )
     check_tables(there, file.path, file.size())
     return there
 

@@ -25,6 +25,7 @@ from ..._core.errors import Damaged, Unsupported
 from ..._core.guid import derive
 from ..._core.records import dataclass
 from ..._core.units import GIB, KIB, MIB, SECTOR, ceil_div, format_size, round_up
+from ..image import SUSPENDED
 
 FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
 SUBFORMATS = {FIXED: "fixed", DYNAMIC: "dynamic", DIFFERENCING: "differencing"}
@@ -309,9 +310,7 @@ def footer_warnings(footer: Footer) -> List[str]:
     if footer.current_size % SECTOR:
         warnings.append(f"The size of {footer.current_size} bytes is not a multiple of {SECTOR} and was rounded up.")
     if footer.saved_state:
-        warnings.append(
-            "The image belongs to a suspended virtual machine; what the guest had not yet written is missing."
-        )
+        warnings.append(SUSPENDED)
     if footer.features & ~FEATURES_KNOWN:
         warnings.append(f"Unknown feature bits were ignored: {footer.features & ~FEATURES_KNOWN:#x}.")
     return warnings

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..._core.records import dataclass
+from ..._formats.image import SUSPENDED
 from ..._guest.filesystems.freed_view import dropped_ranges
 from ..._guest.filesystems.report import described, doubt_of
 from ..._guest.filesystems.runs import Runs
@@ -40,6 +41,8 @@ def find_dropped(port: Port, source: Source, depths: Sequence[int]) -> DroppedSp
 
 
 def _doubt(source: Source, depth: int) -> Optional[str]:
+    if source.chain is not None and any(SUSPENDED in text for text in source.chain.warnings):
+        return "suspended"
     if source.state is None or source.guid is None:
         return None
     return doubt_of(source.state, source.state.tree.chain(source.guid)[depth])

@@ -20,13 +20,16 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     NoSuchSnapshot,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, ZERO
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import ParentImage
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import SUSPENDED, ParentImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import open_qcow2
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.backing import find_chain
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.choose_source import choose_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import SourceRequest
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.free_space import _doubt
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 
 PORT = OsPort()
@@ -165,3 +168,23 @@ def test_older_snapshots_are_layers_below(tmp_path: Path) -> None:
     assert [part.kind for part in view.own_extents(1)] == [ABSENT]
     assert [part.kind for part in view.own_extents(0)] == [ABSENT, ZERO, ABSENT]
     view.close()
+
+
+@pytest.mark.parametrize(("state", "extra", "is_saved"), [(0, 0, False), (7, 0, True), (0, 1, True)])
+def test_a_saved_state_is_a_warning_of_what_the_guest_goes_on_from(
+    tmp_path: Path, state: int, extra: int, is_saved: bool
+) -> None:
+    path = image(tmp_path / "a.qcow2", [("one", "1")], size=SIZE)
+    raw = bytearray(Path(path).read_bytes())
+    at = raw.index(b"1one") - 16 - 40
+    struct.pack_into(">I", raw, at + 32, state)
+    struct.pack_into(">Q", raw, at + 40, extra << 32)
+    Path(path).write_bytes(raw)
+    opened = open_qcow2(OsPort(), path, "one")
+    assert (SUSPENDED in opened.warnings) is is_saved
+    opened.close()
+    chain = find_chain(OsPort(), path, format="qcow2", backing=False, snapshot="one")
+    assert any(SUSPENDED in text for text in chain.warnings) is is_saved
+    # Nothing of it is free then.
+    source = replace(find_source(OsPort(), path, format="qcow2"), chain=chain)
+    assert _doubt(source, 0) == ("suspended" if is_saved else None)
