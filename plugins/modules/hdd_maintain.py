@@ -81,7 +81,8 @@ options:
     description:
       - Merge orphaned layers, which are those that the snapshot list of the virtual machine does not name, and only
         those. All of them, or with O(max_layers) the oldest, until no more than that many layers remain.
-      - A disk outside a virtual machine has no such list, so all of its snapshots are merged.
+      - A disk outside a virtual machine has no such list, so all of its snapshots are merged, except those that
+        M(vdisk.parallels.hdd_snapshot) has given a name.
     type: bool
     default: false
   compact:

@@ -49,7 +49,9 @@ options:
     description:
       - Merge only orphaned layers, which are those that the snapshot list of the virtual machine does not name. They
         remain, for example, when a backup program does not clean up.
-      - A disk outside a virtual machine has no such list, so all its snapshots are orphans and are merged.
+      - A disk outside a virtual machine has no such list, so all its snapshots are orphans and are merged, except those
+        that M(vdisk.parallels.hdd_snapshot) has given a name.
+      - Refused when the file with these names cannot be read.
     type: bool
     default: false
   branches:
