@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Unit tests on every Python and on file systems that share blocks, then architecture, property, crash and oracle tests, then the integration targets, then a summary.
-# A sample that ends in minutes: every thirtieth example of the crash and oracle tests, the oldest Python beside the main one, three targets.
+# A sample that ends in minutes: some examples of each unit test, every thirtieth of the crash and oracle tests, the oldest Python beside the main one, three targets.
 # With --all every example, every Python and every target; with --long also what runs for minutes.
 
 # shellcheck disable=SC2154
@@ -34,7 +34,7 @@ install_oracles qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils nbdco
 
 main=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 title "unit tests on Python $main"
-VDISK_SHARE=$share run_pytest "unit-$main" "$venv/bin/python" tests/unit
+VDISK_FEW=${share:+1} VDISK_SHARE=$share run_pytest "unit-$main" "$venv/bin/python" tests/unit
 
 collect_pythons
 for python in "$pythons"/python3.*; do
