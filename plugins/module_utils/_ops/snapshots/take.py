@@ -22,7 +22,7 @@ from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bun
 from ..._change.journal import descriptor_step
 from ..._change.new_layer import new_image_steps, new_images, with_new_top
 from ..._core import guid as guids
-from ..._core.errors import BadRequest, Unsupported
+from ..._core.errors import BadRequest, Damaged, Unsupported
 from ..._core.plan import Plan, Step
 from ..._core.records import dataclass, replace
 from ..._io.journal import PREPARE, Journal
@@ -47,9 +47,12 @@ def plan_snapshot_take(
     """Freeze the current state as snapshot ``guid``, and keep what ``note`` says of it.
 
     When the disk has that snapshot already, only its name and description may change; ``taken`` stays as it is.
-    Raises BadRequest for a GUID with a meaning of its own, Unsupported for a single-file image or a full chain, Dirty.
+    Raises BadRequest for a GUID with a meaning of its own, Unsupported for a single-file image or a full chain, Dirty,
+    Damaged when the names of other snapshots cannot be read.
     """
     top = state.tree.top
+    if note is not None and state.notes_unread is not None:
+        _refuse_unread_names(state, state.notes_unread)
     if guid in state.tree.shots and guid != top:
         return _named(state, guid, note)
     _refuse(state, guid)
@@ -72,6 +75,15 @@ def plan_snapshot_take(
     kept = {(image.storage, image.guid): image for image in renamed}
     after = replace(with_new_top(state, target, kept, created), notes=notes)
     return bundle_plan(clearance, change, SnapshotFacts(after, guid))
+
+
+def _refuse_unread_names(state: BundleState, why: str) -> None:
+    """A new name would take the place of those in the file, which may only be out of reach."""
+    raise Damaged(
+        f"The name of the snapshot cannot be kept: {why}",
+        path=f"{state.location.directory}/{NOTES}",
+        hint="Restore the file, or remove it when no snapshot is needed by its name any more.",
+    )
 
 
 def _named(state: BundleState, guid: str, note: Optional[Note]) -> Plan[SnapshotFacts]:

@@ -331,6 +331,21 @@ def test_without_its_file_only_the_name_is_lost(built, path):
     assert any("names of snapshots cannot be read" in text for text in found["disk"]["warnings"])
 
 
+@pytest.mark.parametrize("kind", ["cut", "newer", "folder"])
+def test_names_that_cannot_be_read_are_not_overwritten_and_stop_nothing_halfway(built, path, kind):
+    succeed("hdd_snapshot", path=path, name="before")
+    names = f"{path}/vdisk-snapshots.json"
+    os.unlink(names)
+    if kind == "folder":
+        os.mkdir(names)
+    else:
+        with open(names, "w", encoding="utf-8") as stream:
+            stream.write('{"version": 2, "snapshots": {}}' if kind == "newer" else "{")
+    message = refused("hdd_snapshot", os.path.dirname(path), code="damaged", path=path, name="after")["msg"]
+    assert names in message and "Restore the file" in message
+    refused("hdd_merge", os.path.dirname(path), code="has_snapshots", path=path, orphans=True)
+
+
 def test_a_snapshot_by_its_guid_has_a_description_and_no_name(built, path):
     done = three_runs("hdd_snapshot", os.path.dirname(path), path=path, guid=GUID, description="mine").done
     assert done["snapshot"]["name"] is None and names_in(path)[GUID]["description"] == "mine"
