@@ -99,12 +99,12 @@ def find_source(
         device = block_device(port, path)
         if device is not None:
             return _on_device(port, device, format, backing, reach)
-    options = {"allow_outside": allow_outside, "backing": backing, "reach": reach}
+    options: Dict[str, Any] = {"allow_outside": allow_outside, "backing": backing, "reach": reach}
     if stat.kind == DIRECTORY and format in (AUTO, HDD):
         from .containers.machine import disk_of_machine, is_machine
 
         if is_machine(port, path):
-            return find_source(port, disk_of_machine(port, path, disk), format=format, **options)  # type: ignore[arg-type]
+            return find_source(port, disk_of_machine(port, path, disk), format=format, **options)
     chosen = _detected(port, path, real, stat) if format == AUTO else format
     if chosen not in FORMATS and format == AUTO:
         return _inside(port, real, (chosen, disk), options)
