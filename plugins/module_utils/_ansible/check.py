@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._bundle.neighbours import Standing, Vicinity
 from .._bundle.paths import Location
 from .._core.findings import ERROR, WARNING, Finding, counts, remaining
 from .._core.plan import Plan
@@ -19,6 +20,7 @@ from .._io.real import OsPort
 from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
 from .fleet.each_disk import each_disk, fail_for
+from .fleet.others import Others
 from .run import Result, absolute, titled_diff
 
 _SHOWN = 5
@@ -28,12 +30,16 @@ def check_disk(module: AnsibleModule) -> Result:
     """Check the disks and repair what may be repaired; fail when what remains is as bad as ``fail_on`` says."""
     left: Dict[str, Sequence[Finding]] = {}
 
+    # What is known of other disks serves all of them.
+    others = Others()
+
     def work(path: str) -> Result:
-        result, findings = check_one(module, path)
+        is_repaired = module.params["repair"] != NONE
+        result, findings = check_one(module, path, others.look() if is_repaired else others.standing)
         left[path] = _bad(module, findings)
         return result
 
-    result = each_disk(module, work)
+    result = each_disk(module, work, others)
     if "disks" not in result:
         _fail_on(module, left[module.params["path"]], result)
         return result
@@ -44,10 +50,11 @@ def check_disk(module: AnsibleModule) -> Result:
     return result
 
 
-def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Finding]]:
+def check_one(module: AnsibleModule, path: str, standing: Standing) -> Tuple[Result, Sequence[Finding]]:
     """Check one disk, and repair it if asked for: the result, and the findings."""
     port = OsPort()
-    location = locate_damaged(port, absolute(port, path))
+    given = absolute(port, path)
+    location = locate_damaged(port, given)
 
     def apply(plan: Plan[Any], recovered: Sequence[str]) -> Result:
         # Only a repair needs what changes disks.
@@ -55,7 +62,7 @@ def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Findin
 
         return run_plan(module, port, plan, tuple(recovered))[0]
 
-    checked = check_and_repair(port, location, _request(module, port), apply)
+    checked = check_and_repair(port, location, _request(module, port, Vicinity(given, standing)), apply)
     return _result(location, checked), checked.findings
 
 
@@ -70,13 +77,14 @@ def _result(location: Location, checked: Checked) -> Result:
         "findings": [one.as_result() for one in findings],
         "counts": counts(findings),
         "diff": _diff(location, findings),
+        "warnings": [*(checked.applied or {}).get("warnings", ()), *checked.unknown],
     }
     if checked.data_read is not None:
         result["bytes_read"] = checked.data_read
     return result
 
 
-def _request(module: AnsibleModule, port: Port) -> CheckRequest:
+def _request(module: AnsibleModule, port: Port, vicinity: Vicinity) -> CheckRequest:
     params = module.params
     folder: Optional[str] = params["backup_dir"] if params["repair"] != NONE else None
     return CheckRequest(
@@ -86,6 +94,7 @@ def _request(module: AnsibleModule, port: Port) -> CheckRequest:
         force=params["force"],
         reads_data=params["data"],
         is_prediction=module.check_mode,
+        vicinity=vicinity,
     )
 
 
