@@ -156,6 +156,7 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal, force: bool)
         raise _misfit(state)
     marked = {before.name for before in journal.images}
     ours = tuple(image.path for image in state.images.values() if image.path.rsplit("/", 1)[-1] in marked)
+    refuse_linked(state, ours)
     half_made = _present(state, journal.created)
     # New images get the names in the journal again, so that a further run finds them.
     cleared = replace(state, others=tuple(name for name in state.others if name not in half_made))

@@ -83,7 +83,7 @@ def test_one_bad_disk_never_stops_the_rest_and_the_task_is_red_at_the_end(root):
     assert [(one["path"], one["error_code"]) for one in ended.result["missing"]] == [(f"{root}/none", "not_found")]
     assert by_path(ended.result, "error_code")[first.directory] == "unhealthy"
     calm = run("hdd_maintain", paths=[root, f"{root}/none"], fail_on="never", **POLICY)
-    assert not calm.failed and [f"{root}/none" in text for text in warnings(calm.result)] == [True]
+    assert not calm.failed and sum(f"{root}/none" in text for text in warnings(calm.result)) == 1
 
 
 def test_without_a_policy_no_layer_is_merged(root):
@@ -220,7 +220,7 @@ def test_snapshots_with_names_stay_whatever_the_policy(root):
         (disk,) = succeed("hdd_maintain", check=check, paths=[root], max_layers=2, recurse=True, force=True)["disks"]
         assert len(disk["merged"]) == 3 and disk["after"]["layers"] == 3 and "names" in disk["reason"]
     left = succeed("hdd_info", path=path)["disks"][0]["snapshots"]
-    assert {one["name"] for one in left} == {"before-upgrade", "last", None}
+    assert {one["name"] for one in left} == {"before-upgrade", "last"}
     again = succeed("hdd_maintain", paths=[root], max_layers=2, recurse=True)
     assert not again["changed"] and "names" in again["disks"][0]["reason"]
     assert succeed("hdd_maintain", paths=[root], max_layers=3, recurse=True)["disks"][0]["reason"] is None
