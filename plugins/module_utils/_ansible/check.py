@@ -19,8 +19,6 @@ from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
-from .fleet.each_disk import each_disk, fail_for
-from .fleet.others import Others
 from .run import Result, absolute, titled_diff
 
 _SHOWN = 5
@@ -30,19 +28,24 @@ def check_disk(module: AnsibleModule) -> Result:
     """Check the disks and repair what may be repaired; fail when what remains is as bad as ``fail_on`` says."""
     left: Dict[str, Sequence[Finding]] = {}
 
+    path, is_repaired = module.params["path"], module.params["repair"] != NONE
+    if path is not None and not module.params["recurse"]:
+        result, findings = check_one(module, path, Standing(OsPort()))
+        _fail_on(module, _bad(module, findings), result)
+        return result
+    # Most tasks are for one disk.
+    from .fleet.each_disk import each_disk, fail_for
+    from .fleet.others import Others
+
     # What is known of other disks serves all of them.
     others = Others()
 
-    def work(path: str) -> Result:
-        is_repaired = module.params["repair"] != NONE
-        result, findings = check_one(module, path, others.look() if is_repaired else others.standing)
-        left[path] = _bad(module, findings)
+    def work(one: str) -> Result:
+        result, findings = check_one(module, one, others.look() if is_repaired else others.standing)
+        left[one] = _bad(module, findings)
         return result
 
     result = each_disk(module, work, others)
-    if "disks" not in result:
-        _fail_on(module, left[module.params["path"]], result)
-        return result
     ill = [(path, findings) for path, findings in left.items() if findings]
     if module.params["fail_on"] != "never":
         sentences = {path: _sentence(module, findings) for path, findings in ill}

@@ -363,7 +363,10 @@ def _refuse_foreign(prefix: bytes, path: str) -> None:
     if kind in ("unstructured", "raw"):
         text, found = "An image does not begin as an expanding image does", prefix[:16].hex()
         expected = "WithoutFreeSpace or WithouFreSpacExt"
-        raise Damaged(text, path=path, offset=0, expected=expected, found=found, hint=CHECK_HINT)
+        hint = CHECK_HINT
+        if prefix[510:512] == b"\x55\xaa":
+            hint += " It begins with a boot sector: if it holds raw bytes, hdd_convert with src_format: raw reads them."
+        raise Damaged(text, path=path, offset=0, expected=expected, found=found, hint=hint)
     text = f"An image is of the foreign format {kind}"
     expected, hint = (
         "an expanding Parallels image",

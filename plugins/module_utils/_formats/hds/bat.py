@@ -308,29 +308,6 @@ def sequential_entries(header: HdsHeader, first: int, count: int) -> bytes:
     return pack_words(array("I", range(start, start + count * header.entry_step, header.entry_step)))
 
 
-def entry_pieces(header: HdsHeader, spans: Iterable[Range], runs: Iterable[Run]) -> Iterator[Tuple[int, bytes]]:
-    """What the table says in ascending ``spans`` of guest clusters: ``(file offset, bytes)`` of bounded length.
-
-    ``runs`` are all allocated clusters, ascending, at places that an entry can name.
-    """
-    step, unit = header.entry_step, header.entry_bytes
-    left = iter(runs)
-    run = next(left, None)
-    for start, stop in spans:
-        for low in range(start, stop, _WRITE_ENTRIES):
-            high = min(stop, low + _WRITE_ENTRIES)
-            piece = array("I", bytes(ENTRY_BYTES * (high - low)))
-            while run is not None and run.cluster < high:
-                first, end = max(run.cluster, low), min(run.cluster + run.count, high)
-                if first < end:
-                    entry = run.offset // unit + (first - run.cluster) * step
-                    piece[first - low : end - low] = array("I", range(entry, entry + (end - first) * step, step))
-                if run.cluster + run.count > high:
-                    break
-                run = next(left, None)
-            yield HEADER_BYTES + ENTRY_BYTES * low, pack_words(piece)
-
-
 def table_pieces(table: RunTable, header: HdsHeader) -> Iterator[Tuple[int, bytes]]:
     """``table`` as the bytes of a file: ascending ``(file offset, bytes)`` of bounded length.
 

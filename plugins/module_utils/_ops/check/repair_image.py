@@ -28,7 +28,8 @@ from ..._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
 from ..._core.ranges import Range
 from ..._core.records import dataclass, replace
 from ..._core.units import round_up
-from ..._formats.hds.bat import Run, entry_pieces
+from ..._formats.hds.bat import Run
+from ..._formats.hds.bat_pieces import entry_pieces
 from ..._formats.hds.header import (
     CLOSED,
     CLOSED_WITH_EXTENSION,

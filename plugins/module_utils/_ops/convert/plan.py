@@ -26,7 +26,6 @@ from .conversion import Conversion, ConvertFacts
 from .destination import find_destination, refuse_needed
 from .reason import is_kept, reason_of
 from .request import MISSING, AnyShape, ConvertRequest, layer_depths
-from .warnings import warnings_of
 
 
 def plan_convert(
@@ -47,6 +46,8 @@ def plan_convert(
 
         conversion = replace(conversion, dropped=find_dropped(port, source, depths))
     conversion = replace(conversion, reason=reason_of(port, conversion))
+    from .warnings import warnings_of
+
     warnings = warnings_of(port, conversion)
     if is_kept(conversion.reason):
         filesystems = None if conversion.dropped is None else conversion.dropped.filesystems

@@ -277,22 +277,3 @@ def test_sequential_entries_are_one_run_over_the_whole_disk(version: int, cluste
     table = read(struct.unpack("<40I", packed), header)
     assert list(table.runs()) == [hds_bat.Run(0, 40, header.data_start)]
     assert table.data_end == header.data_start + 40 * cluster_bytes
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_pieces_of_a_table_are_what_the_whole_table_says_there(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hds_bat, "_WRITE_ENTRIES", 4)
-    header = header_of([0] * 40, version=version)
-    step = header.cluster_bytes
-    runs = [hds_bat.Run(2, 5, 3 * step), hds_bat.Run(9, 1, 40 * step), hds_bat.Run(10, 12, 8 * step)]
-    offsets = [0] * 40
-    for run in runs:
-        for index in range(run.count):
-            offsets[run.cluster + index] = run.offset + index * step
-    whole = hds_bat.pack_entries(header, offsets)
-    for spans in ([(0, 40)], [(0, 1), (3, 4), (6, 9), (9, 10), (15, 30)], [(39, 40)], []):
-        pieces = list(hds_bat.entry_pieces(header, spans, iter(runs)))
-        assert all(len(piece) <= 16 for _offset, piece in pieces)
-        assert sum(len(piece) for _offset, piece in pieces) == 4 * sum(end - start for start, end in spans)
-        for offset, piece in pieces:
-            assert whole[offset - 64 : offset - 64 + len(piece)] == piece
