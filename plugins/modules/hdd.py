@@ -28,6 +28,8 @@ extends_documentation_fragment:
   - vdisk.parallels._bundle
   - vdisk.parallels._safety
   - ansible.builtin.files
+  - vdisk.parallels._group.recurse
+  - vdisk.parallels._group.scan
 attributes:
   check_mode:
     support: full
@@ -338,11 +340,12 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.hdd import ensure_disk
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, idle_spec, safety_spec
 
 
 def main():
     spec = dict(
+        **idle_spec("recurse", "scan"),
         **bundle_spec(),
         **safety_spec(),
         state=dict(type="str", choices=["present", "absent"], default="present"),

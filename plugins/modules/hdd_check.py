@@ -23,6 +23,8 @@ extends_documentation_fragment:
   - vdisk.parallels._attributes
   - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
+  - vdisk.parallels._group.scan
+  - vdisk.parallels._group.files
 attributes:
   check_mode:
     support: full
@@ -180,11 +182,17 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.check import check_disk
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import ONE_OR_MANY, fleet_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import (
+    ONE_OR_MANY,
+    fleet_spec,
+    idle_spec,
+    safety_spec,
+)
 
 
 def main():
     spec = dict(
+        **idle_spec("scan", "files"),
         **fleet_spec(),
         **safety_spec(),
         repair=dict(type="str", choices=["none", "safe", "all"], default="none"),

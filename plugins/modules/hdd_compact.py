@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - vdisk.parallels._attributes
   - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
+  - vdisk.parallels._group.files
 attributes:
   check_mode:
     support: full
@@ -209,11 +210,17 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.compact import compact_disk
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import ONE_OR_MANY, fleet_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import (
+    ONE_OR_MANY,
+    fleet_spec,
+    idle_spec,
+    safety_spec,
+)
 
 
 def main():
     spec = dict(
+        **idle_spec("files"),
         **fleet_spec(),
         **safety_spec(),
         scan=dict(type="str", choices=["metadata", "zeros", "filesystem"], default="zeros"),

@@ -21,6 +21,8 @@ author:
 extends_documentation_fragment:
   - vdisk.parallels._attributes
   - ansible.builtin.files
+  - vdisk.parallels._group.recurse
+  - vdisk.parallels._group.scan
 requirements:
   - python >= 3.8
   - lxml >= 4.6
@@ -470,6 +472,7 @@ disk:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.convert import convert_disk
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import idle_spec
 
 FORMATS = ["hdd", "raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi"]
 SUBFORMATS = [
@@ -489,6 +492,7 @@ SUBFORMATS = [
 
 def main():
     spec = dict(
+        **idle_spec("recurse", "scan"),
         src=dict(type="path", required=True),
         src_disk=dict(type="str"),
         dest=dict(type="path", required=True),

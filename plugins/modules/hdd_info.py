@@ -18,6 +18,8 @@ author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
   - vdisk.parallels._attributes.info_module
+  - vdisk.parallels._group.force
+  - vdisk.parallels._group.files
 requirements:
   - python >= 3.8
   - lxml >= 4.6
@@ -305,10 +307,12 @@ totals:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.info import describe_disks
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import idle_spec
 
 
 def main():
     spec = dict(
+        **idle_spec("force", "files"),
         path=dict(type="path", aliases=["hdd"]),
         paths=dict(type="list", elements="path"),
         recurse=dict(type="bool", default=False),

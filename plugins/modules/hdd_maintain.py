@@ -11,7 +11,7 @@ short_description: Check, merge and compact all Parallels virtual disks of a hos
 description:
   - Finds the disks of a host, checks each one, merges layers by policy, and gives unused space back, in one task.
   - Without a policy for merging, which is O(max_layers) or O(orphans), no layer is merged. Snapshots that the virtual
-    machine lists are never merged.
+    machine lists are never merged, and neither are those that M(vdisk.parallels.hdd_snapshot) has given a name.
   - Whatever happens to a disk is its outcome, and the next disk gets its turn. A disk that is in use, marked as in use,
     suspended or encrypted is skipped. So is one that a linked clone stands on, wherever below O(paths) or beside the
     disk the clone is.
@@ -22,6 +22,7 @@ author:
   - The vdisk.parallels authors (@vdisk-parallels)
 extends_documentation_fragment:
   - vdisk.parallels._attributes
+  - vdisk.parallels._group.files
 attributes:
   check_mode:
     support: full
@@ -76,13 +77,14 @@ options:
   max_layers:
     description:
       - Merge the oldest layers of a disk until no more than this remain. When left out, there is no limit.
+      - More remain when the others have names; RV(disks[].reason) says so then. To merge such a snapshot, name it in
+        O(vdisk.parallels.hdd_merge#module:snapshots).
     type: int
   orphans:
     description:
       - Merge orphaned layers, which are those that the snapshot list of the virtual machine does not name, and only
         those. All of them, or with O(max_layers) the oldest, until no more than that many layers remain.
-      - A disk outside a virtual machine has no such list, so all of its snapshots are merged, except those that
-        M(vdisk.parallels.hdd_snapshot) has given a name.
+      - A disk outside a virtual machine has no such list, so all of its snapshots are merged, except those with names.
     type: bool
     default: false
   compact:
@@ -290,11 +292,12 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.fleet.maintain import maintain_disks
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import idle_spec, safety_spec
 
 
 def main():
     spec = dict(
+        **idle_spec("files"),
         **safety_spec(),
         paths=dict(type="list", elements="path", required=True),
         recurse=dict(type="bool", default=False),

@@ -24,6 +24,8 @@ extends_documentation_fragment:
   - vdisk.parallels._attributes
   - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
+  - vdisk.parallels._group.scan
+  - vdisk.parallels._group.files
 attributes:
   check_mode:
     support: full
@@ -36,6 +38,8 @@ options:
     description:
       - How many layers the current chain may have afterwards, the current layer included. The oldest snapshots are
         merged first, so the newest ones stay.
+      - Snapshots that M(vdisk.parallels.hdd_snapshot) has given a name are merged as well, with a warning for each.
+        Only O(orphans=true) and M(vdisk.parallels.hdd_maintain) leave them alone.
     type: int
     default: 1
   snapshots:
@@ -167,11 +171,17 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.merge import merge_layers
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import ONE_OR_MANY, fleet_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import (
+    ONE_OR_MANY,
+    fleet_spec,
+    idle_spec,
+    safety_spec,
+)
 
 
 def main():
     spec = dict(
+        **idle_spec("scan", "files"),
         **fleet_spec(),
         **safety_spec(),
         max_layers=dict(type="int", default=1),

@@ -23,6 +23,9 @@ author:
 extends_documentation_fragment:
   - vdisk.parallels._attributes
   - vdisk.parallels._bundle
+  - vdisk.parallels._group.recurse
+  - vdisk.parallels._group.scan
+  - vdisk.parallels._group.files
 attributes:
   check_mode:
     support: full
@@ -173,11 +176,12 @@ log:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.serve.nbd import serve_disk
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, safety_spec
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import bundle_spec, idle_spec, safety_spec
 
 
 def main():
     spec = dict(
+        **idle_spec("recurse", "scan", "files"),
         **bundle_spec(),
         **safety_spec(),
         state=dict(type="str", choices=["started", "stopped"], default="started"),

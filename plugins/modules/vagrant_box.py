@@ -21,6 +21,8 @@ author:
 extends_documentation_fragment:
   - vdisk.parallels._attributes
   - ansible.builtin.files
+  - vdisk.parallels._group.recurse
+  - vdisk.parallels._group.scan
 requirements:
   - python >= 3.8
   - lxml >= 4.6
@@ -155,10 +157,12 @@ elapsed:
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.box import pack_box
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import idle_spec
 
 
 def main():
     spec = dict(
+        **idle_spec("recurse", "scan"),
         src=dict(type="path", required=True),
         dest=dict(type="path", required=True),
         architecture=dict(type="str", choices=["amd64", "arm64"], required=True),

@@ -101,6 +101,7 @@ class MemoryPort:
         self.opened: Dict[int, int] = {}
         self.held: Dict[int, str] = {}
         self._refusals: Dict[str, DiskError] = {}
+        self._removal_refusals: Dict[str, DiskError] = {}
         self.mutex = threading.RLock()
         self.origin: object = None
         self._clock = max(node.mtime_ns for node in self.tree.nodes.values())
@@ -481,6 +482,13 @@ class MemoryPort:
 
     def write_refusal(self, path: str) -> Optional[DiskError]:
         return self._refusals.get(path)
+
+    def removal_refusal(self, path: str) -> Optional[DiskError]:
+        return self._removal_refusals.get(path)
+
+    def plant_removal_refusal(self, path: str, error: DiskError) -> None:
+        """Let the host say that it would not let this name go."""
+        self._removal_refusals[path] = error
 
     def plant_refusal(self, path: str, error: DiskError) -> None:
         """Let the host say that it would refuse to write there."""

@@ -46,7 +46,8 @@ def pack_box(module: AnsibleModule) -> Result:
 def _request(module: AnsibleModule, port: Port) -> BoxRequest:
     params = module.params
     return BoxRequest(
-        machine=absolute(port, params["src"], "src"),
+        # A link that the task names is resolved once; what is in the machine may lead nowhere else.
+        machine=port.real_path(absolute(port, params["src"], "src")),
         path=absolute(port, params["dest"], "dest"),
         architecture=params["architecture"],
         epoch=source_date_epoch(),

@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._bundle.neighbours import Standing, Vicinity
 from .._bundle.paths import Location
 from .._core.findings import ERROR, WARNING, Finding, counts, remaining
 from .._core.plan import Plan
@@ -18,7 +19,6 @@ from .._io.port import Port
 from .._io.real import OsPort
 from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
-from .fleet.each_disk import each_disk, fail_for
 from .run import Result, absolute, titled_diff
 
 _SHOWN = 5
@@ -28,15 +28,24 @@ def check_disk(module: AnsibleModule) -> Result:
     """Check the disks and repair what may be repaired; fail when what remains is as bad as ``fail_on`` says."""
     left: Dict[str, Sequence[Finding]] = {}
 
-    def work(path: str) -> Result:
-        result, findings = check_one(module, path)
-        left[path] = _bad(module, findings)
+    path, is_repaired = module.params["path"], module.params["repair"] != NONE
+    if path is not None and not module.params["recurse"]:
+        result, findings = check_one(module, path, Standing(OsPort()))
+        _fail_on(module, _bad(module, findings), result)
+        return result
+    # Most tasks are for one disk.
+    from .fleet.each_disk import each_disk, fail_for
+    from .fleet.others import Others
+
+    # What is known of other disks serves all of them.
+    others = Others()
+
+    def work(one: str) -> Result:
+        result, findings = check_one(module, one, others.look() if is_repaired else others.standing)
+        left[one] = _bad(module, findings)
         return result
 
-    result = each_disk(module, work)
-    if "disks" not in result:
-        _fail_on(module, left[module.params["path"]], result)
-        return result
+    result = each_disk(module, work, others)
     ill = [(path, findings) for path, findings in left.items() if findings]
     if module.params["fail_on"] != "never":
         sentences = {path: _sentence(module, findings) for path, findings in ill}
@@ -44,10 +53,11 @@ def check_disk(module: AnsibleModule) -> Result:
     return result
 
 
-def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Finding]]:
+def check_one(module: AnsibleModule, path: str, standing: Standing) -> Tuple[Result, Sequence[Finding]]:
     """Check one disk, and repair it if asked for: the result, and the findings."""
     port = OsPort()
-    location = locate_damaged(port, absolute(port, path))
+    given = absolute(port, path)
+    location = locate_damaged(port, given)
 
     def apply(plan: Plan[Any], recovered: Sequence[str]) -> Result:
         # Only a repair needs what changes disks.
@@ -55,7 +65,7 @@ def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Findin
 
         return run_plan(module, port, plan, tuple(recovered))[0]
 
-    checked = check_and_repair(port, location, _request(module, port), apply)
+    checked = check_and_repair(port, location, _request(module, port, Vicinity(given, standing)), apply)
     return _result(location, checked), checked.findings
 
 
@@ -70,13 +80,14 @@ def _result(location: Location, checked: Checked) -> Result:
         "findings": [one.as_result() for one in findings],
         "counts": counts(findings),
         "diff": _diff(location, findings),
+        "warnings": [*(checked.applied or {}).get("warnings", ()), *checked.unknown],
     }
     if checked.data_read is not None:
         result["bytes_read"] = checked.data_read
     return result
 
 
-def _request(module: AnsibleModule, port: Port) -> CheckRequest:
+def _request(module: AnsibleModule, port: Port, vicinity: Vicinity) -> CheckRequest:
     params = module.params
     folder: Optional[str] = params["backup_dir"] if params["repair"] != NONE else None
     return CheckRequest(
@@ -86,6 +97,7 @@ def _request(module: AnsibleModule, port: Port) -> CheckRequest:
         force=params["force"],
         reads_data=params["data"],
         is_prediction=module.check_mode,
+        vicinity=vicinity,
     )
 
 

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Optional
+
 from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import BadRequest
@@ -17,6 +19,9 @@ from .._ops.compact.savings import summary
 from .disk import Disk, change_disk
 from .run import Result
 from .spec import size_option
+
+if TYPE_CHECKING:
+    from .fleet.others import Others
 
 
 def compact_disk(module: AnsibleModule) -> Result:
@@ -31,8 +36,8 @@ def compact_disk(module: AnsibleModule) -> Result:
         is_dropping = params["swap"] == "drop"
         return plan_compact(disk.port, disk.state, threshold=threshold or 0, swap=is_dropping, **chosen)
 
-    def work(path: str) -> Result:
-        result, plan, _disk = change_disk(module, planner, path=path)
+    def work(path: str, others: Optional[Others] = None) -> Result:
+        result, plan, _disk = change_disk(module, planner, path=path, others=others)
         result.update(summary(plan.facts.savings, reclaimed=not plan.is_empty, scan=params["scan"]))
         if plan.facts.filesystems is not None:
             result["filesystems"] = list(plan.facts.filesystems)
@@ -42,5 +47,7 @@ def compact_disk(module: AnsibleModule) -> Result:
         return work(params["path"])
     # Most tasks are for one disk.
     from .fleet.each_disk import change_each
+    from .fleet.others import Others
 
-    return change_each(module, work)
+    others = Others()
+    return change_each(module, lambda path: work(path, others), others)

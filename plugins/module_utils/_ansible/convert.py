@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._change.aside import clear_siblings
 from .._change.executor import Outcome
-from .._change.permissions import refuse_place
+from .._change.permissions import refuse_content
 from .._core.errors import BadRequest
 from .._core.plan import Plan
 from .._core.units import MIB
@@ -193,7 +193,7 @@ def _update_checksum_file(module: AnsibleModule, port: Port, path: Optional[str]
     if content is not None and is_present(port, path, content):
         return False
     if content is not None:
-        refuse_place(port, path.rsplit("/", 1)[0] or "/")
+        refuse_content(port, path)
     if content is not None and not module.check_mode:
         write_checksums(port, path, content)
     return True

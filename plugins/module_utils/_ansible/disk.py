@@ -13,10 +13,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.leftovers import needs_recovery
-from .._bundle.neighbours import with_surroundings
+from .._bundle.neighbours import Vicinity, with_surroundings
 from .._bundle.paths import locate, refuse_layer
 from .._change.bundle_plan import Facts
-from .._core.errors import DiskError
+from .._core.errors import DiskError, SharedLayer
 from .._core.plan import Plan
 from .._core.records import dataclass, replace
 from .._io.fingerprint import refuse_changed
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._bundle.neighbours import Standing
     from .._bundle.pvm import VmReport
     from .._change.executor import Outcome
+    from .fleet.others import Others
 
 
 _INTERRUPTED = "an interrupted run will be finished first; the prediction is for the disk as it is now."
@@ -41,13 +42,16 @@ _UNPREDICTABLE = (
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk as the task found it; ``recovered`` are sentences about what was finished of earlier runs."""
+    """A disk as the task found it at the path that was ``given``; ``recovered`` are sentences about what was finished
+    of earlier runs.
+    """
 
     port: Port
     state: BundleState
     machine: VmReport
     warnings: Tuple[str, ...]
     recovered: Tuple[str, ...]
+    given: str
 
     def facts(self, state: Optional[BundleState] = None) -> Dict[str, Any]:
         """The facts of the disk, or of it in another state; what surrounds it stays."""
@@ -72,13 +76,14 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None, standing: Op
         from .._ops.recovery.recover import recover
 
         force = bool(module.params.get("force"))
-        recovered = recover(port, location, allow_outside=allow_outside, force=force)
+        vicinity = Vicinity(given, standing)
+        recovered = recover(port, location, allow_outside=allow_outside, force=force, vicinity=vicinity)
         state = observe(port, location, allow_outside=allow_outside)
     state, around = with_surroundings(port, state, given, standing=standing)
     warnings = around.machine.warnings + around.unknown
     if needs_recovery(state):
         warnings += (f"{location.directory}: {_INTERRUPTED}",)
-    return Disk(port, state, around.machine, warnings, recovered)
+    return Disk(port, state, around.machine, warnings, recovered, given)
 
 
 def run_plan(
@@ -95,12 +100,23 @@ def run_plan(
 
 
 def change_disk(
-    module: AnsibleModule, planner: Callable[[Disk], Plan[Facts]], *, path: Optional[str] = None
+    module: AnsibleModule,
+    planner: Callable[[Disk], Plan[Facts]],
+    *,
+    path: Optional[str] = None,
+    others: Optional[Others] = None,
 ) -> Tuple[Result, Plan[Facts], Disk]:
-    """Open the disk, plan, apply and report. The result has ``changed``, ``diff``, ``disk`` and the amounts of data."""
-    disk = open_disk(module, path=path)
+    """Open the disk, plan, apply and report. The result has ``changed``, ``diff``, ``disk`` and the amounts of data.
+
+    ``others`` are all disks of the run, when there are several.
+    """
+    disk = open_disk(module, path=path, standing=None if others is None else others.standing)
     before = disk.facts()
-    plan = _planned(module, disk, planner)
+
+    def make(one: Disk) -> Plan[Facts]:
+        return _planned(module, one, planner)
+
+    disk, plan = (disk, make(disk)) if others is None else planned_among(others, disk, make)
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)
     state = plan.facts.after
     if outcome is not None:
@@ -112,6 +128,28 @@ def change_disk(
     # What a change removes must have been told once.
     result["warnings"] += [*before["warnings"], *after["warnings"]]
     return result, plan, disk
+
+
+def planned_among(others: Others, disk: Disk, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Disk, Plan[Facts]]:
+    """A plan for one of several disks, made with what surrounds it at that moment, and the disk with that."""
+    try:
+        plan = planner(disk)
+    except SharedLayer:
+        # The clone may have gone.
+        disk = _anew(others, disk)
+        plan = planner(disk)
+    if plan.is_empty:
+        return disk, plan
+    # What is known of other disks may be hours old, and a clone may have come.
+    fresh = _anew(others, disk)
+    if fresh.state.surroundings != disk.state.surroundings:
+        return fresh, planner(fresh)
+    return disk, plan
+
+
+def _anew(others: Others, disk: Disk) -> Disk:
+    state, around = with_surroundings(disk.port, disk.state, disk.given, standing=others.look())
+    return replace(disk, state=state, machine=around.machine)
 
 
 def _planned(module: AnsibleModule, disk: Disk, planner: Callable[[Disk], Plan[Facts]]) -> Plan[Facts]:

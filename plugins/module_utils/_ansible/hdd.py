@@ -127,16 +127,19 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
     try:
         location = locate(port, path)
         refuse_layer(port, location)
-        state, _around = with_surroundings(port, observe(port, location, allow_outside=True, opens_outside=False), path)
+        state, around = with_surroundings(port, observe(port, location, allow_outside=True, opens_outside=False), path)
     except NotFound:
         # Nothing, a broken link, or a disk that another run has just removed.
         if port.stat(path) is not None:
             raise
         before, plan = absent_facts(path), Plan("remove", facts=None)
     else:
-        before = disk_facts(port, state)
+        told = around.machine.warnings + around.unknown
+        before = disk_facts(port, state, around.machine._replace(warnings=told))
         plan = plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"])
     result, _outcome = run_plan(module, port, plan)
+    # What goes with the disk must have been told once.
+    result["warnings"] += before.get("warnings", [])
     result["disk"] = absent_facts(before["path"])
     result["diff"] = diff_of(before, result["disk"])
     return result

@@ -42,6 +42,24 @@ def safety_spec() -> Spec:
     return {"force": {"type": "bool", "default": False}}
 
 
+_IDLE: Dict[str, Spec] = {
+    "force": safety_spec(),
+    "recurse": {"recurse": {"type": "bool", "default": False}},
+    "scan": {"scan": {"type": "str", "choices": ["metadata", "zeros", "filesystem"]}},
+    "files": {
+        "mode": {"type": "raw"},
+        **{name: {"type": "str"} for name in ("owner", "group", "seuser", "serole", "setype", "selevel")},
+        "attributes": {"type": "str", "aliases": ["attr"]},
+        "unsafe_writes": {"type": "bool", "default": False},
+    },
+}
+
+
+def idle_spec(*names: str) -> Spec:
+    """Options of other modules that have no effect in this one, so that a default of the action group breaks none."""
+    return {option: dict(fields) for name in names for option, fields in _IDLE[name].items()}
+
+
 def size_option(value: Optional[str], option: str) -> Optional[int]:
     """Bytes meant by a size option, None when it was left out. Raises BadRequest."""
     return None if value is None else parse_size(value, option=option)

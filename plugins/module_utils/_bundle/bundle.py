@@ -106,7 +106,8 @@ class BundleState:
 
     ``images`` is keyed by storage number and GUID; ``others`` are the remaining names beside them, ``folders`` those of
     them that are directories, ``unnamed`` files with content that look like images and that no descriptor names.
-    ``notes`` are the names that users gave to snapshots, by GUID.
+    ``notes`` are the names that users gave to snapshots, by GUID; ``notes_waiting`` when one of them is in the journal
+    of an interrupted change alone, whose end brings it into the file.
     ``surroundings`` are known only to those who asked for them (``neighbours.with_surroundings``).
     """
 
@@ -124,6 +125,7 @@ class BundleState:
     unnamed: Tuple[str, ...] = ()
     notes: Mapping[str, Note] = _NO_NOTES
     notes_unread: Optional[str] = None
+    notes_waiting: bool = False
 
     @property
     def is_bundle(self) -> bool:
@@ -201,15 +203,24 @@ def _observe(
     state = BundleState(location, xml, descriptor, tree, images, others, journal, fingerprint, warnings)
     folders, unnamed = _strangers(port, location, others)
     state = replace(state, folders=folders, unnamed=unnamed)
-    return _with_notes(port, state) if NOTES in others and location.kind == BUNDLE else state
+    has_notes = NOTES in others or (journal is not None and "note" in (journal.request or {}))
+    return _with_notes(port, state) if has_notes and location.kind == BUNDLE else state
 
 
 def _with_notes(port: Port, state: BundleState) -> BundleState:
     # Few disks have snapshots with names.
-    from .notes import read_notes
+    from .notes import read_notes, waiting_notes
 
     notes, warning = read_notes(port, posixpath.join(state.location.directory, NOTES))
-    return replace(state, notes=notes, notes_unread=warning, warnings=state.warnings + ((warning,) if warning else ()))
+    state = replace(state, notes=notes, notes_unread=warning, warnings=state.warnings + ((warning,) if warning else ()))
+    waiting = waiting_notes(state.journal.request or {}) if state.journal is not None else {}
+    added = {guid: note for guid, note in waiting.items() if _is_missing(state, guid, note)}
+    return replace(state, notes={**notes, **added}, notes_waiting=True) if added else state
+
+
+def _is_missing(state: BundleState, guid: str, note: Note) -> bool:
+    """Whether a snapshot was taken, and the run was cut off before the file had its name."""
+    return guid in state.tree.shots and guid != state.tree.top and state.notes.get(guid) != note
 
 
 def _strangers(port: Port, location: Location, names: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -352,7 +363,10 @@ def _refuse_foreign(prefix: bytes, path: str) -> None:
     if kind in ("unstructured", "raw"):
         text, found = "An image does not begin as an expanding image does", prefix[:16].hex()
         expected = "WithoutFreeSpace or WithouFreSpacExt"
-        raise Damaged(text, path=path, offset=0, expected=expected, found=found, hint=CHECK_HINT)
+        hint = CHECK_HINT
+        if prefix[510:512] == b"\x55\xaa":
+            hint += " It begins with a boot sector: if it holds raw bytes, hdd_convert with src_format: raw reads them."
+        raise Damaged(text, path=path, offset=0, expected=expected, found=found, hint=hint)
     text = f"An image is of the foreign format {kind}"
     expected, hint = (
         "an expanding Parallels image",
@@ -379,6 +393,9 @@ def size_warnings(
         top = images[(number, tree.top)]
         length = storage.length_sectors * SECTOR
         whole = top.header.size_bytes if top.header is not None else top.stat.size
+        if top.outside and top.header is None and not top.size:
+            # It was not opened.
+            whole = length
         notes += [
             f"{image.path}: the plain image ends after {image.stat.size} of {length} bytes; the rest reads as zeros. It"
             " was cut, or a resize left it as it was."

@@ -11,7 +11,7 @@ to the disk (``Touches``), and gets a ``Clearance`` to plan with.
 
 from __future__ import annotations
 
-from typing import Iterable, Tuple
+from typing import TYPE_CHECKING, Iterable, Tuple
 
 from .._core.errors import (
     CHECK_HINT,
@@ -29,6 +29,10 @@ from .._core.records import dataclass
 from .._core.units import SECTOR
 from .bundle import BundleState, ImageState
 from .naming import classify
+
+if TYPE_CHECKING:
+    from .._io.port import Stat
+    from .surroundings import Clone
 
 ANY = "any"
 SHORTER = "shorter"
@@ -205,10 +209,14 @@ def is_suspended(state: BundleState) -> bool:
 
 def refuse_standing(state: BundleState, paths: Iterable[str], *, force: bool) -> None:
     """Raise SharedLayer when a linked clone names one of these images, which are to change or to go; unless forced."""
-    if state.surroundings is None or force:
-        return
+    if state.surroundings is not None and not force:
+        refuse_clones(state.surroundings.clones, paths)
+
+
+def refuse_clones(clones: Iterable[Clone], paths: Iterable[str]) -> None:
+    """Raise SharedLayer when one of these clones names one of the files at ``paths``."""
     wanted = set(paths)
-    for clone in state.surroundings.clones:
+    for clone in clones:
         if clone.image in wanted:
             raise SharedLayer(
                 f"The linked clone {clone.disk} stands on this image and would lose what it holds",
@@ -225,14 +233,20 @@ def refuse_linked(state: BundleState, paths: Iterable[str]) -> None:
     """
     wanted = set(paths)
     for image in state.images.values():
-        if image.path in wanted and image.stat.links > 1:
-            raise SharedLayer(
-                f"The file has {image.stat.links} names (hard links); a change in place would change all of them",
-                path=image.path,
-                found=image.stat.links,
-                expected=1,
-                hint="Give the disk a file of its own first: cp FILE FILE.own && mv FILE.own FILE.",
-            )
+        if image.path in wanted:
+            refuse_other_names(image.path, image.stat)
+
+
+def refuse_other_names(path: str, stat: Stat) -> None:
+    """Raise SharedLayer for a file that has names beside the one at ``path``."""
+    if stat.links > 1:
+        raise SharedLayer(
+            f"The file has {stat.links} names (hard links); a change in place would change all of them",
+            path=path,
+            found=stat.links,
+            expected=1,
+            hint="Give the disk a file of its own first: cp FILE FILE.own && mv FILE.own FILE.",
+        )
 
 
 def refuse_strangers(state: BundleState, *, force: bool) -> None:
@@ -288,18 +302,20 @@ def refuse_snapshots(state: BundleState, what: str) -> None:
 
 
 def refuse_cut_source(state: BundleState, guid: str, *, force: bool) -> None:
-    """Raise Misfit when snapshot ``guid`` is a plain image that is shorter than the disk: a copy that was cut."""
+    """Raise Misfit when snapshot ``guid`` is a plain image that is shorter than the disk: a copy that was cut.
+
+    One that begins as an expanding image is rather of that kind, whose file is shorter than its disk: those who read it
+    go by the descriptor and warn, those who change it pass ``refuse_contradictions``.
+    """
     for number, (_start, length) in enumerate(state.parts):
         image = state.images[(number, guid)]
-        if image.header is None and image.size < length and not force:
+        if image.header is None and image.size < length and image.contradiction is None and not force:
             raise Misfit(
                 "A plain image is shorter than the disk; what is missing would read as zeros",
                 path=image.path,
                 expected=length,
                 found=image.stat.size,
-                hint="Restore the whole file, or set force: true to take what is there."
-                if image.contradiction is None
-                else f"{image.contradiction[0].upper()}{image.contradiction[1:]}. {CHECK_HINT}",
+                hint="Restore the whole file, or set force: true to take what is there.",
             )
 
 

@@ -21,40 +21,62 @@ Nothing in a disk says who stands on it; only the descriptors of the clones do. 
 from __future__ import annotations
 
 import posixpath
-from typing import Dict, Iterator, List, Optional, Set, Tuple
+import re
+from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .._core.errors import DiskError, NotFound
+from .._core.errors import DiskError, NotABundle, NotFound
 from .._core.records import replace
 from .._io.durable import read_file
 from .._io.port import DIRECTORY, SYMLINK, Port
 from .bundle import BundleState
-from .descriptor_xml import parse_descriptor
+from .descriptor_xml import ROOT_NAMES, parse_descriptor
 from .naming import DESCRIPTOR, MACHINE_SUFFIXES, SUFFIX
+from .paths import BUNDLE, Location, lost_descriptor
 from .pvm import find_vm, joined_reports
 from .surroundings import Clone, Surroundings
 
 _MOST_NEIGHBOURS = 1000
 _DESCRIPTOR_LIMIT = 1 << 20
+_ENDS = tuple(f"</{name}>".encode() for name in ROOT_NAMES)
+_FILE = re.compile(rb"<File>([^<>&/]*)</File>")
+
+
+class Vicinity(NamedTuple):
+    """How to look around a disk: the path by which the user ``named`` it, perhaps a link, and what is known of others.
+
+    Those who look at many disks share one ``standing``, which also knows the disks of other folders then.
+    """
+
+    named: Optional[str] = None
+    standing: Optional[Standing] = None
 
 
 def with_surroundings(
     port: Port, state: BundleState, given: Optional[str] = None, *, standing: Optional[Standing] = None
 ) -> Tuple[BundleState, Surroundings]:
-    """``state`` with what surrounds it, and that. ``given`` is the path that the user named, perhaps a link.
+    """``state`` with what surrounds it, and that. ``given`` and ``standing`` are those of a ``Vicinity``."""
+    location = state.location
+    images = {image.path for image in state.images.values()}
+    if state.is_bundle:
+        # What an interrupted change removes or rewrites is not always an image that the descriptor names.
+        images |= {f"{location.directory}/{name}" for name in state.others}
+    found = surroundings_of(port, location, images, Vicinity(given, standing))
+    return replace(state, surroundings=found), found
 
-    Those who look at many disks share one ``standing``, which also knows the disks of other folders then.
+
+def surroundings_of(port: Port, location: Location, images: Collection[str], vicinity: Vicinity) -> Surroundings:
+    """What surrounds the disk at ``location``, whose files are ``images``. Both neighbourhoods count: that of the disk,
+    and that of the path by which it was named.
     """
-    own = state.location.directory if state.is_bundle else state.location.descriptor
-    standing = standing or Standing(port)
+    given, standing = vicinity.named, vicinity.standing or Standing(port)
+    own = location.directory if location.kind == BUNDLE else location.descriptor
     folders = {posixpath.dirname(own), *([posixpath.dirname(given)] if given is not None else [])}
     around = [text for folder in sorted(folders) for text in standing.look_around(folder)]
-    unknown = dict.fromkeys([*around, *standing.unread])
+    unknown = dict.fromkeys([*around, *standing.unread_but(own)])
     links = {*standing.links.get(own, ()), *([given] if given is not None else [])} - {own}
-    reports = [find_vm(port, state.location)]
-    reports += [find_vm(port, state.location, at=path) for path in sorted(links)]
-    clones = standing.clones_of(own, {image.path for image in state.images.values()})
-    found = Surroundings(joined_reports(reports), clones, tuple(unknown))
-    return replace(state, surroundings=found), found
+    reports = [find_vm(port, location)]
+    reports += [find_vm(port, location, at=path) for path in sorted(links)]
+    return Surroundings(joined_reports(reports), standing.clones_of(own, set(images)), tuple(unknown))
 
 
 class Standing:
@@ -66,12 +88,16 @@ class Standing:
         self._folders: Dict[str, Tuple[str, ...]] = {}
         self._by_image: Dict[str, List[str]] = {}
         self.links: Dict[str, List[str]] = {}
-        self.unread: List[str] = []
+        self._unread: Dict[str, str] = {}
 
     def clones_of(self, own: str, images: Set[str]) -> Tuple[Clone, ...]:
         """The other disks that stand on one of these images."""
         found = {(disk, image) for image in images for disk in self._by_image.get(image, ()) if disk != own}
         return tuple(Clone(disk, image) for disk, image in sorted(found))
+
+    def unread_but(self, own: str) -> Tuple[str, ...]:
+        """Sentences about other disks and machines that cannot be read."""
+        return tuple(text for disk, text in self._unread.items() if disk != own)
 
     def look_around(self, folder: str) -> Tuple[str, ...]:
         """Look at every disk beside ``folder``, or in it when it is the folder of no machine.
@@ -131,24 +157,39 @@ class Standing:
             self._note_names(disk)
 
     def _leave_open(self, disk: str, error: DiskError) -> None:
-        self.unread.append(f"{disk} cannot be read, so whether it stands on other disks is not known: {error}")
+        self._unread[disk] = (
+            f"{disk} cannot be read, so whether it stands on other disks is not known: {error.statement}"
+        )
 
     def _note_names(self, disk: str) -> None:
         path = posixpath.join(disk, DESCRIPTOR)
         try:
             if self._port.stat(path) is None:
+                if lost_descriptor(self._port, disk):
+                    raise NotABundle(f"The directory has no {DESCRIPTOR}", path=disk)
                 return
             xml = read_file(self._port, path, limit=_DESCRIPTOR_LIMIT)
-            # The images of most disks have no folder in their names.
-            if b"/" not in b"".join(part.partition(b"</File>")[0] for part in xml.split(b"<File>")[1:]):
-                return
-            descriptor = parse_descriptor(xml, path=path)
+            files = _plain_names(xml)
+            if files is None:
+                descriptor = parse_descriptor(xml, path=path)
+                files = [entry.file for storage in descriptor.storages for entry in storage.images]
+            else:
+                # Most disks name nothing outside of them, unless by a link.
+                files = [file for file in files if self._is_link(posixpath.join(disk, file))]
+            for file in files:
+                self._by_image.setdefault(self._port.real_path(posixpath.join(disk, file)), []).append(disk)
         except NotFound:
             return
         except DiskError as error:
             self._leave_open(disk, error)
-            return
-        for storage in descriptor.storages:
-            for entry in storage.images:
-                image = self._port.real_path(posixpath.join(disk, entry.file))
-                self._by_image.setdefault(image, []).append(disk)
+
+    def _is_link(self, path: str) -> bool:
+        stat = self._port.lstat(path)
+        return stat is not None and stat.kind == SYMLINK
+
+
+def _plain_names(xml: bytes) -> Optional[Sequence[str]]:
+    """The images that a descriptor names, when all of them are plain names without a folder, as in most; else None."""
+    names = _FILE.findall(xml)
+    is_plain = names and len(names) == xml.count(b"<File") and xml.rstrip().endswith(_ENDS)
+    return [name.decode("utf-8", "surrogateescape") for name in names] if is_plain else None

@@ -14,11 +14,13 @@ import json
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .._core import guid as guids
-from .._core.errors import DiskError
+from .._core.errors import BadRequest, DiskError
 from .._io.durable import read_file
 from .._io.port import FILE, Port
 
-_LIMIT = 1 << 20
+MOST_BYTES = 1 << 20
+"""The longest file that is read."""
+
 _MOST = 4096
 _LONGEST_NAME = 1000
 _LONGEST_DESCRIPTION = 10000
@@ -46,7 +48,7 @@ def read_notes(port: Port, path: str) -> Tuple[Notes, Optional[str]]:
             return {}, None
         if stat.kind != FILE:
             raise ValueError("it is no regular file")
-        return parse_notes(read_file(port, path, limit=_LIMIT)), None
+        return parse_notes(read_file(port, path, limit=MOST_BYTES)), None
     except (DiskError, ValueError, RecursionError) as error:
         return {}, f"{path}: the names of snapshots cannot be read ({str(error)[:100]})."
 
@@ -80,9 +82,33 @@ def pack_notes(notes: Notes) -> bytes:
     """The content of the file."""
     table: Dict[str, Any] = {guid: dict(note._asdict()) for guid, note in notes.items()}
     record = {"what": _WHAT, "version": _VERSION, "snapshots": table}
-    return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
+    return (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def bounded(note: Note) -> Note:
     """The note as it is read again."""
     return note_of(note._asdict())
+
+
+def refuse_too_much(notes: Notes, path: str) -> None:
+    """Raise BadRequest for notes that the file at ``path`` could not hold: it would not be read again."""
+    length = len(pack_notes(notes))
+    if length > MOST_BYTES or len(notes) > _MOST:
+        raise BadRequest(
+            "The names and descriptions of all snapshots would be too long for the file that keeps them",
+            path=path,
+            expected=f"at most {MOST_BYTES} bytes and {_MOST} snapshots",
+            found=f"{length} bytes, {len(notes)} snapshots",
+            hint="Give a shorter description, or shorten or delete other snapshots first.",
+        )
+
+
+def waiting_notes(request: Mapping[str, Any]) -> Notes:
+    """The name that the journal of an interrupted change has for a snapshot; what cannot be one is passed over."""
+    entry = request.get("note")
+    if not isinstance(entry, dict) or not isinstance(entry.get("guid"), str) or not guids.is_guid(entry["guid"]):
+        return {}
+    try:
+        return {guids.normalise(entry["guid"]): note_of(entry)}
+    except ValueError:
+        return {}

@@ -11,8 +11,7 @@ from typing import Any, Collection, Dict, Iterator, Mapping, Optional, Tuple
 
 from .._bundle.bundle import BundleState
 from .._bundle.naming import NOTES, temporary_name
-from .._bundle.notes import Note, Notes, note_of, pack_notes
-from .._core import guid as guids
+from .._bundle.notes import Note, Notes, pack_notes, refuse_too_much
 from .._core.plan import Remove, ReplaceFile, Step
 
 
@@ -28,12 +27,14 @@ def notes_after(state: BundleState, snapshots: Collection[str], added: Optional[
 
 
 def notes_steps(state: BundleState, wanted: Notes) -> Tuple[Step, ...]:
-    """The step that writes the notes anew, or none when they are right."""
-    if dict(state.notes) == dict(wanted):
+    """The step that writes the notes anew, or none when they are right. Raises BadRequest for more than they may be."""
+    if not state.notes_waiting and dict(state.notes) == dict(wanted):
         return ()
     path, directory = notes_path(state), state.location.directory
     if not wanted:
         return (Remove((path,), directory),)
+    if len(wanted) >= len(state.notes):
+        refuse_too_much(wanted, path)
     temporary = f"{directory}/{temporary_name(NOTES, 'new')}"
     return (ReplaceFile(path, pack_notes(wanted), temporary, like=state.location.descriptor),)
 
@@ -43,22 +44,14 @@ def notes_path(state: BundleState) -> str:
     return f"{state.location.directory}/{NOTES}"
 
 
-def notes_end_steps(state: BundleState, request: Mapping[str, Any]) -> Iterator[Step]:
-    """The end of an interrupted change: its snapshot has its name.
+def notes_end_steps(state: BundleState) -> Iterator[Step]:
+    """The end of an interrupted change: its snapshot has the name that waits in the journal.
 
     Nothing is written otherwise: on a full file system that would keep the disk from being put in order, and a name
     without its snapshot harms nobody.
     """
-    added: Dict[str, Note] = {}
-    entry = request.get("note")
-    if isinstance(entry, dict) and isinstance(entry.get("guid"), str) and guids.is_guid(entry["guid"]):
-        try:
-            added[guids.normalise(entry["guid"])] = note_of(entry)
-        except ValueError:
-            pass
-    snapshots = _snapshots(state)
-    if any(guid in snapshots and state.notes.get(guid) != note for guid, note in added.items()):
-        yield from notes_steps(state, notes_after(state, snapshots, added))
+    if state.notes_waiting and state.notes_unread is None:
+        yield from notes_steps(state, notes_after(state, _snapshots(state)))
 
 
 def _snapshots(state: BundleState) -> Tuple[str, ...]:

@@ -32,6 +32,10 @@ def refuse_unwritable(port: Port, plan: Plan[Any]) -> None:
         there = port.lstat(path)
         if there is not None and there.kind == DIRECTORY:
             refuse_place(port, path)
+            for name in port.list_directory(path):
+                _refuse_loss(port, f"{path}/{name}")
+    for path in lost_names(plan):
+        _refuse_loss(port, path)
 
 
 def refuse_place(port: Port, path: str) -> None:
@@ -39,6 +43,12 @@ def refuse_place(port: Port, path: str) -> None:
     refusal = port.write_refusal(path)
     if refusal is not None:
         raise refusal
+
+
+def refuse_content(port: Port, path: str) -> None:
+    """Raise NoPermission or ReadOnly for a file that is to be made or replaced in its folder."""
+    refuse_place(port, _folder(path))
+    _refuse_loss(port, path)
 
 
 def written_places(plan: Plan[Any]) -> Tuple[str, ...]:
@@ -57,6 +67,27 @@ def written_places(plan: Plan[Any]) -> Tuple[str, ...]:
         elif isinstance(step, Remove):
             places.append(step.directory)
     return tuple(dict.fromkeys(places))
+
+
+def _refuse_loss(port: Port, path: str) -> None:
+    refusal = port.removal_refusal(path)
+    if refusal is not None:
+        raise refusal
+
+
+def lost_names(plan: Plan[Any]) -> Tuple[str, ...]:
+    """The paths of which the steps remove, rename or replace the name, in their order. Some are made by an earlier
+    step, and have no name before.
+    """
+    names: List[str] = []
+    for step in plan.steps:
+        if isinstance(step, ReplaceFile):
+            names.append(step.path)
+        elif isinstance(step, Rename):
+            names += [step.old, step.new]
+        elif isinstance(step, Remove):
+            names += step.paths
+    return tuple(dict.fromkeys(names))
 
 
 def _folder(path: str) -> str:

@@ -12,7 +12,7 @@ it. Paths are absolute, offsets and lengths are bytes.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Generic, NamedTuple, Optional, Protocol, Tuple, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, Iterable, NamedTuple, Optional, Protocol, Tuple, TypeVar, Union
 
 from .records import dataclass, replace
 
@@ -66,10 +66,10 @@ class WriteBytes:
 
 @dataclass(frozen=True)
 class CopyRanges:
-    """Move guest data between files, in the given order."""
+    """Move guest data between files, in the given order. ``moves`` can be gone through again and again."""
 
     path: str
-    moves: Tuple[Move, ...]
+    moves: Iterable[Move]
 
     @property
     def length(self) -> int:

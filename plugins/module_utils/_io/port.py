@@ -196,6 +196,11 @@ class Port(Protocol):
         when nothing is there, or when only trying tells.
         """
 
+    def removal_refusal(self, path: str) -> Optional[DiskError]:
+        """The error with which the host would refuse to remove, rename or replace a name in a directory that may be
+        written, as in one with the sticky bit; None when it would not, or when nothing is there.
+        """
+
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, with their paths, found without taking a lock.
 

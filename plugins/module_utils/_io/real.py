@@ -16,7 +16,7 @@ from .._core.errors import DiskError, IoFailure, StalePlan
 from . import kernel
 from .capabilities import Capabilities, detect
 from .failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
-from .host.access import write_refusal
+from .host.access import removal_refusal, write_refusal
 from .host.file import OsFile
 from .host.names import Names
 from .kernel import release, repeated
@@ -260,6 +260,7 @@ class OsPort:
         return facts.f_bavail * facts.f_frsize
 
     write_refusal = staticmethod(write_refusal)
+    removal_refusal = staticmethod(removal_refusal)
 
     def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, found without taking a lock. What this port holds is left out."""

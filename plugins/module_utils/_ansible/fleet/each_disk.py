@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -16,16 +16,19 @@ from ..._io.port import Port
 from ..._io.real import OsPort
 from ..run import Result, absolute, failure_of
 
+if TYPE_CHECKING:
+    from .others import Others
+
 Work = Callable[[str], Result]
 
 _SUMS = ("bytes_read", "bytes_written", "elapsed")
 _SHOWN = 3
 
 
-def each_disk(module: AnsibleModule, work: Work) -> Result:
+def each_disk(module: AnsibleModule, work: Work, others: Optional[Others] = None) -> Result:
     """What ``work`` returns for ``path``; with ``paths`` or ``recurse`` what it returns for each disk, as ``disks``.
 
-    Of several disks, those that an error stops are in ``failed_disks``.
+    Of several disks, those that an error stops are in ``failed_disks``, and ``others`` knows who stands on whom.
     """
     params = module.params
     if params["path"] is not None and not params["recurse"]:
@@ -33,6 +36,8 @@ def each_disk(module: AnsibleModule, work: Work) -> Result:
     option = "path" if params["path"] is not None else "paths"
     given = [params["path"]] if params["path"] is not None else params["paths"]
     found, failed = _found(OsPort(), given, option, recurse=params["recurse"])
+    if others is not None:
+        others.meet(found)
     done: Dict[str, Result] = {}
     for number, path in enumerate(found):
         tell_subject(module, path, number, len(found))
@@ -43,9 +48,9 @@ def each_disk(module: AnsibleModule, work: Work) -> Result:
     return _joined(done, failed)
 
 
-def change_each(module: AnsibleModule, work: Work) -> Result:
+def change_each(module: AnsibleModule, work: Work, others: Optional[Others] = None) -> Result:
     """As ``each_disk``, for work that is to be done on every disk: the task fails at the end when one failed."""
-    result = each_disk(module, work)
+    result = each_disk(module, work, others)
     if "disks" in result:
         fail_for(module, result, result["failed_disks"])
     return result

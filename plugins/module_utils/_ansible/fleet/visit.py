@@ -13,17 +13,17 @@ from typing import Any, Callable, Iterable, List, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ..._bundle.leftovers import holders
-from ..._bundle.neighbours import Standing, with_surroundings
-from ..._core.errors import Dirty, DiskError, HasSnapshots, InUse, SharedLayer
+from ..._bundle.neighbours import Vicinity
+from ..._core.errors import Dirty, DiskError, HasSnapshots, InUse
 from ..._core.plan import Plan
 from ..._core.records import replace
 from ..._io.port import Port
-from ..._io.real import OsPort
 from ..._ops.maintain.budget import Budget
 from ..._ops.maintain.outcome import Outcome, figures
-from ..._ops.maintain.policy import Policy, plan_compaction_by, plan_merge_by
-from ..disk import Disk, open_disk, run_plan
+from ..._ops.maintain.policy import Policy, names_in_the_way, plan_compaction_by, plan_merge_by
+from ..disk import Disk, open_disk, planned_among, run_plan
 from ..run import Result
+from .others import Others
 
 Planner = Callable[[Disk, Policy], Plan[Any]]
 
@@ -42,24 +42,13 @@ class Run:
         self.budget = budget
         self.unfinished: List[str] = []
         self.warnings: List[str] = []
-        self.others = tuple(others)
-        self.standing = self.look_around()
+        self.others = Others(others)
+        self.warnings += self.others.unsearched
         self.has_changed = False
-
-    def look_around(self) -> Standing:
-        """Who stands on whom among all disks of the host, as it is now."""
-        # By a port of its own: what a change of this run has replaced meanwhile is no stranger's.
-        standing = Standing(OsPort())
-        for disk in self.others:
-            try:
-                standing.look_at(disk)
-            except DiskError as error:
-                self.warnings.append(f"{disk} could not be searched for what it stands on: {error}")
-        return standing
 
     def open(self, path: str) -> Disk:
         """The disk as it is now; outside check mode, an interrupted run is ended first."""
-        disk = open_disk(self.module, path=path, standing=self.standing)
+        disk = open_disk(self.module, path=path, standing=self.others.standing)
         self.has_changed = self.has_changed or bool(disk.recovered)
         self.warnings += [*disk.recovered, *disk.warnings]
         return replace(disk, recovered=())
@@ -121,7 +110,8 @@ class _Visit:
         from ..._ops.check.examine import locate_damaged
 
         port, policy = self._run.port, self._policy
-        request = CheckRequest(allow_outside=policy.allow_outside, reads_data=policy.reads_data)
+        vicinity = Vicinity(self.outcome.path, self._run.others.standing)
+        request = CheckRequest(policy.allow_outside, reads_data=policy.reads_data, vicinity=vicinity)
         location = locate_damaged(port, self.outcome.path)
         findings = check_and_repair(port, location, request, _no_repair).findings
         held = next((one for one in findings if one.code == "in_use"), None)
@@ -143,6 +133,9 @@ class _Visit:
                 self.outcome.complain(error)
         if merge is not None:
             self.outcome.merged, self.outcome.freed = merge.facts.merged, merge.bytes_freed
+        left = names_in_the_way(self._policy, disk.state if merge is None else merge.facts.after)
+        if left is not None:
+            self.outcome.note(left)
         if not self._policy.compacts or (merge is not None and self._is_over()):
             return
         if merge is not None and self._run.module.check_mode:
@@ -154,20 +147,9 @@ class _Visit:
 
     def _step(self, disk: Disk, planner: Planner) -> Optional[Plan[Any]]:
         """Plan and apply one change; returns its plan, None when there was nothing to do."""
-        try:
-            plan = planner(disk, self._policy)
-        except SharedLayer:
-            # The clone may have gone.
-            disk = self._anew(disk)
-            plan = planner(disk, self._policy)
+        disk, plan = planned_among(self._run.others, disk, lambda one: planner(one, self._policy))
         if plan.is_empty:
             return None
-        # What is known of other disks may be hours old, and a clone may have come.
-        fresh = self._anew(disk)
-        if fresh.state.surroundings != disk.state.surroundings:
-            disk, plan = fresh, planner(fresh, self._policy)
-            if plan.is_empty:
-                return None
         result, done = run_plan(self._run.module, disk.port, plan)
         self._run.warnings += result["warnings"]
         self._run.budget.spend(result["bytes_written"])
@@ -175,12 +157,6 @@ class _Visit:
         self.outcome.is_changed = True
         self.outcome.after = figures(plan.facts.after if done is None else self._run.open(self.outcome.path).state)
         return plan
-
-    def _anew(self, disk: Disk) -> Disk:
-        """The disk with what surrounds it now."""
-        standing = self._run.look_around()
-        state, around = with_surroundings(disk.port, disk.state, self.outcome.path, standing=standing)
-        return replace(disk, state=state, machine=around.machine)
 
     def _predict(self, disk: Disk) -> None:
         """For a disk that is in use: whether there would be something to do."""

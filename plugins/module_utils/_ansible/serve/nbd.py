@@ -90,7 +90,7 @@ def _request(port: Port, params: Mapping[str, Any], path: str, endpoint: Endpoin
 def _started(module: AnsibleModule, port: Port, run: str, request: ServeRequest) -> Result:
     found = _serving(port, run, request)
     if found is not None and is_reachable(port, found):
-        return _result(found, warnings=_other_limits(found, request), is_new=False)
+        return _result(found, warnings=_of_running(found, request), is_new=False)
     warnings = _warnings(request)
     if module.check_mode:
         return _predicted(port, run, request, warnings)
@@ -102,7 +102,7 @@ def _started(module: AnsibleModule, port: Port, run: str, request: ServeRequest)
     try:
         found = _serving(port, run, request)
         if found is not None and is_reachable(port, found):
-            return _result(found, warnings=_other_limits(found, request), is_new=False)
+            return _result(found, warnings=_of_running(found, request), is_new=False)
         if found is not None:
             end_server(port, found)
         clear_leftovers(port, run)
@@ -127,6 +127,10 @@ def _other_limits(served: Served, request: ServeRequest) -> List[str]:
         return []
     now = f"idle_timeout {served.idle_timeout} and max_clients {served.max_clients}"
     return [f"The server runs with {now}; to change that, stop it first."]
+
+
+def _of_running(served: Served, request: ServeRequest) -> List[str]:
+    return [*_other_limits(served, request), *_warnings(request)]
 
 
 def _warnings(request: ServeRequest) -> List[str]:

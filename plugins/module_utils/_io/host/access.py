@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import Optional
 
 from ..._core.errors import DiskError
@@ -29,3 +30,17 @@ def write_refusal(path: str) -> Optional[DiskError]:
         return None
     number = errno.EROFS if is_read_only else errno.EACCES
     return translated(OSError(number, os.strerror(number)), "write", path)
+
+
+def removal_refusal(path: str) -> Optional[DiskError]:
+    """The error with which the host would refuse to remove or replace a name in a folder that may be written: with the
+    sticky bit, as ``/tmp`` has it, only the owners of the folder and of the file may. None as far as is known.
+    """
+    user = os.geteuid()
+    try:
+        folder = os.stat(os.path.dirname(path) or "/")
+        if not folder.st_mode & stat.S_ISVTX or user in (0, folder.st_uid) or os.lstat(path).st_uid == user:
+            return None
+    except HOST_ERRORS:
+        return None
+    return translated(OSError(errno.EPERM, os.strerror(errno.EPERM)), "remove or replace", path)

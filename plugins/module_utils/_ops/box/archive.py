@@ -80,7 +80,11 @@ def machine_uuid(port: Port, machine: str) -> str:
     if stat is None or stat.kind != FILE:
         text = "The directory is no virtual machine: it has no config.pvs"
         raise NotABundle(text, path=machine, hint="Name the .pvm directory.")
-    root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
+    try:
+        root = parse_xml(read_file(port, config, limit=MAX_DOCUMENT_BYTES), path=config).root
+    except Damaged as error:
+        error.hint = error.hint or "Restore the file; Parallels Desktop keeps config.pvs.backup beside it."
+        raise
     found = root.find(_UUID)
     text = "" if found is None else (found.text or "").strip()
     if not text:

@@ -19,12 +19,11 @@ from ..._bundle.guards import (
     refuse_cut_source,
     warnings_for_readers,
 )
+from ..._bundle.neighbours import Standing, with_surroundings
 from ..._bundle.paths import Location, is_inside, locate
-from ..._bundle.pvm import CONFIG, disks_of, find_vm
-from ..._bundle.surroundings import Surroundings
+from ..._bundle.pvm import CONFIG, disks_of
 from ..._core.errors import Escape, Interrupted, MissingImage
 from ..._core.plan import Fingerprint
-from ..._core.records import replace
 from ..._io.port import Port
 
 
@@ -43,10 +42,9 @@ def examine_disks(port: Port, machine: str, *, force: bool = False) -> MachineDi
     disks = {*bundles_in(port, machine, recurse=False), *_named(port, machine)} - {machine}
     fingerprint: Fingerprint = ()
     warnings: List[str] = []
+    standing = Standing(port)
     for path in sorted(disks):
-        location = locate(port, path)
-        state = _observed(port, location)
-        state = replace(state, surroundings=Surroundings(find_vm(port, location)))
+        state, _around = with_surroundings(port, _observed(port, locate(port, path)), path, standing=standing)
         _refuse(state, force=force)
         fingerprint += state.fingerprint
         warnings += warnings_for_readers(state)
@@ -65,6 +63,9 @@ def _named(port: Port, machine: str) -> List[str]:
     found = []
     for name in disks_of(port, machine):
         path = posixpath.normpath(posixpath.join(machine, name))
+        if not is_inside(path, machine) and is_inside(port.real_path(path), machine):
+            # The configuration names it through a link to the machine.
+            path = port.real_path(path)
         if not is_inside(path, machine):
             moved = posixpath.join(machine, posixpath.basename(name))
             if port.stat(path) is not None or port.stat(moved) is None:

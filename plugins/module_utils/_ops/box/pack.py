@@ -15,7 +15,7 @@ from typing import Any, Iterator, Mapping, Optional, Tuple
 
 from ..._bundle.naming import temporary_name
 from ..._bundle.paths import is_inside
-from ..._change.permissions import refuse_place
+from ..._change.permissions import refuse_content
 from ..._core.errors import AlreadyExists, BadRequest, NotFound
 from ..._core.records import dataclass, replace
 from ..._io.fingerprint import refuse_changed
@@ -97,7 +97,7 @@ def find_box(port: Port, request: BoxRequest, uuid: str) -> Box:
     is_present = _is_present(port, request.path)
     packed = box_if_same(port, port.real_path(request.path), archive(port, entries)) if is_present else None
     if packed is None:
-        refuse_place(port, request.path.rsplit("/", 1)[0] or "/")
+        refuse_content(port, request.path)
     if not is_present:
         return Box(uuid, entries, ABSENT, None, disks)
     return Box(uuid, entries, OTHER if packed is None else PACKED, packed, disks)

@@ -24,6 +24,7 @@ from .examination import Examination
 from .examine import examine
 
 if TYPE_CHECKING:
+    from ..._bundle.neighbours import Vicinity
     from .repair import RepairFacts
 
 NONE = "none"
@@ -35,7 +36,9 @@ Apply = Callable[[Plan[Any], Tuple[str, ...]], Applied]
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """``repair`` is none, safe or all. A ``is_prediction`` changes nothing."""
+    """``repair`` is none, safe or all. A ``is_prediction`` changes nothing. ``vicinity`` is where to look for machines
+    and linked clones, beside the folder of the disk.
+    """
 
     allow_outside: bool
     repair: str = NONE
@@ -43,13 +46,15 @@ class CheckRequest:
     force: bool = False
     reads_data: bool = False
     is_prediction: bool = False
+    vicinity: Optional[Vicinity] = None
 
 
 @dataclass(frozen=True)
 class Checked:
     """All findings, with the repaired ones marked, and the file with the old bytes.
 
-    ``applied`` is the result of the plan of a repair; ``data_read`` are bytes, None when the data were not read.
+    ``applied`` is the result of the plan of a repair; ``data_read`` are bytes, None when the data were not read;
+    ``unknown`` are sentences about what around the disk could not be searched.
     """
 
     findings: Tuple[Finding, ...]
@@ -57,24 +62,30 @@ class Checked:
     backup: Optional[str] = None
     applied: Optional[Applied] = None
     data_read: Optional[int] = None
+    unknown: Tuple[str, ...] = ()
 
 
 def check_and_repair(port: Port, location: Location, request: CheckRequest, apply: Apply) -> Checked:
     """Check the disk at ``location`` and do what ``request`` asks for."""
     refuse_layer(port, location)
-    first = examine(port, location, allow_outside=request.allow_outside)
+    first = _examined(port, location, request)
     checked = Checked(first.findings) if request.repair == NONE else _repair(port, first, request, apply)
+    checked = replace(checked, unknown=first.surroundings.unknown)
     if not request.reads_data:
         return checked
     # Hardly anybody reads all data.
     from .data import read_clusters
 
-    unreadable, read = read_clusters(port, examine(port, location, allow_outside=request.allow_outside))
+    unreadable, read = read_clusters(port, _examined(port, location, request))
     return replace(checked, findings=(*checked.findings, *unreadable), data_read=read)
 
 
+def _examined(port: Port, location: Location, request: CheckRequest) -> Examination:
+    return examine(port, location, allow_outside=request.allow_outside, vicinity=request.vicinity)
+
+
 def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply) -> Checked:
-    examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first, request.force)
+    examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first, request)
     plan = _planned(port, examined, request)
     applied = apply(plan, recovered)
     repaired, is_changed = plan.facts.repaired, not plan.is_empty or bool(recovered)
@@ -84,8 +95,7 @@ def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply)
         return Checked(tuple(findings), is_changed or bool(ended), plan.facts.backup, applied)
     after = examined
     if is_changed:
-        after = examine(port, first.location, allow_outside=request.allow_outside)
-        after, _sentences = _end_interrupted(port, after, request.force)
+        after, _sentences = _end_interrupted(port, _examined(port, first.location, request), request)
     findings = _merged(first, repaired + (ended if after.journal is None else ()), after.findings)
     return Checked(tuple(findings), is_changed, plan.facts.backup, applied)
 
@@ -110,15 +120,15 @@ def _merged(first: Examination, repaired: Tuple[Finding, ...], after: Tuple[Find
     return findings + [one for one in after if (one.code, one.where) not in known]
 
 
-def _end_interrupted(port: Port, examined: Examination, force: bool) -> Tuple[Examination, Tuple[str, ...]]:
+def _end_interrupted(port: Port, examined: Examination, request: CheckRequest) -> Tuple[Examination, Tuple[str, ...]]:
     """The disk after the end of an interrupted run, if it is in order for that, and sentences about it."""
     if examined.journal is None or not is_in_order(port, examined):
         return examined, ()
     # Only a disk with a journal needs what ends operations.
     from ..recovery.recover import recover
 
-    recovered = tuple(recover(port, examined.location, allow_outside=True, force=force))
-    return examine(port, examined.location, allow_outside=True), recovered
+    recovered = recover(port, examined.location, allow_outside=True, force=request.force, vicinity=request.vicinity)
+    return _examined(port, examined.location, replace(request, allow_outside=True)), recovered
 
 
 def is_in_order(port: Port, examined: Examination) -> bool:

@@ -12,6 +12,7 @@ from typing import List, Optional, Tuple
 from ..._bundle.bundle import EXPANDING
 from ..._bundle.descriptor import Descriptor
 from ..._bundle.paths import Location
+from ..._bundle.surroundings import Surroundings
 from ..._bundle.tree import SnapshotTree
 from ..._core.findings import ERROR, Finding
 from ..._core.plan import Fingerprint
@@ -124,6 +125,7 @@ class Examination:
     journal: Optional[Journal]
     fingerprint: Fingerprint
     findings: Tuple[Finding, ...]
+    surroundings: Surroundings = Surroundings()
 
     @property
     def descriptor(self) -> Optional[Descriptor]:

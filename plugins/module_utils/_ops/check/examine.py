@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry
 from ..._bundle.naming import DESCRIPTOR, NOTES, classify, temporary_name
+from ..._bundle.neighbours import Standing, Vicinity, surroundings_of
 from ..._bundle.paths import (
     BUNDLE,
     SINGLE_FILE,
@@ -27,7 +28,6 @@ from ..._bundle.paths import (
     locate,
     resolve_image,
 )
-from ..._bundle.pvm import find_vm
 from ..._bundle.tree import SnapshotTree, build_tree
 from ..._core import guid as guids
 from ..._core.errors import Damaged, DiskError, Escape, MissingImage, NotABundle, NotFound
@@ -81,13 +81,19 @@ def _is_bare_bundle(port: Port, path: str) -> bool:
     return any(classify(name) in ("backup", "image") for name in port.list_directory(path))
 
 
-def examine(port: Port, location: Location, *, allow_outside: bool = False) -> Examination:
-    """Examine all metadata of a disk. Raises an error only when the disk cannot be examined at all."""
-    examined = _examine(port, location, allow_outside)
+def examine(
+    port: Port, location: Location, *, allow_outside: bool = False, vicinity: Optional[Vicinity] = None
+) -> Examination:
+    """Examine all metadata of a disk, and the machines around it and around the path in ``vicinity``.
+
+    Raises an error only when the disk cannot be examined at all.
+    """
+    vicinity = vicinity or Vicinity(standing=Standing(port))
+    examined = _examine(port, location, allow_outside, vicinity)
     for _look in range(_LOOKS - 1):
         if not examined.findings or not _has_changed(port, examined):
             return examined
-        examined = _examine(port, location, allow_outside)
+        examined = _examine(port, location, allow_outside, vicinity)
     if examined.findings and _has_changed(port, examined):
         text = "The disk was changed during the check; the findings may be a momentary state."
         changing = found("changing", location.descriptor, text)
@@ -99,7 +105,7 @@ def _has_changed(port: Port, examined: Examination) -> bool:
     return any(identity(port.stat(path)) != before for path, before in examined.fingerprint)
 
 
-def _examine(port: Port, location: Location, allow_outside: bool) -> Examination:
+def _examine(port: Port, location: Location, allow_outside: bool, vicinity: Vicinity) -> Examination:
     port.forget(location.directory)
     before = identity(port.stat(location.descriptor))
     journal, interrupted = _read_journal(port, location)
@@ -118,6 +124,8 @@ def _examine(port: Port, location: Location, allow_outside: bool) -> Examination
     findings += [*(one for image in images for one in image.findings), *interrupted]
     tree = _tree_of(chosen, location)
     examined = Examination(location, chosen, tree, images, others, holders, journal, fingerprint, tuple(findings))
+    files = {*(image.path for image in images), *(posixpath.join(location.directory, name) for name in others)}
+    examined = replace(examined, surroundings=surroundings_of(port, location, files, vicinity))
     return replace(examined, findings=(*findings, *_as_a_whole(port, examined)))
 
 
@@ -130,7 +138,7 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
         journal, is_interrupted = posixpath.basename(journal_path(location)), examined.journal is not None
         yield from examine_files(location.directory, examined.others, journal=journal, is_interrupted=is_interrupted)
     suspended = descriptor is not None and descriptor.suspended
-    report = find_vm(port, location)
+    report = examined.surroundings.machine
     suspended = suspended or (report.facts is not None and report.facts.suspended)
     notes: Notes = {}
     if NOTES in examined.others:

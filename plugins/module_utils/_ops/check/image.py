@@ -23,7 +23,7 @@ from .examination import ImageExam, Named
 from .extension import examine_extension
 from .file_end import examine_end
 from .header import understand, with_data_off
-from .image_type import is_contradicted, judge_type
+from .image_type import has_boot_sector, is_contradicted, judge_type
 from .table import find_faults, read_surplus, surplus_findings, table_findings
 
 _PREFIX = 512
@@ -87,9 +87,11 @@ def _examine_opened(opened: _Opened, is_held: bool, version: Optional[int]) -> I
 
 
 def _may_be_raw(opened: _Opened) -> bool:
-    """Whether a root that is no expanding image is exactly as long as its part of the disk."""
+    """Whether a root that is no expanding image is as long as its part of the disk, or begins with a boot sector."""
     named, length = opened.named, opened.named.expected.length_sectors
-    return bool(named.type) and named.is_root and length is not None and opened.stat.size == length * SECTOR
+    if not named.type or not named.is_root or length is None:
+        return False
+    return opened.stat.size == length * SECTOR or has_boot_sector(opened.prefix)
 
 
 def _exam(named: Named, stat: Stat, *findings: Finding) -> ImageExam:
@@ -146,8 +148,11 @@ def _examine_rest(opened: _Opened, header: HdsHeader, findings: Tuple[Finding, .
 def _unknown(prefix: bytes, path: str) -> Finding:
     kind = detect(prefix, name=path)
     if kind in ("unstructured", "raw"):
-        text = f"The image begins with {prefix[:16].hex()}, which is no signature, and its header does not fit"
-        return found("image_signature", path, f"{text} the disk. Restore it from a copy.", repairable=NO)
+        text = (
+            f"The image begins with {prefix[:16].hex()}, which is no signature, and its header does not fit the disk."
+        )
+        text += " If it holds raw bytes, hdd_convert reads them with src_format: raw on the file; if not, restore it"
+        return found("image_signature", path, f"{text} from a copy.", repairable=NO)
     return found("image_foreign", path, f"The image is of the format {kind}.")
 
 

@@ -52,7 +52,7 @@ def judge_type(file: File, named: Named, prefix: bytes, exam: ImageExam) -> Opti
     if exam.kind == EXPANDING:
         text = f"The descriptor gives the type {named.type[:40]!r}, which nobody knows; the file is not known either."
         return Verdict(found("image_type", named.path, text, repairable=NO), None, ())
-    return _of_raw(named, prefix)
+    return _of_raw(named, prefix, exam.stat.size)
 
 
 def _of_expanding(file: File, named: Named, exam: ImageExam) -> Verdict:
@@ -83,11 +83,21 @@ def _sound_size(file: File, named: Named, exam: ImageExam) -> Optional[int]:
     return header.size_bytes if header.size_sectors == named.expected.length_sectors else None
 
 
-def _of_raw(named: Named, prefix: bytes) -> Verdict:
+def has_boot_sector(prefix: bytes) -> bool:
+    """Whether a disk begins so: with a partition table, or what a firmware starts."""
+    return prefix[510:512] == _BOOT_SIGNATURE
+
+
+def _of_raw(named: Named, prefix: bytes, size: int) -> Verdict:
     length = (named.expected.length_sectors or 0) * SECTOR
     text = f"The descriptor gives the type {named.type[:40]!r}, and the file is no expanding image, but"
+    has_table = has_boot_sector(prefix)
+    if size != length:
+        text += (
+            f" begins with a boot sector: it is raw, with {size} bytes of {length}. To read it as it is: hdd_convert"
+        )
+        return _verdict(named, f"{text} with src_format: raw on the file.", _PLAIN, LOSSY)
     text += f" exactly as long as its part of the disk, {length} bytes"
-    has_table = prefix[510:512] == _BOOT_SIGNATURE
     kind = detect(prefix, name=named.path)
     if kind not in ("unstructured", "raw"):
         text += f". It looks like {kind}. To read it as it is: hdd_convert with src_format: raw on the file."

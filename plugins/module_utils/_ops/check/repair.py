@@ -20,10 +20,11 @@ import posixpath
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor
+from ..._bundle.guards import refuse_clones, refuse_other_names
 from ..._bundle.naming import temporary_name
 from ..._bundle.paths import BUNDLE, Location, is_inside, journal_path
 from ..._core.errors import AlreadyExists, BadRequest, Dirty, Escape, NotFound
-from ..._core.findings import ERROR, Finding, is_allowed
+from ..._core.findings import ERROR, LOSSY, Finding, is_allowed
 from ..._core.plan import Cleanup, MakeDirectory, Plan, Remove, ReplaceFile, Step, Sync
 from ..._core.records import dataclass, replace
 from ..._formats.hds.header import IN_USE_OFFSET
@@ -75,8 +76,9 @@ def plan_repair(
     """Repair what may be repaired at ``level`` (safe or all); an empty plan when there is nothing of that kind.
 
     With ALL, when ``backup_dir`` is given, or when a descriptor is replaced, the old bytes of all metadata are recorded
-    first. Raises Dirty for an image that is marked as in use, unless forced; BadRequest or NotFound for an impossible
-    ``backup_dir``.
+    first. Raises Dirty for an image that is marked as in use, unless forced; SharedLayer for an image with a second
+    name, and, unless forced, for one that a linked clone stands on where something may be lost; BadRequest or NotFound
+    for an impossible ``backup_dir``.
     """
     planned = [plan_image_repair(image, level) for image in expanding_images(examined)]
     images = [repair for repair in planned if repair is not None]
@@ -89,6 +91,7 @@ def plan_repair(
     if not any(repairs):
         return Plan("repair", facts=RepairFacts(tuple(repaired)))
     _refuse_dirty(examined, force=force)
+    _refuse_shared(examined, images, force=force)
     steps: List[Step] = []
     backup = None
     replaces = content is not None and examined.chosen is not None and bool(examined.chosen.xml)
@@ -138,6 +141,15 @@ def _refuse_dirty(examined: Examination, *, force: bool) -> None:
         if image.raw[IN_USE_OFFSET : IN_USE_OFFSET + 4] == b"Ynot" and not is_ours:
             text = "An image is marked as in use: a virtual machine runs, or its program died"
             raise Dirty(text, path=image.path, offset=IN_USE_OFFSET, found="Ynot", hint=_STOP)
+
+
+def _refuse_shared(examined: Examination, repairs: Sequence[ImageRepair], *, force: bool) -> None:
+    """What a safe repair leaves is the same guest disk for a clone; what may lose something is not."""
+    for repair in repairs:
+        refuse_other_names(repair.exam.path, repair.exam.stat)
+    lossy = [repair.exam.path for repair in repairs if any(one.repairable == LOSSY for one in repair.repaired)]
+    if not force:
+        refuse_clones(examined.surroundings.clones, lossy)
 
 
 def _descriptor_after(examined: Examination, level: str) -> Tuple[Optional[bytes], List[Finding]]:

@@ -20,15 +20,16 @@ marked: the one write does all.
 from __future__ import annotations
 
 import struct
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
-from ..._change.image import entry_steps
 from ..._core.errors import Unsupported
 from ..._core.findings import ERROR, Finding, is_allowed
 from ..._core.plan import CopyRanges, Move, Resize, Step, Sync, WriteBytes
+from ..._core.ranges import Range
 from ..._core.records import dataclass, replace
 from ..._core.units import round_up
 from ..._formats.hds.bat import Run
+from ..._formats.hds.bat_pieces import entry_pieces
 from ..._formats.hds.header import (
     CLOSED,
     CLOSED_WITH_EXTENSION,
@@ -45,44 +46,83 @@ from ..._formats.hds.header import (
 from .examination import ImageExam
 from .table import Faults
 
-_MOST_COPIES = 1 << 20
+_MOST_ENTRY = (1 << 32) - 1
 _ZERO_PIECE = 256 << 10
+_MOST_SPANS = 1 << 12
+_WINDOW = 1 << 16
+"""Of a table with more changes than that, pieces of so many entries are written, the right ones among them again."""
+
+Spans = Tuple[Range, ...]
+
+
+class _Copies:
+    """The moves into slots of their own: made anew whenever they are asked for, as a table may ask for millions."""
+
+    def __init__(self, faults: Faults, path: str, slot: int) -> None:
+        self._faults = faults
+        self._path = path
+        self._slot = slot
+
+    def __iter__(self) -> Iterator[Move]:
+        step, size, slot = self._faults.header.cluster_bytes, self._faults.file_size, self._slot
+        for run in self._faults.copied():
+            there = min(run.count * step, max(0, size - run.offset))
+            if there:
+                yield Move(self._path, run.offset, slot, there)
+            slot += run.count * step
 
 
 @dataclass(frozen=True)
 class ImageRepair:
-    """What an image will be: ``zeroed`` byte ranges of its table, ``relocated`` runs of clusters in their new slots."""
+    """What an image will be.
+
+    ``surplus`` are byte ranges of its table that become zero, ``forgotten`` and ``named`` ranges of guest clusters
+    whose entries are written in the first and in the second turn; clusters that need a slot of their own get those from
+    byte ``slot`` on.
+    """
 
     exam: ImageExam
     raw: bytes
-    zeroed: Tuple[Tuple[int, int], ...]
-    moves: Tuple[Move, ...]
-    relocated: Tuple[Run, ...]
+    surplus: Spans
+    faults: Optional[Faults]
+    forgotten: Spans
+    named: Spans
+    slot: int
     size: int
     repaired: Tuple[Finding, ...]
 
     @property
     def is_heavy(self) -> bool:
         """Whether the table changes."""
-        return bool(self.zeroed or self.relocated)
+        return bool(self.surplus or self.forgotten or self.named)
 
     @property
-    def changed_ranges(self) -> List[Tuple[int, int]]:
+    def moves(self) -> Iterable[Move]:
+        """The clusters that are copied."""
+        if self.faults is None or not self.named:
+            return ()
+        return _Copies(self.faults, self.exam.path, self.slot)
+
+    @property
+    def changed_ranges(self) -> List[Range]:
         """The byte ranges of metadata that change, in order."""
-        head = [(0, HEADER_BYTES)] if self.raw != self.exam.raw or self.is_heavy else []
-        return sorted([*head, *self.zeroed, *_entry_ranges(self.relocated)])
+        ranges = [(0, HEADER_BYTES)] if self.raw != self.exam.raw or self.is_heavy else []
+        for start, end in sorted([*self.surplus, *map(_bytes_of, self.forgotten), *map(_bytes_of, self.named)]):
+            if ranges and start < ranges[-1][1]:
+                start, end = ranges[-1][0], max(end, ranges.pop()[1])
+            ranges.append((start, end))
+        return ranges
 
 
-class _Placed(NamedTuple):
-    """Clusters in slots of their own: how their data move, where they are then, and the end of what is in use."""
-
-    moves: Tuple[Move, ...]
-    relocated: Tuple[Run, ...]
-    end: int
+def _bytes_of(span: Range) -> Range:
+    return HEADER_BYTES + ENTRY_BYTES * span[0], HEADER_BYTES + ENTRY_BYTES * span[1]
 
 
 def plan_image_repair(exam: ImageExam, level: str) -> Optional[ImageRepair]:
-    """What a repair of ``level`` does to an image; None for nothing. Raises Unsupported for too many shared slots."""
+    """What a repair of ``level`` does to an image; None for nothing.
+
+    Raises Unsupported where clusters share their slots and the file would become too long for its table.
+    """
     header = exam.header
     repaired = tuple(one for one in exam.findings if is_allowed(one.repairable, level))
     if header is None or exam.is_frozen or exam.outside or not repaired:
@@ -90,44 +130,48 @@ def plan_image_repair(exam: ImageExam, level: str) -> Optional[ImageRepair]:
     codes = {one.code for one in repaired}
     faults = exam.faults if any(code.startswith("entry_") and code != "entry_surplus" for code in codes) else None
     drops = exam.drops_extension or (faults is not None and faults.loses)
-    placed = _relocate(exam, header, faults, exam.end_of_use(with_extension=not drops))
+    end = exam.end_of_use(with_extension=not drops)
+    slot, end = (end, end) if faults is None or not faults.copies else _slots(exam, header, faults, end)
     changes_end = faults is not None or bool(codes & {"leak_tail", "image_too_short", "tail_unaligned"})
-    zeroed = _entry_ranges(faults.dropped()) if faults is not None else []
-    zeroed += exam.surplus if "entry_surplus" in codes else ()
-    raw = pack_header(_final_header(exam, header, repaired, drops=drops))
-    size = placed.end if changes_end else exam.stat.size
-    return ImageRepair(exam, raw, tuple(sorted(zeroed)), placed.moves, placed.relocated, size, repaired)
+    return ImageRepair(
+        exam,
+        pack_header(_final_header(exam, header, repaired, drops=drops)),
+        tuple(sorted(exam.surplus)) if "entry_surplus" in codes else (),
+        faults,
+        _spans(faults.dropped()) if faults is not None else (),
+        _spans(faults.copied()) if faults is not None else (),
+        slot,
+        end if changes_end else exam.stat.size,
+        repaired,
+    )
 
 
-def _relocate(exam: ImageExam, header: HdsHeader, faults: Optional[Faults], end: int) -> _Placed:
-    """Slots after everything (what is in use ends at ``end``) for clusters that need one of their own."""
-    if faults is None or not faults.copies:
-        return _Placed((), (), end)
+def _slots(exam: ImageExam, header: HdsHeader, faults: Faults, end: int) -> Tuple[int, int]:
+    """The first of the slots after everything for clusters that need one of their own, and the end of the last one."""
     size, step = exam.stat.size, header.cluster_bytes
-    if faults.copies > _MOST_COPIES:
-        text = "More clusters share their slots than a repair can part"
-        raise Unsupported(text, path=exam.path, hint="Restore the image from a copy.")
     # What no entry names may be what an entry has lost, so nothing in the file is overwritten.
-    end = max(end, header.data_start + round_up(max(0, size - header.data_start), step))
-    moves: List[Move] = []
-    relocated: List[Run] = []
-    for run in faults.copied():
-        there = min(run.count * step, max(0, size - run.offset))
-        if there:
-            moves.append(Move(exam.path, run.offset, end, there))
-        relocated.append(Run(run.cluster, run.count, end))
-        end += run.count * step
-    return _Placed(tuple(moves), tuple(relocated), end)
+    slot = max(end, header.data_start + round_up(max(0, size - header.data_start), step))
+    end = slot + faults.copies * step
+    if (end - step) // header.entry_bytes > _MOST_ENTRY or slot % header.entry_bytes:
+        text = "So many clusters share their slots that the file would become too long for its table"
+        hint = "Read the disk as it is with hdd_convert, snapshot by snapshot."
+        raise Unsupported(text, path=exam.path, found=faults.copies, hint=hint)
+    return slot, end
 
 
-def _entry_ranges(runs: Iterable[Run]) -> List[Tuple[int, int]]:
-    spans: List[Tuple[int, int]] = []
+def _spans(runs: Iterable[Run]) -> Spans:
+    """The ranges of guest clusters in ascending runs; when there are many, those in one window are one range."""
+    spans: List[Range] = []
     for run in runs:
-        if spans and spans[-1][1] == run.cluster:
+        if spans and (spans[-1][1] == run.cluster or _are_near(spans, run.cluster)):
             spans[-1] = (spans[-1][0], run.cluster + run.count)
         else:
             spans.append((run.cluster, run.cluster + run.count))
-    return [(HEADER_BYTES + ENTRY_BYTES * start, HEADER_BYTES + ENTRY_BYTES * end) for start, end in spans]
+    return tuple(spans)
+
+
+def _are_near(spans: Sequence[Range], cluster: int) -> bool:
+    return len(spans) > _MOST_SPANS and (spans[-1][1] - 1) // _WINDOW == cluster // _WINDOW
 
 
 def _final_header(exam: ImageExam, header: HdsHeader, repaired: Sequence[Finding], *, drops: bool) -> HdsHeader:
@@ -149,40 +193,39 @@ def repair_steps(repair: ImageRepair) -> Iterator[Step]:
     if repair.is_heavy:
         yield WriteBytes(path, IN_USE_OFFSET, struct.pack("<I", IN_USE))
         yield Sync(files=(path,))
-    if repair.zeroed:
-        yield from _zero_steps(path, repair.zeroed)
+    if repair.surplus or repair.forgotten:
+        yield from _forgetting_steps(repair)
         yield Sync(files=(path,))
-    if repair.relocated:
-        yield from _relocation_steps(repair)
+    if repair.named:
+        yield from _naming_steps(repair)
     elif repair.size > size:
         yield Resize(path, repair.size)
         yield Sync(files=(path,))
     if repair.raw != repair.exam.raw or repair.is_heavy:
         yield WriteBytes(path, 0, repair.raw)
         yield Sync(files=(path,))
-    if repair.size < size and not repair.relocated:
+    if repair.size < size and not repair.named:
         yield Resize(path, repair.size)
         yield Sync(files=(path,))
 
 
-def _zero_steps(path: str, ranges: Sequence[Tuple[int, int]]) -> Iterator[Step]:
-    for start, end in ranges:
+def _forgetting_steps(repair: ImageRepair) -> Iterator[Step]:
+    path, header, faults = repair.exam.path, repair.exam.header, repair.faults
+    if header is not None and faults is not None:
+        for offset, piece in entry_pieces(header, repair.forgotten, faults.readable()):
+            yield WriteBytes(path, offset, piece)
+    for start, end in repair.surplus:
         for offset in range(start, end, _ZERO_PIECE):
             yield WriteBytes(path, offset, bytes(min(_ZERO_PIECE, end - offset)))
 
 
-def _relocation_steps(repair: ImageRepair) -> Iterator[Step]:
-    path, header = repair.exam.path, repair.exam.header
-    if repair.moves:
-        yield CopyRanges(path, repair.moves)
+def _naming_steps(repair: ImageRepair) -> Iterator[Step]:
+    path, header, faults = repair.exam.path, repair.exam.header, repair.faults
+    if header is None or faults is None:
+        return
+    yield CopyRanges(path, repair.moves)
     yield Resize(path, repair.size)
     yield Sync(files=(path,))
-    if header is not None:
-        yield from entry_steps(path, header, _entries(repair.relocated, header.cluster_bytes))
+    for offset, piece in entry_pieces(header, repair.named, faults.parted(repair.slot)):
+        yield WriteBytes(path, offset, piece)
     yield Sync(files=(path,))
-
-
-def _entries(runs: Sequence[Run], step: int) -> Iterator[Tuple[int, int]]:
-    for run in sorted(runs):
-        for index in range(run.count):
-            yield run.cluster + index, run.offset + index * step

@@ -85,11 +85,27 @@ class Faults:
 
     def copied(self) -> Iterator[Run]:
         """Clusters that need a slot of their own."""
+        return (run for run, needs_slot in self._readable() if needs_slot)
+
+    def readable(self) -> Iterator[Run]:
+        """Clusters that can be read, where they are now."""
+        return (run for run, _needs_slot in self._readable())
+
+    def parted(self, slot: int) -> Iterator[Run]:
+        """The same when those that need a slot have one: these follow one another from byte ``slot`` on."""
+        for run, needs_slot in self._readable():
+            yield Run(run.cluster, run.count, slot) if needs_slot else run
+            slot += run.count * self.header.cluster_bytes if needs_slot else 0
+
+    def _readable(self) -> Iterator[Tuple[Run, bool]]:
+        """Clusters that can be read, in guest order, and whether they need a slot of their own."""
         step = self.header.cluster_bytes
         for index, run in enumerate(self.table.runs()):
             parts = _apart(run, self.header, self.file_size)
-            twins, _rest = _split(parts.kept, self.twins[index] if self.twins is not None else 0, step)
-            yield from (part for part in (parts.low, parts.off_grid, twins) if part.count)
+            twins, rest = _split(parts.kept, self.twins[index] if self.twins is not None else 0, step)
+            for part, needs_slot in ((parts.low, True), (parts.off_grid, True), (twins, True), (rest, False)):
+                if part.count:
+                    yield part, needs_slot
 
 
 def find_faults(table: RunTable, header: HdsHeader, *, file_size: int) -> Optional[Faults]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState
-from ..._bundle.guards import Touches, check_guards, minds_holes
+from ..._bundle.guards import Touches, check_guards, minds_holes, refuse_standing
 from ..._change.bundle_plan import SMALL_CHANGES, BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._core.errors import Unsupported
 from ..._core.plan import CopyRanges, Plan
@@ -80,6 +80,9 @@ def plan_compact(
     if any(one.change.moves_data for one in worthwhile):
         # Nobody has published what the cipher goes by, and it may be the place in the file.
         clearance = check_guards(state, Touches(data=True), force=force)
+    if freed is not None:
+        # What is free in all views of the disk may be in use in that of a clone, also in a copy that takes the name.
+        refuse_standing(state, [one.image.path for one in worthwhile], force=force)
     for one in worthwhile:
         _refuse_extension(one)
     after = {(one.image.storage, one.image.guid): one.change.after() for one in worthwhile}

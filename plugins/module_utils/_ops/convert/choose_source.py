@@ -39,7 +39,9 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
     # Images of other products have no neighbours.
     from ..._bundle.neighbours import with_surroundings
 
-    state, _around = with_surroundings(shown, source.state, source.path)
+    # The path of the task may be a link in a machine.
+    given = request.path if source.container is None else source.path
+    state, _around = with_surroundings(shown, source.state, given)
     source = replace(source, state=state)
     chosen = source if request.snapshot is None else _at_snapshot(port, source, request.snapshot)
     guid = chosen.guid or state.tree.top

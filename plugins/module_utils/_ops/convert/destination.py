@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from ..._bundle.bundle import BundleState, observe
-from ..._bundle.paths import locate
+from ..._bundle.paths import locate, lost_descriptor
 from ..._core.errors import AlreadyExists, BadRequest, DiskError, IoFailure, NoSpace, NotABundle
 from ..._core.records import dataclass
 from ..._formats.catalog import HDD, RAW
@@ -59,10 +59,12 @@ def _bundle(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
         state, _around = with_surroundings(port, observe(port, locate(port, request.path)), request.path)
         return Destination(stat, state)
     except NotABundle as error:
+        # The images of a bundle that only lost its descriptor are all there.
+        is_lost = lost_descriptor(port, port.real_path(request.path))
         raise AlreadyExists(
             "There is a directory that is no bundle where the bundle should go",
             path=request.path,
-            hint="Remove it or choose another dest.",
+            hint=f"{error.hint} Or choose another dest." if is_lost else "Remove it or choose another dest.",
         ) from error
     except DiskError as error:
         return _unreadable(request, stat, error)

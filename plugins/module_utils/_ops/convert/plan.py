@@ -46,15 +46,17 @@ def plan_convert(
 
         conversion = replace(conversion, dropped=find_dropped(port, source, depths))
     conversion = replace(conversion, reason=reason_of(port, conversion))
-    if is_kept(conversion.reason):
-        filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
-        return Plan("convert", facts=ConvertFacts(conversion.reason, shape, filesystems=filesystems))
-    from .replacing import refuse_replacing
-    from .steps import convert_steps, predicted
     from .warnings import warnings_of
 
+    warnings = warnings_of(port, conversion)
+    if is_kept(conversion.reason):
+        filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
+        return Plan("convert", warnings=warnings, facts=ConvertFacts(conversion.reason, shape, filesystems=filesystems))
+    from .replacing import refuse_replacing
+    from .steps import convert_steps, predicted
+
     refuse_replacing(port, request, destination)
-    plan = replace(convert_steps(port, conversion, token), warnings=warnings_of(port, conversion))
+    plan = replace(convert_steps(port, conversion, token), warnings=warnings)
     return predicted(port, plan) if predict else plan
 
 

@@ -15,6 +15,7 @@ from ..._formats.catalog import RAW, ForeignShape
 from ..._guest.source import Source, open_source
 from ..._io.port import Port
 from .conversion import Conversion
+from .reason import is_kept
 from .request import AnyShape
 
 
@@ -24,6 +25,12 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
+    replaced = conversion.destination.state
+    if replaced is not None and not is_kept(conversion.reason):
+        # What goes with it must have been told once.
+        found += replaced.warnings
+        if replaced.surroundings is not None:
+            found += [*replaced.surroundings.machine.warnings, *replaced.surroundings.unknown]
     found += _sector_warnings(source, conversion.shape)
     exact = _exact_size(source)
     if exact != source.size:

@@ -12,10 +12,10 @@ unmarked; after it, the removals are finished; a merge that was changing images 
 from __future__ import annotations
 
 import struct
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
 from ..._bundle.bundle import BundleState, ImageState, observe
-from ..._bundle.guards import recovery_clearance
+from ..._bundle.guards import recovery_clearance, refuse_linked, refuse_standing
 from ..._bundle.leftovers import needs_recovery, temporaries
 from ..._bundle.naming import classify
 from ..._bundle.paths import Location, locate
@@ -23,12 +23,15 @@ from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, uncha
 from ..._change.executor import execute
 from ..._change.image import header_rewrite_step, table_rewrite_steps
 from ..._core.errors import Damaged, Interrupted
-from ..._core.plan import Cleanup, Plan, Remove, Resize, Step, Sync, WriteBytes
+from ..._core.plan import Cleanup, CopyRanges, Plan, Remove, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._formats.hds.header import CLOSED, IN_USE_OFFSET
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
 from .written_since import was_written_since
+
+if TYPE_CHECKING:
+    from ..._bundle.neighbours import Vicinity
 
 _U32 = range(1 << 32)
 _MOST_RUNS = 3
@@ -44,7 +47,9 @@ class RecoveryFacts(ChangeFacts):
 def plan_recovery(port: Port, state: BundleState, *, force: bool = False) -> Plan[RecoveryFacts]:
     """The steps that end an interrupted run; empty when there is nothing to end.
 
-    Raises Dirty for a merge that goes forward while others have left a mark in another image, unless forced.
+    Raises Dirty for a merge that goes forward while others have left a mark in another image, and SharedLayer when a
+    linked clone stands on what would be rewritten or removed, both unless forced; SharedLayer also for what would be
+    rewritten and has a second name.
     """
     journal = state.journal
     if not needs_recovery(state):
@@ -55,20 +60,42 @@ def plan_recovery(port: Port, state: BundleState, *, force: bool = False) -> Pla
         and not _is_merged(state, journal)
     ):
         return _repeat_merge(port, state, journal, force)
-    change = BundleChange("recover", ends_journal=False, apart=tuple(_steps(port, state, journal)))
+    steps = tuple(_steps(port, state, journal))
+    _refuse_shared(state, steps, force=force)
+    change = BundleChange("recover", ends_journal=False, apart=steps)
     what = journal.operation if journal is not None else "temporary files"
     plan = bundle_plan(recovery_clearance(state), change, RecoveryFacts(state, what))
     # It only removes, and must not trigger itself.
     return replace(plan, space=(), cleanup=Cleanup())
 
 
-def recover(port: Port, location: Location, *, allow_outside: bool = False, force: bool = False) -> Tuple[str, ...]:
-    """Put the disk at ``location`` in order, under lock; returns what was done, in sentences for the user."""
+def _refuse_shared(state: BundleState, steps: Sequence[Step], *, force: bool) -> None:
+    """Others may have come to stand on the files since the run was cut off."""
+    rewritten = [step.path for step in steps if isinstance(step, (WriteBytes, CopyRanges, Resize))]
+    removed = [path for step in steps if isinstance(step, Remove) for path in step.paths]
+    refuse_standing(state, (*rewritten, *removed), force=force)
+    refuse_linked(state, rewritten)
+
+
+def recover(
+    port: Port,
+    location: Location,
+    *,
+    allow_outside: bool = False,
+    force: bool = False,
+    vicinity: Optional[Vicinity] = None,
+) -> Tuple[str, ...]:
+    """Put the disk at ``location`` in order, under lock; returns what was done, in sentences for the user.
+
+    With ``vicinity``, linked clones around the disk are looked for.
+    """
     done: List[str] = []
     runs = 0
     while True:
         runs += 1
         state = observe(port, location, allow_outside=allow_outside)
+        if vicinity is not None:
+            state = _with_surroundings(port, state, vicinity)
         plan = plan_recovery(port, state, force=force)
         if plan.is_empty:
             return tuple(done)
@@ -80,6 +107,13 @@ def recover(port: Port, location: Location, *, allow_outside: bool = False, forc
         ending = "finished" if plan.operation == "merge" else "cleared up"
         done.append(f"{location.directory}: an interrupted run ({plan.facts.what}) was found and {ending}.")
         done += plan.warnings
+
+
+def _with_surroundings(port: Port, state: BundleState, vicinity: Vicinity) -> BundleState:
+    # Hardly a disk is in the middle of a change.
+    from ..._bundle.neighbours import with_surroundings
+
+    return with_surroundings(port, state, vicinity.named, standing=vicinity.standing)[0] if state.journal else state
 
 
 def take_back(port: Port, directory: str) -> Optional[str]:
@@ -122,6 +156,7 @@ def _repeat_merge(port: Port, state: BundleState, journal: Journal, force: bool)
         raise _misfit(state)
     marked = {before.name for before in journal.images}
     ours = tuple(image.path for image in state.images.values() if image.path.rsplit("/", 1)[-1] in marked)
+    refuse_linked(state, ours)
     half_made = _present(state, journal.created)
     # New images get the names in the journal again, so that a further run finds them.
     cleared = replace(state, others=tuple(name for name in state.others if name not in half_made))
@@ -162,10 +197,10 @@ def _steps(port: Port, state: BundleState, journal: Optional[Journal]) -> Iterat
         # First, as what follows may need the space.
         yield Remove(tuple(removed), directory)
     if journal is not None:
-        if state.notes or "note" in (journal.request or {}):
+        if state.notes_waiting:
             from ..._change.notes import notes_end_steps
 
-            yield from notes_end_steps(state, journal.request or {})
+            yield from notes_end_steps(state)
         if "machine" in (journal.request or {}):
             from ..._change.machine import machine_end_steps
 

@@ -71,7 +71,7 @@ def plan_text_view(port: Port, source: Source, request: ConvertRequest, *, token
     present = port.stat(request.path)
     view = view._replace(reason=_reason(port, request, view, present))
     if is_kept(view.reason):
-        return Plan("convert", facts=view)
+        return Plan("convert", warnings=_warnings(source), facts=view)
     _refuse_replacing(port, request, present)
     steps: List[Step] = []
     temporary = f"{request.path.rpartition('/')[0]}/{temporary_name(request.path.rpartition('/')[2], token)}"

@@ -14,7 +14,7 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, build_bundle, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.filesystem_images import MIB, ext
 from ansible_collections.vdisk.parallels.tests.support.filesystems import tool
-from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed, three_runs, tree
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree
 
 CLUSTER = 64 << 10
 SIZE = 24 * MIB
@@ -71,3 +71,22 @@ def test_other_scans_do_not_look(root, disk) -> None:
 def test_swap_needs_a_look_at_file_systems(root, disk) -> None:
     before = tree(root)
     assert run("hdd_compact", path=disk, swap="drop").result["error_code"] == "bad_request" and tree(root) == before
+
+
+@pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
+def test_what_a_clone_may_use_stays_whatever_takes_the_name_of_the_image(root, image, strategy) -> None:
+    """What is free in every view of the disk need not be free in that of the clone."""
+    content = image.read_bytes()
+    held = {n: content[n * CLUSTER : (n + 1) * CLUSTER] for n in range(SIZE // CLUSTER)}
+    layers = line_of_layers({n: piece for n, piece in held.items() if piece.strip(b"\0")}, {})
+    built = build_bundle(f"{root}/a.hdd", size_sectors=SIZE // 512, cluster_sectors=CLUSTER // 512, layers=layers)
+    (base,) = [guid for _storage, guid in built.files if guid != TOP]
+    layers = [Layer(base), Layer(TOP, base)]
+    clone = build_bundle(f"{root}/b.hdd", size_sectors=SIZE // 512, cluster_sectors=CLUSTER // 512, layers=layers)
+    with open(clone.descriptor, encoding="utf-8") as stream:
+        text = stream.read()
+    with open(clone.descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text.replace(clone.files[(0, base)].rsplit("/", 1)[-1], built.files[(0, base)]))
+    task = {"path": built.directory, "scan": "filesystem", "strategy": strategy}
+    assert clone.directory in refused("hdd_compact", root, code="shared_layer", **task)["msg"]
+    assert succeed("hdd_compact", **task, force=True)["changed"]

@@ -16,7 +16,9 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks, module_docs
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.farm import MIB, TWO, break_down, by_path, clone_of, machine
+from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
     content,
     guest_of,
@@ -81,7 +83,7 @@ def test_one_bad_disk_never_stops_the_rest_and_the_task_is_red_at_the_end(root):
     assert [(one["path"], one["error_code"]) for one in ended.result["missing"]] == [(f"{root}/none", "not_found")]
     assert by_path(ended.result, "error_code")[first.directory] == "unhealthy"
     calm = run("hdd_maintain", paths=[root, f"{root}/none"], fail_on="never", **POLICY)
-    assert not calm.failed and [f"{root}/none" in text for text in warnings(calm.result)] == [True]
+    assert not calm.failed and sum(f"{root}/none" in text for text in warnings(calm.result)) == 1
 
 
 def test_without_a_policy_no_layer_is_merged(root):
@@ -201,3 +203,39 @@ def test_what_an_interrupted_run_left_is_cleared_and_told(root):
     result = succeed("hdd_maintain", paths=[root], compact=False)
     assert result["changed"] and not os.path.exists(f"{built.directory}/.x.vdisk-0.tmp")
     assert content(built.descriptor) and not succeed("hdd_maintain", paths=[root], compact=False)["changed"]
+
+
+def named(root, *names):
+    """A machine whose snapshots were taken here, those with a name by it."""
+    make_machine(f"{root}/a.pvm", disk="a.hdd", size_mib=8)
+    path = build_bundle(f"{root}/a.pvm/a.hdd", size_sectors=8 * 2048, layers=[Layer(TOP)]).directory
+    for number, name in enumerate(names, 1):
+        succeed("hdd_snapshot", path=path, **({"name": name} if name else {"guid": guid_of(number)}))
+    return path
+
+
+def test_snapshots_with_names_stay_whatever_the_policy(root):
+    path = named(root, "before-upgrade", None, None, "last", None)
+    for check in (True, False):
+        (disk,) = succeed("hdd_maintain", check=check, paths=[root], max_layers=2, recurse=True, force=True)["disks"]
+        assert len(disk["merged"]) == 3 and disk["after"]["layers"] == 3 and "names" in disk["reason"]
+    left = succeed("hdd_info", path=path)["disks"][0]["snapshots"]
+    assert {one["name"] for one in left} == {"before-upgrade", "last"}
+    again = succeed("hdd_maintain", paths=[root], max_layers=2, recurse=True)
+    assert not again["changed"] and "names" in again["disks"][0]["reason"]
+    assert succeed("hdd_maintain", paths=[root], max_layers=3, recurse=True)["disks"][0]["reason"] is None
+    put(f"{path}/vdisk-snapshots.json", b"{")
+    (disk,) = succeed("hdd_maintain", paths=[root], max_layers=2, recurse=True)["disks"]
+    assert disk["error_code"] == "has_snapshots" and disk["merged"] == []
+    assert succeed("hdd_maintain", paths=[root], max_layers=3, recurse=True)["disks"][0]["error_code"] is None
+
+
+def test_a_merge_of_a_disk_tells_which_names_go(root):
+    path = named(root, "before-upgrade", None, "last")
+    predicted = succeed("hdd_merge", check=True, path=path, max_layers=2)
+    done = succeed("hdd_merge", path=path, max_layers=2)
+    for one in (predicted, done):
+        assert len(one["merged"]) == 2
+        assert ["before-upgrade" in text for text in warnings(one)] == [True]
+    # Who names it knows it.
+    assert warnings(succeed("hdd_merge", path=path, snapshots=["last"])) == []

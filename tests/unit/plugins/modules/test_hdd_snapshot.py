@@ -360,3 +360,21 @@ def test_a_snapshot_with_a_name_is_no_orphan(built, path):
     done = succeed("hdd_merge", path=path, orphans=True)
     assert done["merged"] == [GUID] and [one["name"] for one in done["disk"]["snapshots"]] == ["way back"]
     assert not succeed("hdd_merge", path=path, orphans=True)["changed"]
+
+
+def test_descriptions_that_outgrow_their_file_are_refused_before_anything_is_written(root):
+    """Each is within its own limit; together they would no longer be read, and every name would be lost."""
+    path = build_bundle(f"{root}/long.hdd", size_sectors=64, cluster_sectors=8, layers=[Layer(TOP)]).directory
+    text = "\U0001f4be" * 10000
+    for number in range(40):
+        predicted = run("hdd_snapshot", check=True, path=path, name=f"s{number}", description=text)
+        if predicted.failed:
+            break
+        succeed("hdd_snapshot", path=path, name=f"s{number}", description=text)
+    assert 20 < number < 30
+    ended = refused("hdd_snapshot", root, code="bad_request", path=path, name=f"s{number}", description=text)
+    assert "shorter description" in ended["msg"]
+    assert len(names_in(path)) == number and os.path.getsize(f"{path}/vdisk-snapshots.json") <= 1 << 20
+    # What does not lengthen it is possible.
+    assert succeed("hdd_snapshot", path=path, name="s0", description="short")["changed"]
+    assert succeed("hdd_snapshot", path=path, name=f"s{number}", description=text)["changed"]

@@ -221,3 +221,48 @@ def test_a_file_system_for_reading_is_told_and_foretold_by_every_module(mounted)
     assert succeed("hdd_info", path=mounted)["disks"][0]["depth"] == 3
     assert succeed("hdd_check", path=mounted)["healthy"]
     assert tree(folder) == before
+
+
+STICKY = {
+    "rename": "descriptor",
+    "removal": "bundle",
+    "snapshot": "descriptor",
+    "merge": "descriptor",
+    "reversion": "descriptor",
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@pytest.mark.parametrize("change", STICKY)
+def test_in_a_sticky_folder_the_names_of_others_stay(place, change):
+    """As below /tmp: the folder may be written by all, and names go by their owner alone."""
+    disk = make_disk(place)
+    for path in tree(place):
+        os.chmod(path, 0o777 if os.path.isdir(path) else 0o666)
+    os.chmod(place if STICKY[change] == "bundle" else disk, 0o1777)
+    name, options = CHANGES[change]
+    before = tree(place)
+    with without_privileges():
+        predicted, ended = run(name, check=True, path=disk, **options), run(name, path=disk, **options)
+    assert tree(place) == before
+    for one in (predicted, ended):
+        assert one.failed and one.result["error_code"] == "permission", one.result
+        assert "Run as" in one.result["msg"]
+    assert predicted.result["msg"] == ended.result["msg"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_in_a_sticky_folder_the_outputs_of_others_stay(place):
+    disk = make_disk(place)
+    for path in tree(place):
+        os.chmod(path, 0o777 if os.path.isdir(path) else 0o666)
+    os.chmod(place, 0o1777)
+    for name in ("out.raw", "sums"):
+        with open(f"{place}/{name}", "wb") as stream:
+            stream.write(b"of another user")
+    with without_privileges():
+        for check in (True, False):
+            ended = run("hdd_convert", check=check, src=disk, dest=f"{place}/out.raw")
+            assert ended.failed and ended.result["error_code"] == "permission", ended.result
+    with open(f"{place}/out.raw", "rb") as stream:
+        assert stream.read() == b"of another user"

@@ -250,3 +250,30 @@ def test_a_machine_that_runs_is_refused(root):
             refused("vagrant_box", root, code="in_use", **options(root))
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("form", ["link", "link to the folder around", "link with a name of its own"])
+@pytest.mark.parametrize("named", ["mac.hdd", "real", "link"])
+def test_a_machine_that_the_task_names_by_a_link_is_packed_as_by_its_own_name(root, form, named):
+    machine = f"{root}/one/mac.pvm"
+    links = {
+        "link": f"{root}/mac.pvm",
+        "link to the folder around": f"{root}/two",
+        "link with a name of its own": f"{root}/x",
+    }
+    link = links[form]
+    os.symlink(f"{root}/one" if form == "link to the folder around" else machine, link)
+    src = f"{link}/mac.pvm" if form == "link to the folder around" else link
+    disk = {"mac.hdd": "mac.hdd", "real": f"{machine}/mac.hdd", "link": f"{src}/mac.hdd"}[named]
+    make_machine(machine, size_mib=4, disk=disk)
+    expected = succeed("vagrant_box", **options(root))
+    found = succeed("vagrant_box", src=src, dest=f"{root}/out/link.box", architecture="arm64")
+    assert found["checksum"] == expected["checksum"]
+
+
+def test_a_link_inside_a_machine_still_leads_nowhere(root):
+    machine = f"{root}/one/mac.pvm"
+    os.rename(f"{machine}/mac.hdd", f"{root}/elsewhere.hdd")
+    os.symlink(f"{root}/elsewhere.hdd", f"{machine}/mac.hdd")
+    os.symlink(machine, f"{root}/mac.pvm")
+    refused("vagrant_box", root, code="unsupported", src=f"{root}/mac.pvm", dest=f"{root}/b.box", architecture="arm64")

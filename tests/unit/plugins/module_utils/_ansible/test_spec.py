@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import (
     bundle_spec,
     disk_name,
+    idle_spec,
     safety_spec,
     size_option,
     size_or,
@@ -20,6 +21,16 @@ def test_the_parts_of_a_specification_do_not_share_their_dictionaries() -> None:
     bundle_spec()["path"]["required"] = False
     safety_spec()["force"]["default"] = True
     assert bundle_spec()["path"]["required"] is True and safety_spec()["force"]["default"] is False
+
+
+def test_options_without_effect_are_those_of_others_and_shared_by_nobody() -> None:
+    taken = idle_spec("recurse", "files")
+    assert set(taken) == {
+        *("recurse", "mode", "owner", "group", "seuser", "serole", "setype", "selevel", "attributes", "unsafe_writes")
+    }
+    assert not any(fields.get("required") for fields in taken.values())
+    taken["recurse"]["default"] = True
+    assert idle_spec("recurse") == {"recurse": {"type": "bool", "default": False}} and idle_spec() == {}
 
 
 def test_a_size_that_is_left_out_is_none_or_the_default_and_0_is_a_size() -> None:

@@ -18,17 +18,21 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.guards imp
     Touches,
     check_guards,
     recovery_clearance,
+    refuse_clones,
     refuse_converting,
     refuse_dirty,
     refuse_encrypted,
+    refuse_other_names,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.leftovers import holders
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.surroundings import Clone
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     Dirty,
     Encrypted,
     Interrupted,
     InUse,
     Misfit,
+    SharedLayer,
     Suspended,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
@@ -226,3 +230,17 @@ def test_marks_of_this_very_engine_are_passed(tmp_path: Path) -> None:
 def test_a_recovery_passes_whatever_its_change_has_left(tmp_path: Path) -> None:
     state = _converting(_dirty(disks.state_of(PORT, line(tmp_path).directory)))
     assert recovery_clearance(state).state is state
+
+
+def test_a_file_with_other_names_and_one_that_clones_stand_on(tmp_path: Path) -> None:
+    state = disks.state_of(PORT, line(tmp_path).directory)
+    image = state.images[(0, state.tree.top)]
+    refuse_other_names(image.path, image.stat)
+    with pytest.raises(SharedLayer):
+        refuse_other_names(image.path, replace(image.stat, links=2))
+    clones = (Clone("/vm/clone.hdd", image.path),)
+    refuse_clones(clones, ["/vm/other.hds"])
+    refuse_clones((), [image.path])
+    with pytest.raises(SharedLayer) as caught:
+        refuse_clones(clones, ["/vm/other.hds", image.path])
+    assert caught.value.found == "/vm/clone.hdd" and caught.value.path == image.path

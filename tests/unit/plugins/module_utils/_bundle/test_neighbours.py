@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.neighbours import Standing, with_surroundings
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.neighbours import (
+    Standing,
+    Vicinity,
+    surroundings_of,
+    with_surroundings,
+)
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import bundle_location
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.surroundings import Surroundings
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
@@ -112,3 +118,57 @@ def test_who_looks_at_several_disks_knows_a_clone_in_any_of_their_folders(vms: P
     standing.look_at(clone)
     found = with_surroundings(PORT, disks.state_of(PORT, built.directory), standing=standing)[1]
     assert found.clones == ((clone, built.files[(0, ONE)]),)
+
+
+SPELLINGS = {
+    "entity": lambda name: name.replace("/", "&#47;"),
+    "character data": lambda name: f"<![CDATA[{name}]]>",
+    "absolute": lambda name: name,
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_clone_is_found_however_its_descriptor_is_written(vms: Path, spelling: str, encoding: str) -> None:
+    built = machine(vms / "a.pvm")
+    image = built.files[(0, ONE)]
+    clone = clone_of(built, vms / "b.hdd", SPELLINGS[spelling](image))
+    path = Path(clone, "DiskDescriptor.xml")
+    path.write_bytes(path.read_text().replace("UTF-8", encoding.upper()).encode(encoding))
+    (found,) = around(built.directory).clones
+    assert found == (clone, image)
+
+
+def test_a_clone_that_stands_on_an_image_by_a_link_is_found(vms: Path) -> None:
+    built = machine(vms / "a.pvm")
+    image = built.files[(0, ONE)]
+    clone = clone_of(built, vms / "b.hdd", "base.hds")
+    Path(clone, "base.hds").symlink_to(image)
+    (found,) = around(built.directory).clones
+    assert found == (clone, image)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(900), b"<Parallels_disk_image><File>x.hds</File>", None])
+def test_a_neighbour_that_might_be_a_clone_and_cannot_be_read_is_told(vms: Path, content: Any) -> None:
+    built = machine(vms / "a.pvm")
+    other = machine(vms / "b.pvm")
+    path = Path(other.descriptor)
+    if content is None:
+        path.rename(f"{path}.Backup")
+    else:
+        path.write_bytes(content)
+    (told,) = around(built.directory).unknown
+    assert told.startswith(f"{other.directory} cannot be read") and "repair" not in told
+    # It says nothing of itself.
+    assert (
+        surroundings_of(PORT, bundle_location(other.directory), (), Vicinity(other.directory, Standing(PORT))).unknown
+        == ()
+    )
+
+
+def test_files_that_no_descriptor_names_may_be_what_a_clone_stands_on(vms: Path) -> None:
+    built = machine(vms / "a.pvm")
+    left = Path(built.directory, "left.hds")
+    left.write_bytes(b"x")
+    clone = clone_of(built, vms / "b.hdd", str(left))
+    assert (clone, str(left)) in around(built.directory).clones

@@ -10,11 +10,13 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import check_preconditions, execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.permissions import (
+    lost_names,
+    refuse_content,
     refuse_place,
     refuse_unwritable,
     written_places,
 )
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import ReadOnly
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import NoPermission, ReadOnly
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import (
     CreateFile,
     MakeDirectory,
@@ -55,6 +57,25 @@ def test_each_of_them_may_be_refused(place: str) -> None:
         refuse_unwritable(port, Plan("x", STEPS))
     with pytest.raises(ReadOnly):
         refuse_place(port, place)
+
+
+def test_the_names_that_a_plan_takes() -> None:
+    expected = ("/c/doc", "/d/.old", "/d/gone", "/e/bundle", "/e/.hidden", "/d/.kept")
+    assert lost_names(Plan("x", STEPS)) == expected
+
+
+@pytest.mark.parametrize("name", ["/c/doc", "/e/bundle", "/d/gone", "/e/bundle/inner"])
+def test_each_of_these_names_may_be_kept_by_the_host(name: str) -> None:
+    port = MemoryPort()
+    for folder in ("/e/bundle", "/d/gone"):
+        port.plant_directory(folder)
+    port.plant_file("/e/bundle/inner", b"x")
+    refuse_unwritable(port, Plan("x", STEPS))
+    port.plant_removal_refusal(name, NoPermission("no", path=name))
+    with pytest.raises(NoPermission):
+        refuse_unwritable(port, Plan("x", STEPS))
+    with pytest.raises(NoPermission):
+        refuse_content(port, name)
 
 
 def test_a_plan_is_refused_in_check_mode_and_before_its_first_step() -> None:

@@ -42,7 +42,7 @@ def test_a_visit_does_it_all(root: str) -> None:
 def test_a_clone_that_comes_between_the_plan_and_the_change_is_seen(root: str) -> None:
     parent = machine(f"{root}/a.pvm")
     run = run_of()
-    run.standing.look_around(f"{root}/a.pvm")
+    run.others.standing.look_around(f"{root}/a.pvm")
     clone = clone_of(parent, f"{root}/b.pvm/b.hdd")
     before = tree(root)
     one = visit(run, parent.directory)

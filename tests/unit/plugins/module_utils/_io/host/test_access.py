@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import NoPermission
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.access import write_refusal
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.access import removal_refusal, write_refusal
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 
 
@@ -30,3 +33,38 @@ def test_what_may_not_be_written_is_refused_with_the_error_of_a_try() -> None:
         pytest.skip("no file that even root may not write")
     refusal = write_refusal(path)
     assert isinstance(refusal, NoPermission) and refusal.path == path and refusal.hint
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@pytest.mark.parametrize("mode", [0o1777, 0o777])
+def test_in_a_sticky_folder_only_the_owners_may_let_a_name_go(mode: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, mode)
+        own, strange = f"{folder}/own", f"{folder}/strange"
+        for path in (own, strange):
+            Path(path).write_bytes(b"")
+        os.chown(own, 65534, 65534)
+        assert removal_refusal(strange) is None
+        with as_nobody():
+            assert removal_refusal(own) is None and removal_refusal(f"{folder}/absent") is None
+            refusal = removal_refusal(strange)
+            # What is foretold is what happens.
+            if mode == 0o1777:
+                assert isinstance(refusal, NoPermission) and refusal.path == strange
+                with pytest.raises(PermissionError):
+                    os.rename(strange, f"{folder}/new")
+            else:
+                assert refusal is None
+                os.rename(strange, f"{folder}/new")
+        os.chown(folder, 65534, 65534)
+        with as_nobody():
+            assert removal_refusal(f"{folder}/new") is None

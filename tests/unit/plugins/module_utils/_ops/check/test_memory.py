@@ -17,10 +17,14 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import CopyRanges, WriteBytes
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds import bat_check, bat_order
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import repair_image
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import examine
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.repair import plan_repair
 
 ENTRIES = 10_000
 CLUSTER = 32 << 10
@@ -72,3 +76,51 @@ def test_memory_is_bounded_by_the_table(tmp_path: Path, monkeypatch: pytest.Monk
         tracemalloc.stop()
     assert ([one.code for one in findings if one.severity == "error"] or [None]) == [code]
     assert max(peak_of_check, peak_of_look) < MOST_TIMES * 4 * ENTRIES + MOST_BESIDE
+
+
+# What a check holds, the pieces of the table that are written, and the record of the old ones in hexadecimal, which
+# is made into a document.
+MOST_TIMES_OF_REPAIR = 30
+WRONG = {kind: case for kind, case in TABLES.items() if case[1] is not None}
+EVERY_OTHER = lambda entry: lambda index: entry(index) if index % 2 else 0  # noqa: E731
+
+
+@pytest.mark.parametrize("spread", ["in a row", "every other one"])
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_repair_costs_no_more_than_a_few_times_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, spread: str
+) -> None:
+    monkeypatch.setattr(repair_image, "_MOST_SPANS", 16)
+    monkeypatch.setattr(repair_image, "_WINDOW", 1 << 10)
+    entry = WRONG[kind][0] if spread == "in a row" else EVERY_OTHER(WRONG[kind][0])
+    port, path = OsPort(), plant(tmp_path, entry)
+    tracemalloc.start()
+    try:
+        plan = plan_repair(port, examine(port, locate(port, path)), level="all")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MOST_TIMES_OF_REPAIR * 4 * ENTRIES + MOST_BESIDE
+    written = [step for step in plan.steps if isinstance(step, WriteBytes)]
+    assert len(written) < 100 and sum(len(step.content) for step in written) < 3 * 4 * ENTRIES
+    assert sum(isinstance(step, CopyRanges) for step in plan.steps) <= 1
+
+
+@pytest.mark.parametrize("spread", ["in a row", "every other one"])
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_repair_by_large_pieces_shows_what_one_by_single_entries_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, spread: str
+) -> None:
+    entry = WRONG[kind][0] if spread == "in a row" else EVERY_OTHER(WRONG[kind][0])
+    tables = []
+    for most in (1 << 20, 4):
+        monkeypatch.setattr(repair_image, "_MOST_SPANS", most)
+        monkeypatch.setattr(repair_image, "_WINDOW", 64)
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        port, path = OsPort(), plant(folder, lambda index: entry(index) if index < 500 or index > 9900 else 0)
+        execute(port, plan_repair(port, examine(port, locate(port, path)), level="all"))
+        assert not [one for one in examine(port, locate(port, path)).findings if one.severity == "error"]
+        with open(path, "rb") as stream:
+            tables.append(stream.read(64 + 4 * ENTRIES))
+    assert tables[0] == tables[1]
