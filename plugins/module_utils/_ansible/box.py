@@ -18,7 +18,7 @@ from .._io.port import Port
 from .._io.process import source_date_epoch
 from .._io.real import OsPort
 from .._ops.box.pack import PACKED, Box, BoxRequest, find_box, find_machine, pack
-from .file_options import apply_file_options, cover_new_files
+from .file_options import apply_file_options, cover_new_files, refuse_other_owner
 from .run import Result, absolute, titled_diff
 
 
@@ -31,10 +31,13 @@ def pack_box(module: AnsibleModule) -> Result:
     box = find_box(port, request, machine_uuid)
     changed = box.packed is None
     started = time.monotonic()
+    sources = [entry.path for entry in box.entries if entry.path is not None]
+    if changed:
+        refuse_other_owner(port, module, request.path, sources)
     if changed and not module.check_mode:
         cover_new_files(port, module)
         if module.params["mode"] is None:
-            port.cover(like=[entry.path for entry in box.entries if entry.path is not None])
+            port.cover(like=sources)
         box = pack(port, request, box, token=uuid.uuid4().hex[:8])
     elapsed = round(time.monotonic() - started, 3)
     result = _result(request.path, box)

@@ -32,7 +32,7 @@ from .._ops.convert.output import Facts, OutputFile, output_files, predicted_fac
 from .._ops.convert.plan import plan_convert
 from .._ops.convert.request import CONTENT, ConvertRequest, SourceRequest
 from .apply import apply_plan, diff_of
-from .file_options import apply_file_options, apply_owner, cover_new_files
+from .file_options import apply_file_options, apply_owner, cover_new_files, refuse_other_owner
 from .run import Result, absolute, titled_diff
 from .spec import disk_name, size_option, version_option
 
@@ -60,6 +60,8 @@ def convert_disk(module: AnsibleModule) -> Result:
         from .._ops.convert.checksum_file import refuse_own_file
 
         refuse_own_file(port, checksum_file, plan)
+    if not plan.is_empty:
+        refuse_other_owner(port, module, dest, [path for path, _seen in source.fingerprint])
     result, outcome = apply_plan(module, port, plan)
     report: Any = outcome.reports["transfer"] if outcome is not None else None
     files = output_files(port, request, plan, report)
