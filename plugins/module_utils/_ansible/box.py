@@ -16,15 +16,14 @@ from ansible.module_utils.basic import AnsibleModule
 from .._change.aside import clear_siblings
 from .._io.port import Port
 from .._io.process import source_date_epoch
-from .._io.real import OsPort
 from .._ops.box.pack import PACKED, Box, BoxRequest, find_box, find_machine, pack
 from .file_options import apply_file_options, cover_new_files, refuse_other_owner
-from .run import Result, absolute, titled_diff
+from .run import Result, absolute, own_port, titled_diff
 
 
 def pack_box(module: AnsibleModule) -> Result:
     """Make sure that the box holds the machine as it is now."""
-    port = OsPort()
+    port = own_port(module)
     request = _request(module, port)
     machine_uuid = find_machine(port, request)
     cleared = list(clear_siblings(port, request.path)) if not module.check_mode else []

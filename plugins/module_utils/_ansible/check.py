@@ -15,11 +15,10 @@ from .._bundle.paths import Location
 from .._core.findings import ERROR, WARNING, Finding, counts, remaining
 from .._core.plan import Plan
 from .._io.port import Port
-from .._io.real import OsPort
 from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
 from .fleet.each_disk import each_disk, fail_for
-from .run import Result, absolute, titled_diff
+from .run import Result, absolute, own_port, titled_diff
 
 _SHOWN = 5
 
@@ -46,7 +45,7 @@ def check_disk(module: AnsibleModule) -> Result:
 
 def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Finding]]:
     """Check one disk, and repair it if asked for: the result, and the findings."""
-    port = OsPort()
+    port = own_port(module)
     location = locate_damaged(port, absolute(port, path))
 
     def apply(plan: Plan[Any], recovered: Sequence[str]) -> Result:

@@ -24,7 +24,6 @@ from .._guest.foreign.allowed import Reach
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch
-from .._io.real import OsPort
 from .._ops.convert.choose_source import choose_source
 from .._ops.convert.conversion import ConvertFacts
 from .._ops.convert.options import alignment, output_format, refuse_options
@@ -33,7 +32,7 @@ from .._ops.convert.plan import plan_convert
 from .._ops.convert.request import CONTENT, ConvertRequest, SourceRequest
 from .apply import apply_plan, diff_of
 from .file_options import apply_file_options, apply_owner, cover_new_files, refuse_other_owner
-from .run import Result, absolute, titled_diff
+from .run import Result, absolute, own_port, titled_diff
 from .spec import disk_name, size_option, version_option
 
 _AZURE_LEAST = 20 * MIB
@@ -41,7 +40,7 @@ _AZURE_LEAST = 20 * MIB
 
 def convert_disk(module: AnsibleModule) -> Result:
     """Make sure that the output holds the guest disk of the source."""
-    port = OsPort()
+    port = own_port(module)
     dest = absolute(port, module.params["dest"], "dest")
     source = choose_source(port, _source_request(module.params, port))
     checksum_file = _checksum_file(module.params, port, source, dest)

@@ -13,8 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..._core.errors import DiskError
 from ..._io.port import Port
-from ..._io.real import OsPort
-from ..run import Result, absolute, failure_of
+from ..run import Result, absolute, failure_of, own_port
 
 Work = Callable[[str], Result]
 
@@ -32,7 +31,7 @@ def each_disk(module: AnsibleModule, work: Work) -> Result:
         return work(params["path"])
     option = "path" if params["path"] is not None else "paths"
     given = [params["path"]] if params["path"] is not None else params["paths"]
-    found, failed = _found(OsPort(), given, option, recurse=params["recurse"])
+    found, failed = _found(own_port(module), given, option, recurse=params["recurse"])
     done: Dict[str, Result] = {}
     for number, path in enumerate(found):
         tell_subject(module, path, number, len(found))

@@ -214,6 +214,7 @@ class Names:
         facts = self.look(path)
         if facts is None or not modes.S_ISLNK(facts.st_mode):
             return path
+        self.pins.check(path, identity(facts))
         folder, name, _path = self.place(path)
         return os.path.realpath(os.path.join(path.rpartition("/")[0], os.readlink(name, dir_fd=folder)))
 
