@@ -23,7 +23,7 @@ import zlib
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._io import kernel
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.names import Names
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.names import Names, Pins
 from ansible_collections.vdisk.parallels.tests.support.sockets import make_socket
 
 LINK, LINKED_FOLDER, OTHER_FILE = "link", "linked folder", "other file"
@@ -72,7 +72,7 @@ class Swapper:
             f"{base}/{name}" for name in ("victims", "attic", "before", "asked")
         )
         # Shared with the processes that the run starts.
-        self._count = mmap.mmap(-1, 8)
+        self._count = mmap.mmap(-1, 9)
         self._saved: List[Tuple[Any, str, Any]] = []
         self._busy = False
         os.mkdir(self._victims)
@@ -97,6 +97,11 @@ class Swapper:
     def has_swapped(self) -> bool:
         """Whether something was swapped."""
         return os.path.exists(self._note)
+
+    @property
+    def is_second_name_seen_first(self) -> bool:
+        """Whether somebody has looked anew since a victim got its second name: it is the file of that name then."""
+        return self._kind == OTHER_FILE and self._count[8:9] == b"\1"
 
     def sites(self) -> List[Asked]:
         """What all processes asked for, if nothing was to be swapped."""
@@ -147,6 +152,16 @@ class Swapper:
             known.append(self)
 
         Names.__init__ = made  # type: ignore[method-assign]
+        forget = Pins.forget
+        self._saved.append((Pins, "forget", forget))
+        swapper = self
+
+        def forgotten(self: Pins, directory: str) -> None:
+            forget(self, directory)
+            if swapper.has_swapped:
+                swapper._count[8:] = b"\1"
+
+        Pins.forget = forgotten  # type: ignore[method-assign]
 
     def _renaming(self, above: int, old: bytes, folder: int, new: bytes) -> None:
         self._ask(os.fsdecode(old), above)
@@ -186,8 +201,8 @@ class Swapper:
             path = os.path.dirname(path)
             if not path.startswith(f"{self._folder}/"):
                 return
-        elif self._kind == LINK and self._is_named(path) and self.asked.count(path) == 1:
-            # A link that is there when the run begins is what the user named.
+        elif self._kind == LINK and self._is_named(path) and not any(one.pins.led(path) for one in self._names):
+            # A link that is there before the path of the user is resolved is what the user named.
             return
         entry = os.lstat(path) if os.path.lexists(path) else None
         if self._kind == OTHER_FILE:
@@ -217,7 +232,8 @@ class Swapper:
     def check(self) -> None:
         """The victims are as they were, and nothing of them is anywhere else."""
         self.check_victims()
-        self.check_elsewhere()
+        if not self.is_second_name_seen_first:
+            self.check_elsewhere()
 
     def check_elsewhere(self) -> None:
         """Nothing of the victims is anywhere else."""

@@ -98,11 +98,10 @@ def met(task: Task, folder: str, swapper: Swapper, *, only_victims: bool = False
             assert "Traceback" not in text
             assert not one.failed or one.result.get("error_code"), one.result
             error = error or one.result.get("msg")
-            assert only_victims or SECRET.decode() not in text, "the result tells what only root may know"
+            is_told = not only_victims and not swapper.is_second_name_seen_first
+            assert not is_told or SECRET.decode() not in text, "the result tells what only root may know"
         if swapper.has_swapped:
-            swapper.check_victims()
-            if not only_victims:
-                swapper.check_elsewhere()
+            swapper.check_victims() if only_victims else swapper.check()
     except BaseException as failure:
         raise AssertionError(f"{error}\n{type(failure).__name__}: {failure}") from failure
     finally:

@@ -36,7 +36,7 @@ CONFIG = """<ParallelsVirtualMachine><Identification>
 <NetworkAdapter><MAC>"/>{evil}</MAC></NetworkAdapter></Hardware></ParallelsVirtualMachine>"""
 
 
-def role(name: str, **variables: Any) -> Dict[str, Any]:
+def role(name: str, /, **variables: Any) -> Dict[str, Any]:
     given = {f"{name}_{key}": value for key, value in variables.items()}
     return {"ansible.builtin.include_role": {"name": f"vdisk.parallels.{name}"}, "vars": given}
 

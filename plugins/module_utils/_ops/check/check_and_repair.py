@@ -74,7 +74,7 @@ def check_and_repair(port: Port, location: Location, request: CheckRequest, appl
 
 
 def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply) -> Checked:
-    examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first, request.force)
+    examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first, request)
     plan = _planned(port, examined, request)
     applied = apply(plan, recovered)
     repaired, is_changed = plan.facts.repaired, not plan.is_empty or bool(recovered)
@@ -85,7 +85,7 @@ def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply)
     after = examined
     if is_changed:
         after = examine(port, first.location, allow_outside=request.allow_outside)
-        after, _sentences = _end_interrupted(port, after, request.force)
+        after, _sentences = _end_interrupted(port, after, request)
     findings = _merged(first, repaired + (ended if after.journal is None else ()), after.findings)
     return Checked(tuple(findings), is_changed, plan.facts.backup, applied)
 
@@ -110,14 +110,15 @@ def _merged(first: Examination, repaired: Tuple[Finding, ...], after: Tuple[Find
     return findings + [one for one in after if (one.code, one.where) not in known]
 
 
-def _end_interrupted(port: Port, examined: Examination, force: bool) -> Tuple[Examination, Tuple[str, ...]]:
+def _end_interrupted(port: Port, examined: Examination, request: CheckRequest) -> Tuple[Examination, Tuple[str, ...]]:
     """The disk after the end of an interrupted run, if it is in order for that, and sentences about it."""
     if examined.journal is None or not is_in_order(port, examined):
         return examined, ()
     # Only a disk with a journal needs what ends operations.
     from ..recovery.recover import recover
 
-    recovered = tuple(recover(port, examined.location, allow_outside=True, force=force))
+    reach = {"allow_outside": True, "copies_outside": request.allow_outside}
+    recovered = tuple(recover(port, examined.location, force=request.force, **reach))
     return examine(port, examined.location, allow_outside=True), recovered
 
 
