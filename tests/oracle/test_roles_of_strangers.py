@@ -29,7 +29,8 @@ pytestmark = [
 
 ODD = b"b\xff\xe9".decode("utf-8", "surrogateescape")
 LINES = "n\n0000  forged"
-EVIL_DISK = '</uuid><devices><disk type="block"><source dev="/dev/vda"/></disk></devices><uuid>'
+TEMPLATE, EVALUATED = "{{ 7 * 191919191 }}{% raw %}", str(7 * 191919191)
+EVIL = '</uuid><devices><disk type="block"><source dev="/dev/vda"/></disk></devices><uuid>'
 CONFIG = """<ParallelsVirtualMachine><Identification>
 <VmUuid>{{1{evil}}}</VmUuid><VmName>{template} {evil}</VmName></Identification>
 <Hardware><Hdd id="0"><Index>0</Index><SystemName>a.hdd</SystemName></Hdd>
@@ -41,46 +42,42 @@ def role(name: str, /, **variables: Any) -> Dict[str, Any]:
     return {"ansible.builtin.include_role": {"name": f"vdisk.parallels.{name}"}, "vars": given}
 
 
-def machines(folder: Path) -> str:
-    """The template that is the name of a disk."""
-    template = "{{ 7 * 191919191 }}{% raw %}"
-    (folder / "vms").mkdir()
-    for path in (f"a.pvm/{template}.hdd", f"{ODD}.pvm/{ODD}.hdd", f"{LINES}.pvm/{LINES}.hdd"):
-        (folder / "vms" / path).parent.mkdir()
-        build_bundle(str(folder / "vms" / path), size_sectors=4096, cluster_sectors=128, name="a")
-    stray = os.fsencode(str(folder / "vms" / "a.pvm" / f"{template}.hdd")) + b"/\xff{{ 7 * 191919191 }}.hds"
-    with open(stray, "wb") as stream:
+def machines(folder: Path) -> None:
+    """A machine with three disks, and one whose own name is odd."""
+    for path in (f"a.pvm/{TEMPLATE}.hdd", f"a.pvm/{ODD}.hdd", f"a.pvm/{LINES}.hdd", f"{ODD}.pvm/b.hdd"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        build_bundle(str(folder / path), size_sectors=4096, cluster_sectors=128, name="a")
+    with open(os.fsencode(str(folder / "a.pvm" / f"{TEMPLATE}.hdd")) + b"/\xff{{ 7 * 191919191 }}.hds", "wb") as stream:
         stream.write(b"x")
-    text = CONFIG.format(evil=EVIL_DISK, template=template)
-    (folder / "vms" / "a.pvm" / "config.pvs").write_text(text)
-    return template
+    (folder / "a.pvm" / "config.pvs").write_text(CONFIG.format(evil=EVIL, template=TEMPLATE))
 
 
 def test_the_names_of_strangers_stay_names(tmp_path: Path, repository: str) -> None:
-    machines(tmp_path)
-    vms, out = str(tmp_path / "vms"), tmp_path / "out"
+    vms, out = tmp_path / "vms", tmp_path / "out"
+    machines(vms)
     out.mkdir()
     tasks: List[Dict[str, Any]] = [
-        role("audit", paths=[vms], dest=str(out / "audit"), merge=False),
-        role("maintain", paths=[vms], orphans=True, threshold="0"),
-        role("export", src=f"{vms}/a.pvm", dest=str(out / "a"), libvirt=True),
-        role("export", src=f"{vms}/{LINES}.pvm", dest=str(out / "lines")),
-        role("export", src=f"{vms}/b\\xff\\xe9.pvm/b\\xff\\xe9.hdd", dest=str(out / "odd"), name="odd", manifest=""),
+        role("audit", paths=[str(vms)], dest=str(out / "audit"), merge=False),
+        role("maintain", paths=[str(vms)], orphans=True, threshold="0"),
+        role("export", src=str(vms / "a.pvm"), dest=str(out / "a"), libvirt=True, verify=False),
     ]
     told = play(str(tmp_path / "play"), tasks, repository)
-    assert "1343434337" not in told and "Traceback" not in told
-    # What was written.
-    domain = etree.parse(next(str(out / "a" / name) for name in os.listdir(out / "a") if name.endswith(".xml")))
-    assert domain.xpath("//disk/@type") == ["file"] and not domain.xpath("//uuid") and not domain.xpath("//mac")
-    assert not domain.xpath("//source/@dev")
+    assert EVALUATED not in told and "Traceback" not in told
+    # The reports.
     for name in ("audit.json", "audit.html"):
         text = (out / "audit" / name).read_text()
-        assert "1343434337" not in text and r"b\xff\xe9.hdd" in text.replace("\\\\", "\\")
+        assert EVALUATED not in text and r"b\xff\xe9.hdd" in text.replace("\\\\", "\\")
     report = json.loads((out / "audit" / "audit.json").read_text())
-    assert len(report["hosts"][0]["disks"]) == 3
-    (line,) = (out / "lines" / "SHA256SUMS").read_text().splitlines()
-    assert len(line.split("  ", 1)[0]) == 64
-    assert sorted(os.listdir(out / "odd")) == [".export.json", "odd.qcow2"]
+    assert len(report["hosts"][0]["disks"]) == 4
+    # The definition.
+    domain = etree.parse(str(out / "a" / "a.xml"))
+    assert domain.xpath("//disk/@type") == ["file"] * 3 and not domain.xpath("//source/@dev")
+    assert not domain.xpath("//uuid") and not domain.xpath("//mac")
+    # The manifest.
+    images = sorted(name for name in os.listdir(out / "a") if name.endswith(".qcow2"))
+    lines = (out / "a" / "SHA256SUMS").read_text().splitlines()
+    assert len(images) == 3 and sorted(line[66:] for line in lines) == sorted([*images, "a.xml"])
+    assert all("\n" not in name for name in images)
 
 
 def test_what_is_no_identity_is_not_kept(tmp_path: Path, repository: str) -> None:
