@@ -16,25 +16,27 @@ from ansible.module_utils.basic import AnsibleModule
 from .._change.aside import clear_siblings
 from .._io.port import Port
 from .._io.process import source_date_epoch
-from .._io.real import OsPort
 from .._ops.box.pack import PACKED, Box, BoxRequest, find_box, find_machine, pack
-from .file_options import apply_file_options, cover_new_files
-from .run import Result, absolute, titled_diff
+from .file_options import apply_file_options, cover_new_files, refuse_other_owner
+from .run import Result, absolute, own_port, titled_diff
 
 
 def pack_box(module: AnsibleModule) -> Result:
     """Make sure that the box holds the machine as it is now."""
-    port = OsPort()
+    port = own_port(module)
     request = _request(module, port)
     machine_uuid = find_machine(port, request)
     cleared = list(clear_siblings(port, request.path)) if not module.check_mode else []
     box = find_box(port, request, machine_uuid)
     changed = box.packed is None
     started = time.monotonic()
+    sources = [entry.path for entry in box.entries if entry.path is not None]
+    if changed:
+        refuse_other_owner(port, module, request.path, sources)
     if changed and not module.check_mode:
         cover_new_files(port, module)
         if module.params["mode"] is None:
-            port.cover(like=[entry.path for entry in box.entries if entry.path is not None])
+            port.cover(like=sources)
         box = pack(port, request, box, token=uuid.uuid4().hex[:8])
     elapsed = round(time.monotonic() - started, 3)
     result = _result(request.path, box)

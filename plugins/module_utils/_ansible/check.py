@@ -16,10 +16,9 @@ from .._bundle.paths import Location
 from .._core.findings import ERROR, WARNING, Finding, counts, remaining
 from .._core.plan import Plan
 from .._io.port import Port
-from .._io.real import OsPort
 from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
-from .run import Result, absolute, titled_diff
+from .run import Result, absolute, own_port, titled_diff
 
 _SHOWN = 5
 
@@ -55,7 +54,7 @@ def check_disk(module: AnsibleModule) -> Result:
 
 def check_one(module: AnsibleModule, path: str, standing: Standing) -> Tuple[Result, Sequence[Finding]]:
     """Check one disk, and repair it if asked for: the result, and the findings."""
-    port = OsPort()
+    port = own_port(module)
     given = absolute(port, path)
     location = locate_damaged(port, given)
 

@@ -24,7 +24,6 @@ from .._guest.foreign.allowed import Reach
 from .._guest.source import Source
 from .._io.port import DIRECTORY, Port
 from .._io.process import source_date_epoch
-from .._io.real import OsPort
 from .._ops.convert.choose_source import choose_source
 from .._ops.convert.conversion import ConvertFacts
 from .._ops.convert.options import alignment, output_format, refuse_options
@@ -32,8 +31,8 @@ from .._ops.convert.output import Facts, OutputFile, output_files, predicted_fac
 from .._ops.convert.plan import plan_convert
 from .._ops.convert.request import CONTENT, ConvertRequest, SourceRequest
 from .apply import apply_plan, diff_of
-from .file_options import apply_file_options, apply_owner, cover_new_files
-from .run import Result, absolute, titled_diff
+from .file_options import apply_file_options, apply_owner, cover_new_files, refuse_other_owner
+from .run import Result, absolute, own_port, titled_diff
 from .spec import disk_name, size_option, version_option
 
 _AZURE_LEAST = 20 * MIB
@@ -41,7 +40,7 @@ _AZURE_LEAST = 20 * MIB
 
 def convert_disk(module: AnsibleModule) -> Result:
     """Make sure that the output holds the guest disk of the source."""
-    port = OsPort()
+    port = own_port(module)
     dest = absolute(port, module.params["dest"], "dest")
     source = choose_source(port, _source_request(module.params, port))
     checksum_file = _checksum_file(module.params, port, source, dest)
@@ -60,6 +59,8 @@ def convert_disk(module: AnsibleModule) -> Result:
         from .._ops.convert.checksum_file import refuse_own_file
 
         refuse_own_file(port, checksum_file, plan)
+    if not plan.is_empty:
+        refuse_other_owner(port, module, dest, [path for path, _seen in source.fingerprint])
     result, outcome = apply_plan(module, port, plan)
     report: Any = outcome.reports["transfer"] if outcome is not None else None
     files = output_files(port, request, plan, report)

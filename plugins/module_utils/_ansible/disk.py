@@ -21,10 +21,9 @@ from .._core.plan import Plan
 from .._core.records import dataclass, replace
 from .._io.fingerprint import refuse_changed
 from .._io.port import Port
-from .._io.real import OsPort
 from .._ops.report.facts import disk_facts
 from .apply import apply_plan, diff_of
-from .run import Result, absolute
+from .run import Result, absolute, own_port
 
 if TYPE_CHECKING:
     from .._bundle.neighbours import Standing
@@ -64,7 +63,7 @@ def open_disk(module: AnsibleModule, *, path: Optional[str] = None, standing: Op
 
     ``standing`` knows who stands on whom among other disks of the host.
     """
-    port = OsPort()
+    port = own_port(module)
     allow_outside = bool(module.params.get("allow_outside"))
     given = absolute(port, path or module.params["path"])
     location = locate(port, given)

@@ -16,9 +16,9 @@ from typing import Any, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._core.errors import BadRequest
+from .._core.errors import AlreadyExists, BadRequest, SharedLayer
 from .._io.port import DIRECTORY, FILE, Port, Stat
-from .._io.process import group_id, umask, user_id
+from .._io.process import group_id, own_user_id, umask, user_id
 
 _REGULAR, _FOLDER = 0o100000, 0o040000
 
@@ -28,6 +28,29 @@ def cover_new_files(port: Port, module: AnsibleModule) -> None:
     mode = _mode(module, _REGULAR | 0o666 & ~umask())
     if mode is not None:
         port.cover(mode)
+
+
+def refuse_other_owner(port: Port, module: AnsibleModule, dest: str, sources: Sequence[str]) -> None:
+    """Raise AlreadyExists for an output that replaces a file of somebody who may not read a source.
+
+    The output keeps the owner of the file that it replaces, and whoever owns a folder can put files into it.
+    """
+    if own_user_id() or module.params.get("owner") is not None:
+        # Only root gives files away.
+        return
+    there = port.lstat(port.real_path(dest))
+    if there is None or there.kind != FILE or there.uid == 0:
+        return
+    for path in sources:
+        stat = port.lstat(path)
+        is_shown = stat is None or stat.mode & 0o004 or stat.uid == there.uid
+        if not is_shown and not (stat and stat.gid == there.gid and stat.mode & 0o040):
+            raise AlreadyExists(
+                f"The file at {dest} belongs to user {there.uid}, who may not read {path} and would get what it holds",
+                path=dest,
+                found=there.uid,
+                hint="Set owner to say whose the output is, or remove the file.",
+            )
 
 
 def apply_file_options(port: Port, module: AnsibleModule, paths: Sequence[str], *, changed: bool) -> bool:
@@ -49,6 +72,7 @@ def _apply(port: Port, module: AnsibleModule, path: str, changed: bool, *, has_m
     now = (stat.mode, stat.uid, stat.gid)
     wanted = _wanted(module, stat, has_mode=has_mode)
     if wanted != now:
+        _refuse_shared(stat, path)
         changed = True
         if not module.check_mode:
             port.set_attributes(path, mode=wanted[0], uid=wanted[1], gid=wanted[2])
@@ -57,6 +81,18 @@ def _apply(port: Port, module: AnsibleModule, path: str, changed: bool, *, has_m
     if not has_mode:
         arguments.update(attributes=None)
     return bool(module.set_fs_attributes_if_different(arguments, changed, expand=False))
+
+
+def _refuse_shared(stat: Stat, path: str) -> None:
+    """Whoever owns a folder may have given a name in it to a file of somebody else, who would lose it so."""
+    if stat.kind == FILE and stat.links > 1:
+        raise SharedLayer(
+            f"The file has {stat.links} names (hard links); all of them would get the owner and mode of this one",
+            path=path,
+            found=stat.links,
+            expected=1,
+            hint="Give it a file of its own first: cp FILE FILE.own && mv FILE.own FILE.",
+        )
 
 
 def _wanted(module: AnsibleModule, stat: Stat, *, has_mode: bool) -> Tuple[int, int, int]:

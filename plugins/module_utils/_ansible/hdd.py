@@ -25,18 +25,17 @@ from .._core.plan import Plan
 from .._core.records import replace
 from .._core.units import MIB, format_size, round_up
 from .._io.port import DIRECTORY, Port
-from .._io.real import OsPort
 from .._ops.report.facts import absent_facts, disk_facts
 from .._ops.reshape.create import plan_create, plan_remove
 from .disk import diff_of, run_plan
 from .file_options import apply_file_options, apply_owner, cover_new_files
-from .run import Result, absolute
+from .run import Result, absolute, own_port
 from .spec import disk_name, size_option, size_or, version_option
 
 
 def ensure_disk(module: AnsibleModule) -> Result:
     """Create, keep or remove the disk."""
-    port = OsPort()
+    port = own_port(module)
     path = absolute(port, module.params["path"])
     cover_new_files(port, module)
     cleared = list(clear_siblings(port, path)) if not module.check_mode else []

@@ -15,10 +15,9 @@ from .._bundle.find import bundles_in, nothing_in
 from .._bundle.neighbours import Standing
 from .._core.errors import DiskError
 from .._io.port import Port
-from .._io.real import OsPort
 from .._ops.report.describe import DescribeRequest, describe_disk
 from .._ops.report.facts import absent_facts, totals
-from .run import Result, absolute, failure_of
+from .run import Result, absolute, failure_of, own_port
 
 Failure = Dict[str, Any]
 
@@ -26,7 +25,7 @@ Failure = Dict[str, Any]
 def describe_disks(module: AnsibleModule) -> Result:
     """Describe every disk that the arguments name."""
     params = module.params
-    port = OsPort()
+    port = own_port(module)
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
     is_single = params["path"] is not None

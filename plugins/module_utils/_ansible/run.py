@@ -11,7 +11,7 @@ Modules import this before all else of the collection, so that the rest is compi
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Any, Callable, Dict
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -23,6 +23,7 @@ from .payload import compile_once
 
 if TYPE_CHECKING:
     from .._io.port import Port
+    from .._io.real import OsPort
 
 Result = Dict[str, Any]
 
@@ -32,6 +33,8 @@ compile_once(__spec__)
 class _Module(AnsibleModule):  # type: ignore[misc]
     progress: Any = None
     """The receiver of progress, None for none."""
+    host: Any = None
+    """The host as this run sees it, once it has looked."""
 
     def add_path_info(self, kwargs: Result) -> Result:
         """Nothing: what Ansible adds beside a path would differ in check mode, and take a bundle for a directory."""
@@ -68,6 +71,16 @@ def run_module(spec: Dict[str, Any], work: Callable[[AnsibleModule], Result], **
     for warning in dict.fromkeys(result.pop("warnings", ())):
         module.warn(warning)
     module.exit_json(**result)
+
+
+def own_port(module: AnsibleModule) -> OsPort:
+    """The one port of a run: what a name stood for when one part of the run saw it, it stands for in all others."""
+    from .._io.real import OsPort
+
+    port: Optional[OsPort] = getattr(module, "host", None)
+    if port is None:
+        module.host = port = OsPort()
+    return port
 
 
 def _start_progress(module: _Module) -> None:

@@ -12,6 +12,7 @@ from typing import Optional, Sequence, Tuple
 from .._bundle.naming import JOURNAL, TEMPORARY_MARK, is_temporary_of, temporary_name
 from .._core.errors import InUse, NotFound
 from .._io.port import DIRECTORY, SYMLINK, Port
+from .._io.process import own_user_id
 from .executor import remove_tree
 
 _DISPLACED = "old-"
@@ -57,7 +58,7 @@ def _give_name(port: Port, path: str, displaced: str) -> str:
 
 
 def _clear(port: Port, path: str, leftover: str) -> Optional[str]:
-    """What was done about one leftover; None when a live run holds it."""
+    """What was done about one leftover; None when a live run holds it, or it is somebody else's."""
     entry = port.lstat(leftover)
     if entry is not None and entry.kind == SYMLINK:
         # We make no links; wherever it leads, only the link goes.
@@ -74,12 +75,24 @@ def _clear(port: Port, path: str, leftover: str) -> Optional[str]:
         lock.release()
 
 
-def _end(port: Port, path: str, leftover: str) -> str:
+def _is_believed(port: Port, leftover: str) -> bool:
+    """Whether the journal in a directory may say what goes from the folder around it: not when somebody else has made
+    it in a folder that many may write to.
+    """
+    entry, folder = port.lstat(leftover), port.lstat(leftover.rsplit("/", 1)[0] or "/")
+    if entry is None or folder is None:
+        return False
+    return entry.uid in (own_user_id(), folder.uid) or not folder.mode & 0o022
+
+
+def _end(port: Port, path: str, leftover: str) -> Optional[str]:
     if port.lstat(path) is None and leftover.startswith(displaced_name(path, "").rsplit(".tmp", 1)[0]):
         port.rename(leftover, path)
         return f"{path}: the disk got its name back after an interrupted replacement."
     if port.lstat(f"{leftover}/{JOURNAL}") is not None:
         # Only outputs of several files keep a journal while they are built.
+        if not _is_believed(port, leftover):
+            return None
         from .publish import settle
 
         settle(port, leftover)

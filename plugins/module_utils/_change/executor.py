@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound, Unsupported
+from .._core.errors import AlreadyExists, DiskError, InUse, IoFailure, NoSpace, NotFound, SharedLayer, Unsupported
 from .._core.plan import (
     CopyRanges,
     CreateFile,
@@ -36,7 +36,7 @@ from .._io.buffers import new_buffer
 from .._io.copy import SLICE, WINDOW, Writeback, copy_bytes
 from .._io.durable import make_like, mode_like, replace_file
 from .._io.fingerprint import refuse_changed
-from .._io.port import DIRECTORY, File, Lock, Port
+from .._io.port import DIRECTORY, File, Lock, Port, Stat
 from .._io.remove import remove_tree
 from .permissions import refuse_unwritable
 
@@ -147,6 +147,14 @@ def _clean_up(port: Port, plan: Plan[Any], recover: Optional[Recover]) -> Option
     return None
 
 
+def _refuse_shared(path: str, stat: Stat) -> None:
+    """Whatever the guards looked at: a file with a second name is nobody's to change in place."""
+    if stat.links > 1:
+        text = f"The file has {stat.links} names (hard links); a change in place would change all of them"
+        hint = "Give the disk a file of its own first: cp FILE FILE.own && mv FILE.own FILE."
+        raise SharedLayer(text, path=path, found=stat.links, expected=1, hint=hint)
+
+
 class _Run:
     """One application of a plan: the files it has open and what it counted."""
 
@@ -165,7 +173,9 @@ class _Run:
         """Open what will be written, so that a file that may not be is found before the first step."""
         written = (step for step in self._plan.steps if isinstance(step, (WriteBytes, CopyRanges, Resize, PunchHoles)))
         for path in dict.fromkeys(step.path for step in written):
-            if self._port.lstat(path) is not None:
+            there = self._port.lstat(path)
+            if there is not None:
+                _refuse_shared(path, there)
                 self._writing(path)
 
     def steps(self) -> None:

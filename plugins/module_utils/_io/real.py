@@ -26,6 +26,7 @@ from .process import umask
 
 _NOT_OPENABLE = (errno.EISDIR, errno.ENXIO, errno.ENODEV)
 _BLOCK = 4096
+_ALL = 0o777
 # Marks of macOS that a clone may take over from its source; with others it might be neither written nor removed, or not
 # seen.
 _HARMLESS_FLAGS = modes.UF_COMPRESSED | modes.SF_ARCHIVED
@@ -39,7 +40,7 @@ class OsPort:
         self.capabilities = detect() if capabilities is None else capabilities
         self.names = Names()
         self._locks = Locks(self.capabilities, self.names)
-        self._most = 0o777
+        self._most = _ALL
         self._group: Optional[int] = None
 
     def open_read(self, path: str) -> OsFile:
@@ -63,12 +64,21 @@ class OsPort:
         with reported("create", path):
             descriptor, facts = self.names.create(path, self._allowed(mode, None))
             try:
-                if self._group == facts.st_gid and modes.S_IMODE(facts.st_mode) != self._allowed(mode, facts.st_gid):
-                    repeated(os.fchmod, descriptor, self._allowed(mode, facts.st_gid) & ~umask())
+                allowed = self._allowed(mode, facts.st_gid)
+                if self._group == facts.st_gid and modes.S_IMODE(facts.st_mode) != allowed:
+                    repeated(os.fchmod, descriptor, allowed & ~umask())
+                self._close_to_named(descriptor, allowed)
             except BaseException:
                 release(descriptor)
                 raise
         return OsFile(path, descriptor, self.capabilities)
+
+    def _close_to_named(self, descriptor: int, mode: int) -> None:
+        """Nobody gets what is for the group by a list that the folder gives to new files, where there is a cover."""
+        if self._most != _ALL and mode & 0o070 & ~(mode << 3):
+            from .host.attributes import drop_list
+
+            drop_list(descriptor, mode & ~umask())
 
     def _allowed(self, mode: int, gid: Optional[int]) -> int:
         """The permission bits that a new file of this group may have."""
@@ -121,7 +131,9 @@ class OsPort:
             facts = looked[1]
             if (facts.st_size, facts.st_mtime_ns, facts.st_nlink) != (model.st_size, model.st_mtime_ns, 1):
                 raise StalePlan("Somebody put another file in the place of a new one", path=path, hint="Run again.")
-            repeated(os.fchmod, looked[0], self._allowed(mode, facts.st_gid) & ~umask())
+            allowed = self._allowed(mode, facts.st_gid)
+            repeated(os.fchmod, looked[0], allowed & ~umask())
+            self._close_to_named(looked[0], allowed)
             repeated(os.utime, looked[0])
             return self._open(path, os.O_RDWR)
         finally:
@@ -171,7 +183,7 @@ class OsPort:
     def real_path(self, path: str) -> str:
         """The absolute path with every link resolved; what does not exist is kept as it is."""
         with reported("resolve", path):
-            return self.names.pins.lead(path, os.path.realpath(path))
+            return self.names.resolve(path)
 
     def make_directory(self, path: str) -> None:
         """Create one directory that must not exist."""

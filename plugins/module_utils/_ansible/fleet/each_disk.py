@@ -13,8 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..._core.errors import DiskError
 from ..._io.port import Port
-from ..._io.real import OsPort
-from ..run import Result, absolute, failure_of
+from ..run import Result, absolute, failure_of, own_port
 
 if TYPE_CHECKING:
     from .others import Others
@@ -35,7 +34,7 @@ def each_disk(module: AnsibleModule, work: Work, others: Optional[Others] = None
         return work(params["path"])
     option = "path" if params["path"] is not None else "paths"
     given = [params["path"]] if params["path"] is not None else params["paths"]
-    found, failed = _found(OsPort(), given, option, recurse=params["recurse"])
+    found, failed = _found(own_port(module), given, option, recurse=params["recurse"])
     if others is not None:
         others.meet(found)
     done: Dict[str, Result] = {}

@@ -14,12 +14,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ..._bundle.find import Found, disks_at
 from ..._core.errors import BadRequest
 from ..._io.port import Port
-from ..._io.real import OsPort
 from ..._ops.maintain.budget import Budget
 from ..._ops.maintain.exclude import excluded_by
 from ..._ops.maintain.outcome import CHANGED, FAILED, Outcome, totals_of
 from ..._ops.maintain.policy import Policy, refuse_bad_policy
-from ..run import Result, absolute, failure_of, titled_diff
+from ..run import Result, absolute, failure_of, own_port, titled_diff
 from ..spec import size_option, size_or
 from .each_disk import fail_for, tell_subject
 from .visit import Run, visit
@@ -29,7 +28,7 @@ _PATTERN = frozenset("*?[")
 
 def maintain_disks(module: AnsibleModule) -> Result:
     """Check, merge and compact all disks of the host by policy."""
-    params, port = module.params, OsPort()
+    params, port = module.params, own_port(module)
     policy, budget = _policy(params), _budget(module)
     patterns = [_resolved(port, pattern) for pattern in params["exclude"]]
     paths = [absolute(port, path, "paths") for path in params["paths"]]

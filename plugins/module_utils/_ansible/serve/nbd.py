@@ -27,14 +27,14 @@ from ..._ops.serve.registry import (
 )
 from ..._ops.serve.request import DEFAULT_PORT, Endpoint, ServeRequest
 from ..._ops.serve.server import Limits
-from ..run import Result, absolute, titled_diff
+from ..run import Result, absolute, own_port, titled_diff
 
 _STARTED, _STOPPED = "started", "stopped"
 
 
 def serve_disk(module: AnsibleModule) -> Result:
     """Make sure that a disk is served, or is not."""
-    port = OsPort()
+    port = own_port(module)
     path = absolute(port, module.params["path"])
     run = run_folder(port)
     endpoint = _endpoint(port, module.params)

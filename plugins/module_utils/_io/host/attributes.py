@@ -55,6 +55,13 @@ def permissions(descriptor: int, facts: os.stat_result) -> int:
     return mode & ~0o070 | (entries.get(_GROUP, 0) & entries.get(_MASK, 7) & 7) << 3
 
 
+def drop_list(descriptor: int, mode: int) -> None:
+    """Remove an access control list that the file has from its folder, and give it these permission bits then."""
+    if _value(descriptor, _ACL) is not None:
+        repeated(os.removexattr, descriptor, _ACL)
+        repeated(os.fchmod, descriptor, mode)
+
+
 def without_group(mode: int) -> int:
     """The mode with no more for the group than for everybody."""
     return mode & (~0o070 | mode << 3)

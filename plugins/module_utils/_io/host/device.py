@@ -13,14 +13,14 @@ import stat as modes
 import sys
 from typing import Any, Iterator, Optional, Tuple
 
-from ..._core.errors import InUse
+from ..._core.errors import InUse, StalePlan
 from ..._core.records import dataclass
 from ..capabilities import detect
 from ..failures import HOST_ERRORS, translated
+from ..kernel import release
 from ..port import FILE, File, Port, Stat
 from .file import OsFile
-
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_EXCL | os.O_NOFOLLOW
+from .names import Names
 
 
 class OsDevice(OsFile):
@@ -41,22 +41,24 @@ class OsDevice(OsFile):
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """The block device at ``path``, without links."""
+    """The block device at ``path``, without links; ``number`` is the host's for it."""
 
     path: str
+    number: int
 
     def port(self, port: Port) -> Port:
         """``port`` with the device as a file."""
-        shown: Any = DevicePort(port, self.path)
+        shown: Any = DevicePort(port, self)
         return shown
 
 
 class DevicePort:
     """``Port`` with one block device as a file; all else is left to the real one."""
 
-    def __init__(self, port: Port, path: str) -> None:
+    def __init__(self, port: Port, device: BlockDevice) -> None:
         self._port = port
-        self._path = path
+        self._device = device
+        self._path = device.path
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
@@ -67,7 +69,7 @@ class DevicePort:
             return self._port.open_read(path)
         try:
             # Where the path leads now may be elsewhere; what it led to has no link in it.
-            return OsDevice(path, os.open(self._path, _FLAGS | os.O_NOFOLLOW), detect())
+            return OsDevice(path, _opened(self._device), detect())
         except HOST_ERRORS as error:
             if isinstance(error, OSError) and error.errno == errno.EBUSY:
                 hint = "Unmount it, or take a snapshot of it and name that."
@@ -87,11 +89,24 @@ class DevicePort:
         return Stat(**fields)
 
 
+def _opened(device: BlockDevice) -> int:
+    names = Names()
+    try:
+        descriptor, facts = names.open(device.path, os.O_RDONLY | os.O_EXCL)
+    finally:
+        names.close()
+    if not modes.S_ISBLK(facts.st_mode) or facts.st_rdev != device.number:
+        release(descriptor)
+        raise StalePlan("Somebody put something else in the place of a device", path=device.path, hint="Run again.")
+    return descriptor
+
+
 def block_device(port: Port, path: str) -> Optional[BlockDevice]:
     """The block device that ``path`` leads to; None for anything else, and where the host is not Linux."""
     real = port.real_path(path)
     try:
-        is_block = modes.S_ISBLK(os.stat(real).st_mode)
+        facts = os.stat(real)
     except HOST_ERRORS:
         return None
-    return BlockDevice(real) if is_block and sys.platform.startswith("linux") else None
+    is_block = modes.S_ISBLK(facts.st_mode) and sys.platform.startswith("linux")
+    return BlockDevice(real, facts.st_rdev) if is_block else None

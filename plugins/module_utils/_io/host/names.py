@@ -52,7 +52,12 @@ class Pins:
         if self._leads.setdefault(path.rpartition("/")[0], {}).setdefault(path, to) != to:
             hint = "Find out who changes the folder, and run again."
             raise StalePlan("Somebody changed where a path leads while this run was at work", path=path, hint=hint)
+        self._leads.setdefault(to.rpartition("/")[0], {}).setdefault(to, to)
         return to
+
+    def led(self, path: str) -> Optional[str]:
+        """Where a path led; None for one that was not resolved yet."""
+        return self._leads.get(path.rpartition("/")[0], {}).get(path)
 
     def see(self, path: str, found: Identity) -> bool:
         """Pin a name at first sight; whether it stands for the same file as then."""
@@ -190,6 +195,28 @@ class Names:
             return None
         self.pins.see(path, identity(facts))
         return facts
+
+    def resolve(self, path: str) -> str:
+        """Where a path leads; its folders lead where they led before, whatever they are now."""
+        names: List[str] = []
+        known = path
+        while known and (not names or self.pins.led(known) is None):
+            known, _slash, name = known.rpartition("/")
+            names.append(name)
+        if not known or any(name in ("", ".", "..") for name in names):
+            return self.pins.lead(path, os.path.realpath(path))
+        here = self.pins.led(known) or known
+        while names:
+            here = self._step(f"{here.rstrip('/')}/{names.pop()}")
+        return self.pins.lead(path, here)
+
+    def _step(self, path: str) -> str:
+        facts = self.look(path)
+        if facts is None or not modes.S_ISLNK(facts.st_mode):
+            return path
+        self.pins.check(path, identity(facts))
+        folder, name, _path = self.place(path)
+        return os.path.realpath(os.path.join(path.rpartition("/")[0], os.readlink(name, dir_fd=folder)))
 
     def open(self, path: str, flags: int) -> Tuple[int, os.stat_result]:
         """Open what a name stands for."""

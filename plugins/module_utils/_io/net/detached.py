@@ -14,6 +14,7 @@ import sys
 from typing import Callable, Optional
 
 from ..failures import HOST_ERRORS, reported
+from ..host.names import Names
 
 _LONGEST_WORD = 1 << 20
 
@@ -138,9 +139,11 @@ def call_process(name: str) -> None:
 
 
 def print_to(path: str) -> None:
-    """Let this process's output and errors go to the end of a file."""
-    with reported("open", path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    """Let this process's output and errors go to a new file."""
+    names = Names()
+    with reported("create", path):
+        descriptor, _facts = names.create(path, 0o600)
+        names.close()
         for standard in (1, 2):
             os.dup2(descriptor, standard)
         os.close(descriptor)
@@ -164,10 +167,37 @@ def start_time(pid: int) -> Optional[str]:
         return None
 
 
-def end_process(pid: int, *, at_once: bool = False) -> None:
-    """Ask a process to end, or end it; that it is gone already is no error."""
+def end_process(pid: int, started: Optional[str], *, at_once: bool = False) -> None:
+    """Ask the process that began at this time to end, or end it; that it is gone already is no error.
+
+    Another one that has its number meanwhile gets no signal, where the host tells when processes began.
+    """
+    number = signal.SIGKILL if at_once else signal.SIGTERM
     with reported("end process", str(pid)):
         try:
-            os.kill(pid, signal.SIGKILL if at_once else signal.SIGTERM)
+            handle = _handle_of(pid)
+            try:
+                if start_time(pid) != started:
+                    return
+                if handle is None:
+                    os.kill(pid, number)
+                else:
+                    signal.pidfd_send_signal(handle, number)
+            finally:
+                if handle is not None:
+                    os.close(handle)
         except ProcessLookupError:
             pass
+
+
+def _handle_of(pid: int) -> Optional[int]:
+    """A descriptor of a process, which no other one gets with its number; None where the host has none."""
+    if not hasattr(os, "pidfd_open") or not hasattr(signal, "pidfd_send_signal"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        # An old kernel, or a container that does not let it through.
+        return None

@@ -12,11 +12,14 @@ import ipaddress
 import os
 import select
 import socket
+import stat as modes
 import struct
 from typing import Optional, Sequence, Union
 
-from ..._core.errors import AlreadyExists, BadRequest, DiskError, IoFailure
+from ..._core.errors import AlreadyExists, BadRequest, DiskError, IoFailure, StalePlan
 from ..failures import HOST_ERRORS, REFUSED, translated
+from ..host.names import Names
+from ..kernel import release
 from ..port import Buffer, File
 from ..real import OsFile
 from .streams import Gone, Stalled
@@ -128,20 +131,56 @@ class SocketListener:
 
 
 def listen_unix(path: str, stop: int) -> SocketListener:
-    """Listen at a path that nothing has yet; only the owner may connect. Raises what ``refuse_long`` does."""
+    """Listen at a path that nothing has yet, and no link is on the way to; only the owner may connect.
+
+    Raises what ``refuse_long`` does. For a moment the process works in the folder of the path.
+    """
     refuse_long(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
     try:
-        listening.bind(path)
+        _bind(listening, path)
+        # Who comes before this is refused, so nobody has come while others might have.
         listening.listen(_BACKLOG)
         listening.setblocking(False)
+    except DiskError:
+        listening.close()
+        raise
     except HOST_ERRORS as error:
         listening.close()
         raise _not_bound(error, path) from error
+    return SocketListener(listening, stop)
+
+
+def _bind(listening: socket.socket, path: str) -> None:
+    names = Names()
+    here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        folder, name, _path = names.place(path)
+        os.fchdir(folder)
+        listening.bind(name)
+        _close_to_others(folder, name, path)
     finally:
         os.umask(before)
-    return SocketListener(listening, stop)
+        os.fchdir(here)
+        release(here)
+        names.close()
+
+
+def _close_to_others(folder: int, name: str, path: str) -> None:
+    """Let only the owner connect: an access control list that the folder gives to new files overrides the umask."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, 0o600, dir_fd=folder, follow_symlinks=False)
+        return
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        facts = os.fstat(descriptor)
+        if not modes.S_ISSOCK(facts.st_mode) or facts.st_uid != os.geteuid():
+            raise StalePlan("Somebody put another file in the place of the socket", path=path, hint="Choose another.")
+        if modes.S_IMODE(facts.st_mode) != 0o600:
+            os.chmod(f"/proc/self/fd/{descriptor}", 0o600)
+    finally:
+        release(descriptor)
 
 
 def listen_tcp(address: str, number: int, stop: int) -> SocketListener:

@@ -127,7 +127,8 @@ def _end_interrupted(port: Port, examined: Examination, request: CheckRequest) -
     # Only a disk with a journal needs what ends operations.
     from ..recovery.recover import recover
 
-    recovered = recover(port, examined.location, allow_outside=True, force=request.force, vicinity=request.vicinity)
+    reach = {"allow_outside": True, "copies_outside": request.allow_outside}
+    recovered = recover(port, examined.location, force=request.force, vicinity=request.vicinity, **reach)
     return _examined(port, examined.location, replace(request, allow_outside=True)), recovered
 
 

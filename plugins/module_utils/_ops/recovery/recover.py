@@ -22,7 +22,7 @@ from ..._bundle.paths import Location, locate
 from ..._change.bundle_plan import BundleChange, ChangeFacts, bundle_plan, unchanged
 from ..._change.executor import execute
 from ..._change.image import header_rewrite_step, table_rewrite_steps
-from ..._core.errors import Damaged, Interrupted
+from ..._core.errors import Damaged, Escape, Interrupted
 from ..._core.plan import Cleanup, CopyRanges, Plan, Remove, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._formats.hds.header import CLOSED, IN_USE_OFFSET
@@ -82,12 +82,14 @@ def recover(
     location: Location,
     *,
     allow_outside: bool = False,
+    copies_outside: bool = True,
     force: bool = False,
     vicinity: Optional[Vicinity] = None,
 ) -> Tuple[str, ...]:
     """Put the disk at ``location`` in order, under lock; returns what was done, in sentences for the user.
 
-    With ``vicinity``, linked clones around the disk are looked for.
+    With ``vicinity``, linked clones around the disk are looked for. Without ``copies_outside`` a merge that would copy
+    from images outside of the bundle raises Escape.
     """
     done: List[str] = []
     runs = 0
@@ -97,6 +99,8 @@ def recover(
         if vicinity is not None:
             state = _with_surroundings(port, state, vicinity)
         plan = plan_recovery(port, state, force=force)
+        if plan.operation == "merge" and not copies_outside:
+            _refuse_outside(state)
         if plan.is_empty:
             return tuple(done)
         if runs > _MOST_RUNS:
@@ -107,6 +111,17 @@ def recover(
         ending = "finished" if plan.operation == "merge" else "cleared up"
         done.append(f"{location.directory}: an interrupted run ({plan.facts.what}) was found and {ending}.")
         done += plan.warnings
+
+
+def _refuse_outside(state: BundleState) -> None:
+    for image in state.images.values():
+        if image.outside:
+            raise Escape(
+                "To end an interrupted merge is to copy from an image outside of the bundle",
+                path=state.location.descriptor,
+                found=image.path,
+                hint="Set allow_outside: true if it belongs to the disk.",
+            )
 
 
 def _with_surroundings(port: Port, state: BundleState, vicinity: Vicinity) -> BundleState:

@@ -134,7 +134,9 @@ def is_alive(port: Port, folder: str) -> bool:
 def _read(port: Port, folder: str) -> Optional[Served]:
     try:
         facts: Dict[str, Any] = json.loads(read_file(port, f"{folder}/{FACTS}", limit=_LONGEST_FACTS))
-        return Served(**{**facts, "folder": folder})
+        served = Served(**{**facts, "folder": folder})
+        # Numbers below 2 stand for groups of processes and for the host's first.
+        return served if isinstance(served.pid, int) and served.pid > 1 else None
     except (DiskError, ValueError, TypeError):
         # It has not written them yet, or they are of another version.
         return None
@@ -210,8 +212,8 @@ def remove_server(port: Port, folder: str, served: Optional[Served]) -> None:
 def end_server(port: Port, served: Served) -> None:
     """End a server and remove what is left of it. Raises IoFailure when it does not end."""
     for at_once in (False, True):
-        if start_time(served.pid) == served.started:
-            end_process(served.pid, at_once=at_once)
+        if is_alive(port, served.folder):
+            end_process(served.pid, served.started, at_once=at_once)
         deadline = time.monotonic() + _END_SECONDS
         while time.monotonic() < deadline:
             is_there = port.lstat(served.folder) is not None and is_alive(port, served.folder)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
+from ansible_collections.vdisk.parallels.tests.conftest import ROOT
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, BuiltBundle, Layer, build_bundle, guid_of
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed
+from ansible_collections.vdisk.parallels.tests.support.served import run_folder
 
 CLUSTER = 64 << 10
 ONE = guid_of(1)
@@ -54,6 +56,8 @@ def tasks(root: str, path: str) -> List[Any]:
         ("hdd_info", {"path": path, "checksum": "md5"}),
         ("hdd_check", {"path": path, "data": True, "fail_on": "never"}),
         ("hdd_check", {"path": path, "repair": "all", "fail_on": "never"}),
+        ("hdd_check", {"paths": [root], "recurse": True, "fail_on": "never"}),
+        ("hdd_check", {"path": path, "repair": "safe", "backup_dir": f"{root}/old", "fail_on": "never"}),
         ("hdd_snapshot", {"path": path, "name": "x"}),
         ("hdd_snapshot", {"path": path, "name": "x", "state": "reverted"}),
         ("hdd_snapshot", {"path": path, "name": "x", "state": "absent"}),
@@ -66,6 +70,12 @@ def tasks(root: str, path: str) -> List[Any]:
         ("hdd", {"path": path, "split_size": "4G", "type": "expanding"}),
         ("hdd_convert", {"src": path, "dest": f"{root}/out.raw"}),
         ("hdd_convert", {"src": path, "dest": f"{root}/out.hdd"}),
+        ("hdd_convert", {"src": path, "dest": f"{root}/kept.hdd", "chain": "preserve"}),
+        ("hdd_convert", {"src": path, "dest": f"{root}/chain.qcow2", "chain": "preserve", "checksum": "md5"}),
+        ("hdd_maintain", {"paths": [root], "recurse": True, "max_layers": 1, "threshold": "0", "fail_on": "never"}),
+        ("hdd_maintain", {"paths": [path], "orphans": True, "check_data": True, "fail_on": "never"}),
+        ("hdd_nbd", {"path": path}),
+        ("hdd_nbd", {"path": path, "state": "stopped"}),
         ("hdd_convert", {"src": f"{root}/out.raw", "dest": path, "force": True}),
         ("vagrant_box", {"src": os.path.dirname(path), "dest": f"{root}/a.box", "architecture": "amd64"}),
         ("hdd", {"path": path, "state": "absent"}),
@@ -77,6 +87,17 @@ def utf8(result: Dict[str, Any]) -> str:
     text = json.dumps(result, ensure_ascii=False)
     text.encode()
     return text
+
+
+@pytest.fixture(autouse=True)
+def servers() -> Iterator[str]:
+    with run_folder() as folder:
+        yield folder
+
+
+def test_every_module_has_a_task() -> None:
+    modules = {name[: -len(".py")] for name in os.listdir(os.path.join(ROOT, "plugins", "modules"))}
+    assert {module for module, _options in tasks("/r", "/p")} == {one for one in modules if one[0] not in "_."}
 
 
 @pytest.mark.parametrize("where", ["disk", "stray", "machine"])

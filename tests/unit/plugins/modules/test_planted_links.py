@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from typing import Any, Callable, Dict, Iterator, List, Set
+from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
 import pytest
 
@@ -157,6 +157,11 @@ def test_a_removal_does_not_open_images_outside(root: str, built: BuiltBundle, m
 # How open files are
 
 
+def acl(*entries: Tuple[int, ...]) -> bytes:
+    """A list as the kernel has it: tag, permissions, and whom it is for where that is told."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *(*one, 0xFFFFFFFF)[:3]) for one in entries)
+
+
 @pytest.fixture(name="seen")
 def seen_fixture(monkeypatch: pytest.MonkeyPatch) -> Dict[str, Set[int]]:
     """The modes that each file had while it was written."""
@@ -176,6 +181,9 @@ def mode_of(path: str) -> int:
     return stat.S_IMODE(os.stat(path).st_mode)
 
 
+OUTPUTS = 10
+
+
 def outputs(built: BuiltBundle, root: str) -> List[Callable[..., Dict[str, Any]]]:
     make_machine(f"{root}/a.pvm", disk="a.hdd", size_mib=1)
 
@@ -186,7 +194,12 @@ def outputs(built: BuiltBundle, root: str) -> List[Callable[..., Dict[str, Any]]
         converts("a.raw", checksum="sha256", checksum_file=f"{root}/out/sums"),
         converts("a.vmdk", subformat="twoGbMaxExtentFlat"),
         converts("b.hdd"),
-        converts("c.hdd", chain="preserve"),
+        converts("c.hdd", chain="preserve", checksum="md5", checksum_file=f"{root}/out/sums"),
+        converts("a.qcow2", chain="preserve"),
+        converts("a.vhdx", chain="preserve"),
+        converts("b.vmdk", chain="preserve"),
+        converts("c.vmdk", subformat="view"),
+        converts("d.vmdk", subformat="twoGbMaxExtentSparse"),
         lambda **more: succeed(
             "vagrant_box", src=f"{root}/a.pvm", dest=f"{root}/out/a.box", architecture="amd64", **more
         ),
@@ -197,7 +210,7 @@ def files_in(folder: str) -> List[str]:
     return [os.path.join(at, name) for at, _folders, names in os.walk(folder) for name in names]
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(OUTPUTS))
 @pytest.mark.parametrize("mode", [0o600, 0o640])
 def test_a_mode_that_is_asked_for_holds_from_the_first_byte(
     root: str, built: BuiltBundle, seen: Dict[str, Set[int]], number: int, mode: int
@@ -208,7 +221,7 @@ def test_a_mode_that_is_asked_for_holds_from_the_first_byte(
     assert {mode_of(path) for path in files_in(f"{root}/out")} == {mode}
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(OUTPUTS))
 def test_an_output_is_no_more_open_than_its_source(
     root: str, built: BuiltBundle, seen: Dict[str, Set[int]], number: int
 ) -> None:
@@ -226,6 +239,10 @@ def test_an_output_of_an_open_source_is_as_open_as_any_file(root: str, built: Bu
     assert {mode_of(path) for path in files_in(f"{root}/out")} == {0o644}
 
 
+def test_all_outputs_are_looked_at(root: str, built: BuiltBundle) -> None:
+    assert len(outputs(built, root)) == OUTPUTS
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_the_group_of_a_source_is_not_that_of_the_output(root: str, built: BuiltBundle) -> None:
     for path in files_in(built.directory):
@@ -240,6 +257,20 @@ def test_the_group_of_a_source_is_not_that_of_the_output(root: str, built: Built
     assert mode_of(f"{root}/out/a.vmdk") == 0o640
 
 
+@pytest.mark.parametrize("number", range(OUTPUTS))
+def test_a_list_that_the_folder_gives_to_new_files_lets_nobody_in(root: str, built: BuiltBundle, number: int) -> None:
+    """The enemy's folder gives every new file a list with his name, which overrides the umask."""
+    os.mkdir(f"{root}/out")
+    try:
+        os.setxattr(f"{root}/out", "system.posix_acl_default", acl((1, 7), (2, 7, 1234), (4, 7), (16, 7), (32, 0)))
+    except (OSError, AttributeError):
+        pytest.skip("the file system has no access control lists")
+    outputs(built, root)[number](mode="0640")
+    for path in files_in(f"{root}/out"):
+        assert mode_of(path) == 0o640
+        assert ACL not in os.listxattr(path), path
+
+
 def test_a_new_disk_has_its_mode_from_the_first_byte(root: str, seen: Dict[str, Set[int]]) -> None:
     succeed("hdd", path=f"{root}/new.hdd", size="8M", mode="0600")
     assert seen and {one for modes in seen.values() for one in modes} == {0o600}
@@ -247,9 +278,7 @@ def test_a_new_disk_has_its_mode_from_the_first_byte(root: str, seen: Dict[str, 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_access_control_lists_and_attributes_survive_a_change(root: str, built: BuiltBundle, change: str) -> None:
-    nobody, entry = 0xFFFFFFFF, struct.Struct("<HHI")
-    entries = ((1, 6, nobody), (2, 6, 1234), (4, 0, nobody), (16, 6, nobody), (32, 0, nobody))
-    content = struct.pack("<I", 2) + b"".join(entry.pack(*one) for one in entries)
+    content = acl((1, 6), (2, 6, 1234), (4, 0), (16, 6), (32, 0))
     try:
         for path in files_in(built.directory):
             os.setxattr(path, ACL, content)

@@ -18,8 +18,15 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.file_opti
     apply_file_options,
     apply_owner,
     cover_new_files,
+    refuse_other_owner,
 )
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Escape, StalePlan
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
+    BadRequest,
+    Escape,
+    SharedLayer,
+    StalePlan,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.tasks import Task
 
@@ -95,6 +102,52 @@ def test_who_swaps_the_published_file_gains_nothing(tmp_path: Path, kind: str) -
     with pytest.raises(Escape if kind == "link" else StalePlan):
         apply_file_options(port, FileTask(mode="0666"), [str(tmp_path / "a")], changed=False)
     assert mode_of(tmp_path / "victim") == 0o600
+
+
+def test_a_file_with_a_second_name_keeps_what_it_has(tmp_path: Path) -> None:
+    """In a folder of somebody else it may be the name of a file that is not his."""
+    (tmp_path / "victim").touch()
+    (tmp_path / "victim").chmod(0o600)
+    os.link(tmp_path / "victim", tmp_path / "a")
+    before = os.stat(tmp_path / "victim")
+    for options in ({"mode": "0644"}, {"owner": "12345"}, {"group": "12345"}):
+        for check in (True, False):
+            with pytest.raises(SharedLayer):
+                apply_file_options(OsPort(), FileTask(check=check, **options), [str(tmp_path / "a")], changed=False)
+    assert os.stat(tmp_path / "victim") == before
+    assert not apply_file_options(OsPort(), FileTask(mode="0600"), [str(tmp_path / "a")], changed=False)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root gives files away")
+@pytest.mark.parametrize(
+    "mode, owner, options, is_refused",
+    [
+        (0o600, 0, {}, True),
+        (0o640, 0, {}, True),
+        (0o644, 0, {}, False),
+        (0o600, 12345, {}, False),
+        (0o600, 0, {"owner": "12345"}, False),
+        (0o600, 0, {"mode": "0600"}, True),
+    ],
+)
+def test_who_owns_what_is_replaced_gets_no_secret(
+    tmp_path: Path, mode: int, owner: int, options: Any, is_refused: bool
+) -> None:
+    for name in ("source", "dest", "own"):
+        (tmp_path / name).touch()
+    os.chown(tmp_path / "source", owner, 0)
+    (tmp_path / "source").chmod(mode)
+    os.chown(tmp_path / "dest", 12345, 12345)
+    os.symlink("dest", tmp_path / "link")
+    port, source = OsPort(), [str(tmp_path / "source")]
+    for name in ("dest", "link"):
+        if is_refused:
+            with pytest.raises(AlreadyExists):
+                refuse_other_owner(port, FileTask(**options), str(tmp_path / name), source)
+        else:
+            refuse_other_owner(port, FileTask(**options), str(tmp_path / name), source)
+    for name in ("own", "none"):
+        refuse_other_owner(port, FileTask(**options), str(tmp_path / name), source)
 
 
 def test_a_link_is_left_as_it_is(tmp_path: Path) -> None:

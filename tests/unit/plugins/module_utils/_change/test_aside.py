@@ -10,8 +10,10 @@ from typing import Any, Dict
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.naming import JOURNAL
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.aside import clear_siblings, displaced_name
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import PREPARE, Journal, pack_journal
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
@@ -120,3 +122,18 @@ def test_odd_things_with_our_names_are_removed_without_harm(tmp_path: Path, kind
     except DiskError as error:
         assert error.path is not None
     assert (tmp_path / "keep" / "x").read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees files of others as their own")
+@pytest.mark.parametrize("mode", [0o1777, 0o755])
+def test_a_journal_of_somebody_else_in_a_shared_folder_removes_nothing(tmp_path: Path, mode: int) -> None:
+    """Where only root and the owner may write, it cannot be that of anybody else."""
+    staging = tmp_path / ".disk.vmdk.vdisk-1234.tmp"
+    staging.mkdir()
+    record = Journal("publish", PREPARE, (), ("disk-secret.vmdk",), (), {"entry": "disk.vmdk"})
+    (staging / JOURNAL).write_bytes(pack_journal(record))
+    (tmp_path / "disk-secret.vmdk").write_bytes(b"of a third one")
+    os.chown(staging, 12345, 12345)
+    tmp_path.chmod(mode)
+    done = clear_siblings(OsPort(), os.path.realpath(tmp_path / "disk.vmdk"))
+    assert (tmp_path / "disk-secret.vmdk").exists() == staging.exists() == (not done) == (mode == 0o1777)

@@ -22,6 +22,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors impor
     InUse,
     IoFailure,
     NoSpace,
+    SharedLayer,
     StalePlan,
     Unsupported,
 )
@@ -43,6 +44,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.plan import 
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.fingerprint import identity
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import Holder
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
 
 
@@ -58,6 +60,26 @@ def plan(*steps: Step, **others: Any) -> Plan:
 
 
 # Steps
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        WriteBytes("/a", 0, b"x"),
+        Resize("/a", 3),
+        PunchHoles("/a", ((0, 4096),)),
+        CopyRanges("/a", (Move(None, 0, 8, 2),)),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_a_file_with_a_second_name_is_not_changed_in_place(tmp_path: Any, step: Any) -> None:
+    folder = os.path.realpath(tmp_path)
+    (tmp_path / "a").write_bytes(b"0123456789")
+    os.link(tmp_path / "a", tmp_path / "other")
+    made = plan(CreateFile(f"{folder}/new", 1), type(step)(f"{folder}/a", *tuple(vars(step).values())[1:]))
+    with pytest.raises(SharedLayer):
+        execute(OsPort(), made)
+    assert (tmp_path / "other").read_bytes() == b"0123456789" and not (tmp_path / "new").exists()
 
 
 def test_steps_are_applied_in_order(port: MemoryPort) -> None:

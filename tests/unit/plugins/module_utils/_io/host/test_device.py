@@ -13,7 +13,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, InUse
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, Escape, InUse, StalePlan
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.device import BlockDevice, block_device
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import FILE
@@ -22,6 +22,15 @@ from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.oracles import require
 
 PORT = OsPort()
+
+
+class Unmoved(OsPort):
+    """Where a path led to when it was looked up, before somebody moved things."""
+
+    def real_path(self, path: str) -> str:
+        return path
+
+
 CONTENT = fill(1, 1 << 20) + bytes(1 << 20) + fill(2, 4096)
 
 
@@ -40,7 +49,7 @@ def _loop(tmp_path: Path) -> Iterator[str]:
 
 def test_a_device_is_a_file_of_its_length(loop: str) -> None:
     device = block_device(PORT, loop)
-    assert device == BlockDevice(os.path.realpath(loop))
+    assert device == BlockDevice(os.path.realpath(loop), os.stat(loop).st_rdev)
     port = device.port(PORT)
     stat = port.stat(loop)
     assert stat is not None and (stat.kind, stat.size) == (FILE, len(CONTENT))
@@ -64,13 +73,22 @@ def test_a_device_is_a_source(loop: str) -> None:
     find_source(PORT, loop)
 
 
+def test_something_else_under_the_name_of_a_device_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(b"only root may know")
+    (tmp_path / "link").symlink_to(tmp_path)
+    number = os.makedev(7, 0)
+    for path, kind in ((tmp_path / "disk", StalePlan), (tmp_path / "link" / "disk", Escape)):
+        with pytest.raises(kind):
+            BlockDevice(str(path), number).port(Unmoved()).open_read(str(path))
+
+
 def test_what_is_no_block_device_is_left_to_others(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     assert block_device(PORT, str(tmp_path / "fifo")) is None
     assert block_device(PORT, str(tmp_path / "gone")) is None
     assert block_device(PORT, "/dev/null") is None
     (tmp_path / "a.raw").write_bytes(b"x" * 512)
-    port = BlockDevice("/dev/none").port(PORT)
+    port = BlockDevice("/dev/none", 0).port(PORT)
     assert port.stat(str(tmp_path / "a.raw")) == PORT.stat(str(tmp_path / "a.raw"))
     port.open_read(str(tmp_path / "a.raw")).close()
     with pytest.raises(DiskError):

@@ -104,6 +104,25 @@ def test_a_file_under_the_name_of_another_is_refused_until_all_is_looked_at_anew
     assert opened(names, tmp_path / "file") == b"theirs"
 
 
+def test_where_a_folder_led_it_leads_whatever_has_its_name_now(names: Names, tmp_path: Path) -> None:
+    """A path below a folder that was resolved before is not resolved by way of a link that came since."""
+    for name in ("machine", "victim"):
+        (tmp_path / name / "disk").mkdir(parents=True)
+    (tmp_path / "machine" / "link").symlink_to("disk")
+    assert names.resolve(str(tmp_path / "machine")) == str(tmp_path / "machine")
+    assert names.resolve(str(tmp_path / "machine" / "link" / "none")) == str(tmp_path / "machine" / "disk" / "none")
+    assert names.look(str(tmp_path / "machine" / "disk")) is not None
+    os.rename(tmp_path / "machine" / "disk", tmp_path / "away")
+    (tmp_path / "machine" / "disk").symlink_to(tmp_path / "victim" / "disk")
+    with pytest.raises(StalePlan):
+        names.resolve(str(tmp_path / "machine" / "disk"))
+    names.close()
+    os.rename(tmp_path / "machine", tmp_path / "gone")
+    (tmp_path / "machine").symlink_to(tmp_path / "victim")
+    with pytest.raises(Escape):
+        names.resolve(str(tmp_path / "machine" / "other"))
+
+
 def test_what_this_run_does_moves_the_pins(names: Names, tmp_path: Path) -> None:
     def path(name: str) -> str:
         return str(tmp_path / name)

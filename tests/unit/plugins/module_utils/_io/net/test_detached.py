@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.net import detached
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.net.detached import (
     end_process,
@@ -97,7 +98,7 @@ def test_it_hears_when_it_is_to_end_and_writes_where_it_should(tmp_path):
     if sys.platform.startswith("linux"):
         with open(f"/proc/{pid}/comm", encoding="ascii") as stream:
             assert stream.read() == "a name that is \n"
-    end_process(pid)
+    end_process(pid, start_time(pid))
     wait_until(lambda: (tmp_path / "log").read_text() == "told to end\nindeed")
     assert os.stat(tmp_path / "log").st_mode & 0o777 == 0o600
 
@@ -107,8 +108,34 @@ def test_a_process_is_known_by_number_and_start():
     process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     begun = start_time(process.pid)
     assert begun is not None and begun.isdigit() and begun == start_time(process.pid)
-    end_process(process.pid, at_once=True)
+    end_process(process.pid, "another time", at_once=True)
+    assert start_time(process.pid) == begun and process.poll() is None
+    end_process(process.pid, begun, at_once=True)
     process.wait()
     process.stdin.close()
     assert start_time(process.pid) is None
-    end_process(process.pid)
+    end_process(process.pid, begun)
+
+
+@linux
+@pytest.mark.parametrize("missing", ["pidfd_open", "nothing"])
+def test_a_number_that_another_process_has_by_now_is_left_alone(missing, monkeypatch):
+    monkeypatch.delattr(os, missing, raising=False)
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        begun = start_time(process.pid)
+        for started in (None, "1", begun + "0"):
+            for at_once in (False, True):
+                end_process(process.pid, started, at_once=at_once)
+        assert start_time(process.pid) == begun and process.poll() is None
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_the_output_goes_to_a_new_file_and_through_no_link(tmp_path):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "folder").symlink_to("victim")
+    (tmp_path / "link").symlink_to("victim/log")
+    for path in ("folder/log", "link"):
+        with pytest.raises(DiskError):
+            detached.print_to(str(tmp_path / path))
+    assert not list((tmp_path / "victim").iterdir())

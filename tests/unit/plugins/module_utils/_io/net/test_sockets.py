@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 import threading
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     AlreadyExists,
     BadRequest,
+    Escape,
     IoFailure,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.net import sockets
@@ -158,6 +160,37 @@ def test_a_unix_socket_is_for_its_owner_and_takes_clients(folder, stop):
         assert listener.accept(None) is None
     finally:
         listener.close()
+
+
+def test_the_socket_is_in_no_folder_behind_a_link_and_the_process_stays_where_it_is(folder, stop):
+    os.mkdir(f"{folder}/victim")
+    os.symlink("victim", f"{folder}/link")
+    here = os.getcwd()
+    with pytest.raises(Escape):
+        listen_unix(f"{folder}/link/socket", stop[0])
+    assert os.listdir(f"{folder}/victim") == [] and os.getcwd() == here
+    listen_unix(f"{folder}/victim/socket", stop[0]).close()
+    assert os.getcwd() == here
+
+
+def test_an_access_control_list_of_the_folder_lets_nobody_in(folder, stop):
+    nobody, entry = 0xFFFFFFFF, struct.Struct("<HHI")
+    entries = ((1, 7, nobody), (2, 7, 1234), (4, 7, nobody), (16, 7, nobody), (32, 7, nobody))
+    given = struct.pack("<I", 2) + b"".join(entry.pack(*one) for one in entries)
+    try:
+        os.setxattr(folder, "system.posix_acl_default", given)
+    except (OSError, AttributeError):
+        pytest.skip("the file system has no access control lists")
+    listener = listen_unix(f"{folder}/socket", stop[0])
+    listener.close()
+    assert stat.S_IMODE(os.lstat(f"{folder}/socket").st_mode) == 0o600
+    try:
+        left = os.getxattr(f"{folder}/socket", "system.posix_acl_access", follow_symlinks=False)
+    except OSError:
+        # The file system gives sockets no list.
+        return
+    # With a mask of nothing, the entries of others are worth nothing.
+    assert dict(entry.unpack_from(left, at)[:2] for at in range(4, len(left), 8))[16] == 0
 
 
 def test_a_tcp_socket_takes_clients_at_a_port_of_its_own(stop):

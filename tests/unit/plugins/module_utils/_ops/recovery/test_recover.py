@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import BundleState
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, InUse
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, Escape, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.journal import (
     APPLY,
     PREPARE,
@@ -282,6 +282,21 @@ def test_a_journal_cannot_touch_an_image_outside(tmp_path: Path) -> None:
                 pass
             assert (os.stat(outside).st_mtime_ns, outside.read_bytes()) == (before, content)
             assert disks.read(OsPort(), built.directory, allow_outside=True) == built.guest(TOP)
+
+
+def test_a_merge_that_copies_from_outside_is_ended_only_where_that_is_allowed(tmp_path: Path) -> None:
+    """Somebody may have put a link to the image of another disk under the name of a layer since it was cut off."""
+    outside = tmp_path / "parent.hds"
+    layers = [Layer(ONE, clusters={0: fill(0, CLUSTER)}, file=str(outside)), Layer(TOP, ONE, {1: fill(1, CLUSTER)})]
+    built = build_bundle(str(tmp_path / "a.hdd"), size_sectors=512, layers=layers, cluster_sectors=64)
+    top = {"name": os.path.basename(built.files[(0, TOP)]), "size": 2 * CLUSTER, "in_use": 0}
+    content = journal(phase=APPLY, images=[top], created=[], request={"removals": [ONE], "receivers": {}})
+    (tmp_path / "a.hdd" / ".vdisk-journal").write_bytes(content)
+    before = {name: (tmp_path / "a.hdd" / name).read_bytes() for name in os.listdir(built.directory)}
+    location = locate(OsPort(), built.directory)
+    with pytest.raises(Escape, match="allow_outside"):
+        recover(OsPort(), location, allow_outside=True, copies_outside=False)
+    assert before == {name: (tmp_path / "a.hdd" / name).read_bytes() for name in os.listdir(built.directory)}
 
 
 REMOVALS = [

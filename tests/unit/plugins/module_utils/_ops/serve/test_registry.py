@@ -73,6 +73,15 @@ def test_one_that_has_not_written_yet_or_is_of_another_version_is_left_alone(por
     held.release()
 
 
+@pytest.mark.parametrize("pid", [-1, 0, 1, "1", None, 2.5])
+def test_numbers_that_stand_for_more_than_one_process_are_no_servers(port, run, pid):
+    """Who can write there can do more; a file that was damaged must not end the processes of a user."""
+    served = served_in(port, run, pid=pid)
+    holder = OsPort().lock((served.folder,), ())
+    assert registry.running(port, run) == []
+    holder.release()
+
+
 def test_without_a_run_folder_nobody_lives(port, run):
     assert registry.running(port, run + "/none") == []
 
