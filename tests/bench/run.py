@@ -21,6 +21,7 @@ from typing import Iterator, List, NamedTuple, Optional
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB, format_size, parse_size
 from ansible_collections.vdisk.parallels.tests.bench.cases import Bench, Case
+from ansible_collections.vdisk.parallels.tests.bench.free_space import free_space_cases
 from ansible_collections.vdisk.parallels.tests.bench.images import Images
 from ansible_collections.vdisk.parallels.tests.bench.measure import Absent, Different, Result, side_by_side
 from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
@@ -72,7 +73,7 @@ def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.N
     failed = 0
     with sharing_folder(folder, 3 * most) as sharing, Memory(most) as memory:
         bench = Bench(images, folder / "work", environment, memory, sharing)
-        for case in bench.cases():
+        for case in (*bench.cases(), *free_space_cases(images, folder / "work", environment)):
             if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
                 continue
             try:
