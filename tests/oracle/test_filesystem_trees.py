@@ -182,7 +182,9 @@ def grown(kind: Kind, folder: Path, chance: random.Random) -> List[Optional[int]
     if kind.reader is fat:
         tool("mmd", "-i", first, "::deep", "::deeper")
     kind.put(first, files)
-    names = {0: [file.name for file in files]}
+    # Each state has bytes of files that came and went before it was frozen.
+    kind.remove(first, [file.name for file in files if file.name.startswith("gone")])
+    names = {0: [file.name for file in files if file.name.startswith("kept")]}
     parents: List[Optional[int]] = [None]
     for number in range(1, chance.randrange(3, 6)):
         parent = chance.randrange(max(0, number - 2), number)
@@ -193,7 +195,8 @@ def grown(kind: Kind, folder: Path, chance: random.Random) -> List[Optional[int]
         for path in new:
             size = chance.randrange(1, 700_000)
             path.write_bytes(chance.getrandbits(8 * size).to_bytes(size, "little"))
-        kind.put(image, new)
+        kind.put(image, [*new, folder / "files" / "gone3"])
+        kind.remove(image, ["gone3"])
         names[number] = [*(name for name in names[parent] if name not in gone), *(path.name for path in new)]
         parents.append(parent)
     return parents

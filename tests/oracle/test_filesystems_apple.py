@@ -46,7 +46,7 @@ def made_hfsplus(path: Path, size: int, block: int) -> Path:
     with open(sparse(path, size), "r+b") as stream:
         for offset in range(0, size, MIB):
             content = disk.get(offset, MIB)
-            if any(content):
+            if content.strip(b"\0"):
                 stream.seek(offset)
                 stream.write(content)
     return path

@@ -57,7 +57,7 @@ def written(view: ComposedView, target: Path) -> Path:
         for offset in range(0, view.size, MIB):
             piece = bytearray(min(MIB, view.size - offset))
             view.pread_into(offset, piece)
-            if any(piece):
+            if piece.strip(b"\0"):
                 stream.seek(offset)
                 stream.write(piece)
     return target

@@ -5,9 +5,9 @@
 # The programs and libraries of others that the tests and the bench compare with. Sourced after common.sh.
 # shellcheck shell=sh disable=SC2154
 
-# The tools of guest file systems. Debian has no mkfs.hfsplus from 12 on; hfsprogs is asked for all the same, for its check where there is one.
+# The tools of guest file systems. No Debian from 12 on has those of HFS+.
 file_systems='mke2fs:e2fsprogs debugfs:e2fsprogs mkntfs:ntfs-3g mkfs.fat:dosfstools mcopy:mtools mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse
-  mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkapfs:apfsprogs partclone.ntfs:partclone mkfs.hfsplus:hfsprogs pvcreate:lvm2
+  mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkapfs:apfsprogs partclone.ntfs:partclone pvcreate:lvm2
   cryptsetup:cryptsetup-bin sfdisk:fdisk sgdisk:gdisk'
 
 # install_oracles PROGRAM:PACKAGE...: install what can be, the libraries as well, and say what there is. Only root on Debian gets programs.

@@ -82,7 +82,7 @@ def test_info_tells_of_swap(root, disk, tmp_path) -> None:
         stream.write(b"page" * (CLUSTER // 2))
     content = pages.read_bytes()
     path = f"{root}/swap.hdd"
-    held = {n: content[n * CLUSTER : (n + 1) * CLUSTER] for n in range(4)}
+    held = {n: content[n * CLUSTER : (n + 1) * CLUSTER] for n in range(3)}
     build_bundle(path, size_sectors=SIZE // 512, cluster_sectors=CLUSTER // 512, layers=line_of_layers(held))
     kept, dropped = (
         succeed("hdd_info", path=path, scan="filesystem", swap=word)["disks"][0] for word in ("keep", "drop")
