@@ -35,6 +35,7 @@ from ansible_collections.vdisk.parallels.tests.support.oracles import compared
 
 LONG = bool(os.environ.get("VDISK_LONG"))
 TREES = 10 if LONG else 1
+SMALL_XFS = ("mkfs.xfs", "-q", "-f", "--unsupported", "-d", "agcount=2", "-l", "size=8m")
 STRATEGIES = ("in_place", "copy", "punch")
 Files = Dict[str, str]
 
@@ -151,15 +152,14 @@ KINDS: Dict[str, Kind] = {
     ),
     "xfs": Kind(
         xfs,
-        300 * MIB,
-        ("mkfs.xfs", "-q", "-f"),
+        # Smaller than what mkfs.xfs likes, so that it takes seconds.
+        *((300 * MIB, ("mkfs.xfs", "-q", "-f")) if LONG else (48 * MIB, SMALL_XFS)),
         check=lambda image: tool("xfs_repair", "-n", "-f", image),
         **by_mount(by_kernel),
     ),
     "btrfs": Kind(
         btrfs,
-        128 * MIB,
-        ("mkfs.btrfs", "-q"),
+        *((128 * MIB, ("mkfs.btrfs", "-q")) if LONG else (40 * MIB, ("mkfs.btrfs", "-q", "--mixed"))),
         check=lambda image: tool("btrfs", "check", "--check-data-csum", image),
         **by_mount(by_kernel),
     ),

@@ -62,7 +62,6 @@ EXT: Dict[str, Tuple[str, ...]] = {
     ),
     "orphan file": ("-t", "ext4", "-O", "orphan_file"),
     "fast commit": ("-t", "ext4", "-O", "fast_commit"),
-    "quota": ("-t", "ext4", "-O", "quota,project"),
 }
 XFS: Dict[str, Tuple[str, ...]] = {
     "version 5": (),
@@ -104,6 +103,12 @@ def made_ext(path: Path, name: str) -> Path:
     return made
 
 
+def made_btrfs(path: Path, name: str) -> Path:
+    if name == "a tree of block groups" and "block-group-tree" not in tool("mkfs.btrfs", "-O", "list-all"):
+        pytest.skip("this mkfs.btrfs makes no tree of block groups; that of btrfs-progs 6.14 does")
+    return images.btrfs(path, *BTRFS[name])
+
+
 @pytest.mark.parametrize("name", EXT)
 def test_ext_loses_nothing(tmp_path: Path, name: str) -> None:
     image = made_ext(tmp_path / "image", name)
@@ -136,7 +141,7 @@ def test_xfs_loses_nothing(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", BTRFS)
 def test_btrfs_loses_nothing(tmp_path: Path, name: str) -> None:
-    image = images.btrfs(tmp_path / "image", *BTRFS[name])
+    image = made_btrfs(tmp_path / "image", name)
     copy = scribbled(image, free_of(btrfs, image))
     tool("btrfs", "check", "--check-data-csum", copy)
     compared("btrfs-progs")
@@ -243,4 +248,4 @@ def test_flipped_bits_of_xfs(tmp_path: Path, name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", BTRFS)
 def test_flipped_bits_of_btrfs(tmp_path: Path, name: str) -> None:
-    assert turn_bits(btrfs, images.btrfs(tmp_path / "image", *BTRFS[name]), 1500).get("larger", 0) == 0
+    assert turn_bits(btrfs, made_btrfs(tmp_path / "image", name), 1500).get("larger", 0) == 0
