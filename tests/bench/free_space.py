@@ -13,10 +13,10 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Iterator
 
-from ansible_collections.vdisk.parallels.tests.bench.cases import Case, Pair
-from ansible_collections.vdisk.parallels.tests.bench.images import MIB, Images, engine_command
+from ansible_collections.vdisk.parallels.tests.bench.cases import Bench, Case, Pair
+from ansible_collections.vdisk.parallels.tests.bench.images import MIB
 from ansible_collections.vdisk.parallels.tests.bench.measure import Absent, Command, Different
 
 _FILE = 16 * MIB
@@ -24,9 +24,9 @@ _MOST = 1.02
 """Ours may be so much larger than what a kernel has trimmed."""
 
 
-def free_space_cases(images: Images, work: Path, environment: Dict[str, str]) -> Iterator[Case]:
+def cases(bench: Bench) -> Iterator[Case]:
     """The lines of exports with ``free_space: drop``, of a guest that has deleted half of its files."""
-    trimmed = _Trimmed(images, work, environment)
+    trimmed = _Trimmed(bench)
     for format in ("raw", "qcow2"):
         yield Case(
             f"hdd to {format} without free space",
@@ -40,10 +40,10 @@ def free_space_cases(images: Images, work: Path, environment: Dict[str, str]) ->
 class _Trimmed:
     """Pairs that write a disk without its free space."""
 
-    def __init__(self, images: Images, work: Path, environment: Dict[str, str]) -> None:
-        self._images = images
-        self._work = work
-        self._environment = environment
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._images = bench.images
+        self._work = bench.work
 
     def by_mounting(self, format: str) -> Pair:
         """The other side copies the disk to a raw image, mounts and trims that, and converts it."""
@@ -89,13 +89,12 @@ class _Trimmed:
 
     def _ours(self, format: str, dest: Path) -> Command:
         options = json.dumps({"drops_free": True, "reproducible": False})
-        environment = dict(self._environment, VDISK_BENCH_NOSYNC="1")
-        command = engine_command("convert", str(self._bundle()), str(dest), format, options)
-        return Command(command, lambda: self._remove(dest), environment=environment)
+        arguments = ("convert", str(self._bundle()), str(dest), format, options)
+        return self._bench.ours(*arguments, prepare=self._bench.without(str(dest)), synced=False)
 
     def _remove(self, *paths: Path) -> None:
         for path in paths:
-            path.unlink(missing_ok=True)
+            self._bench.without(str(path))()
 
     def _bundle(self) -> Path:
         """An expanding disk with an ext4 of which every other file was removed; its bytes are still there."""
