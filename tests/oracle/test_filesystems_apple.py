@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from pathlib import Path
 from typing import Any, List, Optional
 
@@ -183,20 +184,23 @@ def test_a_kernel_fills_hfsplus_and_reads_it_after_it_was_overwritten(tmp_path: 
     compared("Linux' hfsplus", 3)
 
 
-def grown_in_guest(kind: str, options: str, parents: List[Optional[int]], images: List[Path], work: Path) -> List[str]:
-    """Each image is copied from the one that it is made from, and changed by the guest's kernel; the sums of each."""
-    lines = [SUMS]
+def grown_in_guest(kind: str, options: str, parents: List[Optional[int]], states: List[Path], work: Path) -> List[str]:
+    """Each image is copied from the one that it is made from, and changed by the guest's kernel; the sums of each.
+
+    One at a time: in one guest, Linux' apfs takes copies of a container for the same.
+    """
+    sums = []
     for number, parent in enumerate(parents):
-        device = f"/dev/vd{'abcdefgh'[number]}"
         if parent is not None:
-            lines.append(f"dd if=/dev/vd{'abcdefgh'[parent]} of={device} bs=1M 2>/dev/null")
-        lines.append(f"mount -t {kind} -o {options} {device} /mnt || echo 'says not mounted'")
+            subprocess.run(["cp", "--sparse=always", states[parent], states[number]], check=True)
+        lines = [SUMS, f"mount -t {kind} -o {options} /dev/vda /mnt || echo 'says not mounted'"]
         lines.append(f"ls /mnt | sed -n '{number % 3 + 1}p' | while read -r gone; do rm -rf /mnt/$gone; done")
         for size in (3000, 70000, 600000 + 1000 * number):
             lines.append(f"mkdir -p /mnt/n{number}s{size}")
             lines.append(f"dd if=/dev/urandom of=/mnt/n{number}s{size}/f bs={size} count=2 2>/dev/null")
         lines.append(f'sync; rm -rf /mnt/n{number}s70000; sync; echo "says $(sums)"; umount /mnt')
-    return in_guest("\n".join([*lines, ""]), images, work)
+        sums += in_guest("\n".join([*lines, ""]), [states[number]], work)
+    return sums
 
 
 @pytest.mark.long
@@ -208,8 +212,7 @@ def test_every_snapshot_keeps_its_files(kind: str, seed: int, tmp_path: Path) ->
     reader: Any = apfs if kind == "apfs" else hfsplus
     parents = [None, *(chance.randrange(max(0, one - 2), one) for one in range(1, chance.randrange(3, 6)))]
     states = [tmp_path / f"state{number}" for number in range(len(parents))]
-    for state in states:
-        made_apfs(state, size) if kind == "apfs" else made_hfsplus(state, size, 4096)
+    made_apfs(states[0], size) if kind == "apfs" else made_hfsplus(states[0], size, 4096)
     before = grown_in_guest(kind, options, parents, states, tmp_path)
     assert len(set(before)) == len(states) and "not mounted" not in before
     path = f"{tmp_path}/{kind}.hdd"
@@ -224,7 +227,7 @@ def test_every_snapshot_keeps_its_files(kind: str, seed: int, tmp_path: Path) ->
         assert free_of(reader, image) == free_of(reader, state)
         if kind == "apfs":
             tool("apfsck", image)
-    assert told(kind, "ro", READ, images, tmp_path) == before
+    assert [told(kind, "ro", READ, [image], tmp_path)[0] for image in images] == before
     compared(f"trees of {kind}")
 
 
