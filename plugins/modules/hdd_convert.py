@@ -232,6 +232,14 @@ options:
     type: str
     choices: [keep, drop]
     default: keep
+  swap:
+    description:
+      - With V(drop), the pages of Linux swap areas are left out as well, and read as zeros in the output. They are
+        worth nothing once the guest is shut down; the area itself stays. Needs O(free_space=drop). Of a guest that is
+        hibernated into its swap, everything is copied. When left out, pages are copied.
+    type: str
+    choices: [keep, drop]
+    default: keep
   checksum:
     description:
       - Compute this checksum of each finished image file.
@@ -441,7 +449,7 @@ rate:
   type: int
   sample: 1073741824
 bytes_read:
-  description: Bytes of guest data read to write the output.
+  description: Bytes of guest data read to write the output and, with O(free_space=drop), to find what is free.
   returned: success
   type: int
   sample: 1073741824
@@ -519,6 +527,7 @@ def main():
         update=dict(type="str", choices=["content", "missing", "always"], default="content"),
         verify=dict(type="bool", default=True),
         free_space=dict(type="str", choices=["keep", "drop"], default="keep"),
+        swap=dict(type="str", choices=["keep", "drop"], default="keep"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
         checksum_file=dict(type="path"),
         reproducible=dict(type="bool", default=True),

@@ -50,6 +50,13 @@ options:
     type: str
     choices: [metadata, zeros, filesystem]
     default: metadata
+  swap:
+    description:
+      - As O(vdisk.parallels.hdd_compact#module:swap), for O(scan=filesystem). With V(drop), pages of Linux swap count
+        as free.
+    type: str
+    choices: [keep, drop]
+    default: keep
   checksum:
     description:
       - Compute the checksum of the guest disk in its current state, zeros included, as for a raw image of it. This
@@ -317,6 +324,7 @@ def main():
         paths=dict(type="list", elements="path"),
         recurse=dict(type="bool", default=False),
         scan=dict(type="str", choices=["metadata", "zeros", "filesystem"], default="metadata"),
+        swap=dict(type="str", choices=["keep", "drop"], default="keep"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),
         map=dict(type="int", default=0),
         allow_outside=dict(type="bool", default=False),

@@ -9,12 +9,18 @@ overwritten, turned bits never make more free. A kernel that writes both fills t
 from __future__ import annotations
 
 import os
+import random
+import subprocess
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
+from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems.apple import apfs, hfsplus
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
 from ansible_collections.vdisk.parallels.tests.support.filesystems import (
     free_of,
     scribbled,
@@ -23,6 +29,7 @@ from ansible_collections.vdisk.parallels.tests.support.filesystems import (
     turn_bits,
 )
 from ansible_collections.vdisk.parallels.tests.support.guest_kernel import in_guest
+from ansible_collections.vdisk.parallels.tests.support.guest_trees import CLUSTER, PORT, built, guid_at, shown
 from ansible_collections.vdisk.parallels.tests.support.hfsplus_images import formatted
 from ansible_collections.vdisk.parallels.tests.support.oracles import compared
 
@@ -40,7 +47,7 @@ def made_hfsplus(path: Path, size: int, block: int) -> Path:
     with open(sparse(path, size), "r+b") as stream:
         for offset in range(0, size, MIB):
             content = disk.get(offset, MIB)
-            if any(content):
+            if content.strip(b"\0"):
                 stream.seek(offset)
                 stream.write(content)
     return path
@@ -175,3 +182,63 @@ def test_a_kernel_fills_hfsplus_and_reads_it_after_it_was_overwritten(tmp_path: 
     for copy in copies:
         assert_partclone_agrees("hfsplus", hfsplus, copy)
     compared("Linux' hfsplus", 3)
+
+
+def grown_in_guest(kind: str, options: str, parents: List[Optional[int]], states: List[Path], work: Path) -> List[str]:
+    """Each image is copied from the one that it is made from, and changed by the guest's kernel; the sums of each.
+
+    One at a time: in one guest, Linux' apfs takes copies of a container for the same.
+    """
+    sums = []
+    for number, parent in enumerate(parents):
+        if parent is not None:
+            subprocess.run(["cp", "--sparse=always", states[parent], states[number]], check=True)
+        lines = [SUMS, f"mount -t {kind} -o {options} /dev/vda /mnt || echo 'says not mounted'"]
+        lines.append(f"ls /mnt | sed -n '{number % 3 + 1}p' | while read -r gone; do rm -rf /mnt/$gone; done")
+        for size in (3000, 70000, 600000 + 1000 * number):
+            lines.append(f"mkdir -p /mnt/n{number}s{size}")
+            lines.append(f"dd if=/dev/urandom of=/mnt/n{number}s{size}/f bs={size} count=2 2>/dev/null")
+        lines.append(f'sync; rm -rf /mnt/n{number}s70000; sync; echo "says $(sums)"; umount /mnt')
+        sums += in_guest("\n".join([*lines, ""]), [states[number]], work)
+    return sums
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kind", ["apfs", "hfsplus"])
+def test_every_snapshot_keeps_its_files(kind: str, seed: int, tmp_path: Path) -> None:
+    chance = random.Random(f"{kind} {seed}")
+    # In smaller containers Linux runs out of its internal pool.
+    size, options = (GIB, "readwrite") if kind == "apfs" else (24 * MIB, "rw")
+    reader: Any = apfs if kind == "apfs" else hfsplus
+    parents = [None, *(chance.randrange(max(0, one - 2), one) for one in range(1, chance.randrange(3, 6)))]
+    states = [tmp_path / f"state{number}" for number in range(len(parents))]
+    made_apfs(states[0], size) if kind == "apfs" else made_hfsplus(states[0], size, 4096)
+    before = grown_in_guest(kind, options, parents, states, tmp_path)
+    assert len(set(before)) == len(states) and "not mounted" not in before
+    path = f"{tmp_path}/{kind}.hdd"
+    built(path, size, tmp_path, parents)
+    plan = plan_compact(
+        PORT, observe(PORT, locate(PORT, path)), scan="filesystem", strategy=("in_place", "copy", "punch")[seed % 3]
+    )
+    assert sum(one.reasons.get("free_in_filesystem", 0) for one in plan.facts.savings) > CLUSTER
+    execute(PORT, plan)
+    images = [shown(path, guid_at(parents, number), tmp_path / f"shown{number}") for number in range(len(parents))]
+    for image, state in zip(images, states):
+        assert free_of(reader, image) == free_of(reader, state)
+        if kind == "apfs":
+            tool("apfsck", image)
+    assert [told(kind, "ro", READ, [image], tmp_path)[0] for image in images] == before
+    compared(f"trees of {kind}")
+
+
+def test_apples_own_tools_find_nothing(tmp_path: Path) -> None:
+    """Debian has them in some releases only."""
+    image = sparse(tmp_path / "image", 32 * MIB)
+    tool("mkfs.hfsplus", "-v", "disk", image)
+    runs = free_of(hfsplus, image)
+    assert runs.total > 16 * MIB
+    copy = scribbled(image, runs)
+    tool("fsck.hfsplus", "-fn", copy)
+    assert "larger" not in turn_bits(hfsplus, image, FLIPS)
+    compared("hfsprogs")

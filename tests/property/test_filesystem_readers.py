@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Laws of the readers of file systems of Windows and macOS, on small volumes of our own making: a bit that is turned
-over never makes more free, and whatever stands on the disk ends in ranges of the volume or in a reason.
+"""Laws of the readers of file systems of Windows and macOS, on small volumes of our own making: damage never makes more
+free, not even of several bytes whose counts agree, and whatever stands on the disk ends in ranges or in a reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems.runs import Runs
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems.volume import Volume
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems.windows import exfat, fat, ntfs
-from ansible_collections.vdisk.parallels.tests.support.apfs_images import CHUNK, container
+from ansible_collections.vdisk.parallels.tests.support.apfs_images import (
+    CHUNK,
+    VOLUME_BLOCKS,
+    container,
+    put_volume,
+)
 from ansible_collections.vdisk.parallels.tests.support.block_disk import BlockDisk
 from ansible_collections.vdisk.parallels.tests.support.exfat_images import ExfatVolume
 from ansible_collections.vdisk.parallels.tests.support.fat_images import FatVolume
@@ -59,8 +64,14 @@ def filled_ntfs() -> BlockDisk:
     return made.build()
 
 
+def filled_apfs() -> BlockDisk:
+    disk = container(2 * CHUNK, used=[(CHUNK + 7, CHUNK + 7 + VOLUME_BLOCKS)])
+    put_volume(disk, CHUNK + 7)
+    return disk
+
+
 VOLUMES = {
-    "apfs": (apfs, lambda: container(2 * CHUNK, used=[(50, 60), (CHUNK + 7, CHUNK + 900)])),
+    "apfs": (apfs, filled_apfs),
     "apfs, large": (apfs, lambda: container(300 * CHUNK, deep=True)),
     "hfsplus": (hfsplus, lambda: formatted(8 << 20)),
     "hfsplus, wrapped": (hfsplus, lambda: wrapped(formatted(4 << 20, 512))),
@@ -116,14 +127,38 @@ def test_a_bit_that_is_turned_over_never_makes_more_free(name: str) -> None:
 
 
 @EACH
+def test_bits_that_change_places_never_make_more_free(name: str) -> None:
+    """A bit that was set and one that was not, side by side: no count can tell."""
+    reader, disk, runs = opened(name)
+    chosen = random.Random(name)
+    reads = sorted(set(disk.reads))
+    for _trial in range(TRIALS):
+        disk.patches = ()
+        offset, length = chosen.choice(reads)
+        raw = bytearray(length)
+        disk.pread_into(offset, raw)
+        bits = int.from_bytes(raw, "little")
+        edges = bits ^ bits >> 1
+        if not edges & (1 << 8 * length - 1) - 1:
+            continue
+        place = chosen.choice([bit for bit in range(8 * length - 1) if edges >> bit & 1])
+        changed = (bits ^ 3 << place).to_bytes(length, "little")
+        low, high = place // 8, (place + 1) // 8 + 1
+        disk.patches = [(offset + low, changed[low:high])]
+        found = answer(reader, disk)
+        assert found is None or is_within(found, runs), disk.patches
+
+
+@EACH
 def test_whatever_stands_on_the_disk_ends_in_ranges_or_a_reason(name: str) -> None:
-    reader, disk, _runs = opened(name)
+    reader, disk, runs = opened(name)
     chosen = random.Random(name)
     place = places_of(disk, chosen)
     for _trial in range(TRIALS):
         disk.patches = [(place() // 2 * 2, odd_bytes(chosen)) for _number in range(chosen.choice((1, 1, 2, 5)))]
         found = answer(reader, disk)
         assert found is None or all(0 <= start < end <= disk.size for start, end in found), disk.patches
+        assert found is None or is_within(found, runs), disk.patches
 
 
 def odd_bytes(chosen: random.Random) -> bytes:

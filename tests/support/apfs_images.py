@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""APFS containers with a checkpoint and a space manager, and nothing in them: what a reader of free space looks at.
+"""APFS containers with a checkpoint and a space manager, empty or with a volume: what a reader of free space looks at.
 
 ::
 
@@ -22,6 +22,8 @@ CHUNK = 8 * BLOCK
 RING, RING_BLOCKS, DATA, DATA_BLOCKS, POOL_BITMAP, POOL, POOL_BLOCKS, INFOS = 1, 8, 9, 8, 17, 18, 16, 34
 MAP_BLOCK, SUPERBLOCK, MANAGER = RING, RING + 1, DATA
 TRANSACTION = 7
+VOLUME_BLOCKS = 24
+PHYSICAL = 0x40000000
 _MANAGER_OID, _LIST = 1024, 2520
 
 
@@ -78,6 +80,75 @@ def container(blocks: int = 200, used: Sequence[Tuple[int, int]] = (), *, deep: 
     for place in (0, SUPERBLOCK):
         _put_superblock(disk, place, blocks)
     return disk
+
+
+def node(subtype: int, items: Sequence[Tuple[bytes, bytes]], *, fixed: bool = True, level: int = 0) -> bytes:
+    """The root of a tree from its flags on, with all that is in it."""
+    width = 4 if fixed else 8
+    table, keys, values = b"", b"", b""
+    for key, value in items:
+        place = struct.pack("<HH", len(keys), len(values) + len(value))
+        if not fixed:
+            place = struct.pack("<HHHH", len(keys), len(key), len(values) + len(value), len(value))
+        table, keys, values = table + place, keys + key, value + values
+    lengths = (len(items[0][0]), len(items[0][1])) if items and fixed else (0, 0)
+    raw = struct.pack("<HHIHH", 1 | (0 if level else 2) | (4 if fixed else 0), level, len(items), 0, width * len(items))
+    raw = raw.ljust(24, b"\0") + table + keys
+    facts = struct.pack("<IIIIIIQQ", 0x10, BLOCK, *lengths, 16, 16, len(items), 1)
+    return raw.ljust(BLOCK - 32 - len(values) - len(facts), b"\0") + values + facts
+
+
+def put_volume(disk: BlockDisk, first: int) -> None:
+    """A volume with a snapshot in the ``VOLUME_BLOCKS`` blocks from ``first`` on, which must be in use.
+
+    ::
+
+        0 object map  1 its tree  2 volume  3 its object map  4 its tree  5 its list of snapshots  6 root of files
+        7 extents: 8 to 10  11 snapshots  12 extents of the snapshot: 14 to 20  13 the volume as it was
+        21 queue, which is an object of the checkpoint: 22 and 23
+    """
+    at = [first + number for number in range(VOLUME_BLOCKS)]
+    mapped = (struct.pack("<QQ", 2000, TRANSACTION), struct.pack("<IIQ", 0, BLOCK, at[2]))
+    inner = [
+        (struct.pack("<QQ", 2001, TRANSACTION), struct.pack("<IIQ", 0, BLOCK, at[6])),
+        (struct.pack("<QQ", 2002, TRANSACTION), struct.pack("<IIQ", 1, BLOCK, 1)),
+    ]
+    for place, root, snapshots in ((at[0], at[1], 0), (at[3], at[4], at[5])):
+        _put_object(disk, place, (place, PHYSICAL | 0xB), ((48, struct.pack("<QQ", root, snapshots)),))
+    trees = (PHYSICAL | 2, PHYSICAL | 2)
+    places = struct.pack("<QQQQ", at[3], 2001, at[7], at[11])
+    fields = ((32, b"APSB"), (120, struct.pack("<II", *trees)), (128, places))
+    _put_object(disk, at[2], (2000, 0xD), fields)
+    _put_object(disk, at[13], (at[13], 0xD), fields)
+    metadata = struct.pack("<QQ24xIIH", at[12], at[13], PHYSICAL | 2, 0, 2) + b"s\0"
+    snapshots = [(_key(1, 5), metadata), (_key(11, (1 << 60) - 1) + b"\2\0s\0", struct.pack("<Q", 5))]
+    put_node(disk, at[1], node(0xB, [mapped]), 0xB)
+    put_node(disk, at[4], node(0xB, inner), 0xB)
+    put_node(disk, at[5], node(0x13, [(struct.pack("<Q", 5), bytes(16))]), 0x13)
+    put_node(disk, at[7], node(0xF, [_extent(at[8], 3)], fixed=False), 0xF)
+    put_node(disk, at[11], node(0x10, snapshots, fixed=False), 0x10)
+    put_node(disk, at[12], node(0xF, [_extent(at[14], 3), _extent(at[17], 4)], fixed=False), 0xF)
+    queued = [(struct.pack("<QQ", 6, at[22]), struct.pack("<Q", 2))]
+    put_node(disk, at[21], node(9, queued), 9, oid=1025)
+    change(disk, MAP_BLOCK, 36, struct.pack("<I", 2))
+    change(disk, MAP_BLOCK, 80, struct.pack("<IIIIQQQ", 0x80000002, 9, BLOCK, 0, 0, 1025, at[21]))
+    change(disk, MANAGER, 248, struct.pack("<Q", 1025))
+    for place in (0, SUPERBLOCK):
+        change(disk, place, 0xA0, struct.pack("<Q", at[0]))
+        change(disk, place, 0xB8, struct.pack("<Q", 2000))
+
+
+def put_node(disk: BlockDisk, place: int, content: bytes, subtype: int, *, oid: int = 0, kind: int = 2) -> None:
+    """A node of a tree at a block, whose number it has unless it has another ``oid``."""
+    _put_object(disk, place, (oid or place, PHYSICAL | kind), ((28, struct.pack("<I", subtype)), (32, content)))
+
+
+def _key(kind: int, number: int) -> bytes:
+    return struct.pack("<Q", kind << 60 | number)
+
+
+def _extent(start: int, blocks: int) -> Tuple[bytes, bytes]:
+    return _key(2, start), struct.pack("<QQI", 1 << 60 | blocks, 2003, 1)
 
 
 def _put_bitmap(disk: BlockDisk, blocks: int, number: int, taken: Sequence[Tuple[int, int]]) -> Tuple[int, int]:

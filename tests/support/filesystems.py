@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Guest file systems under test: files as disks, random bytes into what is free, single bits turned over."""
+"""Guest file systems under test: files as disks, random bytes into what is free, bits and bytes that are damaged."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.filesystems.volume import Volume
 
 _LONG_RUN, _ENDS = 32 << 20, 4 << 20
+Mask = Tuple[int, bytes]
 
 
 class Bytes:
@@ -36,24 +37,33 @@ class Bytes:
 
 
 class ImageFile:
-    """A file as a disk. It notes what is read; the bits of ``mask`` in the byte at ``turned`` read turned over."""
+    """A file as a disk. It notes what is read; the bits of ``masks`` (offset, bits) read turned over."""
 
     def __init__(self, path: Path) -> None:
         self.size = os.path.getsize(path)
         self.reads: List[Tuple[int, int]] = []
-        self.turned, self.mask = -1, 0
+        self.masks: Sequence[Mask] = ()
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def pread_into(self, offset: int, buffer: Any) -> None:
         assert offset >= 0 and offset + len(buffer) <= self.size
         content = bytearray(os.pread(self._descriptor, len(buffer), offset).ljust(len(buffer), b"\0"))
         self.reads.append((offset, len(buffer)))
-        if 0 <= self.turned - offset < len(content):
-            content[self.turned - offset] ^= self.mask
+        for start, mask in self.masks:
+            for place in range(max(start, offset), min(start + len(mask), offset + len(content))):
+                content[place - offset] ^= mask[place - start]
         buffer[:] = content
+
+    def bytes_at(self, offset: int, length: int) -> bytes:
+        """What the file has there."""
+        return os.pread(self._descriptor, length, offset).ljust(length, b"\0")
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+Place = Callable[[], Tuple[int, int]]
+Damage = Callable[[ImageFile, Place, random.Random], List[Mask]]
 
 
 def whole(disk: Any) -> Volume:
@@ -95,19 +105,77 @@ def scribbled(path: Path, runs: Runs) -> Path:
     return copy
 
 
-def turn_bits(reader: Any, path: Path, count: int, seed: int = 5) -> Dict[str, int]:
-    """Turn over one bit after the other in the bytes that ``reader`` reads: how often the free set was what.
+def _one_bit(disk: ImageFile, place: Place, chosen: random.Random) -> List[Mask]:
+    offset, length = place()
+    return [(offset + chosen.randrange(length), bytes([1 << chosen.randrange(8)]))]
+
+
+def _some_bits(disk: ImageFile, place: Place, chosen: random.Random) -> List[Mask]:
+    if chosen.random() < 0.5:
+        return [mask for _number in range(chosen.randrange(2, 9)) for mask in _one_bit(disk, place, chosen)]
+    offset, length = place()
+    start = offset + chosen.randrange(length)
+    return [
+        (min(start + chosen.randrange(64), offset + length - 1), bytes([1 << chosen.randrange(8)]))
+        for _number in range(chosen.randrange(2, 9))
+    ]
+
+
+def _some_bytes(disk: ImageFile, place: Place, chosen: random.Random) -> List[Mask]:
+    found = []
+    for _number in range(chosen.choice((1, 1, 2, 3))):
+        offset, length = place()
+        width = min(length, chosen.randrange(2, 17))
+        start = offset + chosen.randrange(length - width + 1)
+        noise = chosen.getrandbits(8 * width).to_bytes(width, "little")
+        new = chosen.choice((noise, bytes(width), b"\xff" * width))
+        found.append((start, bytes(one ^ other for one, other in zip(disk.bytes_at(start, width), new))))
+    return found
+
+
+def _exchanged_bits(disk: ImageFile, place: Place, chosen: random.Random) -> List[Mask]:
+    """A bit that is set and one that is not, in what is read at once: no count of bits can tell."""
+    offset, length = place()
+    # Of a long read a part, so that looking for the other bit ends soon.
+    start = chosen.randrange(max(1, length - 256))
+    offset, length = offset + start, min(length - start, 512)
+    content = int.from_bytes(disk.bytes_at(offset, length), "little")
+    first = chosen.randrange(8 * length)
+    is_set = content >> first & 1
+    # Near enough to be in the same map, and where the other kind begins.
+    step = chosen.choice((1, -1))
+    other = first + step
+    while 0 <= other < 8 * length and content >> other & 1 == is_set:
+        other += step
+    if not 0 <= other < 8 * length:
+        return _one_bit(disk, place, chosen)
+    return [(offset + bit // 8, bytes([1 << bit % 8])) for bit in (first, other)]
+
+
+DAMAGES: Dict[str, Damage] = {
+    "a bit": _one_bit,
+    "bits": _some_bits,
+    "bytes": _some_bytes,
+    "exchanged bits": _exchanged_bits,
+}
+
+
+def turn_bits(reader: Any, path: Path, count: int, seed: int = 5, damages: Sequence[str] = ()) -> Dict[str, int]:
+    """Damage what ``reader`` reads, ``count`` times, in all ways or in those of ``damages``: what the free set was.
 
     ``larger`` counts sets with a byte that is not in the true set.
     """
     disk = ImageFile(path)
     true = reader.free_runs(whole(disk))
-    places = sorted(set(disk.reads))
+    reads = list(dict.fromkeys(one for one in disk.reads if one[1]))
     chosen = random.Random(seed)
+    # Maps of what is free are read before everything else is looked up in them.
+    early = reads[: max(16, len(reads) // 8)]
     results: Counter[str] = Counter()
-    for _time in range(count):
-        offset, length = chosen.choice(places)
-        disk.turned, disk.mask = offset + chosen.randrange(length), 1 << chosen.randrange(8)
+    for number in range(count):
+        name = (list(damages) or list(DAMAGES))[number % (len(damages) or len(DAMAGES))]
+        disk.masks = ()
+        disk.masks = DAMAGES[name](disk, lambda: chosen.choice(chosen.choice((early, reads))), chosen)
         results[_compared(reader, disk, true)] += 1
     disk.close()
     return dict(results)

@@ -5,8 +5,15 @@
 # The programs and libraries of others that the tests and the bench compare with. Sourced after common.sh.
 # shellcheck shell=sh disable=SC2154
 
+# The tools of guest file systems. No Debian from 12 on has those of HFS+.
+file_systems='mke2fs:e2fsprogs debugfs:e2fsprogs mkntfs:ntfs-3g mkfs.fat:dosfstools mcopy:mtools mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse
+  mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkapfs:apfsprogs partclone.ntfs:partclone pvcreate:lvm2
+  cryptsetup:cryptsetup-bin sfdisk:fdisk sgdisk:gdisk'
+
 # install_oracles PROGRAM:PACKAGE...: install what can be, the libraries as well, and say what there is. Only root on Debian gets programs.
 install_oracles() {
+  # What only root needs is not in everybody's path.
+  PATH=$PATH:/usr/sbin:/sbin
   for _pair in "$@"; do
     command -v "${_pair%%:*}" >/dev/null 2>&1 || apt_install "${_pair##*:}" || :
   done

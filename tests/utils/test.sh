@@ -30,7 +30,8 @@ run_pytest() {
 }
 
 title "oracles"
-install_oracles qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils nbdcopy:libnbd-bin nbdkit:nbdkit ploop:ploop 7zz:7zip chromium:chromium
+# shellcheck disable=SC2086
+install_oracles qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils nbdcopy:libnbd-bin nbdkit:nbdkit ploop:ploop 7zz:7zip chromium:chromium $file_systems
 
 main=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 title "unit tests on Python $main"

@@ -29,7 +29,7 @@ def check_disk(module: AnsibleModule) -> Result:
 
     path, is_repaired = module.params["path"], module.params["repair"] != NONE
     if path is not None and not module.params["recurse"]:
-        result, findings = check_one(module, path, Standing(OsPort()))
+        result, findings = check_one(module, path, Standing(own_port(module)))
         _fail_on(module, _bad(module, findings), result)
         return result
     # Most tasks are for one disk.

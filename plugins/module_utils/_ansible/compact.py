@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._core.errors import BadRequest
 from .._core.plan import Plan
-from .._ops.compact.droppable import FILESYSTEM
 from .._ops.compact.plan import CompactFacts, plan_compact
 from .._ops.compact.savings import summary
 from .disk import Disk, change_disk
 from .run import Result
-from .spec import size_option
+from .spec import drops_swap, size_option
 
 if TYPE_CHECKING:
     from .fleet.others import Others
@@ -27,13 +25,11 @@ if TYPE_CHECKING:
 def compact_disk(module: AnsibleModule) -> Result:
     """Give back what the guest does not use."""
     params = module.params
-    if params["swap"] == "drop" and params["scan"] != FILESYSTEM:
-        raise BadRequest("swap: pages of swap are found with scan: filesystem only", hint="Set scan: filesystem.")
+    is_dropping = drops_swap(params)
     threshold = size_option(params["threshold"], "threshold")
 
     def planner(disk: Disk) -> Plan[CompactFacts]:
         chosen = {name: params[name] for name in ("scan", "strategy", "force")}
-        is_dropping = params["swap"] == "drop"
         return plan_compact(disk.port, disk.state, threshold=threshold or 0, swap=is_dropping, **chosen)
 
     def work(path: str, others: Optional[Others] = None) -> Result:

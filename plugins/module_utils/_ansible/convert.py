@@ -133,6 +133,7 @@ def _request(params: Mapping[str, Any], dest: str) -> ConvertRequest:
         timestamp=source_date_epoch() if params["reproducible"] else int(time.time()),
         keeps_layers=params["chain"] == "preserve",
         drops_free=params["free_space"] == "drop",
+        drops_swap=params["swap"] == "drop",
         **{option: params[option] for option in same},
         **kinds,
     )

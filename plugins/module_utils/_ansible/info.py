@@ -18,6 +18,7 @@ from .._io.port import Port
 from .._ops.report.describe import DescribeRequest, describe_disk
 from .._ops.report.facts import absent_facts, totals
 from .run import Result, absolute, failure_of, own_port
+from .spec import drops_swap
 
 Failure = Dict[str, Any]
 
@@ -87,4 +88,4 @@ def _describe_all(
 
 def _request(params: Mapping[str, Any]) -> DescribeRequest:
     checksum = params["checksum"] if params["checksum"] != "none" else None
-    return DescribeRequest(params["allow_outside"], params["scan"], params["map"] or 0, checksum)
+    return DescribeRequest(params["allow_outside"], params["scan"], drops_swap(params), params["map"] or 0, checksum)

@@ -76,6 +76,13 @@ def version_option(params: Mapping[str, Any]) -> Optional[int]:
     return None if params["format_version"] == "auto" else int(params["format_version"])
 
 
+def drops_swap(params: Mapping[str, Any]) -> bool:
+    """Whether pages of swap count as free. Raises BadRequest where nobody looks for them."""
+    if params["swap"] == "drop" and params["scan"] != "filesystem":
+        raise BadRequest("swap: pages of swap are found with scan: filesystem only", hint="Set scan: filesystem.")
+    return bool(params["swap"] == "drop")
+
+
 def disk_name(value: Optional[str]) -> Optional[str]:
     """The name for the descriptor, None when it was left out. Raises BadRequest for one that says nothing."""
     if value is not None and not value.strip():

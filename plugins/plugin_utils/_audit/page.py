@@ -31,6 +31,10 @@ REASONS: Dict[str, str] = {
 _MOST_OPEN = 5
 """Lists and fleets of more disks are folded."""
 
+_LOOKED = {
+    "metadata": "Only tables were looked at",
+    "filesystem": "All allocated clusters were read, but for what is free in the guest's file systems,",
+}
 _CLASSES = {"free_in_filesystem": "filesystem"}
 
 
@@ -316,7 +320,7 @@ def _articles(disks: Sequence[Tuple[str, Report]]) -> str:
 
 
 def _footer(report: Report) -> str:
-    looked = "Only tables were looked at" if report["scan"] == "metadata" else "All allocated clusters were read"
+    looked = _LOOKED.get(report["scan"], "All allocated clusters were read")
     notes = [
         (
             "Sizes are powers of 1024. On disk is the length of the image files; "

@@ -19,7 +19,7 @@ from ..._ops.maintain.exclude import excluded_by
 from ..._ops.maintain.outcome import CHANGED, FAILED, Outcome, totals_of
 from ..._ops.maintain.policy import Policy, refuse_bad_policy
 from ..run import Result, absolute, failure_of, own_port, titled_diff
-from ..spec import size_option, size_or
+from ..spec import drops_swap, size_option, size_or
 from .each_disk import fail_for, tell_subject
 from .visit import Run, visit
 
@@ -64,7 +64,7 @@ def _policy(params: Mapping[str, Any]) -> Policy:
         orphans=params["orphans"],
         compacts=params["compact"],
         scan=params["scan"],
-        drops_swap=params["swap"] == "drop",
+        drops_swap=drops_swap(params),
         threshold=size_or(params["threshold"], "threshold", 0),
         force=params["force"],
         allow_outside=params["allow_outside"],

@@ -42,7 +42,8 @@ class Area:
 def find_areas(disk: GuestView) -> Optional[List[Area]]:
     """The partitions, ascending; None when there is no table, or none that makes sense.
 
-    Raises Uncertain (partition_table) for a GPT or map whose copies are bad, or whose partitions make no sense.
+    Raises Uncertain (partition_table) for a GPT or map whose copies are bad or disagree, or whose partitions make no
+    sense.
     """
     if disk.size < 3 * SECTOR:
         return None
@@ -89,17 +90,20 @@ def _mbr(disk: GuestView) -> List[Area]:
 
 
 def _gpt(disk: GuestView) -> List[Area]:
-    """The entries of the first sound table, with sectors of 512 or 4096 bytes, in front or at the end."""
+    """The entries of the sound tables, with sectors of 512 or 4096 bytes, in front and at the end: all say the same."""
+    found: List[List[Area]] = []
     for sector in (SECTOR, 4096):
         last = disk.size // sector - 1
         for own in (1, last):
             if own < 1:
                 continue
             header = _read(disk, own * sector, SECTOR)
-            found = checked_entries(disk, header, own_sector=own, sector_bytes=sector)
-            if found is not None:
-                return _gpt_areas(found[1], struct.unpack_from("<I", header, 84)[0], sector)
-    raise Uncertain("partition_table")
+            sound = checked_entries(disk, header, own_sector=own, sector_bytes=sector)
+            if sound is not None:
+                found.append(_gpt_areas(sound[1], struct.unpack_from("<I", header, 84)[0], sector))
+    if not found or any(areas != found[0] for areas in found):
+        raise Uncertain("partition_table")
+    return found[0]
 
 
 def _gpt_areas(entries: bytes, width: int, sector: int) -> List[Area]:

@@ -25,7 +25,7 @@ REASONS: Dict[str, str] = {
     "encrypted": "its content is cipher text",
     "ambiguous": "more than one file system or container is recognised in the same place",
     "unsupported": "its layout is not read",
-    "partition_table": "partitions overlap, or lie outside of the disk",
+    "partition_table": "partitions overlap or lie outside of the disk, or its tables are bad or disagree",
     "unrecognised": "no file system is recognised",
     "costly": "finding out would read more than the file system holds",
 }

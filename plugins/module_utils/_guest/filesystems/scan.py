@@ -12,10 +12,12 @@ hibernated, and nothing that no recognised file system has.
 from __future__ import annotations
 
 from heapq import merge
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
+from ..._core.extents import Extent
 from ..._core.records import dataclass, replace
 from ..._formats.image import GuestView
+from ..._formats.place import Place
 from .answer import Answer, Identity, Uncertain
 from .areas import Area, find_areas
 from .containers import lvm
@@ -29,14 +31,37 @@ _NOTHING = Runs()
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """The answers in the order of the disk, and all that is free, in guest bytes."""
+    """The answers in the order of the disk, and all that is free, in guest bytes; how many were read to know it."""
 
     answers: Tuple[Answer, ...]
     free: Runs
+    bytes_read: int = 0
+
+
+class _Counted:
+    """A guest disk that counts what is read of it."""
+
+    def __init__(self, disk: GuestView) -> None:
+        self.size = disk.size
+        self.bytes_read = 0
+        self._disk = disk
+
+    def extents(self, start: int, length: int) -> Iterator[Extent]:
+        return self._disk.extents(start, length)
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        self.bytes_read += len(buffer)
+        self._disk.pread_into(offset, buffer)
+
+    def places(self, start: int, length: int) -> Iterator[Place]:
+        return self._disk.places(start, length)
+
+    def close(self) -> None:
+        self._disk.close()
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Where:
     """Where something may be: a number, a name from its container, its volume, the type that the table says."""
 
     number: Optional[int]
@@ -55,12 +80,13 @@ def find_free_space(disk: GuestView, *, swap: bool = False, reason: Optional[str
 
     With a ``reason`` (a key of REASONS) file systems are named, but nothing is free.
     """
-    answers = _answers(disk, swap)
+    counted = _Counted(disk)
+    answers = _answers(counted, swap)
     if any(answer.reason == "hibernated" for answer in answers):
         reason = reason or "hibernated"
     if reason is not None:
         answers = [_refused(answer, reason) for answer in answers]
-    return FreeSpace(tuple(answers), _united([answer.free for answer in answers]))
+    return FreeSpace(tuple(answers), _united([answer.free for answer in answers]), counted.bytes_read)
 
 
 def _refused(answer: Answer, reason: str) -> Answer:
@@ -68,7 +94,7 @@ def _refused(answer: Answer, reason: str) -> Answer:
 
 
 def _answers(disk: GuestView, swap: bool) -> List[Answer]:
-    whole = _Place(None, None, Volume(disk, [(0, disk.size)]), None)
+    whole = _Where(None, None, Volume(disk, [(0, disk.size)]), None)
     try:
         areas = find_areas(disk)
     except Uncertain as uncertain:
@@ -81,11 +107,11 @@ def _answers(disk: GuestView, swap: bool) -> List[Answer]:
     return [answer for area in areas for answer in _of_place(_of_area(disk, area), swap)]
 
 
-def _of_area(disk: GuestView, area: Area) -> _Place:
-    return _Place(area.number, None, Volume(disk, [(area.start, area.size)]), area.type)
+def _of_area(disk: GuestView, area: Area) -> _Where:
+    return _Where(area.number, None, Volume(disk, [(area.start, area.size)]), area.type)
 
 
-def _of_place(place: _Place, swap: bool) -> Iterator[Answer]:
+def _of_place(place: _Where, swap: bool) -> Iterator[Answer]:
     """What is said of one place: of a physical volume also what is said of its logical volumes."""
     closed = opaque(place.volume, place.type)
     if closed is not None:
@@ -110,7 +136,7 @@ def _accepting(volume: Volume) -> Iterator[Tuple[Reader, Identity]]:
             yield reader, identity
 
 
-def _of_reader(place: _Place, reader: Tuple[Reader, Identity], swap: bool) -> Answer:
+def _of_reader(place: _Where, reader: Tuple[Reader, Identity], swap: bool) -> Answer:
     read, identity = reader
     volume = place.volume
     label = identity.label if place.name is None else identity.label or place.name
@@ -126,7 +152,7 @@ def _of_reader(place: _Place, reader: Tuple[Reader, Identity], swap: bool) -> An
     return replace(answer, free=_on_disk(volume, runs))
 
 
-def _of_physical(place: _Place, swap: bool) -> Iterator[Answer]:
+def _of_physical(place: _Where, swap: bool) -> Iterator[Answer]:
     volume = place.volume
     answer = Answer(place.number, place.start, "lvm2", None, volume.size, _NOTHING)
     try:
@@ -138,14 +164,14 @@ def _of_physical(place: _Place, swap: bool) -> Iterator[Answer]:
     for logical in physical.volumes:
         name = f"{physical.group}/{logical.name}"
         pieces = [piece for start, length in logical.pieces for piece in volume.on_disk(start, start + length)]
-        inner = _Place(place.number, name, Volume(volume.disk, pieces), None)
+        inner = _Where(place.number, name, Volume(volume.disk, pieces), None)
         if logical.reason is not None:
             yield replace(_no(inner, None, logical.reason), offset=place.start)
         else:
             yield from _of_place(inner, swap)
 
 
-def _no(place: _Place, type: Optional[str], reason: Optional[str]) -> Answer:
+def _no(place: _Where, type: Optional[str], reason: Optional[str]) -> Answer:
     return Answer(place.number, place.start, type, place.name, place.volume.size, _NOTHING, reason)
 
 

@@ -16,6 +16,7 @@ from ..._core.records import dataclass, replace
 from ..._formats.hds.bat import read_table
 from ..._formats.hds.header import HdsHeader
 from ..._guest.filesystems.runs import Runs
+from ..._guest.filesystems.scan import FreeSpace
 from ..._guest.first_difference import Search
 from ..._guest.view import open_view
 from ..._io.copy import WINDOW
@@ -25,7 +26,7 @@ from .freed import free_space_of
 
 @dataclass(frozen=True)
 class Checked:
-    """Guest bytes that were compared."""
+    """Guest bytes that were compared, and those that were read to find what is free."""
 
     bytes_read: int
     bytes_written: int = 0
@@ -33,13 +34,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class FreeMapCheck:
-    """A copy of an image, at ``temporary`` with the header ``fresh``; ``views`` are free by snapshot, as planned."""
+    """A copy of an image, at ``temporary`` with the header ``fresh``; ``views`` by snapshot, as planned."""
 
     state: BundleState
     image: ImageState
     temporary: str
     fresh: HdsHeader
-    views: Mapping[str, Runs]
+    views: Mapping[str, FreeSpace]
     swap: bool
 
     def run(self, port: Port, on_progress: Optional[Callable[[int, int], None]] = None) -> Checked:
@@ -51,18 +52,20 @@ class FreeMapCheck:
         guids = self._guids()
         compared = 0
         for number, guid in enumerate(guids, 1):
-            if free_space_of(port, after, guid, swap=self.swap).free != self.views[guid]:
+            found = free_space_of(port, after, guid, swap=self.swap)
+            if found.free != self.views[guid].free:
                 raise self._failure("The free space in the copy is not that of the image")
-            compared += self._compare(port, (before, after), guid)
+            compared += found.bytes_read + self._compare(port, (before, after), guid)
             if on_progress is not None:
                 on_progress(number, len(guids))
         return Checked(compared)
 
     @property
-    def bytes_compared(self) -> int:
-        """Guest bytes that ``run`` compares."""
-        size = self.state.descriptor.size_bytes
-        return sum(length for guid in self._guids() for _offset, length in self._slices(self.views[guid], size))
+    def bytes_to_read(self) -> int:
+        """Guest bytes that ``run`` reads of the copy, and compares."""
+        size, views = self.state.descriptor.size_bytes, [self.views[guid] for guid in self._guids()]
+        compared = sum(length for view in views for _offset, length in self._slices(view.free, size))
+        return compared + sum(view.bytes_read for view in views)
 
     def _guids(self) -> Tuple[str, ...]:
         """The snapshots that stand on the image, itself first."""
@@ -79,7 +82,7 @@ class FreeMapCheck:
     def _compare(self, port: Port, states: Tuple[BundleState, BundleState], guid: str) -> int:
         one, other = (open_view(port, state, guid) for state in states)
         try:
-            slices = list(self._slices(self.views[guid], one.size))
+            slices = list(self._slices(self.views[guid].free, one.size))
             difference = Search(one, other, iter(slices)).run()
         finally:
             one.close()

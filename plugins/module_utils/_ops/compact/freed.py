@@ -40,11 +40,16 @@ class FreedLayers:
     ``filesystems`` are those of the current state, as results; ``swap`` says whether pages of swap count as free.
     """
 
-    views: Mapping[str, Runs]
+    views: Mapping[str, FreeSpace]
     ranges: Mapping[Key, Runs]
     droppable: Mapping[Key, Droppable]
     filesystems: Tuple[Dict[str, Any], ...]
     swap: bool
+
+    @property
+    def bytes_read(self) -> int:
+        """Guest bytes that were read to find what is free."""
+        return sum(space.bytes_read for space in self.views.values())
 
 
 def find_freed(port: Port, state: BundleState, *, swap: bool = False) -> FreedLayers:
@@ -70,7 +75,7 @@ def find_freed(port: Port, state: BundleState, *, swap: bool = False) -> FreedLa
         filesystems = tuple(described(view, answer) for answer in spaces[top].answers)
     finally:
         view.close()
-    return FreedLayers({guid: space.free for guid, space in spaces.items()}, ranges, droppable, filesystems, swap)
+    return FreedLayers(spaces, ranges, droppable, filesystems, swap)
 
 
 def free_space_of(port: Port, state: BundleState, guid: str, *, swap: bool) -> FreeSpace:

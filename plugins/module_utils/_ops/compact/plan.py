@@ -72,7 +72,7 @@ def plan_compact(
         freed = find_freed(port, state, swap=swap)
     savings = tuple(estimate(port, state, scan=scan, strategy=strategy, freed=freed))
     facts = CompactFacts(state, savings, None if freed is None else freed.filesystems)
-    read = sum(one.read for one in facts.savings)
+    read = sum(one.read for one in facts.savings) + (0 if freed is None else freed.bytes_read)
     least = threshold or min((_smallest(state, one.image) for one in facts.savings), default=1)
     if facts.reclaimable < least:
         return replace(unchanged("compact", facts), bytes_read=read, bytes_scanned=read)
@@ -144,7 +144,7 @@ def _change(port: Port, savings: Sequence[ImageSavings], scanned: int) -> Bundle
         needed=SMALL_CHANGES + sum(_room(port, copy) for copy in copies),
         bytes_read=scanned
         + sum(move.length for move in moves if move.source is not None)
-        + sum(copy.check.bytes_compared for copy in copies if copy.check is not None),
+        + sum(copy.check.bytes_to_read for copy in copies if copy.check is not None),
         bytes_written=sum(move.length for move in moves),
         bytes_freed=sum(one.reclaimable for one in savings),
         bytes_scanned=scanned,

@@ -54,6 +54,8 @@ def _refuse_combination(options: Mapping[str, Any]) -> None:
         raise BadRequest(
             "sparse: layers and streams leave zeros out in any case", found=False, hint="Leave sparse out."
         )
+    if options["swap"] == "drop" and options["free_space"] != "drop":
+        raise BadRequest("swap: pages of swap are found with free_space: drop only", hint="Set free_space: drop.")
     if options["azure"] and options["subformat"] not in (None, "fixed"):
         raise BadRequest(
             "subformat: Azure takes only fixed disks", found=options["subformat"], hint="Leave subformat out."

@@ -44,20 +44,27 @@ def plan_convert(
     if request.drops_free and (destination.stat is None or request.update != MISSING):
         from ..copy.free_space import find_dropped
 
-        conversion = replace(conversion, dropped=find_dropped(port, source, depths))
+        conversion = replace(conversion, dropped=find_dropped(port, source, depths, swap=request.drops_swap))
     conversion = replace(conversion, reason=reason_of(port, conversion))
     from .warnings import warnings_of
 
     warnings = warnings_of(port, conversion)
     if is_kept(conversion.reason):
         filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
-        return Plan("convert", warnings=warnings, facts=ConvertFacts(conversion.reason, shape, filesystems=filesystems))
+        facts = ConvertFacts(conversion.reason, shape, filesystems=filesystems)
+        return _with_scan(Plan("convert", warnings=warnings, facts=facts), conversion)
     from .replacing import refuse_replacing
     from .steps import convert_steps, predicted
 
     refuse_replacing(port, request, destination)
     plan = replace(convert_steps(port, conversion, token), warnings=warnings)
-    return predicted(port, plan) if predict else plan
+    return _with_scan(predicted(port, plan) if predict else plan, conversion)
+
+
+def _with_scan(plan: Plan[ConvertFacts], conversion: Conversion) -> Plan[ConvertFacts]:
+    """The plan with the bytes that finding free space has read."""
+    scanned = 0 if conversion.dropped is None else conversion.dropped.bytes_read
+    return replace(plan, bytes_read=plan.bytes_read + scanned, bytes_scanned=scanned)
 
 
 def _shape(request: ConvertRequest, source: Source, layers: int) -> AnyShape:

@@ -49,7 +49,7 @@ class ConvertRequest:
 
     ``kind``, ``split_size`` and ``name`` are for bundles, ``subformat``, the compression and ``adapter_type`` for
     images of other products. With ``keeps_layers`` each layer of the source becomes one of the output; with
-    ``drops_free`` none has what is free in the guest's file systems.
+    ``drops_free`` none has what is free in the guest's file systems, with ``drops_swap`` nor what its swap holds.
     """
 
     format: str
@@ -74,6 +74,7 @@ class ConvertRequest:
     timestamp: int = 0
     keeps_layers: bool = False
     drops_free: bool = False
+    drops_swap: bool = False
 
 
 def layer_depths(source: Source, request: ConvertRequest) -> Tuple[int, ...]:

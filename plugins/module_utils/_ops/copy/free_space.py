@@ -21,21 +21,29 @@ from ..._io.port import Port
 
 @dataclass(frozen=True)
 class DroppedSpace:
-    """The ranges dropped in each layer from the top down, and the file systems of the topmost view, as results."""
+    """The ranges dropped in each layer from the top down, and the file systems of the topmost view, as results.
+
+    ``bytes_read`` are the guest bytes that were read to find them.
+    """
 
     ranges: Tuple[Runs, ...]
     filesystems: Tuple[Dict[str, Any], ...]
+    bytes_read: int = 0
 
 
-def find_dropped(port: Port, source: Source, depths: Sequence[int]) -> DroppedSpace:
-    """Look for free space in every view that ends in one of the layers ``depths`` below the top."""
+def find_dropped(port: Port, source: Source, depths: Sequence[int], *, swap: bool = False) -> DroppedSpace:
+    """Look for free space in every view that ends in one of the layers ``depths`` below the top.
+
+    ``swap`` drops the pages of swap, too.
+    """
     view = open_source(port, source)
     try:
         found: List[FreeSpace] = []
         for depth in range(max(depths) + 1):
-            found.append(find_free_space(view.below(depth), reason=_doubt(source, depth)))
+            found.append(find_free_space(view.below(depth), swap=swap, reason=_doubt(source, depth)))
         ranges = dropped_ranges(view, [space.free for space in found])
-        return DroppedSpace(ranges, tuple(described(view, answer) for answer in found[0].answers))
+        filesystems = tuple(described(view, answer) for answer in found[0].answers)
+        return DroppedSpace(ranges, filesystems, sum(space.bytes_read for space in found))
     finally:
         view.close()
 

@@ -27,10 +27,13 @@ FILESYSTEM = "filesystem"
 
 @dataclass(frozen=True)
 class DescribeRequest:
-    """``scan`` is how to look for reclaimable bytes, ``buckets`` the length of the map, 0 for none."""
+    """``scan`` is how to look for reclaimable bytes, with ``swap`` in pages of swap, too; ``buckets`` the length of the
+    map, 0 for none.
+    """
 
     allow_outside: bool = False
     scan: str = METADATA
+    swap: bool = False
     buckets: int = 0
     checksum: Optional[str] = None
 
@@ -45,7 +48,7 @@ def describe_disk(port: Port, path: str, request: DescribeRequest, standing: Opt
     state, around = with_surroundings(port, observed, path, standing=standing)
     facts = disk_facts(port, state, around.machine._replace(warnings=around.machine.warnings + around.unknown))
     if request.scan != METADATA:
-        _scan(port, state, request.scan, facts)
+        _scan(port, state, request, facts)
     facts["partitions"] = _partitions(port, state)
     if request.buckets:
         from .allocation import allocation_map
@@ -56,20 +59,21 @@ def describe_disk(port: Port, path: str, request: DescribeRequest, standing: Opt
     return facts
 
 
-def _scan(port: Port, state: BundleState, scan: str, facts: Facts) -> None:
+def _scan(port: Port, state: BundleState, request: DescribeRequest, facts: Facts) -> None:
     # Only a scan of the data needs what compaction needs.
     from ..compact.savings import estimate, reclaimable_by_reason
 
     refuse_encrypted(state)
     freed: Optional[FreedLayers] = None
-    if scan == FILESYSTEM:
+    if request.scan == FILESYSTEM:
         from ..._bundle.neighbours import with_surroundings
         from ..compact.freed import find_freed
 
         state, _around = with_surroundings(port, state, facts["path"])
-        freed = find_freed(port, state)
+        freed = find_freed(port, state, swap=request.swap)
         facts["filesystems"] = list(freed.filesystems)
-    facts["reclaimable"].update(reclaimable_by_reason(estimate(port, state, scan=scan, freed=freed), scan=scan))
+    savings = estimate(port, state, scan=request.scan, freed=freed)
+    facts["reclaimable"].update(reclaimable_by_reason(savings, scan=request.scan))
 
 
 def _partitions(port: Port, state: BundleState) -> Any:

@@ -226,6 +226,7 @@ def refuse_others(options: Mapping[str, Any]) -> None:
         "preallocate": False,
         "checksum": "none",
         "checksum_file": None,
+        "free_space": "keep",
     }
     for option, value in plain.items():
         if options[option] != value:

@@ -12,7 +12,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 
 from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import NONE, TOP, Layer, build_bundle, line_of_layers
-from ansible_collections.vdisk.parallels.tests.support.filesystem_images import MIB, ext
+from ansible_collections.vdisk.parallels.tests.support.filesystem_images import MIB, ext, swap
 from ansible_collections.vdisk.parallels.tests.support.filesystems import tool
 from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, tree
 
@@ -71,6 +71,8 @@ def test_other_scans_do_not_look(root, disk) -> None:
 def test_swap_needs_a_look_at_file_systems(root, disk) -> None:
     before = tree(root)
     assert run("hdd_compact", path=disk, swap="drop").result["error_code"] == "bad_request" and tree(root) == before
+    assert run("hdd_info", path=disk, swap="drop").result["error_code"] == "bad_request"
+    assert run("hdd_maintain", paths=[disk], swap="drop").result["error_code"] == "bad_request" and tree(root) == before
 
 
 @pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
@@ -90,3 +92,30 @@ def test_what_a_clone_may_use_stays_whatever_takes_the_name_of_the_image(root, i
     task = {"path": built.directory, "scan": "filesystem", "strategy": strategy}
     assert clone.directory in refused("hdd_compact", root, code="shared_layer", **task)["msg"]
     assert succeed("hdd_compact", **task, force=True)["changed"]
+
+
+def test_info_tells_of_swap(root, disk, tmp_path) -> None:
+    pages = swap(tmp_path / "swap", size=SIZE)
+    with open(pages, "r+b") as stream:
+        stream.seek(CLUSTER)
+        stream.write(b"page" * (CLUSTER // 2))
+    content = pages.read_bytes()
+    path = f"{root}/swap.hdd"
+    held = {n: content[n * CLUSTER : (n + 1) * CLUSTER] for n in range(3)}
+    build_bundle(path, size_sectors=SIZE // 512, cluster_sectors=CLUSTER // 512, layers=line_of_layers(held))
+    kept, dropped = (
+        succeed("hdd_info", path=path, scan="filesystem", swap=word)["disks"][0] for word in ("keep", "drop")
+    )
+    assert kept["reclaimable"]["free_in_filesystem"] == 0 and kept["filesystems"][0]["free"] == 0
+    assert dropped["reclaimable"]["free_in_filesystem"] == 2 * CLUSTER
+    assert dropped["filesystems"][0]["free"] == SIZE - 4096
+
+
+@pytest.mark.parametrize("strategy", ["in_place", "copy", "punch"])
+def test_what_is_read_to_find_free_space_is_counted(root, disk, strategy) -> None:
+    plain = succeed("hdd_compact", check=True, path=disk, scan="metadata", strategy=strategy)
+    predicted = succeed("hdd_compact", check=True, path=disk, scan="filesystem", strategy=strategy)
+    done = succeed("hdd_compact", path=disk, scan="filesystem", strategy=strategy)
+    again = succeed("hdd_compact", path=disk, scan="filesystem", strategy=strategy)
+    assert predicted["bytes_read"] == done["bytes_read"] > plain["bytes_read"]
+    assert again["bytes_read"] > 20_000 and not again["changed"]

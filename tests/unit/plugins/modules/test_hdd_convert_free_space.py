@@ -58,6 +58,49 @@ def test_what_is_dropped_is_told_and_predicted(root, disk, dest) -> None:
     assert len(Path(disk).read_bytes()) == 32 * MIB
 
 
+@pytest.mark.parametrize("dest", ["out.raw", "out.hdd"])
+def test_pages_of_swap_go_when_asked_for(root, disk, dest) -> None:
+    with open(disk, "r+b") as stream:
+        stream.seek(25 * MIB + 8192)
+        stream.write(b"page" * 1024)
+    runs = three_runs("hdd_convert", root, src=disk, dest=f"{root}/{dest}", free_space="drop", swap="drop")
+    pages = runs.done["filesystems"][1]
+    assert (pages["type"], pages["free"], pages["used"]) == ("swap", 2 * MIB - 4096, 4096)
+    assert pages["droppable"] >= 4096
+    succeed("hdd_convert", src=f"{root}/{dest}", dest=f"{root}/flat.raw")
+    kept = Path(f"{root}/flat.raw").read_bytes()
+    assert kept[25 * MIB : 25 * MIB + 4096] == Path(disk).read_bytes()[25 * MIB : 25 * MIB + 4096]
+    assert not kept[25 * MIB + 4096 : 27 * MIB].strip(b"\0")
+    # With pages it is another output.
+    again = succeed("hdd_convert", src=disk, dest=f"{root}/{dest}", free_space="drop")
+    assert again["changed"] and again["filesystems"][1]["free"] == 0
+
+
+def test_swap_needs_free_space(root, disk) -> None:
+    before = tree(root)
+    ended = run("hdd_convert", src=disk, dest=f"{root}/out.raw", swap="drop")
+    assert ended.result["error_code"] == "bad_request" and "swap" in ended.result["msg"] and tree(root) == before
+
+
+def test_a_view_of_text_leaves_nothing_out(root, disk) -> None:
+    ended = run("hdd_convert", src=disk, dest=f"{root}/out.vmdk", subformat="view", free_space="drop")
+    assert ended.result["error_code"] == "bad_request" and "free_space" in ended.result["msg"]
+
+
+def test_what_is_read_to_find_free_space_is_counted(root, disk) -> None:
+    dest = f"{root}/out.raw"
+    kept = succeed("hdd_convert", src=disk, dest=f"{root}/whole.raw")
+    predicted = succeed("hdd_convert", check=True, src=disk, dest=dest, free_space="drop")
+    done = succeed("hdd_convert", src=disk, dest=dest, free_space="drop")
+    again = succeed("hdd_convert", src=disk, dest=dest, free_space="drop")
+    assert predicted["bytes_read"] == done["bytes_read"]
+    # The second run writes nothing, and reads as much to know what is free.
+    scanned = again["bytes_read"]
+    assert 0 < scanned < 4 * MIB and not again["changed"]
+    dropped = sum(one["droppable"] for one in done["filesystems"])
+    assert done["bytes_read"] - scanned < kept["bytes_read"] - dropped + MIB
+
+
 def test_keeping_is_the_default_and_changes_an_output_without_free_space(root, disk) -> None:
     dest = f"{root}/out.raw"
     succeed("hdd_convert", src=disk, dest=dest, free_space="drop")

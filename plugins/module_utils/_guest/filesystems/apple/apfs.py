@@ -5,7 +5,8 @@
 
 Encryption does not matter: it belongs to volumes, the space manager to the container. Blocks of APFS snapshots and of
 older checkpoints are marked used. There is no mark of an unclean end: who asks knows that the machine is off.
-Bitmaps have no checksum, but each chunk has a count of its free blocks in a block that has one.
+Bitmaps have no checksum, but each chunk has a count of its free blocks in a block that has one, and all that volumes
+and snapshots have is looked up in them.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -32,6 +33,7 @@ from .apfs_checkpoint import (
     read_space_manager,
     transaction,
 )
+from .apfs_walk import Walk
 
 _COUNT = 0xFFFFF
 
@@ -58,6 +60,7 @@ def free_runs(volume: Volume) -> Runs:
             start += chunk[1]
     refuse_if(start != checkpoint.blocks or runs.total != space.free * checkpoint.block)
     _refuse_free_metadata(checkpoint, space, runs, infos + parents)
+    Walk(volume, checkpoint, space, runs).run()
     if checkpoint.blocks * checkpoint.block > volume.size:
         return Runs((low, min(high, volume.size // checkpoint.block * checkpoint.block)) for low, high in runs)
     return runs

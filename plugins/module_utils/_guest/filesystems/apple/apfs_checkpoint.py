@@ -53,7 +53,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class SpaceManager:
-    """Which blocks are in use, by chunks. ``addresses`` lead to chunk info blocks, by address blocks if ``is_deep``."""
+    """Which blocks are in use, by chunks. ``addresses`` lead to chunk info blocks, by address blocks if ``is_deep``.
+
+    ``queue`` is the root of what waits to become free, 0 without one; ``ephemeral`` are objects and their places.
+    """
 
     chunk_blocks: int
     info_blocks: int
@@ -62,6 +65,8 @@ class SpaceManager:
     addresses: Tuple[int, ...]
     pool: Range
     pool_bitmaps: Range
+    queue: int
+    ephemeral: Tuple[Range, ...]
 
 
 def has_checksum(block: bytes) -> bool:
@@ -159,7 +164,8 @@ def _fixed(raw: bytes, ring: Range) -> List[Range]:
 
 def read_space_manager(volume: Volume, checkpoint: Checkpoint) -> SpaceManager:
     """The space manager of a checkpoint, its numbers compared with the container. Raises Uncertain."""
-    raw = _find_space_manager(volume, checkpoint)
+    mappings = list(_mappings(volume, checkpoint))
+    raw = _find_space_manager(volume, checkpoint, mappings)
     blocks, chunks, infos, lists, free, offset = struct.unpack_from("<QQIIQI", raw, 48)
     _refuse_unknown(raw)
     refuse_if((blocks, chunks, infos, lists) not in _counts(checkpoint))
@@ -168,7 +174,8 @@ def read_space_manager(volume: Volume, checkpoint: Checkpoint) -> SpaceManager:
     pool, bitmaps, bitmap_base, base = struct.unpack_from("<Q4xIQQ", raw, 152)
     addresses = struct.unpack_from(f"<{count}Q", raw, offset)
     places = (base, base + pool), (bitmap_base, bitmap_base + bitmaps)
-    return SpaceManager(8 * checkpoint.block, infos, bool(lists), free, addresses, *places)
+    waiting, ephemeral = struct.unpack_from("<Q", raw, 248)[0], tuple((oid, place) for oid, _size, place in mappings)
+    return SpaceManager(8 * checkpoint.block, infos, bool(lists), free, addresses, *places, waiting, ephemeral)
 
 
 def _refuse_unknown(raw: bytes) -> None:
@@ -188,9 +195,9 @@ def _counts(checkpoint: Checkpoint) -> Tuple[Tuple[int, int, int, int], ...]:
     return (checkpoint.blocks, chunks, infos, 0), (checkpoint.blocks, chunks, infos, lists)
 
 
-def _find_space_manager(volume: Volume, checkpoint: Checkpoint) -> bytes:
+def _find_space_manager(volume: Volume, checkpoint: Checkpoint, mappings: List[Tuple[int, int, int]]) -> bytes:
     wanted = struct.unpack_from("<Q", checkpoint.raw, 0x98)[0]
-    found = [(size, place) for oid, size, place in _mappings(volume, checkpoint) if oid == wanted]
+    found = [(size, place) for oid, size, place in mappings if oid == wanted]
     refuse_if(len(found) != 1)
     size, place = found[0]
     block = checkpoint.block

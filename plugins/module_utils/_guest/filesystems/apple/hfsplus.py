@@ -1,7 +1,9 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Free blocks of HFS+ and HFSX: the zeros of the allocation file, as many as the volume header says."""
+"""Free blocks of HFS+ and HFSX: the zeros of the allocation file, as many as the volume header says, when nothing in
+the catalog, the attributes and the overflow of both has any of them.
+"""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -16,7 +18,7 @@ from ..bits import zero_runs
 from ..runs import Runs
 from ..volume import Volume
 from .hfsplus_layout import (
-    FORKS,
+    ALTERNATE,
     HEADER,
     HEADER_BYTES,
     Header,
@@ -26,6 +28,7 @@ from .hfsplus_layout import (
     read_header,
     refuse_unclean,
 )
+from .hfsplus_walk import ALLOCATION, Walk
 
 _PIECE = 128 << 10
 
@@ -43,14 +46,12 @@ def free_runs(volume: Volume) -> Runs:
         raise Uncertain("damaged")
     refuse_unclean(header)
     alternate = alternate_place(volume, header)
-    size, blocks, extents = fork(header, FORKS[0])
-    if sum(end - start for start, end in extents) != blocks or blocks * header.block < size:
-        # More than eight extents: the rest stands in a tree.
-        raise Uncertain("unsupported")
-    refuse_if(size < ceil_div(header.blocks, 8))
-    runs = _bitmap_runs(volume, header, extents)
+    walk = Walk(volume, header)
+    refuse_if(fork(header, ALLOCATION)[0] < ceil_div(header.blocks, 8))
+    runs = _bitmap_runs(volume, header, walk.special[ALLOCATION])
     refuse_if(runs.total != header.free * header.block)
-    _refuse_free_metadata(header, runs, (alternate, alternate + HEADER_BYTES), journal_blocks(volume, header))
+    _refuse_free_metadata(header, runs, (alternate, alternate + ALTERNATE), journal_blocks(volume, header))
+    walk.run(runs)
     return runs
 
 
@@ -77,9 +78,9 @@ def _pieces(header: Header, extents: List[Range]) -> Iterator[Tuple[int, int]]:
 
 
 def _refuse_free_metadata(header: Header, runs: Runs, copy: Range, blocks: List[Range]) -> None:
-    """Both headers (bytes of the volume), the special files and the journal (blocks) are in use."""
+    """Both headers (bytes of the volume) and the journal (blocks) are in use."""
     places = [(0, HEADER + HEADER_BYTES), copy]
-    for start, end in [*blocks, *(extent for offset in FORKS for extent in fork(header, offset)[2])]:
+    for start, end in blocks:
         places.append((start * header.block, end * header.block))
     for start, end in places:
         refuse_if(runs.within(header.offset + start, header.offset + end))

@@ -122,6 +122,10 @@ def _refuse_entries(raw: bytes) -> None:
 def fork(header: Header, offset: int) -> Tuple[int, int, List[Range]]:
     """Bytes, blocks and first extents, as ranges of blocks, of the special file whose fork lies at ``offset``."""
     size, blocks = struct.unpack_from(">Q4xI", header.raw, offset)
-    pairs = struct.unpack_from(">16I", header.raw, offset + 16)
-    extents = [(start, start + count) for start, count in zip(pairs[::2], pairs[1::2]) if count]
-    return size, blocks, extents
+    return size, blocks, extents_of(header.raw[offset + 16 : offset + 80])
+
+
+def extents_of(raw: bytes) -> List[Range]:
+    """Eight extents as ranges of blocks, without empty ones."""
+    pairs = struct.unpack_from(">16I", raw)
+    return [(start, start + count) for start, count in zip(pairs[::2], pairs[1::2]) if count]

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is known by its magic to hold something else than plain blocks of a file system, and what is never read."""
+"""What is known by its magic to hold something else than plain blocks of a file system, and what is never read.
+
+It may have been made over a file system whose own magic is still there, as ZFS leaves the first 8 KiB alone.
+"""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -32,7 +35,22 @@ _MAGICS: Tuple[Tuple[str, str, int, bytes], ...] = (
     ("jfs", "unsupported", 32768, b"JFS1"),
     ("reiserfs", "unsupported", 65588, b"ReIsEr"),
     ("vdo", "unsupported", 0, b"dmvdo001"),
+    ("ufs", "unsupported", 8192 + 1372, b"\x54\x19\x01\0"),
+    ("ufs", "unsupported", 65536 + 1372, b"\x54\x19\x01\0"),
+    ("ufs", "unsupported", 65536 + 1372, b"\x19\x01\x54\x19"),
+    ("ufs", "unsupported", 262144 + 1372, b"\x19\x01\x54\x19"),
+    ("gfs2", "unsupported", 65536, b"\x01\x16\x19\x70"),
+    ("ocfs2", "unsupported", 1024, b"OCFSV2"),
+    ("ocfs2", "unsupported", 2048, b"OCFSV2"),
+    ("ocfs2", "unsupported", 4096, b"OCFSV2"),
+    ("ocfs2", "unsupported", 8192, b"OCFSV2"),
+    ("vmfs", "unsupported", 1 << 20, b"\x0d\xd0\x01\xc0"),
+    ("iso9660", "unsupported", 32769, b"CD001"),
+    ("asm", "unsupported", 32, b"ORCLDISK"),
+    ("ceph", "unsupported", 0, b"bluestore block device"),
+    ("stratis", "unsupported", 516, b"!Stra0tis\x86\xff\x02^Arh"),
 )
+_ZFS_LABEL, _ZFS_NAME, _ZFS_FIRST = 256 << 10, 16408, b"version\0"
 _TYPES = {
     "0x42": ("ldm", "raid"),
     "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3": ("ldm", "raid"),
@@ -49,6 +67,11 @@ def opaque(volume: Volume, type_in_table: Optional[str]) -> Optional[Tuple[str, 
     for name, reason, offset, magic in _MAGICS:
         if offset + len(magic) <= volume.size and volume.read(offset, len(magic)) == magic:
             return name, reason
+    # ZFS has four labels, two at each end; each begins to tell of itself with its version.
+    end = volume.size & -_ZFS_LABEL
+    for label in (0, _ZFS_LABEL, end - 2 * _ZFS_LABEL, end - _ZFS_LABEL):
+        if 0 <= label <= end - _ZFS_LABEL and volume.read(label + _ZFS_NAME, 8) == _ZFS_FIRST:
+            return "zfs", "unsupported"
     # RAID 1 of the versions 0.90 and 1.0 has its superblock at the end, and a plain file system in front.
     for end in ((volume.size & ~0xFFFF) - 0x10000, (volume.size - 0x2000) & ~0xFFF):
         if end >= 0 and volume.read(end, 4) == _MD:

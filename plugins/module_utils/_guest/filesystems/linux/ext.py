@@ -4,7 +4,8 @@
 """Free blocks of ext2, ext3 and ext4: the block bitmaps of all groups, less the metadata of all groups.
 
 The bitmap of a group with BLOCK_UNINIT is not written; there everything is free that is not metadata. In all other
-groups the metadata must be marked used already. Free counters of groups and file system must agree.
+groups the metadata must be marked used already. Free counters of groups and file system must agree. Where bitmaps have
+no checksums, the blocks of all inodes are looked up in them.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -28,6 +29,7 @@ from .ext_layout import (
     ExtLayout,
     has_super,
     kind_of,
+    places_of,
     read_layout,
     read_super,
     size_of,
@@ -55,8 +57,14 @@ def free_runs(volume: Volume) -> Runs:
         free = _group_free(volume, layout, metadata, (group, descriptor))
         clusters += _counted(layout, free, descriptor)
         runs.extend((first * layout.block, end * layout.block) for first, end in free)
-    if clusters * layout.ratio != layout.free_blocks:
+    if clusters * layout.ratio != layout.free_blocks or runs.within(
+        layout.mmp * layout.block, (layout.mmp + 1) * layout.block
+    ):
         raise Uncertain("damaged")
+    if not layout.ro_compat & METADATA_CSUM:
+        from .ext_walk import Walk
+
+        Walk(volume, layout, runs).run(_descriptors(volume, layout))
     return runs
 
 
@@ -82,8 +90,8 @@ def _metadata(volume: Volume, layout: ExtLayout) -> List[Range]:
     kinds: Tuple[List[Range], ...] = ([], [], [], [])
     for group, descriptor in enumerate(_descriptors(volume, layout)):
         _refuse_descriptor(layout, group, descriptor)
-        own = [(first, first + 1) for first in _places(descriptor)[:2]]
-        own.append((_places(descriptor)[2], _places(descriptor)[2] + layout.inode_blocks))
+        own = [(first, first + 1) for first in places_of(descriptor)[:2]]
+        own.append((places_of(descriptor)[2], places_of(descriptor)[2] + layout.inode_blocks))
         for kind, (first, end) in zip(kinds, own):
             if first < layout.first or end > layout.blocks:
                 raise Uncertain("damaged")
@@ -102,15 +110,6 @@ def _append(ranges: List[Range], first: int, end: int) -> None:
         ranges[-1] = (ranges[-1][0], end)
     else:
         ranges.append((first, end))
-
-
-def _places(descriptor: bytes) -> Tuple[int, int, int]:
-    """The first blocks of block bitmap, inode bitmap and inode table."""
-    block_bitmap, inode_bitmap, table = struct.unpack_from("<III", descriptor)
-    if len(descriptor) >= 64:
-        high = struct.unpack_from("<III", descriptor, 32)
-        return block_bitmap | high[0] << 32, inode_bitmap | high[1] << 32, table | high[2] << 32
-    return block_bitmap, inode_bitmap, table
 
 
 def _copies(layout: ExtLayout, group: int) -> Iterator[Range]:
@@ -168,7 +167,7 @@ def _group_free(volume: Volume, layout: ExtLayout, metadata: List[Range], number
 
 
 def _bitmap_runs(volume: Volume, layout: ExtLayout, descriptor: bytes, blocks: int) -> Iterator[Range]:
-    bitmap = volume.read(_places(descriptor)[0] * layout.block, layout.block)
+    bitmap = volume.read(places_of(descriptor)[0] * layout.block, layout.block)
     if layout.ro_compat & METADATA_CSUM:
         found = crc32c(bitmap[: layout.group_blocks // layout.ratio // 8], layout.seed)
         stored = struct.unpack_from("<H", descriptor, 24)[0]

@@ -47,12 +47,15 @@ class ExtLayout:
     group_blocks: int
     ratio: int
     descriptor: int
+    inode: int
+    group_inodes: int
     inode_blocks: int
     reserved: int
     compat: int
     incompat: int
     ro_compat: int
     first_meta: int
+    mmp: int
     backups: Tuple[int, int]
     uuid: bytes
     seed: int
@@ -114,7 +117,7 @@ def read_layout(volume: Volume) -> ExtLayout:
     if layout.blocks * layout.block > volume.size:
         raise Uncertain("too_large")
     if layout.incompat & MMP:
-        _refuse_mounted(volume, struct.unpack_from("<Q", raw, 360)[0], layout)
+        _refuse_mounted(volume, layout)
     return layout
 
 
@@ -141,7 +144,7 @@ def _parsed(raw: bytes) -> ExtLayout:
     group_blocks, group_clusters = _u32(raw, 32), _u32(raw, 36)
     if ro_compat & BIGALLOC and group_clusters << cluster_log != group_blocks:
         raise Uncertain("damaged")
-    inode_bytes = _u32(raw, 40) * (struct.unpack_from("<H", raw, 88)[0] if _u32(raw, 76) else 128)
+    inode = struct.unpack_from("<H", raw, 88)[0] if _u32(raw, 76) else 128
     return ExtLayout(
         block=block,
         blocks=blocks,
@@ -150,12 +153,15 @@ def _parsed(raw: bytes) -> ExtLayout:
         group_blocks=group_blocks,
         ratio=1 << cluster_log,
         descriptor=struct.unpack_from("<H", raw, 254)[0] if is_wide else 32,
-        inode_blocks=-(-inode_bytes // block),
+        inode=inode,
+        group_inodes=_u32(raw, 40),
+        inode_blocks=-(-_u32(raw, 40) * inode // block),
         reserved=struct.unpack_from("<H", raw, 206)[0],
         compat=compat,
         incompat=incompat,
         ro_compat=ro_compat,
         first_meta=_u32(raw, 260),
+        mmp=struct.unpack_from("<Q", raw, 360)[0] if incompat & MMP else 0,
         backups=(_u32(raw, 588), _u32(raw, 592)),
         uuid=raw[104:120],
         seed=_u32(raw, 624) if incompat & CSUM_SEED else crc32c(raw[104:120]),
@@ -172,15 +178,17 @@ def _refuse_geometry(layout: ExtLayout) -> None:
         and 32 <= width <= layout.block
         and width & (width - 1) == 0
         and 0 < layout.inode_blocks < layout.group_blocks
+        and 128 <= layout.inode <= layout.block
+        and layout.group_inodes <= 8 * layout.block
     ):
         raise Uncertain("damaged")
 
 
-def _refuse_mounted(volume: Volume, number: int, layout: ExtLayout) -> None:
+def _refuse_mounted(volume: Volume, layout: ExtLayout) -> None:
     """Multiple mount protection: its block says whether some kernel has the file system mounted."""
-    if not 0 < number < layout.blocks:
+    if not 0 < layout.mmp < layout.blocks:
         raise Uncertain("damaged")
-    magic, sequence = struct.unpack("<II", volume.read(number * layout.block, 8))
+    magic, sequence = struct.unpack("<II", volume.read(layout.mmp * layout.block, 8))
     if magic != _MMP_MAGIC or sequence != _MMP_CLEAN:
         raise Uncertain("unclean")
 
@@ -198,6 +206,15 @@ def has_super(layout: ExtLayout, group: int) -> bool:
         if power == group:
             return True
     return False
+
+
+def places_of(descriptor: bytes) -> Tuple[int, int, int]:
+    """The first blocks of block bitmap, inode bitmap and inode table of a group."""
+    block_bitmap, inode_bitmap, table = struct.unpack_from("<III", descriptor)
+    if len(descriptor) >= 64:
+        high = struct.unpack_from("<III", descriptor, 32)
+        return block_bitmap | high[0] << 32, inode_bitmap | high[1] << 32, table | high[2] << 32
+    return block_bitmap, inode_bitmap, table
 
 
 def _u32(raw: bytes, offset: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec import (
     bundle_spec,
     disk_name,
+    drops_swap,
     idle_spec,
     safety_spec,
     size_option,
@@ -50,3 +51,10 @@ def test_a_name_says_something() -> None:
     for text in ("", " ", "\t\n"):
         with pytest.raises(BadRequest):
             disk_name(text)
+
+
+def test_swap_is_dropped_only_where_it_is_looked_for() -> None:
+    assert not drops_swap({"swap": "keep", "scan": "zeros"}) and drops_swap({"swap": "drop", "scan": "filesystem"})
+    for scan in ("metadata", "zeros"):
+        with pytest.raises(BadRequest, match="swap"):
+            drops_swap({"swap": "drop", "scan": scan})

@@ -75,6 +75,17 @@ def test_a_gpt_is_read_from_its_backup_too() -> None:
     assert error.value.code == "partition_table"
 
 
+def test_tables_of_a_gpt_that_disagree_are_refused() -> None:
+    content, other = gpt(), with_gpt(bytes(SECTORS * 512), [(100, 199), (300, 398)])
+    content[-33 * 512 :] = other[-33 * 512 :]
+    with pytest.raises(Uncertain) as error:
+        places(bytes(content))
+    assert error.value.code == "partition_table"
+    # Where one of them is bad, the other counts.
+    content[-512 + 16] ^= 1
+    assert [one[1:3] for one in places(bytes(content))] == [(100, 100), (300, 100)]
+
+
 def test_partitions_that_overlap_in_a_gpt_are_refused() -> None:
     with pytest.raises(Uncertain) as error:
         places(bytes(with_gpt(bytes(SECTORS * 512), [(100, 199), (150, 399)])))

@@ -141,3 +141,10 @@ def test_torn_tables_free_nothing() -> None:
 @pytest.mark.parametrize("size", [512, 1024, 1536, 70_000])
 def test_tiny_disks(tmp_path: Path, size: int) -> None:
     assert [one.reason for one in scan(sparse(tmp_path / "disk", size)).answers] == ["unrecognised"]
+
+
+def test_what_is_read_is_counted(tmp_path: Path) -> None:
+    image = ImageFile(disk(tmp_path))
+    found = find_free_space(image)  # type: ignore[arg-type]
+    assert found.bytes_read == sum(length for _offset, length in image.reads) > 10_000
+    image.close()

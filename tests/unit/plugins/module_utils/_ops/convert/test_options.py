@@ -31,6 +31,8 @@ DEFAULTS: Dict[str, Any] = {
     "azure": False,
     "chain": "flatten",
     "sparse": True,
+    "free_space": "keep",
+    "swap": "keep",
 }
 SET: Dict[str, Any] = {
     "subformat": "fixed",

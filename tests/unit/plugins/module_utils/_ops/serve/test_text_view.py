@@ -197,6 +197,7 @@ GIVEN = {
     "preallocate": False,
     "checksum": "none",
     "checksum_file": None,
+    "free_space": "keep",
 }
 
 

@@ -96,11 +96,20 @@ def test_headers_and_special_files_are_not_free(block: int) -> None:
     assert refusal(made.build()) == "damaged"
 
 
-def test_a_bitmap_in_more_extents_than_the_header_has_is_not_read() -> None:
+def test_a_bitmap_in_more_extents_than_are_known_is_damage() -> None:
     disk = HfsVolume().build()
     for place in (1024, disk.size - 1024):
         disk.put(place + 112 + 12, struct.pack(">I", 2))
-    assert refusal(disk) == "unsupported"
+    assert refusal(disk) == "damaged"
+
+
+def test_a_bitmap_goes_on_in_the_overflow() -> None:
+    made = HfsVolume(40_000, 512)
+    places = [(100 + 2 * number, 1) for number in range(10)]
+    made.bitmap, made.overflow, made.catalog = places, [(4, 4)], [(20, 2)]
+    made.more = [(6, 0, 8, places[8:])]
+    made.used = {*range(200), 39_998, 39_999}
+    assert free_blocks(made.build(), 512) == [(200, 39_998)]
 
 
 def test_a_short_bitmap_is_damage() -> None:

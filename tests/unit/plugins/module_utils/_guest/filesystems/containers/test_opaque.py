@@ -31,11 +31,31 @@ def marked(*marks, size: int = SIZE):
         (0, MD, ("md", "raid")),
         (SIZE - 8192, MD, ("md", "raid")),
         (SIZE - 65536, MD, ("md", "raid")),
+        (65536 + 1372, b"\x19\x01\x54\x19", ("ufs", "unsupported")),
+        (8192 + 1372, b"\x54\x19\x01\0", ("ufs", "unsupported")),
+        (65536, b"\x01\x16\x19\x70", ("gfs2", "unsupported")),
+        (4096, b"OCFSV2", ("ocfs2", "unsupported")),
+        (32769, b"CD001", ("iso9660", "unsupported")),
+        (32, b"ORCLDISK", ("asm", "unsupported")),
+        (0, b"bluestore block device", ("ceph", "unsupported")),
+        (516, b"!Stra0tis\x86\xff\x02^Arh", ("stratis", "unsupported")),
     ],
-    ids=["LUKS", "BitLocker", "To Go", "Core Storage", "md 1.2", "md 1.1", "md 1.0", "md 0.90"],
+    ids=[
+        *("LUKS", "BitLocker", "To Go", "Core Storage", "md 1.2", "md 1.1", "md 1.0", "md 0.90"),
+        *("UFS 2", "UFS 1", "GFS2", "OCFS2", "ISO 9660", "ASM", "Ceph", "Stratis"),
+    ],
 )
 def test_what_is_never_read_is_known_by_its_magic(offset: int, magic: bytes, expected) -> None:
     assert opaque(marked((offset, magic)), None) == expected
+
+
+@pytest.mark.parametrize("label", [0, 1, 2, 3])
+def test_each_label_of_zfs_is_seen(label: int) -> None:
+    size = 2 * SIZE + 70_000
+    place = (0, 256 << 10, 2 * SIZE - (512 << 10), 2 * SIZE - (256 << 10))[label]
+    assert opaque(marked((place + 16384 + 24, b"version\0"), size=size), None) == ("zfs", "unsupported")
+    assert opaque(marked(size=size), None) is None
+    assert opaque(marked(size=300_000), None) is None
 
 
 def test_superblocks_at_the_end_are_found_at_odd_sizes() -> None:
