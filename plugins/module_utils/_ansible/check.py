@@ -47,7 +47,8 @@ def check_disk(module: AnsibleModule) -> Result:
 def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Finding]]:
     """Check one disk, and repair it if asked for: the result, and the findings."""
     port = OsPort()
-    location = locate_damaged(port, absolute(port, path))
+    given = absolute(port, path)
+    location = locate_damaged(port, given)
 
     def apply(plan: Plan[Any], recovered: Sequence[str]) -> Result:
         # Only a repair needs what changes disks.
@@ -55,7 +56,7 @@ def check_one(module: AnsibleModule, path: str) -> Tuple[Result, Sequence[Findin
 
         return run_plan(module, port, plan, tuple(recovered))[0]
 
-    checked = check_and_repair(port, location, _request(module, port), apply)
+    checked = check_and_repair(port, location, _request(module, port, given), apply)
     return _result(location, checked), checked.findings
 
 
@@ -76,7 +77,7 @@ def _result(location: Location, checked: Checked) -> Result:
     return result
 
 
-def _request(module: AnsibleModule, port: Port) -> CheckRequest:
+def _request(module: AnsibleModule, port: Port, given: str) -> CheckRequest:
     params = module.params
     folder: Optional[str] = params["backup_dir"] if params["repair"] != NONE else None
     return CheckRequest(
@@ -86,6 +87,7 @@ def _request(module: AnsibleModule, port: Port) -> CheckRequest:
         force=params["force"],
         reads_data=params["data"],
         is_prediction=module.check_mode,
+        given=given,
     )
 
 

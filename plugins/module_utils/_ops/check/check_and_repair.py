@@ -35,7 +35,7 @@ Apply = Callable[[Plan[Any], Tuple[str, ...]], Applied]
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """``repair`` is none, safe or all. A ``is_prediction`` changes nothing."""
+    """``repair`` is none, safe or all. A ``is_prediction`` changes nothing. ``given`` is the path that a user named."""
 
     allow_outside: bool
     repair: str = NONE
@@ -43,6 +43,7 @@ class CheckRequest:
     force: bool = False
     reads_data: bool = False
     is_prediction: bool = False
+    given: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Checked:
 def check_and_repair(port: Port, location: Location, request: CheckRequest, apply: Apply) -> Checked:
     """Check the disk at ``location`` and do what ``request`` asks for."""
     refuse_layer(port, location)
-    first = examine(port, location, allow_outside=request.allow_outside)
+    first = examine(port, location, allow_outside=request.allow_outside, given=request.given)
     checked = Checked(first.findings) if request.repair == NONE else _repair(port, first, request, apply)
     if not request.reads_data:
         return checked
@@ -74,7 +75,7 @@ def check_and_repair(port: Port, location: Location, request: CheckRequest, appl
 
 
 def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply) -> Checked:
-    examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first, request.force)
+    examined, recovered = (first, ()) if request.is_prediction else _end_interrupted(port, first, request)
     plan = _planned(port, examined, request)
     applied = apply(plan, recovered)
     repaired, is_changed = plan.facts.repaired, not plan.is_empty or bool(recovered)
@@ -84,8 +85,8 @@ def _repair(port: Port, first: Examination, request: CheckRequest, apply: Apply)
         return Checked(tuple(findings), is_changed or bool(ended), plan.facts.backup, applied)
     after = examined
     if is_changed:
-        after = examine(port, first.location, allow_outside=request.allow_outside)
-        after, _sentences = _end_interrupted(port, after, request.force)
+        after = examine(port, first.location, allow_outside=request.allow_outside, given=request.given)
+        after, _sentences = _end_interrupted(port, after, request)
     findings = _merged(first, repaired + (ended if after.journal is None else ()), after.findings)
     return Checked(tuple(findings), is_changed, plan.facts.backup, applied)
 
@@ -110,15 +111,15 @@ def _merged(first: Examination, repaired: Tuple[Finding, ...], after: Tuple[Find
     return findings + [one for one in after if (one.code, one.where) not in known]
 
 
-def _end_interrupted(port: Port, examined: Examination, force: bool) -> Tuple[Examination, Tuple[str, ...]]:
+def _end_interrupted(port: Port, examined: Examination, request: CheckRequest) -> Tuple[Examination, Tuple[str, ...]]:
     """The disk after the end of an interrupted run, if it is in order for that, and sentences about it."""
     if examined.journal is None or not is_in_order(port, examined):
         return examined, ()
     # Only a disk with a journal needs what ends operations.
     from ..recovery.recover import recover
 
-    recovered = tuple(recover(port, examined.location, allow_outside=True, force=force))
-    return examine(port, examined.location, allow_outside=True), recovered
+    recovered = tuple(recover(port, examined.location, allow_outside=True, force=request.force))
+    return examine(port, examined.location, allow_outside=True, given=request.given), recovered
 
 
 def is_in_order(port: Port, examined: Examination) -> bool:

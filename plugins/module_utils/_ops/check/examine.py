@@ -27,7 +27,7 @@ from ..._bundle.paths import (
     locate,
     resolve_image,
 )
-from ..._bundle.pvm import find_vm
+from ..._bundle.pvm import find_vm, joined_reports
 from ..._bundle.tree import SnapshotTree, build_tree
 from ..._core import guid as guids
 from ..._core.errors import Damaged, DiskError, Escape, MissingImage, NotABundle, NotFound
@@ -81,13 +81,16 @@ def _is_bare_bundle(port: Port, path: str) -> bool:
     return any(classify(name) in ("backup", "image") for name in port.list_directory(path))
 
 
-def examine(port: Port, location: Location, *, allow_outside: bool = False) -> Examination:
-    """Examine all metadata of a disk. Raises an error only when the disk cannot be examined at all."""
-    examined = _examine(port, location, allow_outside)
+def examine(port: Port, location: Location, *, allow_outside: bool = False, given: Optional[str] = None) -> Examination:
+    """Examine all metadata of a disk, and how its machine fits, also that of a link which is the path ``given``.
+
+    Raises an error only when the disk cannot be examined at all.
+    """
+    examined = _examine(port, location, allow_outside, given)
     for _look in range(_LOOKS - 1):
         if not examined.findings or not _has_changed(port, examined):
             return examined
-        examined = _examine(port, location, allow_outside)
+        examined = _examine(port, location, allow_outside, given)
     if examined.findings and _has_changed(port, examined):
         text = "The disk was changed during the check; the findings may be a momentary state."
         changing = found("changing", location.descriptor, text)
@@ -99,7 +102,7 @@ def _has_changed(port: Port, examined: Examination) -> bool:
     return any(identity(port.stat(path)) != before for path, before in examined.fingerprint)
 
 
-def _examine(port: Port, location: Location, allow_outside: bool) -> Examination:
+def _examine(port: Port, location: Location, allow_outside: bool, given: Optional[str]) -> Examination:
     port.forget(location.directory)
     before = identity(port.stat(location.descriptor))
     journal, interrupted = _read_journal(port, location)
@@ -118,10 +121,10 @@ def _examine(port: Port, location: Location, allow_outside: bool) -> Examination
     findings += [*(one for image in images for one in image.findings), *interrupted]
     tree = _tree_of(chosen, location)
     examined = Examination(location, chosen, tree, images, others, holders, journal, fingerprint, tuple(findings))
-    return replace(examined, findings=(*findings, *_as_a_whole(port, examined)))
+    return replace(examined, findings=(*findings, *_as_a_whole(port, examined, given)))
 
 
-def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
+def _as_a_whole(port: Port, examined: Examination, given: Optional[str]) -> Iterator[Finding]:
     """What is found when all parts of a disk are known."""
     location, descriptor = examined.location, examined.descriptor
     yield from _in_use(examined.holders)
@@ -131,6 +134,8 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
         yield from examine_files(location.directory, examined.others, journal=journal, is_interrupted=is_interrupted)
     suspended = descriptor is not None and descriptor.suspended
     report = find_vm(port, location)
+    if given is not None and given != (location.descriptor if location.kind == SINGLE_FILE else location.directory):
+        report = joined_reports([report, find_vm(port, location, at=given)])
     suspended = suspended or (report.facts is not None and report.facts.suspended)
     notes: Notes = {}
     if NOTES in examined.others:
@@ -139,7 +144,7 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
 
         notes, unreadable = read_notes_of(port, location)
         yield from (*unreadable, *examine_notes(location, examined.tree, notes))
-    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree, frozenset(notes))
+    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree, frozenset(notes), examined.kind)
     yield from (with_repair(port, location, one, disk) for one in examine_vm(report, disk))
 
 

@@ -12,6 +12,8 @@ it.
 
 from __future__ import annotations
 
+from typing import Tuple
+
 from ..._bundle.guards import refuse_encrypted
 from ..._bundle.paths import is_inside
 from ..._bundle.shape import DEFAULT_CLUSTER, PLAIN, Shape, shape_of
@@ -48,7 +50,8 @@ def plan_convert(
     conversion = replace(conversion, reason=reason_of(port, conversion))
     if is_kept(conversion.reason):
         filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
-        return Plan("convert", facts=ConvertFacts(conversion.reason, shape, filesystems=filesystems))
+        facts = ConvertFacts(conversion.reason, shape, filesystems=filesystems)
+        return Plan("convert", warnings=_warnings_of_kept(conversion), facts=facts)
     from .replacing import refuse_replacing
     from .steps import convert_steps, predicted
     from .warnings import warnings_of
@@ -56,6 +59,14 @@ def plan_convert(
     refuse_replacing(port, request, destination)
     plan = replace(convert_steps(port, conversion, token), warnings=warnings_of(port, conversion))
     return predicted(port, plan) if predict else plan
+
+
+def _warnings_of_kept(conversion: Conversion) -> Tuple[str, ...]:
+    if conversion.destination.state is None or len(conversion.depths) < 2 or conversion.request.update == MISSING:
+        return ()
+    from ..copy.names import other_names
+
+    return other_names(conversion)
 
 
 def _shape(request: ConvertRequest, source: Source, layers: int) -> AnyShape:

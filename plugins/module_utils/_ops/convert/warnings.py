@@ -24,6 +24,10 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
+    if source.state is not None and source.state.notes_unread is not None:
+        from ..copy.names import unread_names
+
+        found += unread_names(conversion)
     found += _sector_warnings(source, conversion.shape)
     exact = _exact_size(source)
     if exact != source.size:
