@@ -47,7 +47,8 @@ _value:
       numbers of disks that were C(changed), C(unchanged), C(skipped) and C(failed), C(size_before), C(size_after) and
       C(bytes_written), and C(summary), which is a list of lines.
     - A disk has C(path), C(name), C(status), C(reason), C(error_code), C(findings), C(layers_before), C(layers_after),
-      C(size_before), C(size_after), C(merged), C(reclaimed) and C(bytes_written).
+      C(size_before), C(size_after), C(merged), C(snapshots_merged) and C(snapshots_kept), which are the names of
+      snapshots that went and that are still there, C(reclaimed) and C(bytes_written).
   type: dict
 """
 

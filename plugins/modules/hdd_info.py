@@ -233,6 +233,9 @@ disks:
       description:
         - The partition table of the guest disk with scheme and a list of entries (number, type, name, start and size in
           bytes).
+        - Its C(boot_code) says whether the boot record has code, which a BIOS starts. C(efi_loaders) are the names of
+          the files in C(EFI/BOOT) of the EFI system partitions, such as C(BOOTAA64.EFI), which EFI starts on a new
+          machine; null when a partition cannot be understood.
         - Null when there is none, when it cannot be read or when the disk is encrypted. Modules that change disks do
           not return it.
       type: dict

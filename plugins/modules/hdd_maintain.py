@@ -236,6 +236,28 @@ disks:
       type: list
       elements: str
       returned: success
+    snapshots:
+      description: The snapshots of the disk that had a name or a description before the run.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        guid:
+          description: GUID of the snapshot.
+          type: str
+          returned: success
+        name:
+          description: Its name, by the virtual machine or by M(vdisk.parallels.hdd_snapshot).
+          type: str
+          returned: success
+        description:
+          description: What M(vdisk.parallels.hdd_snapshot) was given to remember of it.
+          type: str
+          returned: success
+        merged:
+          description: Whether the run merged it away. V(false) means that it is still there.
+          type: bool
+          returned: success
     freed:
       description: Bytes that the file system got back from the merge; negative when it needed more than it freed.
       type: int

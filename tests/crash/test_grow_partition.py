@@ -35,6 +35,7 @@ SECTOR = 512
 MIB = 1 << 20
 SIZE, OLD_SIZE = 5 * MIB, 3 * MIB
 DATA, WINRE = "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7", "de94bba4-06d1-4d40-a16a-bfd50179d6ac"
+SWAP = "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f"
 Tables = Callable[[bytes], Dict[int, Tuple[int, int]]]
 
 
@@ -135,26 +136,48 @@ def _mbr_logical() -> bytes:
     return mbr.with_mbr(disk, [(5, 2048, 2000)], logical)
 
 
+def _gpt_with_two() -> bytes:
+    """Two small ones behind, whose places are not on the grid."""
+    disk = _filled(bytes(OLD_SIZE), (2048, 200), (2560, 100), (4100, 60))
+    return gpt.with_gpt(disk, [(2048, 2559), (2560, 2999), (4100, 4245)], types=[DATA, WINRE, SWAP])
+
+
+def _mbr_with_two() -> bytes:
+    disk = _filled(bytes(OLD_SIZE), (2048, 200), (3000, 90), (3500, 60))
+    return mbr.with_mbr(disk, [(7, 2048, 900), (0x27, 3000, 400), (0x12, 3500, 100)])
+
+
+def _mbr_logical_before_primary() -> bytes:
+    """What moves in the extended partition takes the old place of the one behind it."""
+    disk = _filled(bytes(OLD_SIZE), (2056, 100), (2608, 1300), (4096, 900))
+    return mbr.with_mbr(disk, [(5, 2048, 2048), (0x27, 4096, 1000)], [(0x83, 2056, 500), (0x82, 2608, 1400)])
+
+
 BY_GPT = (
     grows_partition("gpt", _gpt_with_recovery),
     grows_partition("gpt-alone", _gpt_alone, version=2),
     grows_partition("gpt-plain", _gpt_with_recovery, kind="plain"),
     grows_partition("gpt-split", _gpt_with_recovery, part_size=2 * MIB),
     grows_partition("gpt-snapshot", _gpt_with_recovery, layers=2),
+    grows_partition("gpt-two", _gpt_with_two),
+    grows_partition("gpt-two-snapshot", _gpt_with_two, layers=2, version=2),
 )
 BY_MBR = (
     grows_partition("mbr", _mbr_with_swap),
     grows_partition("mbr-snapshot", _mbr_with_swap, layers=2),
+    grows_partition("mbr-two", _mbr_with_two),
     grows_partition("mbr-logical", _mbr_logical),
+    grows_partition("mbr-around-logical", _mbr_logical_before_primary),
+    grows_partition("mbr-around-logical-plain", _mbr_logical_before_primary, kind="plain"),
 )
 GROWTHS = (*BY_GPT, *BY_MBR)
 
 
 def trial_of(operation: Operation) -> GrowthTrial:
     trial = GrowthTrial(operation, _by_gpt if operation in BY_GPT else _by_mbr)
-    if operation.name.endswith("logical"):
-        # The extended partition is larger before what is in it changes.
-        trial.allow({**trial._old, 1: trial._new[1]})
+    if "logical" in operation.name:
+        # The extended partition is larger, and what is behind it has moved, before what is in it changes.
+        trial.allow({**trial._old, **{number: place for number, place in trial._new.items() if number < 5}})
     return trial
 
 

@@ -8,8 +8,9 @@ of e2fsck, resize2fs and ntfsresize.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import pytest
 
@@ -173,3 +174,65 @@ def test_a_partition_is_named_by_number_label_or_guid(tmp_path: Path, wanted: st
     guid = layouts.partitions_of(tmp_path / "before.img")[1].guid
     grown = planned(path, wanted="{" + guid.upper() + "}" if wanted == "guid" else wanted).facts.grown
     assert (grown["number"], grown["guid"]) == (2, guid)
+
+
+# What the guide calls the layouts, and the partitions in them by number.
+SHOWN = {
+    "windows": ("Windows with WinRE", {1: "EFI", 2: "reserved", 3: "C:", 4: "WinRE"}),
+    "macos": ("macOS on Intel", {1: "EFI", 2: "APFS", 3: "recovery"}),
+    "linux-swap": ("Linux with swap at the end", {1: "EFI", 2: "ext4", 3: "swap"}),
+    "lvm": ("Linux with LVM", {1: "BIOS boot", 2: "LVM"}),
+    "mbr-extended": ("MBR with an extended partition", {1: "ext4", 2: "extended", 5: "swap"}),
+    "hybrid": ("hybrid boot record", {1: "EFI", 2: "ext4", 3: "swap"}),
+    "superfloppy": ("no table", {}),
+    "bitlocker": ("BitLocker with WinRE", {1: "EFI", 2: "reserved", 3: "C:", 4: "WinRE"}),
+}
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "docsite" / "rst" / "guide_bigger.rst"
+
+
+def picture(parts: Sequence[layouts.Found], names: Mapping[int, str], moved: Sequence[int] = ()) -> str:
+    """Partitions in their order with sizes in MiB; those that have moved are in brackets."""
+    told: List[str] = []
+    end = 2048
+    for one in sorted(parts, key=lambda one: one.start):
+        if one.start - end > 2 * 2048:
+            told.append(f"free {(one.start - end) // 2048}")
+        end = max(end, one.start + one.size)
+        text = f"{names[one.number]} {round(one.size * SECTOR / MIB, 1):g}"
+        told.append(f"[{text}]" if one.number in moved else text)
+    return " | ".join(told)
+
+
+def row_of(folder: Path, name: str) -> str:
+    """The row of the guide about a layout, made of what really happens."""
+    title, names = SHOWN[name]
+    path = grown_disk(folder, name, with_snapshot=False)
+    before, after = folder / "before.img", folder / "after.img"
+    if name == "superfloppy":
+        commands = planned(path).facts.grown["guest_commands"]
+        size = before.stat().st_size // MIB
+        return _row(title, f"ext4 {size}", f"ext4 {size} | free {GAIN // MIB}", commands)
+    drawn = picture(layouts.partitions_of(before), names)
+    try:
+        plan = planned(path)
+    except DiskError as error:
+        return _row(title, drawn, f"refused: {error.statement.split(': ', 1)[1].split(' (/')[0]}", [])
+    disks.apply(PORT, plan)
+    after.write_bytes(disks.read_naively(PORT, path))
+    moved = [one["number"] for one in plan.facts.grown["moved"]]
+    if 2 in moved and name == "mbr-extended":
+        moved.append(5)
+    named = re.compile(r"(by-partuuid/|PARTUUID=)[0-9a-f-]+")
+    commands = [named.sub(r"\1...", one) for one in plan.facts.grown["guest_commands"]]
+    return _row(title, drawn, picture(layouts.partitions_of(after), names, moved), commands)
+
+
+def _row(title: str, before: str, after: str, commands: Sequence[str]) -> str:
+    told = "; ".join(f"``{one}``" for one in commands) or "as the refusal says"
+    return f"   * - {title}\n     - ``{before}``\n     - ``{after}``\n     - {told}\n"
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_guide_shows_what_happens(tmp_path: Path, name: str) -> None:
+    row = row_of(tmp_path, name)
+    assert row in GUIDE.read_text(encoding="utf-8"), row

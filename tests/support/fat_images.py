@@ -124,3 +124,17 @@ class FatVolume:
         for offset, content in self.fields:
             raw[offset : offset + len(content)] = content
         disk.put(0, bytes(raw))
+
+
+def with_loaders(bits: int, *names: str) -> BlockDisk:
+    """A volume whose folder EFI/BOOT has these files, in names as they are stored."""
+    volume = FatVolume(bits)
+    volume.root = [entry("VOLUME", 8, 0), entry("EFI", FOLDER, 5)]
+    files = [entry(name, FILE, 7 + number, 10) for number, name in enumerate(names)]
+    volume.folders = {
+        5: [entry(".", FOLDER, 5), entry("..", FOLDER, 0), entry("BOOT", FOLDER, 6)],
+        6: [entry(".", FOLDER, 6), entry("..", FOLDER, 5), *files],
+    }
+    volume.table.update(dict.fromkeys(range(5, 7 + len(names)), volume.end))
+    volume.table.pop(10)
+    return volume.build()

@@ -513,6 +513,7 @@ VM_FAULTS = (
         lambda built: make_machine(os.path.dirname(built.directory), disk="other.hdd"),
     ),
     Fault("another size in the machine", "vm_size", "safe", in_machine(size_mib=9)),
+    Fault("another type in the machine", "vm_disk_type", "safe", in_machine(kind=0)),
     Fault("a suspended machine", "vm_suspended", "no", suspend),
     Fault(
         "a snapshot of the machine alone", "vm_snapshot_without_layer", "no", in_machine(snapshots={guid_of(9): "nine"})

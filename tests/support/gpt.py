@@ -11,6 +11,8 @@ import uuid
 import zlib
 from typing import Dict, List, Optional, Sequence, Tuple
 
+from ansible_collections.vdisk.parallels.tests.support.fat_images import with_loaders
+
 SECTOR = 512
 _TYPE = bytes(range(16))
 
@@ -20,7 +22,9 @@ ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 
 
 def bootable(disk: bytes) -> bytes:
-    """``disk`` with an EFI system partition, as firmware wants it; its first 34 and last 33 sectors are the table's."""
+    """``disk`` with an EFI system partition and loaders in it; the first 34 and the last 33 sectors are the table's."""
+    loaders = with_loaders(12, "BOOTAA64EFI", "BOOTX64 EFI")
+    disk = disk[: 64 * SECTOR] + loaders.get(0, loaders.size) + disk[64 * SECTOR + loaders.size :]
     return with_gpt(disk, [(64, len(disk) // SECTOR - 64)], types=[ESP])
 
 

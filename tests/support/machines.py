@@ -23,7 +23,7 @@ _CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
          <Index>0</Index>
          <SystemName>{disk}</SystemName>
          <InterfaceType>2</InterfaceType>
-         <Size>{size_mib}</Size>
+         <Size>{size_mib}</Size>{kind}
       </Hdd>
    </Hardware>
 </ParallelsVirtualMachine>
@@ -46,12 +46,15 @@ def make_machine(
     disk: str = "mac.hdd",
     size_mib: int = 1,
     snapshots: Optional[Mapping[str, str]] = None,
+    kind: Optional[int] = None,
 ) -> None:
     """Create ``directory`` if need be, with ``config.pvs`` and, when there are ``snapshots`` (name by GUID),
-    ``Snapshots.xml``.
+    ``Snapshots.xml``. ``kind`` is its DiskType.
     """
     os.makedirs(directory, exist_ok=True)
-    _put(directory, "config.pvs", _CONFIG.format(uuid=UUID, name=escape(name), disk=escape(disk), size_mib=size_mib))
+    values = {"uuid": UUID, "name": escape(name), "disk": escape(disk), "size_mib": size_mib}
+    type_of_disk = "" if kind is None else f"<DiskType>{kind}</DiskType>"
+    _put(directory, "config.pvs", _CONFIG.format(**values, kind=type_of_disk))
     if snapshots:
         items = "".join(_SNAPSHOT.format(guid=guid, name=escape(text)) for guid, text in snapshots.items())
         _put(directory, "Snapshots.xml", _SNAPSHOTS.format(items=items))

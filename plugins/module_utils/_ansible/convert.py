@@ -27,7 +27,7 @@ from .._io.process import source_date_epoch
 from .._ops.convert.choose_source import choose_source
 from .._ops.convert.conversion import ConvertFacts
 from .._ops.convert.options import alignment, output_format, refuse_options
-from .._ops.convert.output import Facts, OutputFile, output_files, predicted_facts, present_facts
+from .._ops.convert.output import Facts, OutputFile, output_files, predicted_facts, present_facts, stale_machine
 from .._ops.convert.plan import plan_convert
 from .._ops.convert.request import CONTENT, ConvertRequest, SourceRequest
 from .apply import apply_plan, diff_of
@@ -70,6 +70,7 @@ def convert_disk(module: AnsibleModule) -> Result:
     result["diff"] = _diff(before, after, request, plan)
     if request.format == HDD:
         result["disk"] = after
+        result["warnings"] += stale_machine(port, dest, result["virtual_size"])
     result["warnings"] = cleared + result["warnings"]
     if module.params["azure"] and result["virtual_size"] < _AZURE_LEAST:
         result["warnings"].append("Azure takes no disks below 20 MiB; align: 20M makes this one large enough.")

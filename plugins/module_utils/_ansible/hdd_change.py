@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.leftovers import needs_recovery
+from .._bundle.pvm import VmFacts
 from .._core.errors import BadRequest, DiskError
 from .._core.records import replace
 from .._core.units import MIB
@@ -83,17 +84,23 @@ def change_existing(module: AnsibleModule, request: ReshapeRequest) -> Tuple[Res
 
 
 def _with_machine(disk: Disk, state: BundleState, changes: AllChanges) -> Tuple[Disk, Optional[str]]:
-    """The disk with a machine that has followed it, and the configuration that was changed, None for none."""
-    facts = disk.machine.facts
-    if facts is None:
+    """The disk with machines that have followed it, and the configuration that was changed, None for none."""
+    if not disk.machine.configs:
         return disk, None
     # Most disks are in no machine.
     from .._change.machine import changes_machine
 
-    if not any(changes_machine(plan, facts.config) for plan in changes.plans):
+    changed = [one for one in disk.machine.configs if any(changes_machine(plan, one) for plan in changes.plans)]
+    if not changed:
         return disk, None
-    followed = replace(facts, config_size_mib=state.descriptor.size_bytes // MIB)
-    return replace(disk, machine=disk.machine._replace(facts=followed)), facts.config
+
+    def followed(facts: VmFacts) -> VmFacts:
+        size = state.descriptor.size_bytes // MIB
+        return replace(facts, config_size_mib=size) if facts.config in changed else facts
+
+    first, others = disk.machine.facts, tuple(followed(one) for one in disk.machine.others)
+    machine = disk.machine._replace(facts=None if first is None else followed(first), others=others)
+    return replace(disk, machine=machine), changed[0]
 
 
 def _shown_growth(changes: AllChanges) -> Optional[Dict[str, Any]]:
@@ -128,7 +135,7 @@ def _run_all(
         results.append(run_plan(module, disk.port, plan)[0])
         state = observe(disk.port, disk.state.location, allow_outside=module.params["allow_outside"])
         state = replace(state, surroundings=disk.state.surroundings)
-        position = Position(state, state, position.done | {plan.operation})
+        position = position.after(task, plan, state, state)
         following = plan_next_change(task, position)
         plan = None if following.is_empty else following
     return results, position.state

@@ -12,6 +12,8 @@
         mac.hdd/            a linked clone: its descriptor names images of base.pvm/mac.hdd
       other.pvm/
         mac.hdd -> ...      a link to this disk: other.pvm is its machine, too
+      third.pvm/
+        config.pvs          names ../base.pvm/mac.hdd, or its whole path: third.pvm is its machine, too
 
 Nothing in a disk says who stands on it; only the descriptors of the clones do. What cannot be searched is reported.
 """
@@ -31,9 +33,10 @@ from .._io.port import DIRECTORY, SYMLINK, Port
 from .bundle import BundleState
 from .descriptor_xml import ROOT_NAMES, parse_descriptor
 from .naming import DESCRIPTOR, MACHINE_SUFFIXES, SUFFIX
-from .paths import BUNDLE, Location, lost_descriptor
-from .pvm import find_vm, joined_reports
+from .paths import BUNDLE, Location, is_inside, lost_descriptor
+from .pvm import CONFIG, disks_of, find_vm, joined_reports
 from .surroundings import Clone, Surroundings
+from .xml_input import MAX_DOCUMENT_BYTES
 
 _MOST_NEIGHBOURS = 1000
 _DESCRIPTOR_LIMIT = 1 << 20
@@ -76,11 +79,16 @@ def surroundings_of(port: Port, location: Location, images: Collection[str], vic
     links = {*standing.links.get(own, ()), *([given] if given is not None else [])} - {own}
     reports = [find_vm(port, location)]
     reports += [find_vm(port, location, at=path) for path in sorted(links)]
+    known = {config for report in reports for config in report.configs}
+    machines = [folder for folder in standing.machines.get(own, ()) if posixpath.join(folder, CONFIG) not in known]
+    reports += [find_vm(port, location, folder=folder) for folder in sorted(machines)]
     return Surroundings(joined_reports(reports), standing.clones_of(own, set(images)), tuple(unknown))
 
 
 class Standing:
-    """Which disks stand on which images, and which links lead to which disk. Each disk and folder is looked at once."""
+    """Which disks stand on which images, which links lead to which disk, and which machines name it. Each disk and
+    folder is looked at once.
+    """
 
     def __init__(self, port: Port) -> None:
         self._port = port
@@ -88,6 +96,7 @@ class Standing:
         self._folders: Dict[str, Tuple[str, ...]] = {}
         self._by_image: Dict[str, List[str]] = {}
         self.links: Dict[str, List[str]] = {}
+        self.machines: Dict[str, List[str]] = {}
         self._unread: Dict[str, str] = {}
 
     def clones_of(self, own: str, images: Set[str]) -> Tuple[Clone, ...]:
@@ -136,7 +145,24 @@ class Standing:
         except DiskError as error:
             self._leave_open(machine, error)
             return []
+        if CONFIG in names:
+            self._note_machine(machine)
         return [posixpath.join(machine, name) for name in names if name.lower().endswith(SUFFIX)]
+
+    def _note_machine(self, machine: str) -> None:
+        """Note which disks in other folders a machine has. What is odd in its own folder is told to those in it."""
+        try:
+            xml = read_file(self._port, posixpath.join(machine, CONFIG), limit=MAX_DOCUMENT_BYTES)
+            # Most machines name their disks by bare names.
+            names = xml.replace(b"\0", b"").split(b"<SystemName")[1:]
+            if not any(b"/" in name.partition(b"</")[0] for name in names):
+                return
+            for path in disks_of(self._port, machine):
+                disk = self._port.real_path(posixpath.join(machine, path))
+                if "/" in path and not is_inside(disk, machine):
+                    self.machines.setdefault(disk, []).append(machine)
+        except DiskError:
+            return
 
     def _is_folder(self, path: str) -> bool:
         stat = self._port.stat(path)

@@ -12,7 +12,7 @@ the disk. What changes it is in ``machine/edit.py``. Format reference, section 2
 from __future__ import annotations
 
 import posixpath
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core import guid as guids
 from .._core.errors import Damaged, DiskError
@@ -27,7 +27,10 @@ SNAPSHOTS = "Snapshots.xml"
 
 _SNAPSHOT_ROOTS = ("ParallelsSavedStates", "VirtuozzoSavedStates")
 _INTERFACES = {"0": "ide", "1": "scsi", "2": "sata", "3": "nvme"}
+_KINDS = {"0": "plain", "1": "expanding"}
 _MAX_NUMBER = 1 << 53
+_MOST_DISKS = 256
+_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class VmSnapshot:
 class VmFacts:
     """What a virtual machine says of one of its disks. ``snapshots`` are those of the machine, by GUID.
 
-    None is what it does not say.
+    None is what it does not say; ``config_kind`` is plain or expanding.
     """
 
     name: Optional[str]
@@ -56,13 +59,19 @@ class VmFacts:
     suspended: bool
     snapshots: Mapping[str, VmSnapshot]
     snapshots_known: bool = True
+    config_kind: Optional[str] = None
 
 
 class VmReport(NamedTuple):
-    """The machine, if there is one that can be understood, and what is odd about it."""
+    """The machine, if there is one that can be understood, and what is odd about it.
+
+    ``configs`` are the configurations that were looked at, ``others`` what further machines say of the same disk.
+    """
 
     facts: Optional[VmFacts] = None
     warnings: Tuple[str, ...] = ()
+    configs: Tuple[str, ...] = ()
+    others: Tuple[VmFacts, ...] = ()
 
     @property
     def is_doubtful(self) -> bool:
@@ -81,30 +90,33 @@ class VmReport(NamedTuple):
         return {guid: snapshot.name for guid, snapshot in snapshots.items() if snapshot.name}
 
 
-def find_vm(port: Port, location: Location, *, at: Optional[str] = None) -> VmReport:
-    """The virtual machine in whose folder the disk, or a link to it ``at`` a path, is. Never raises for its content."""
+def find_vm(port: Port, location: Location, *, at: Optional[str] = None, folder: Optional[str] = None) -> VmReport:
+    """The virtual machine in whose ``folder`` the disk, or a link to it ``at`` a path, is. Never raises for its
+    content.
+    """
     own = at or (location.directory if location.kind == "bundle" else location.descriptor)
-    folder = posixpath.dirname(own)
+    folder = folder or posixpath.dirname(own)
     config = posixpath.join(folder, CONFIG)
     try:
         stat = port.stat(config)
         if stat is None and port.stat(posixpath.join(folder, SNAPSHOTS)) is None:
             return VmReport()
         if stat is None:
-            return VmReport(None, (f"{config} is missing, although the machine has snapshots.",))
+            return VmReport(None, (f"{config} is missing, although the machine has snapshots.",), (config,))
         if stat.kind != FILE:
-            return VmReport(None, (f"{config} is not a regular file.",))
+            return VmReport(None, (f"{config} is not a regular file.",), (config,))
         return _read_vm(port, config, own)
     except DiskError as exc:
-        return VmReport(None, (f"The virtual machine around the disk is not understood: {exc}",))
+        return VmReport(None, (f"The virtual machine around the disk is not understood: {exc}",), (config,))
 
 
 def joined_reports(reports: Sequence[VmReport]) -> VmReport:
     """What several machines say of one disk: the facts of the first that names it, the snapshots of all."""
     warnings = tuple(dict.fromkeys(warning for report in reports for warning in report.warnings))
+    configs = tuple(dict.fromkeys(config for report in reports for config in report.configs))
     facts = [report.facts for report in reports if report.facts is not None]
     if not facts:
-        return VmReport(None, warnings)
+        return VmReport(None, warnings, configs)
     first = next((one for one in facts if one.disk_index is not None), facts[0])
     snapshots = {guid: snapshot for one in reversed(facts) for guid, snapshot in one.snapshots.items()}
     joined = replace(
@@ -114,7 +126,7 @@ def joined_reports(reports: Sequence[VmReport]) -> VmReport:
         snapshots_known=all(one.snapshots_known for one in facts)
         and not any(report.is_doubtful for report in reports if report.facts is None),
     )
-    return VmReport(joined, warnings)
+    return VmReport(joined, warnings, configs, tuple(one for one in facts if one.config != first.config))
 
 
 def _read_vm(port: Port, config: str, own: str) -> VmReport:
@@ -124,7 +136,7 @@ def _read_vm(port: Port, config: str, own: str) -> VmReport:
     if not tag.endswith("VirtualMachine"):
         expected = "ParallelsVirtualMachine"
         raise Damaged("The document is no virtual machine", path=config, expected=expected, found=tag[:80])
-    disk = _own_disk(root, own)
+    disk = _own_disk(port, root, folder, own)
     warnings = [f"{config} does not name this disk."] if disk is None else []
     snapshots = _snapshots_or_warning(port, folder, warnings)
     facts = VmFacts(
@@ -137,8 +149,9 @@ def _read_vm(port: Port, config: str, own: str) -> VmReport:
         suspended=_has_saved_state(port, folder) or any(_is_suspended(one) for one in (snapshots or {}).values()),
         snapshots=snapshots or {},
         snapshots_known=snapshots is not None,
+        config_kind=_KINDS.get(_value(disk, "DiskType") or ""),
     )
-    return VmReport(facts, tuple(warnings))
+    return VmReport(facts, tuple(warnings), (config,))
 
 
 def _interface(number: Optional[str], root_tag: str) -> Optional[str]:
@@ -159,19 +172,25 @@ def disks_of(port: Port, machine: str) -> Tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-def _own_disk(root: etree._Element, own: str) -> Optional[etree._Element]:
-    """The Hdd element whose SystemName is the path of the disk, else (machines get moved) its base name."""
-    folder, base = posixpath.split(own)
+def _own_disk(port: Port, root: etree._Element, folder: str, own: str) -> Optional[etree._Element]:
+    """The Hdd element whose SystemName leads to the disk, else (machines get moved) one with its base name."""
+    real, base = port.real_path(own), posixpath.basename(own)
     by_name = None
-    for disk in root.findall("Hardware/Hdd"):
-        system_name = (_value(disk, "SystemName") or "").rstrip("/")
-        if not system_name:
-            continue
-        if posixpath.normpath(posixpath.join(folder, system_name)) == own:
+    for disk, path in named_disks(root):
+        named = posixpath.normpath(posixpath.join(folder, path))
+        if named == own or port.real_path(named) == real:
             return disk
-        if by_name is None and posixpath.basename(system_name) == base:
+        if by_name is None and posixpath.basename(path) == base:
             by_name = disk
     return by_name
+
+
+def named_disks(root: etree._Element) -> Iterator[Tuple[etree._Element, str]]:
+    """The Hdd elements of a configuration that name a path, each with it."""
+    for disk in root.findall("Hardware/Hdd")[:_MOST_DISKS]:
+        path = (_value(disk, "SystemName") or "").rstrip("/")
+        if path and "\0" not in path and len(path) <= _LONGEST_PATH:
+            yield disk, path
 
 
 def _has_saved_state(port: Port, folder: str) -> bool:

@@ -17,14 +17,18 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 from .._bundle.bundle import BundleState
 from .._bundle.machine.edit import DiskValues, MachineEdit, config_of, machine_edit
 from .._bundle.naming import temporary_name
+from .._bundle.pvm import CONFIG
 from .._core.errors import DiskError
 from .._core.plan import CreateFile, Plan, Remove, Rename, ReplaceFile, Step, Sync, WriteBytes
-from .._io.port import Port
+from .._io.port import DIRECTORY, Port
 
 
 def machine_request(edit: MachineEdit) -> Dict[str, Any]:
-    """What the journal says of it: values, and no path."""
-    return {"machine": {"size": edit.values.size, "kind": edit.values.kind, "split": edit.values.is_split}}
+    """What the journal says of it: values; and the path of a configuration that is not beside the disk, for only that
+    one stays where it is when the disk is moved.
+    """
+    values = {"size": edit.values.size, "kind": edit.values.kind, "split": edit.values.is_split}
+    return {"machine": values if edit.is_beside else {**values, "config": edit.config}}
 
 
 def prepare_steps(edit: MachineEdit) -> Tuple[Step, ...]:
@@ -51,15 +55,18 @@ def machine_end_steps(port: Port, state: BundleState, request: object) -> Iterat
 
     A file that cannot be changed any more stays; a check finds the difference.
     """
-    config = config_of(state.location)
+    config = _config(state, request)
     folder, name = posixpath.split(config)
+    there = port.lstat(folder)
+    if there is None or there.kind != DIRECTORY:
+        return
     temporary = posixpath.join(folder, temporary_name(name, "new"))
     # A name that a killed run gave may be in the cache alone.
     yield Sync(directories=(folder,))
     values = _values(request)
     if values is not None and _is_done(state, values):
         try:
-            edit = machine_edit(port, state.location, values)
+            edit = machine_edit(port, state.location, values, configs=(config,))
         except DiskError:
             edit = None
         if edit is not None:
@@ -67,6 +74,13 @@ def machine_end_steps(port: Port, state: BundleState, request: object) -> Iterat
             return
     if port.lstat(temporary) is not None:
         yield Remove((temporary,), folder)
+
+
+def _config(state: BundleState, request: object) -> str:
+    """The configuration that a journal means: a file of that name, whatever it says."""
+    named = request.get("config") if isinstance(request, dict) else None
+    is_path = isinstance(named, str) and named.startswith("/") and posixpath.basename(named) == CONFIG
+    return named if is_path and isinstance(named, str) and "\0" not in named else config_of(state.location)
 
 
 def _values(request: object) -> Optional[DiskValues]:

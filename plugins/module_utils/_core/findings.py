@@ -115,6 +115,7 @@ _RULES = (
     Rule("vm_unclear", WARNING, NO, "the files of the virtual machine cannot be parsed"),
     Rule("vm_disk_not_named", WARNING, NO, "the virtual machine does not name this disk"),
     Rule("vm_size", WARNING, SAFE, "the virtual machine gives another size of the disk"),
+    Rule("vm_disk_type", INFO, SAFE, "the virtual machine takes the disk for one of another type"),
     Rule("vm_suspended", INFO, NO, "the virtual machine is suspended; its saved memory fits only the disk as it is"),
     Rule("vm_snapshot_without_layer", WARNING, NO, "a snapshot of the virtual machine has no layer in this disk"),
     Rule("layer_without_vm_snapshot", INFO, NO, "a layer belongs to no snapshot of the virtual machine"),

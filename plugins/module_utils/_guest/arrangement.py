@@ -32,6 +32,7 @@ _MOVED = {
     "426f6f74-0000-11aa-aa11-00306543ecac": "Apple recovery",
     "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f": "Linux swap",
     "8da63339-0007-60c0-c436-083ac8230908": "Linux reserved",
+    "516e7cb5-6ecf-11d6-8ff8-00022d09712b": "FreeBSD swap",
     "0x82": "Linux swap",
     "0x27": "Windows recovery",
     "0x12": "recovery",
@@ -40,6 +41,7 @@ _MOVED = {
 _FIXED = {
     "c12a7328-f81f-11d2-ba4b-00a0c93ec93b": "EFI system",
     "21686148-6449-6e6f-744e-656564454649": "BIOS boot",
+    "83bd6b9d-7f41-11dc-be0b-001560b84f0f": "FreeBSD boot",
     "bc13c2ff-59e6-4262-a352-b275fd6f7172": "extended boot loader",
     "9e1a2d38-c612-4316-aa26-8b49521e5a8b": "PReP boot",
     "0xef": "EFI system",

@@ -14,6 +14,7 @@ from .._formats.image import GuestView
 BITLOCKER, LUKS, LVM, RAID, SWAP, HIBERNATED = "bitlocker", "luks", "lvm2", "raid", "swap", "hibernated"
 EXT, XFS, BTRFS, NTFS, FAT, EXFAT = "ext", "xfs", "btrfs", "ntfs", "fat", "exfat"
 APFS, HFS, CORE_STORAGE, REFS, UNKNOWN = "apfs", "hfsplus", "corestorage", "refs", "unknown"
+UFS, ZFS = "ufs", "zfs"
 
 _TO_GO = bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
 _RAID = b"\xfc\x4e\x2b\xa9"
@@ -38,6 +39,9 @@ _MARKS: Tuple[Tuple[str, int, bytes], ...] = (
     (EXT, 1024 + 56, b"\x53\xef"),
     (NTFS, 3, b"NTFS    "),
     (EXFAT, 3, b"EXFAT   "),
+    # The first pair in the list of a label (XDR), and fs_magic of UFS2 in a little-endian superblock.
+    (ZFS, 16384 + 24, b"version\0"),
+    (UFS, 65536 + 1372, b"\x19\x01\x54\x19"),
     (REFS, 3, b"ReFS"),
     (FAT, 54, b"FAT1"),
     (FAT, 82, b"FAT32"),

@@ -48,7 +48,10 @@ class Layout:
 
 
 class Growth(NamedTuple):
-    """``copies`` are start, end and new start in bytes of the guest disk; ``moved`` the parts with their new starts."""
+    """``copies`` are start, end and new start in bytes of the guest disk; ``moved`` the parts with their new starts.
+
+    What comes ``first`` is true on its own before the rest begins, which may use the old places of what it moves.
+    """
 
     end: int
     moved: Tuple[Tuple[Part, int], ...]
@@ -56,6 +59,12 @@ class Growth(NamedTuple):
     before: Tuple[Write, ...]
     commit: Write
     after: Tuple[Write, ...] = ()
+    first: Optional[Growth] = None
+
+    @property
+    def all_moved(self) -> Tuple[Tuple[Part, int], ...]:
+        """All parts that move, with their new starts."""
+        return (self.first.moved if self.first is not None else ()) + self.moved
 
 
 def read_layout(disk: GuestView, size: int, *, sector: int) -> Optional[Layout]:
@@ -218,7 +227,9 @@ def _grow_logical(layout: Layout, mbr: Mbr, entry: MbrEntry, size: int, extends:
         return None
     end = found.end if extends else target.end
     sector, base = mbr.sector, outer.start // mbr.sector
-    before: List[Write] = [(0, _primary_record(mbr, [(outer, outer.start, around.end), *_places(around)]))]
+    opening = (0, _primary_record(mbr, [(outer, outer.start, around.end), *_places(around)]))
+    first = Growth(around.end, around.moved, _copies(around.moved), (), opening)
+    before: List[Write] = []
     if entry.link is not None:
         count = end // sector - entry.record
         raw = _linked(mbr.records[entry.link], base, entry.record, count)
@@ -229,8 +240,7 @@ def _grow_logical(layout: Layout, mbr: Mbr, entry: MbrEntry, size: int, extends:
     )
     for part, place in found.moved[:1]:
         own = _linked(own, base, (place - part.start + part.block) // sector, (part.end - part.block) // sector)
-    moved = around.moved + found.moved
-    return Growth(end, moved, _copies(moved), tuple(before), (entry.record * sector, own))
+    return Growth(end, found.moved, _copies(found.moved), tuple(before), (entry.record * sector, own), first=first)
 
 
 def _linked(raw: bytes, base: int, record: int, count: int) -> bytes:

@@ -24,6 +24,7 @@ STATUSES = (FAILED, SKIPPED, CHANGED, UNCHANGED)
 
 _SUMS = ("size_before", "size_after", "bytes_written")
 _NOTHING = {"layers": 0, "file_size": 0}
+_MOST_NAMES = 5
 
 
 def machines_of(result: Answer) -> List[Entry]:
@@ -90,9 +91,16 @@ def _entry(disk: Answer) -> Entry:
         "size_before": before["file_size"],
         "size_after": after["file_size"],
         "merged": len(disk["merged"]),
+        "snapshots_merged": _names(disk, is_merged=True),
+        "snapshots_kept": _names(disk, is_merged=False),
         "reclaimed": disk["reclaimed"],
         "bytes_written": disk["written"],
     }
+
+
+def _names(disk: Answer, *, is_merged: bool) -> List[str]:
+    """What the snapshots are called that were merged away, or that are still there. Others have no name."""
+    return [one["name"] or one["guid"] for one in disk["snapshots"] if one["merged"] == is_merged]
 
 
 def _codes(findings: Sequence[Answer]) -> List[str]:
@@ -121,6 +129,10 @@ def _line(entry: Entry) -> str:
         parts.append(f"{format_size(entry['size_before'])} -> {format_size(entry['size_after'])}")
     if entry["merged"]:
         parts.append(f"{entry['layers_before']} -> {entry['layers_after']} layers")
+    for what, names in (("merged", entry["snapshots_merged"]), ("kept", entry["snapshots_kept"])):
+        if names:
+            more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+            parts.append(f"{what} {', '.join([*names[:_MOST_NAMES], *more])}")
     if entry["reclaimed"]:
         parts.append(f"{format_size(entry['reclaimed'])} compacted")
     if entry["findings"]:

@@ -21,6 +21,7 @@ from ..._io.port import Port
 from ..._ops.maintain.budget import Budget
 from ..._ops.maintain.outcome import Outcome, figures
 from ..._ops.maintain.policy import Policy, names_in_the_way, plan_compaction_by, plan_merge_by
+from ..._ops.report.facts import snapshot_facts
 from ..disk import Disk, open_disk, planned_among, run_plan
 from ..run import Result
 from .others import Others
@@ -94,6 +95,8 @@ class _Visit:
             folder = posixpath.dirname(facts.config)
             self.outcome.machine = {"name": facts.name, "uuid": facts.uuid, "path": folder}
         self.outcome.before = self.outcome.before or figures(disk.state)
+        if self.outcome.snapshots is None:
+            self.outcome.snapshots = snapshot_facts(disk.state, facts)
         return disk
 
     def _is_over(self) -> bool:

@@ -12,7 +12,7 @@ refused, never worked around.
 from __future__ import annotations
 
 import posixpath
-from typing import Dict, List, NoReturn, Optional
+from typing import Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
 from ..._core.errors import Damaged, DiskError, NoPermission, SharedLayer, Unsupported
 from ..._core.plan import Fingerprint
@@ -23,10 +23,10 @@ from ..._io.fingerprint import identity
 from ..._io.port import FILE, SYMLINK, Port, Stat
 from ..naming import temporary_name
 from ..paths import BUNDLE, Location
-from ..pvm import CONFIG
+from ..pvm import CONFIG, named_disks
 from ..shape import PLAIN
 from ..xml_edit import Editor
-from ..xml_input import MAX_DOCUMENT_BYTES, etree, parse_xml
+from ..xml_input import MAX_DOCUMENT_BYTES, etree, leaf_text, parse_xml
 
 _KEEP = "Set machine: keep to leave the file as it is, and let the product write the size."
 
@@ -42,12 +42,16 @@ class DiskValues:
 
 @dataclass(frozen=True)
 class MachineEdit:
-    """The new ``content`` of a configuration whose identity was ``before``, and the values that it then has."""
+    """The new ``content`` of a configuration whose identity was ``before``, and the values that it then has.
+
+    One that is not ``is_beside`` the disk is that of a machine that reaches it by a link or a path.
+    """
 
     config: str
     content: bytes
     before: Fingerprint
     values: DiskValues
+    is_beside: bool = True
 
     @property
     def temporary(self) -> str:
@@ -57,19 +61,40 @@ class MachineEdit:
 
 
 def config_of(location: Location) -> str:
-    """Where the configuration of the machine of a disk is, if it has one."""
+    """Where the configuration of the machine is in whose folder the disk lies, if it lies in one."""
     return posixpath.join(posixpath.dirname(_own_path(location)), CONFIG)
 
 
 def machine_edit(
-    port: Port, location: Location, values: DiskValues, *, is_asked_for: bool = False
+    port: Port,
+    location: Location,
+    values: DiskValues,
+    *,
+    configs: Sequence[str] = (),
+    is_asked_for: bool = False,
 ) -> Optional[MachineEdit]:
-    """What is to be changed, None for nothing.
+    """What is to be changed, None for nothing: in the first of ``configs`` that must; without any, in that beside the
+    disk.
 
     Raises an error for a file that is a link, may not be written, is no sound configuration, or, when the user
-    ``is_asked_for`` it, does not name the disk.
+    ``is_asked_for`` it, where none names the disk.
     """
-    config = config_of(location)
+    looked = [(config, _looked_at(port, location, config, values)) for config in configs or (config_of(location),)]
+    found = [one for _config, one in looked if one is not None and one.is_named]
+    strangers = [config for config, one in looked if one is not None and not one.is_named]
+    if strangers and is_asked_for and not found:
+        _refuse_unnamed(strangers[0])
+    return next((one.edit for one in found if one.edit is not None), None)
+
+
+class _Looked(NamedTuple):
+    """Whether a configuration names the disk, and what is to be changed in it."""
+
+    is_named: bool
+    edit: Optional[MachineEdit] = None
+
+
+def _looked_at(port: Port, location: Location, config: str, values: DiskValues) -> Optional[_Looked]:
     stat = port.lstat(config)
     if stat is None:
         return None
@@ -77,13 +102,15 @@ def machine_edit(
         _refuse_no_file(config, stat)
         before = ((config, identity(stat)),)
         xml = read_file(port, config, limit=MAX_DOCUMENT_BYTES)
-        content = _edited(port, location, config, xml, values, is_asked_for)
-        if content != xml:
+        content = _edited(port, location, config, xml, values)
+        if content is not None and content != xml:
             _refuse_file(config, stat)
     except DiskError as error:
         error.hint = f"{error.hint} {_KEEP}" if error.hint and _KEEP not in error.hint else _KEEP
         raise
-    return None if content == xml else MachineEdit(config, content, before, values)
+    if content is None or content == xml:
+        return _Looked(content is not None)
+    return _Looked(True, MachineEdit(config, content, before, values, config == config_of(location)))
 
 
 def _own_path(location: Location) -> str:
@@ -108,21 +135,23 @@ def _refuse_file(config: str, stat: Stat) -> None:
         raise NoPermission(text, path=config, found=f"{stat.mode & 0o777:04o}", hint=_KEEP)
 
 
-def _edited(port: Port, location: Location, config: str, xml: bytes, values: DiskValues, is_asked_for: bool) -> bytes:
+def _edited(port: Port, location: Location, config: str, xml: bytes, values: DiskValues) -> Optional[bytes]:
+    """The new content; None for the configuration of a machine that does not have this disk."""
     document = parse_xml(xml, path=config)
     tag = str(document.root.tag)
     if not tag.endswith("VirtualMachine"):
         text = "The document is no virtual machine"
         raise Damaged(text, path=config, expected="ParallelsVirtualMachine", found=tag[:80])
-    own = _own_disks(port, document.root, _own_path(location))
+    own = _own_disks(port, document.root, posixpath.dirname(config), _own_path(location))
     if not own:
-        return _refuse_unnamed(config) if is_asked_for else xml
+        return None
     editor = Editor(document, path=config)
     for disk in own:
         for name, value in _wanted(values).items():
             child = disk.find(name)
-            if child is not None and not len(child) and (child.text or "").strip() != value:
-                editor.set_text(child, value)
+            if child is not None and not any(isinstance(one.tag, str) for one in child):
+                if leaf_text(child, path=config).strip() != value:
+                    editor.set_text(child, value)
     return editor.to_bytes()
 
 
@@ -139,18 +168,19 @@ def _wanted(values: DiskValues) -> Dict[str, str]:
     return wanted
 
 
-def _own_disks(port: Port, root: etree._Element, own: str) -> List[etree._Element]:
-    """The disks whose path is this one; of a machine that was moved, those of this name whose path leads nowhere."""
-    folder, base = posixpath.split(own)
+def _own_disks(port: Port, root: etree._Element, folder: str, own: str) -> List[etree._Element]:
+    """The disks whose path leads to this one; of a machine that was moved, the one of this name whose path leads
+    nowhere.
+    """
     exact, moved = [], []
-    for disk in root.findall("Hardware/Hdd"):
-        name = disk.find("SystemName")
-        path = "" if name is None else (name.text or "").strip().rstrip("/")
-        if not path or "\0" in path:
-            continue
+    for disk, path in named_disks(root):
         named = posixpath.normpath(posixpath.join(folder, path))
-        if named == own:
+        if named == own or port.real_path(named) == own:
             exact.append(disk)
-        elif posixpath.basename(path) == base and port.lstat(named) is None:
+        elif port.lstat(named) is None and _leads_to(port, folder, path, own):
             moved.append(disk)
     return exact or (moved if len(moved) == 1 else [])
+
+
+def _leads_to(port: Port, folder: str, path: str, own: str) -> bool:
+    return port.real_path(posixpath.join(folder, posixpath.basename(path))) == own

@@ -133,6 +133,13 @@ class Examination:
         return None if self.chosen is None else self.chosen.descriptor
 
     @property
+    def kind(self) -> Optional[str]:
+        """Plain or expanding, of a disk of one layer; None where it is not that simple."""
+        kinds = {image.kind for image in self.images}
+        is_single = self.chosen is None or (self.tree is not None and len(self.tree.shots) == 1)
+        return kinds.pop() if is_single and len(kinds) == 1 else None
+
+    @property
     def size_bytes(self) -> Optional[int]:
         """The size of the guest disk, where it is known."""
         if self.chosen is None:

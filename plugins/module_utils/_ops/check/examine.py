@@ -147,7 +147,7 @@ def _as_a_whole(port: Port, examined: Examination) -> Iterator[Finding]:
 
         notes, unreadable = read_notes_of(port, location)
         yield from (*unreadable, *examine_notes(location, examined.tree, notes))
-    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree, frozenset(notes))
+    disk = DiskFacts(location.directory, examined.size_bytes, suspended, examined.tree, frozenset(notes), examined.kind)
     yield from (with_repair(port, location, one, disk) for one in examine_vm(report, disk))
 
 

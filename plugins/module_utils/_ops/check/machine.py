@@ -23,7 +23,8 @@ from .descriptor import listed
 class DiskFacts(NamedTuple):
     """What must fit the machine of a disk; ``size_bytes`` and ``tree`` are None when they are not known.
 
-    ``named`` are snapshots to which somebody gave a name here.
+    ``named`` are snapshots to which somebody gave a name here; ``kind`` is plain or expanding, None where it is both or
+    there are snapshots.
     """
 
     directory: str
@@ -31,6 +32,7 @@ class DiskFacts(NamedTuple):
     suspended: bool
     tree: Optional[SnapshotTree]
     named: FrozenSet[str] = frozenset()
+    kind: Optional[str] = None
 
 
 def examine_vm(report: VmReport, disk: DiskFacts) -> Iterator[Finding]:
@@ -45,19 +47,21 @@ def examine_vm(report: VmReport, disk: DiskFacts) -> Iterator[Finding]:
         text = "The disk belongs to a suspended virtual machine; what changes the guest's data makes its memory wrong."
         yield found("vm_suspended", where, text)
     if vm is not None:
-        yield from _size(vm, disk.size_bytes)
+        for one in (vm, *report.others):
+            yield from _size(one, disk.size_bytes)
+            yield from _type(one, disk.kind)
         if disk.tree is not None and vm.snapshots_known:
             yield from _snapshots(vm, disk.tree, disk.named)
 
 
 def with_repair(port: Port, location: Location, one: Finding, disk: DiskFacts) -> Finding:
-    """A finding of the machine's size is not to be repaired while the machine sleeps, or in a file that is not safe."""
-    if one.code != "vm_size" or disk.size_bytes is None:
+    """What the machine says of its disk is not to be repaired while it sleeps, or in a file that is not safe."""
+    if one.code not in ("vm_size", "vm_disk_type") or disk.size_bytes is None:
         return one
     from ..._bundle.machine.edit import DiskValues, machine_edit
 
     try:
-        edit = machine_edit(port, location, DiskValues(disk.size_bytes))
+        edit = machine_edit(port, location, DiskValues(disk.size_bytes, disk.kind), configs=(one.where,))
     except DiskError as error:
         return replace(one, repairable=NO, message=f"{one.message} {error}")
     return one if edit is not None and not disk.suspended else replace(one, repairable=NO)
@@ -67,6 +71,12 @@ def _size(vm: VmFacts, size_bytes: Optional[int]) -> Iterator[Finding]:
     if vm.config_size_mib is not None and size_bytes is not None and vm.config_size_mib != size_bytes // MIB:
         text = f"The virtual machine gives the disk {vm.config_size_mib} MiB; it has {size_bytes // MIB}."
         yield found("vm_size", vm.config, text)
+
+
+def _type(vm: VmFacts, kind: Optional[str]) -> Iterator[Finding]:
+    if kind is not None and vm.config_kind is not None and vm.config_kind != kind:
+        text = f"The virtual machine takes the disk for {vm.config_kind}; it is {kind}."
+        yield found("vm_disk_type", vm.config, text)
 
 
 def _snapshots(vm: VmFacts, tree: SnapshotTree, named: FrozenSet[str]) -> Iterator[Finding]:

@@ -61,13 +61,13 @@ class RepairFacts:
 
 class _Repairs(NamedTuple):
     """What becomes of the images, the new ``content`` of the descriptor (None for none), the paths that go, and what
-    becomes of the configuration of the virtual machine.
+    becomes of the configurations of virtual machines.
     """
 
     images: List[ImageRepair]
     content: Optional[bytes]
     removed: List[str]
-    machine: Optional[MachineEdit] = None
+    machines: Tuple[MachineEdit, ...] = ()
 
 
 def plan_repair(
@@ -85,9 +85,9 @@ def plan_repair(
     content, repaired = _descriptor_after(examined, level)
     cleared = _cleared(examined, level)
     repaired += [one for repair in images for one in repair.repaired] + cleared
-    machine, followed = _machine(port, examined, level)
+    machines, followed = _machines(port, examined, level)
     repaired += followed
-    repairs = _Repairs(images, content, [one.where for one in cleared], machine)
+    repairs = _Repairs(images, content, [one.where for one in cleared], machines)
     if not any(repairs):
         return Plan("repair", facts=RepairFacts(tuple(repaired)))
     _refuse_dirty(examined, force=force)
@@ -99,19 +99,23 @@ def plan_repair(
         steps, backup = _records(port, examined, repairs, backup_dir)
     steps += _changes(examined, repairs)
     plan = _plan(examined, images, steps).with_facts(RepairFacts(tuple(repaired), backup))
-    return plan if machine is None else replace(plan, fingerprint=plan.fingerprint + machine.before)
+    return replace(plan, fingerprint=sum((machine.before for machine in machines), plan.fingerprint))
 
 
-def _machine(port: Port, examined: Examination, level: str) -> Tuple[Optional[MachineEdit], List[Finding]]:
-    """What lets the machine say the size of its disk, unless another operation is still to be ended."""
-    findings = _allowed(examined, level, "vm_size")
+def _machines(port: Port, examined: Examination, level: str) -> Tuple[Tuple[MachineEdit, ...], List[Finding]]:
+    """What lets machines say the size of their disk, unless another operation is still to be ended."""
+    findings = [*_allowed(examined, level, "vm_size"), *_allowed(examined, level, "vm_disk_type")]
     is_ours = examined.journal is None or examined.journal.operation == "repair"
-    if not findings or not is_ours or examined.size_bytes is None:
-        return None, []
+    is_readable = not any(one.code == "journal_unreadable" for one in examined.findings)
+    if not findings or not is_ours or not is_readable or examined.size_bytes is None:
+        return (), []
     from ..._bundle.machine.edit import DiskValues, machine_edit
 
-    edit = machine_edit(port, examined.location, DiskValues(examined.size_bytes))
-    return edit, findings if edit is not None else []
+    values = DiskValues(examined.size_bytes, examined.kind)
+    configs = dict.fromkeys(one.where for one in findings)
+    edits = [machine_edit(port, examined.location, values, configs=(config,)) for config in configs]
+    changed = {edit.config for edit in edits if edit is not None}
+    return tuple(edit for edit in edits if edit is not None), [one for one in findings if one.where in changed]
 
 
 def _plan(examined: Examination, repairs: Sequence[ImageRepair], steps: Sequence[Step]) -> Plan[None]:
@@ -219,22 +223,23 @@ def _changes(examined: Examination, repairs: _Repairs) -> Iterator[Step]:
     # The journal of another operation stays in force; what it says of the images holds for these changes, too.
     is_ours = examined.journal is None or examined.journal.operation == "repair"
     is_readable = not any(one.code == "journal_unreadable" for one in examined.findings)
-    machine = repairs.machine if is_readable else None
-    if (heavy or machine is not None) and is_ours and is_readable:
-        yield ReplaceFile(path, pack_journal(_journal(heavy, machine)), _temporary(path))
+    if heavy and is_ours and is_readable:
+        yield ReplaceFile(path, pack_journal(_journal(heavy)), _temporary(path))
     for repair in repairs.images:
         yield from repair_steps(repair)
     if repairs.content is not None:
         yield ReplaceFile(location.descriptor, repairs.content, _temporary(location.descriptor))
-    if machine is not None:
+    for machine in repairs.machines:
+        # What is left of one that is cut off is cleared by its journal.
+        yield ReplaceFile(path, pack_journal(_journal(heavy, machine)), _temporary(path))
         yield ReplaceFile(machine.config, machine.content, machine.temporary)
-    if is_ours and is_readable and (heavy or machine is not None or examined.journal is not None):
+    if is_ours and is_readable and (heavy or repairs.machines or examined.journal is not None):
         yield Remove((path,), location.directory)
     if repairs.removed:
         yield Remove(tuple(repairs.removed), location.directory)
 
 
-def _journal(repairs: Sequence[ImageRepair], machine: Optional[MachineEdit]) -> Journal:
+def _journal(repairs: Sequence[ImageRepair], machine: Optional[MachineEdit] = None) -> Journal:
     exams = [repair.exam for repair in repairs]
     images = [
         ImageBefore(posixpath.basename(one.path), one.stat.size, one.header.in_use) for one in exams if one.header
@@ -260,7 +265,7 @@ def _records(
     location = examined.location
     changes = [change for repair in repairs.images for change in _old_bytes(port, repair)]
     documents = [location.descriptor] if repairs.content is not None else []
-    documents += [repairs.machine.config] if repairs.machine is not None else []
+    documents += [machine.config for machine in repairs.machines]
     documents += [path for path in repairs.removed if path == journal_path(location)]
     changes += [{"path": path, "offset": 0, "old": _whole(port, path)} for path in documents]
     if not changes:

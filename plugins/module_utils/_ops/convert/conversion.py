@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
+from ..._bundle.notes import Note
 from ..._core.records import dataclass
 from ..._guest.source import Source
 from .destination import Destination
@@ -17,6 +19,8 @@ from .request import AnyShape, ConvertRequest
 if TYPE_CHECKING:
     from ..._bundle.descriptor import Descriptor
     from ..copy.free_space import DroppedSpace
+
+_NO_NOTES: Mapping[str, Note] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Conversion:
 class ConvertFacts:
     """What a plan says of its output. ``files`` are its image files, ``built`` where each is until the commit.
 
-    ``lengths`` are known once they are predicted; ``descriptor`` belongs to a bundle. ``filesystems`` are those of the
-    source when free space is not copied.
+    ``lengths`` are known once they are predicted; ``descriptor`` and the ``notes`` of snapshots belong to a bundle.
+    ``filesystems`` are those of the source when free space is not copied.
     """
 
     reason: str
@@ -50,4 +54,5 @@ class ConvertFacts:
     built: Tuple[str, ...] = ()
     lengths: Tuple[int, ...] = ()
     descriptor: Optional[Descriptor] = None
+    notes: Mapping[str, Note] = _NO_NOTES
     filesystems: Optional[Tuple[Dict[str, Any], ...]] = None

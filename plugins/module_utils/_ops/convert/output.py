@@ -14,6 +14,8 @@ from ..._bundle.paths import locate
 from ..._bundle.shape import Shape
 from ..._core.errors import DiskError
 from ..._core.plan import Plan
+from ..._core.records import replace
+from ..._core.units import MIB
 from ..._formats.catalog import HDD, RAW
 from ..._io.port import DIRECTORY, Port
 from ..report.facts import absent_facts, disk_facts
@@ -57,7 +59,22 @@ def predicted_facts(port: Port, request: ConvertRequest, plan: Plan[ConvertFacts
 
     names = [path.rsplit("/", 1)[-1] for path in facts.files]
     state = predicted_bundle(request.path, facts.shape, facts.descriptor, dict(zip(names, facts.lengths)))
-    return disk_facts(port, state)
+    return disk_facts(port, replace(state, notes=facts.notes))
+
+
+def stale_machine(port: Port, path: str, size: int) -> Tuple[str, ...]:
+    """A warning when the machine in whose folder a bundle is takes it for longer or shorter than ``size`` bytes.
+
+    Nothing but the bundle is written, so its machine is told by ``hdd_check``.
+    """
+    from ..._bundle.paths import bundle_location
+    from ..._bundle.pvm import find_vm
+
+    facts = find_vm(port, bundle_location(port.real_path(path)), at=path).facts
+    if facts is None or facts.config_size_mib is None or facts.config_size_mib == size // MIB:
+        return ()
+    sizes = f"{facts.config_size_mib} MiB, it has {size // MIB} MiB"
+    return (f"{facts.config}: the virtual machine takes the disk for {sizes}; hdd_check with repair: safe tells it.",)
 
 
 def _image_facts(path: str, size: int) -> Facts:

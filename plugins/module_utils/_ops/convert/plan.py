@@ -12,6 +12,8 @@ it.
 
 from __future__ import annotations
 
+from typing import Tuple
+
 from ..._bundle.guards import refuse_encrypted
 from ..._bundle.paths import is_inside
 from ..._bundle.shape import DEFAULT_CLUSTER, PLAIN, Shape, shape_of
@@ -52,7 +54,7 @@ def plan_convert(
     if is_kept(conversion.reason):
         filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
         facts = ConvertFacts(conversion.reason, shape, filesystems=filesystems)
-        return _with_scan(Plan("convert", warnings=warnings, facts=facts), conversion)
+        return _with_scan(Plan("convert", warnings=warnings + _warnings_of_kept(conversion), facts=facts), conversion)
     from .replacing import refuse_replacing
     from .steps import convert_steps, predicted
 
@@ -65,6 +67,14 @@ def _with_scan(plan: Plan[ConvertFacts], conversion: Conversion) -> Plan[Convert
     """The plan with the bytes that finding free space has read."""
     scanned = 0 if conversion.dropped is None else conversion.dropped.bytes_read
     return replace(plan, bytes_read=plan.bytes_read + scanned, bytes_scanned=scanned)
+
+
+def _warnings_of_kept(conversion: Conversion) -> Tuple[str, ...]:
+    if conversion.destination.state is None or len(conversion.depths) < 2 or conversion.request.update == MISSING:
+        return ()
+    from ..copy.names import other_names
+
+    return other_names(conversion)
 
 
 def _shape(request: ConvertRequest, source: Source, layers: int) -> AnyShape:

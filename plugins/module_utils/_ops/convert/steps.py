@@ -13,6 +13,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.descriptor import Descriptor, ImageEntry, Shot
 from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, temporary_name, without_suffix, writable
+from ..._bundle.notes import Notes
 from ..._bundle.shape import Shape, descriptor_of
 from ..._change.aside import displaced_name
 from ..._change.publish import publish_steps
@@ -197,7 +198,8 @@ def _bundle_plan(port: Port, conversion: Conversion, shape: Shape, place: _Place
     _refuse_name(path, place.base)
     job = _bundle_job(conversion, shape, temporary).with_clones(port)
     displaced = None if conversion.destination.stat is None else place.displaced
-    steps = list(_bundle_files(job, temporary, place.base))
+    notes = _notes(conversion, job)
+    steps = [*_bundle_files(job, temporary, place.base), *_notes_steps(temporary, notes)]
     steps += [Transfer(job), Sync(directories=(temporary,)), Rename(temporary, path, displaced=displaced)]
     if displaced is not None:
         steps.append(Remove((displaced,), place.directory or "/"))
@@ -213,8 +215,24 @@ def _bundle_plan(port: Port, conversion: Conversion, shape: Shape, place: _Place
         space=_space(conversion, place),
         cleanup=Cleanup(remove=(temporary,)),
         commit=_last_rename(steps),
-        facts=_facts(conversion, files, staged, job.descriptor),
+        facts=replace(_facts(conversion, files, staged, job.descriptor), notes=notes),
     )
+
+
+def _notes(conversion: Conversion, job: TransferJob) -> Notes:
+    if len(job.layers) < 2 or job.descriptor is None:
+        return {}
+    # Few outputs have snapshots.
+    from ..copy.names import carried_notes
+
+    return carried_notes(conversion, [shot.guid for shot in reversed(job.descriptor.shots)])
+
+
+def _notes_steps(directory: str, notes: Notes) -> Iterator[Step]:
+    if notes:
+        from ..copy.names import notes_file_steps
+
+        yield from notes_file_steps(directory, notes)
 
 
 def _bundle_files(job: TransferJob, directory: str, base: str) -> Iterator[Step]:

@@ -31,6 +31,10 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
         found += replaced.warnings
         if replaced.surroundings is not None:
             found += [*replaced.surroundings.machine.warnings, *replaced.surroundings.unknown]
+    if source.state is not None and source.state.notes_unread is not None:
+        from ..copy.names import unread_names
+
+        found += unread_names(conversion)
     found += _sector_warnings(source, conversion.shape)
     exact = _exact_size(source)
     if exact != source.size:

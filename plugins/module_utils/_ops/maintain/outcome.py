@@ -53,6 +53,7 @@ class Outcome:
         self.after: Optional[Result] = None
         self.findings: Optional[Sequence[Finding]] = None
         self.merged: Sequence[str] = ()
+        self.snapshots: Optional[Sequence[Result]] = None
         self.freed = 0
         self.reclaimed = 0
         self.written = 0
@@ -101,8 +102,17 @@ class Outcome:
             "after": self.after if self.after is not None else self.before,
             "worthwhile": self.worthwhile,
             "merged": list(self.merged),
+            "snapshots": self._snapshots(),
             **{key: getattr(self, key) for key in _SUMS},
         }
+
+    def _snapshots(self) -> List[Result]:
+        """The snapshots that had a name, and whether each is merged away."""
+        return [
+            {**{key: one[key] for key in ("guid", "name", "description")}, "merged": one["guid"] in self.merged}
+            for one in self.snapshots or ()
+            if one["name"] or one["description"]
+        ]
 
     def _outcome(self, is_left_out: bool) -> str:
         if any(code not in PARDONED for code in self._codes):

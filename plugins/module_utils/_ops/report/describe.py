@@ -77,9 +77,17 @@ def _scan(port: Port, state: BundleState, request: DescribeRequest, facts: Facts
 
 
 def _partitions(port: Port, state: BundleState) -> Any:
-    from ..._guest.partitions import read_partitions
+    return None if state.descriptor.encrypted else _of_guest(port, state, _partitions_of)
 
-    return None if state.descriptor.encrypted else _of_guest(port, state, read_partitions)
+
+def _partitions_of(view: ComposedView) -> Any:
+    from ..._guest.partitions import read_partitions
+    from ..._guest.tables.boot import efi_loaders, has_boot_code
+
+    table = read_partitions(view)
+    if table is None:
+        return None
+    return {**table, "boot_code": has_boot_code(view), "efi_loaders": efi_loaders(view, table)}
 
 
 def _checksum(port: Port, state: BundleState, algorithm: str) -> Any:

@@ -34,7 +34,7 @@ def absent_facts(path: str) -> Facts:
 def disk_facts(port: Port, state: BundleState, machine: Optional[VmReport] = None) -> Facts:
     """All that metadata say of a disk, in the shape that the modules return."""
     held = holders(port, state)
-    vm, warnings = machine or (None, ())
+    vm, warnings = (None, ()) if machine is None else machine[:2]
     own = [image for image in state.images.values() if not image.outside]
     leaked = sum(image.leaked for image in own)
     return {

@@ -18,7 +18,7 @@ from typing import Any, Dict, Optional, Tuple
 from ..._bundle.bundle import BundleState
 from ..._bundle.guards import EXACT, Touches, check_guards, refuse_encrypted
 from ..._change.bundle_plan import ChangeFacts, bundle_plan, unchanged
-from ..._core.errors import BadRequest, DiskError, Unsupported
+from ..._core.errors import BadRequest, Damaged, DiskError, Unsupported
 from ..._core.plan import Plan
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
@@ -111,12 +111,19 @@ def _table_alone(
 
 
 def _write(writer: GuestWriter, view: ComposedView, layout: Layout, growth: Growth) -> None:
+    if growth.first is not None:
+        _move(writer, view, layout, growth.first)
+        writer.write(*growth.first.commit)
+    _move(writer, view, layout, growth)
+    write_table(writer, growth.before, growth.commit, growth.after)
+
+
+def _move(writer: GuestWriter, view: ComposedView, layout: Layout, growth: Growth) -> None:
     for start, end, place in growth.copies:
         writer.copy(start, end, place)
     for part, place in growth.moved:
         for offset, content in moved_boot_sectors(view, part.start, part.end, place, layout.sector):
             writer.write(offset, content)
-    write_table(writer, growth.before, growth.commit, growth.after)
 
 
 def _without_table(view: ComposedView, request: GrowthRequest) -> Optional[Dict[str, Any]]:
@@ -127,9 +134,19 @@ def _without_table(view: ComposedView, request: GrowthRequest) -> Optional[Dict[
             "grow_partition: the disk has no partition table", found=content, hint="Leave grow_partition out."
         )
     if content == contents.UNKNOWN:
+        _refuse_unsound(view)
         return None
     commands = commands_to_grow(content, device="/dev/sdX", number=0)
     return _result(None, content, (0, view.size, view.size), (), commands)
+
+
+def _refuse_unsound(view: ComposedView) -> None:
+    """A boot record with partitions that make no sense is not a disk without any."""
+    record = bytearray(min(SECTOR, view.size))
+    view.pread_into(0, record)
+    if record[510:] == b"\x55\xaa" and any(record[at + 4] for at in range(446, 510, 16)):
+        text = "partition_table: the boot record or its chain of logical partitions is not sound"
+        raise Damaged(text, found="MBR", hint="Look at it in the guest, for example with sfdisk --verify, first.")
 
 
 def _refuse_content(view: ComposedView, layout: Layout, target: Part, content: str) -> None:
@@ -146,7 +163,7 @@ def _refuse_content(view: ComposedView, layout: Layout, target: Part, content: s
 
 
 def _facts(layout: Layout, target: Part, content: str, growth: Optional[Growth]) -> Dict[str, Any]:
-    moved = growth.moved if growth is not None else ()
+    moved = growth.all_moved if growth is not None else ()
     end = target.end if growth is None else growth.end
     recovers = any(part.kind in _RECOVERY for part, _place in moved)
     commands = commands_to_grow(content, device=layout.device(target), number=target.number, moves_recovery=recovers)

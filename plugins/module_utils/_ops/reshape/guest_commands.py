@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 from ..._core.units import MIB, ceil_div
 from ..._guest import contents
@@ -28,18 +28,21 @@ _OTHERS: Dict[str, Tuple[str, ...]] = {
     contents.BITLOCKER: ("diskpart: list volume", "diskpart: select volume N (unlocked)", "diskpart: extend"),
     contents.APFS: ("diskutil apfs resizeContainer disk0s{number} 0",),
     contents.HFS: ("diskutil resizeVolume disk0s{number} R",),
+    contents.UFS: ("growfs DISKp{number}",),
+    contents.ZFS: ("zpool online -e POOL DISKp{number}",),
     contents.FAT: ("FAT is not grown by Windows, macOS or Linux themselves; fatresize does it",),
     contents.EXFAT: ("no system grows exFAT; copy the files, format the partition, copy them back",),
 }
 _RECOVERY = "reagentc /info (when it says Disabled: reagentc /enable)"
+_PARTITION_TOO = ", then make the partition smaller with parted"
 _SHRINKS = {
-    contents.EXT: "umount it, then resize2fs {device} {mib}M, then make the partition smaller with parted",
+    contents.EXT: "umount it, then resize2fs {device} {mib}M" + _PARTITION_TOO,
     contents.NTFS: "diskpart: select volume N, then shrink desired={less}",
     contents.BITLOCKER: "diskpart: select volume N, then shrink desired={less}",
     contents.APFS: "diskutil apfs resizeContainer disk0s{number} {mib}M",
     contents.HFS: "diskutil resizeVolume disk0s{number} {mib}M",
-    contents.BTRFS: "btrfs filesystem resize {mib}M MOUNTPOINT, then make the partition smaller with parted",
-    contents.LVM: "pvresize --setphysicalvolumesize {mib}M {device}, then make the partition smaller with parted",
+    contents.BTRFS: "btrfs filesystem resize {mib}M MOUNTPOINT" + _PARTITION_TOO,
+    contents.LVM: "pvresize --setphysicalvolumesize {mib}M {device}" + _PARTITION_TOO,
     contents.XFS: "XFS cannot become smaller: copy its files to a smaller file system",
 }
 
@@ -52,7 +55,13 @@ def commands_to_grow(content: str, *, device: str, number: int, moves_recovery: 
     return tuple(found + [_RECOVERY] * moves_recovery)
 
 
-def command_to_shrink(content: str, *, device: str, number: int, size: int, less: int) -> str:
-    """What makes a partition ``less`` bytes smaller, to ``size`` bytes at most; empty when nothing is known."""
+def command_to_shrink(content: str, *, device: str, number: Optional[int], size: int, less: int) -> str:
+    """What makes a partition ``less`` bytes smaller, to ``size`` bytes at most; empty when nothing is known.
+
+    Without a ``number`` it is the whole disk.
+    """
     mib, more = size // MIB, ceil_div(less, MIB)
-    return _SHRINKS.get(content, "").format(device=device, number=number, mib=mib, less=more)
+    command = _SHRINKS.get(content, "")
+    if number is None:
+        command = command.replace(_PARTITION_TOO, "").replace("disk0s{number}", "disk0")
+    return command.format(device=device, number=number, mib=mib, less=more)

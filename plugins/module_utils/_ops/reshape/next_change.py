@@ -41,12 +41,23 @@ class Reshaping:
 class Position:
     """How far a task has come: ``state`` is the disk after the changes so far, ``done`` their operations.
 
-    ``actual`` is the disk as its files are now, the same unless changes are only planned.
+    ``actual`` is the disk as its files are now, the same unless changes are only planned. ``followed`` are the
+    configurations of machines that say what the disk is.
     """
 
     state: BundleState
     actual: BundleState
     done: FrozenSet[str] = frozenset()
+    followed: FrozenSet[str] = frozenset()
+
+    def after(self, task: Reshaping, plan: Plan[ChangeFacts], state: BundleState, actual: BundleState) -> Position:
+        """The position after one more change, which has made ``state`` of the disk."""
+        followed = self.followed
+        if task.machine.configs:
+            from ..._change.machine import changes_machine
+
+            followed |= {config for config in task.machine.configs if changes_machine(plan, config)}
+        return Position(state, actual, self.done | {plan.operation}, followed)
 
 
 class AllChanges(NamedTuple):
@@ -73,7 +84,7 @@ def plan_all_changes(task: Reshaping, state: BundleState) -> AllChanges:
         if plan.is_empty:
             break
         plans.append(plan)
-        position = Position(plan.facts.after, state, position.done | {plan.operation})
+        position = position.after(task, plan, plan.facts.after, state)
         if plan.operation == "retype" and not task.predict:
             # What the new images are like is known when they are there; what follows finds nothing more to refuse.
             break
@@ -121,17 +132,13 @@ def _resize(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]
     return plan_shrink(state, size, force=request.force, machine=_machine_edit(task, state, size))
 
 
-_MACHINE_FOLLOWED = frozenset(("grow", "shrink", "retype", "machine"))
-
-
 def _follow(task: Reshaping, position: Position) -> Optional[Plan[ChangeFacts]]:
-    """The machine says the size that the task asks for, when no change of the disk has told it; None when it does."""
+    """A machine says the size that the task asks for, when no change of the disk has told it; None when all do."""
     state, request = position.state, task.request
-    done = position.done & _MACHINE_FOLLOWED
-    if request.size is None or done:
+    if request.size is None:
         return None
     try:
-        edit = _machine_edit(task, state, state.descriptor.size_bytes)
+        edit = _machine_edit(task, state, state.descriptor.size_bytes, but=position.followed)
     except DiskError:
         # A disk that is as the task wants it needs nothing of the machine.
         if request.machine == UPDATE:
@@ -145,9 +152,14 @@ def _follow(task: Reshaping, position: Position) -> Optional[Plan[ChangeFacts]]:
 
 
 def _machine_edit(
-    task: Reshaping, state: BundleState, size: int, shape: Optional[Shape] = None
+    task: Reshaping,
+    state: BundleState,
+    size: int,
+    shape: Optional[Shape] = None,
+    *,
+    but: FrozenSet[str] = frozenset(),
 ) -> Optional[MachineEdit]:
-    """What becomes of the configuration of the machine, if there is one and it is to follow."""
+    """What becomes of the configuration of a machine, if there is one that is to follow, and not in ``but``."""
     request = task.request
     if request.machine == KEEP or (task.machine.facts is None and not task.machine.warnings):
         return None
@@ -156,7 +168,11 @@ def _machine_edit(
 
     kind, is_split = (None, None) if shape is None else (shape.kind, len(shape.parts) > 1)
     values = DiskValues(size, kind, is_split)
-    return machine_edit(task.port, state.location, values, is_asked_for=request.machine == UPDATE)
+    configs = tuple(config for config in task.machine.configs if config not in but)
+    if but and not configs:
+        return None
+    is_asked_for = request.machine == UPDATE and not but
+    return machine_edit(task.port, state.location, values, configs=configs, is_asked_for=is_asked_for)
 
 
 def _fix(task: Reshaping, position: Position, size: int) -> Plan[ChangeFacts]:
@@ -404,10 +420,12 @@ def _stranded(task: Reshaping, gpt: Optional[Gpt], before: BundleState, after: B
 
 
 def machine_warnings(machine: VmReport, state: BundleState) -> Tuple[str, ...]:
-    """A warning when the virtual machine takes the disk for longer or shorter than it is."""
-    facts = machine.facts
+    """A warning for each virtual machine that takes the disk for longer or shorter than it is."""
     found = state.descriptor.size_bytes // MIB
-    if facts is None or facts.config_size_mib is None or facts.config_size_mib == found:
-        return ()
-    sizes = f"{facts.config_size_mib} MiB, it has {found} MiB"
-    return (f"{facts.config}: the virtual machine takes the disk for {sizes}; set machine: update to change that.",)
+    known = [facts for facts in (machine.facts, *machine.others) if facts is not None]
+    return tuple(
+        f"{facts.config}: the virtual machine takes the disk for {facts.config_size_mib} MiB, it has {found} MiB;"
+        " set machine: update to change that."
+        for facts in known
+        if facts.config_size_mib is not None and facts.config_size_mib != found
+    )

@@ -21,6 +21,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import Os
 from ansible_collections.vdisk.parallels.tests.support import disks, gpt, module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import build_hds, fill
+from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, three_runs, warnings
 
 MIB = 1 << 20
@@ -544,3 +545,115 @@ def test_a_smaller_size_says_what_is_in_the_way(root, path):
     # The whole mebibyte that it has would have to go for the backup of the table.
     assert "move or remove partition 1" in said
     assert "move or remove partition 2 (Windows recovery" in said
+
+
+# How a machine reaches a disk that is not in its folder, or not under that name.
+REACHES = {
+    "link": ("mac.hdd", "m.pvm/mac.hdd"),
+    "link by its own path": ("{root}/m.pvm/mac.hdd", "m.pvm/mac.hdd"),
+    "absolute": ("{root}/disks/a.hdd", "disks/a.hdd"),
+    "relative": ("../disks/a.hdd", "disks/a.hdd"),
+    "through a folder": ("{root}/short/a.hdd", "disks/a.hdd"),
+}
+
+
+def reached(root, how, *, machine="m.pvm", size=8):
+    """A disk in one folder and its machine in another; the path that the user names, and the configuration."""
+    name, given = REACHES[how]
+    for folder in ("disks", machine):
+        os.makedirs(f"{root}/{folder}")
+    new_disk(f"{root}/disks/a.hdd")
+    os.symlink(f"{root}/disks", f"{root}/short")
+    if "link" in how:
+        os.symlink(f"{root}/disks/a.hdd", f"{root}/{machine}/mac.hdd")
+    config = f"{root}/{machine}/config.pvs"
+    put_config(config, size=size, name=name.format(root=root))
+    return f"{root}/{given}".replace("m.pvm", machine), config, name.format(root=root)
+
+
+@pytest.mark.parametrize("machine", ["m.pvm", "m.macvm"])
+@pytest.mark.parametrize("how", ["link", "link by its own path"])
+def test_a_machine_follows_a_disk_that_it_reaches_by_a_link(root, how, machine):
+    path, config, name = reached(root, how, machine=machine)
+    name = name.replace("m.pvm", machine)
+    put_config(config, size=8, name=name)
+    done = three_runs("hdd", root, path=path, size="9M").done
+    assert config_is(config, size=9, name=name) and done["machine_config"] == config
+    assert done["disk"]["vm"]["config"] == config and not done["disk"]["vm"]["size_mismatch"]
+    three_runs("hdd", root, path=path, size="7M", shrink=True, force=True)
+    assert config_is(config, size=7, name=name)
+    put_config(config, size=3, name=name)
+    mended = three_runs("hdd_check", root, path=path, repair="safe").done
+    assert [one["code"] for one in mended["findings"] if one["repaired"]] == ["vm_size"]
+    assert config_is(config, size=7, name=name)
+
+
+@pytest.mark.parametrize("how", REACHES)
+def test_a_machine_beside_the_disk_follows_it(root, how):
+    """The folders of the machine and of the disk are one folder apart, which is searched."""
+    _path, config, name = reached(root, how)
+    os.rename(f"{root}/disks/a.hdd", f"{root}/a.hdd")
+    os.symlink(f"{root}/a.hdd", f"{root}/disks/a.hdd")
+    done = three_runs("hdd", root, path=f"{root}/a.hdd", size="9M").done
+    assert config_is(config, size=9, name=name) and done["disk"]["vm"]["config"] == config
+    assert not [text for text in warnings(done) if "config.pvs" in text]
+
+
+def test_all_machines_of_a_disk_follow_it(root):
+    _path, config, name = reached(root, "link")
+    os.rename(f"{root}/disks/a.hdd", f"{root}/a.hdd")
+    os.symlink(f"{root}/a.hdd", f"{root}/disks/a.hdd")
+    os.mkdir(f"{root}/second.pvm")
+    second = f"{root}/second.pvm/config.pvs"
+    put_config(second, name="../a.hdd")
+    done = three_runs("hdd", root, path=f"{root}/a.hdd", size="9M").done
+    assert config_is(config, size=9, name=name) and config_is(second, size=9, name="../a.hdd")
+    assert not [text for text in warnings(done) if "config.pvs" in text]
+    put_config(second, size=2, name="../a.hdd")
+    os.chmod(second, 0o444)
+    # What one machine cannot be told is refused before anything is done.
+    refused("hdd", root, code="permission", path=f"{root}/a.hdd", size="10M")
+    kept = succeed("hdd", path=f"{root}/a.hdd", size="10M", machine="keep")
+    assert len([text for text in warnings(kept) if "set machine: update" in text]) == 2
+
+
+def test_the_snapshots_that_a_machine_in_another_folder_lists_are_kept(root):
+    path = f"{root}/a.hdd"
+    new_disk(path)
+    guid = succeed("hdd_snapshot", path=path, name="x")["snapshot"]["guid"]
+    os.unlink(f"{path}/vdisk-snapshots.json")
+    make_machine(f"{root}/m.pvm", disk="../a.hdd", size_mib=8, snapshots={guid: "of the machine"})
+    assert not three_runs("hdd_merge", root, path=path, orphans=True).done["changed"]
+    refused("hdd_merge", root, code="has_snapshots", path=path)
+
+
+@pytest.mark.parametrize("how", ["link", "absolute"])
+def test_what_spoils_a_machine_in_another_folder_is_refused(root, how):
+    path, config, name = reached(root, how)
+    os.rename(f"{root}/disks/a.hdd", f"{root}/a.hdd")
+    os.symlink(f"{root}/a.hdd", f"{root}/disks/a.hdd")
+    os.chmod(config, 0o444)
+    refused("hdd", root, code="permission", path=f"{root}/a.hdd", size="9M")
+    os.chmod(config, 0o644)
+    with open(f"{root}/m.pvm/x.mem", "wb"):
+        pass
+    refused("hdd", root, code="suspended", path=f"{root}/a.hdd", size="9M")
+    assert config_is(config, size=8, name=name) and path
+
+
+def test_no_change_but_of_the_size_makes_a_machine_stale(root):
+    """Snapshots are states of one disk, whose size is that of the disk."""
+    path, config = in_machine(root)
+    succeed("hdd_snapshot", path=path, name="small")
+    three_runs("hdd", root, path=path, size="9M", snapshots="top_only")
+    assert config_is(config, size=9)
+    for module, options in (
+        ("hdd_snapshot", {"name": "small", "state": "reverted"}),
+        ("hdd_snapshot", {"name": "small", "state": "absent"}),
+        ("hdd_merge", {}),
+        ("hdd_compact", {}),
+    ):
+        done = succeed(module, path=path, **options)
+        assert done["disk"]["virtual_size"] == 9 * MIB and config_is(config, size=9)
+        assert not done["disk"]["vm"]["size_mismatch"]
+    assert "vm_size" not in [one["code"] for one in succeed("hdd_check", path=path)["findings"]]

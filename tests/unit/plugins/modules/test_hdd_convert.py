@@ -458,3 +458,50 @@ def test_what_an_interrupted_run_left_is_cleared_by_the_next(root, raw):
     assert sorted(os.listdir(root)) == ["a.raw", "out.raw"] and any(
         "interrupted run" in text for text in warnings(result)
     )
+
+
+def names(disk):
+    ordered = sorted(disk["snapshots"], key=lambda one: one["depth"])
+    return [(one["guid"], one["name"], one["description"]) for one in ordered]
+
+
+def test_a_chain_keeps_the_names_of_its_snapshots(root):
+    path, out = f"{root}/a.hdd", f"{root}/out.hdd"
+    succeed("hdd", path=path, size="8M")
+    succeed("hdd_snapshot", path=path, name="clean", description="as \u00fc shipped")
+    succeed("hdd_snapshot", path=path, name="before-upgrade")
+    had = names(succeed("hdd_info", path=path)["disks"][0])
+    done, again = as_predicted(root, src=path, dest=out, chain="preserve")
+    assert names(done["disk"]) == had and [one[1] for one in had] == ["clean", "before-upgrade"]
+    assert not again["changed"] and not warnings(again)
+    first = content(f"{out}/vdisk-snapshots.json")
+    succeed("hdd_snapshot", path=out, name="clean", state="reverted")
+    # The same names and content, the same bytes.
+    succeed("hdd_convert", src=path, dest=f"{root}/second.hdd", chain="preserve", name="out")
+    assert content(f"{root}/second.hdd/vdisk-snapshots.json") == first
+    done = succeed("hdd_convert", src=path, dest=f"{root}/flat.hdd")
+    assert done["disk"]["snapshots"] == [] and not os.path.exists(f"{root}/flat.hdd/vdisk-snapshots.json")
+
+
+def test_a_chain_that_stays_tells_of_names_that_it_lacks(root):
+    path, out = f"{root}/a.hdd", f"{root}/out.hdd"
+    succeed("hdd", path=path, size="8M")
+    succeed("hdd_snapshot", path=path, name="clean")
+    succeed("hdd_convert", src=path, dest=out, chain="preserve")
+    os.unlink(f"{out}/vdisk-snapshots.json")
+    kept = succeed("hdd_convert", src=path, dest=out, chain="preserve")
+    assert not kept["changed"] and [text for text in warnings(kept) if "other names" in text]
+    done = succeed("hdd_convert", src=path, dest=out, chain="preserve", update="always", force=True)
+    assert [one["name"] for one in done["disk"]["snapshots"]] == ["clean"] and not warnings(done)
+
+
+def test_a_machine_whose_disk_is_replaced_by_a_larger_one_is_told_of(root):
+    make_machine(f"{root}/a.pvm", disk="a.hdd", size_mib=8)
+    path = f"{root}/a.pvm/a.hdd"
+    put(f"{root}/small.raw", RAW)
+    done = succeed("hdd_convert", src=f"{root}/small.raw", dest=path)
+    (told,) = [text for text in warnings(done) if "config.pvs" in text]
+    assert "8 MiB" in told and "5 MiB" in told and "repair: safe" in told
+    mended = three_runs("hdd_check", root, path=path, repair="safe").done
+    assert [one["code"] for one in mended["findings"] if one["repaired"]] == ["vm_size"]
+    assert not [text for text in warnings(succeed("hdd_convert", src=f"{root}/small.raw", dest=path)) if text]

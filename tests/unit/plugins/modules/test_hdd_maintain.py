@@ -239,3 +239,23 @@ def test_a_merge_of_a_disk_tells_which_names_go(root):
         assert ["before-upgrade" in text for text in warnings(one)] == [True]
     # Who names it knows it.
     assert warnings(succeed("hdd_merge", path=path, snapshots=["last"])) == []
+
+
+def test_names_of_snapshots_are_told_whether_they_stay_or_go(root):
+    path = f"{root}/a.hdd"
+    succeed("hdd", path=path, size="8M")
+    for name in ("first", "second"):
+        succeed("hdd_snapshot", path=path, name=name, description=f"the {name}")
+    snapshots = succeed("hdd_info", path=path)["disks"][0]["snapshots"]
+    guids = [one["guid"] for one in sorted(snapshots, key=lambda one: one["depth"])]
+
+    def told(**options):
+        foretold = succeed("hdd_maintain", check=True, paths=[path], **options)
+        (disk,) = succeed("hdd_maintain", paths=[path], **options)["disks"]
+        assert foretold["disks"][0]["snapshots"] == disk["snapshots"]
+        return {one["name"]: (one["guid"], one["description"], one["merged"]) for one in disk["snapshots"]}
+
+    kept = {"first": (guids[0], "the first", False), "second": (guids[1], "the second", False)}
+    assert told(orphans=True) == kept
+    assert told(max_layers=2) == kept
+    assert told() == kept

@@ -75,3 +75,43 @@ def test_a_file_that_cannot_be_changed_any_more_does_not_stop_the_recovery() -> 
     port.plant_file(CONFIG, b"<")
     request = {"size": SIZE, "kind": None, "split": None}
     assert list(machine_end_steps(port, disks.state_of(port, PATH), request)) == [SETTLED]
+
+
+def far_host() -> MemoryPort:
+    """The same disk; its machine is in another folder and names it by its path."""
+    port = host()
+    port.plant_directory("/far")
+    port.plant_file("/far/config.pvs", XML.replace(b"a.hdd", PATH.encode()))
+    return port
+
+
+def test_the_journal_has_the_path_of_a_machine_in_another_folder_alone() -> None:
+    port = far_host()
+    state = disks.state_of(port, PATH)
+    near = machine_edit(port, state.location, DiskValues(SIZE))
+    far = machine_edit(port, state.location, DiskValues(SIZE), configs=("/far/config.pvs",))
+    assert near is not None and far is not None
+    assert "config" not in machine_request(near)["machine"]
+    _sync, step = machine_end_steps(port, state, machine_request(far)["machine"])
+    assert isinstance(step, ReplaceFile) and (step.path, step.content) == ("/far/config.pvs", far.content)
+
+
+@pytest.mark.parametrize(
+    "path", ["/far/passwd", "config.pvs", "/none/config.pvs", "/far/\0/config.pvs", 7, ["/far/config.pvs"], ""]
+)
+def test_a_journal_that_names_another_file_reaches_nothing(path: object) -> None:
+    port = far_host()
+    port.plant_file("/far/passwd", XML.replace(b"a.hdd", PATH.encode()))
+    before = {name: port.content(name) for name in ("/far/passwd", "/far/config.pvs")}
+    state = disks.state_of(port, PATH)
+    steps = list(machine_end_steps(port, state, {"size": SIZE, "kind": None, "split": None, "config": path}))
+    disks.apply(port, Plan("test", tuple(steps)))
+    assert {name: port.content(name) for name in before} == before
+
+
+def test_a_machine_that_a_journal_names_and_that_has_another_disk_stays() -> None:
+    port = far_host()
+    port.plant_file("/far/config.pvs", XML.replace(b"a.hdd", b"/other/a.hdd"))
+    state = disks.state_of(port, PATH)
+    request = {"size": SIZE, "kind": None, "split": None, "config": "/far/config.pvs"}
+    assert list(machine_end_steps(port, state, request)) == [Sync(directories=("/far",))]

@@ -33,6 +33,8 @@ MIB = 1 << 20
         (3, b"EXFAT   ", "exfat"),
         (54, b"FAT16   ", "fat"),
         (82, b"FAT32   ", "fat"),
+        (66908, b"\x19\x01\x54\x19", "ufs"),
+        (16408, b"version\0", "zfs"),
         (7, b"x", "unknown"),
     ],
 )

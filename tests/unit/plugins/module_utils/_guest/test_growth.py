@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Optional
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def with_gpt(size: int = 3 * MIB, **options: object) -> bytes:
 
 
 def applied(disk: bytes, growth: Growth, size: int) -> bytes:
-    content = bytearray(disk.ljust(size, b"\0"))
+    content = bytearray(disk.ljust(size, b"\0") if growth.first is None else applied(disk, growth.first, size))
     for start, end, place in growth.copies:
         content[place : place + end - start] = content[start:end]
     for offset, written in (*growth.before, growth.commit, *growth.after):
@@ -178,3 +178,113 @@ def test_whatever_is_in_front_ends_in_a_sound_table_or_an_error_of_ours(data: st
                 assert 0 < place < 5 * MIB
     except DiskError as error:
         assert error.code in ("damaged", "unsupported", "bad_request") and error.hint
+
+
+# Layouts in sectors, and the partition that is to grow; what is between is free.
+K = 2048
+RESERVED, SWAP = "e3c9e316-0b5c-4db8-817d-f92df00215ae", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f"
+INSTANTS = {
+    "gpt, one behind": (gpt, 1, [(K, 2 * K - 1), (2 * K, 3 * K - 100)], [DATA, WINRE]),
+    "gpt, three behind": (
+        gpt,
+        1,
+        [(K, 2 * K - 1), (2 * K, 3 * K - 1), (3 * K, 3 * K + 700), (4 * K - 900, 4 * K - 100)],
+        [DATA, WINRE, RESERVED, SWAP],
+    ),
+    "gpt, off the grid": (gpt, 1, [(40, K + 7), (K + 8, 2 * K + 31), (2 * K + 32, 3 * K - 35)], [DATA, SWAP, WINRE]),
+    "mbr, two behind": (mbr, 1, [(7, K, K), (0x27, 2 * K, K - 5), (0x12, 3 * K, 100)], []),
+    "mbr, an extended one behind": (
+        mbr,
+        1,
+        [(7, K, K), (5, 2 * K, 2 * K)],
+        [(0x82, 2 * K + 8, 500), (0x82, 3 * K, 300)],
+    ),
+    "mbr, logical": (mbr, 5, [(7, K, 100), (5, 2 * K, 2 * K)], [(0x83, 2 * K + 8, 500), (0x82, 3 * K, 900)]),
+    "mbr, logical with three behind": (
+        mbr,
+        5,
+        [(5, K, 3 * K)],
+        [(0x83, K + 8, 500), (0x82, 2 * K, 900), (0x82, 3 * K, 90), (0x82, 3 * K + 200, 800)],
+    ),
+    "mbr, logical with a primary one behind": (
+        mbr,
+        5,
+        [(5, K, 2 * K), (0x27, 3 * K, K)],
+        [(0x83, K + 8, 500), (0x82, 2 * K, 2000)],
+    ),
+    "mbr, logical with others in front": (
+        mbr,
+        6,
+        [(5, K, 2 * K), (0x27, 3 * K, 300), (0x12, 3 * K + 400, 200)],
+        [(0x83, K + 8, 500), (7, K + 600, 600), (0x82, 2 * K, 1800)],
+    ),
+}
+
+
+def pieces_of(growth: Growth) -> Iterator[Tuple[Optional[Tuple[int, int]], int, bytes]]:
+    """What is done, in order, a copy in pieces: where it comes from, where it goes, or what is written there."""
+    if growth.first is not None:
+        yield from pieces_of(growth.first)
+    for start, end, place in growth.copies:
+        step = max(SECTOR, (end - start) // 3 // SECTOR * SECTOR)
+        for at in range(start, end, step):
+            yield (at, min(end, at + step)), place + at - start, b""
+    for offset, content in (*growth.before, growth.commit, *growth.after):
+        yield None, offset, content
+
+
+def places(module: Any, disk: bytes) -> Dict[int, Tuple[int, int]]:
+    if module is gpt:
+        return {number: (first, last + 1) for number, (first, last, _guid) in gpt.entries_of(disk).items()}
+    return {number: (start, start + count) for number, (_kind, start, count) in mbr.entries_of(disk).items()}
+
+
+def instants(name: str, gain: int) -> Optional[int]:
+    """Go through every instant of a growth by ``gain`` bytes, of which nothing may be torn; None when it is refused."""
+    module, number, primary, more = INSTANTS[name]
+    noise = bytes(range(256)) * (4 * MIB // 256)
+    filled = bytearray(4 * MIB)
+    for mark, (start, count) in enumerate(_ranges(module, primary, more), 1):
+        filled[start * SECTOR : (start + count) * SECTOR] = noise[mark : mark + count * SECTOR]
+    old = (
+        gpt.with_gpt(bytes(filled), primary, types=more)
+        if module is gpt
+        else mbr.with_mbr(bytes(filled), primary, more)
+    )
+    size = len(old) + gain
+    try:
+        growth = grown(old, size, number)
+    except DiskError as error:
+        assert error.code in ("bad_request", "unsupported") and error.hint
+        return None
+    if growth is None:
+        return 0
+    before, now_there = places(module, old), bytearray(old.ljust(size, b"\0"))
+    goal = places(module, applied(old, growth, size))
+    assert goal[number][1] > before[number][1] and set(goal) == set(before)
+    for source, offset, content in pieces_of(growth):
+        written = bytes(now_there[slice(*source)]) if source is not None else content
+        now_there[offset : offset + len(written)] = written
+        now = places(module, bytes(now_there))
+        for one, (start, end) in before.items():
+            assert now[one] in ((start, end), goal[one]), f"partition {one} is at {now[one]}"
+            if not any(start < other and last <= end for other, last in before.values()):
+                there = now_there[now[one][0] * SECTOR : (now[one][0] + end - start) * SECTOR]
+                assert there == old[start * SECTOR : end * SECTOR], f"partition {one} is torn"
+    assert now == goal
+    return len(growth.all_moved)
+
+
+def _ranges(module: Any, primary: Any, more: Any) -> Iterator[Tuple[int, int]]:
+    if module is gpt:
+        yield from ((first, last + 1 - first) for first, last in primary)
+    else:
+        yield from ((start, count) for kind, start, count in (*primary, *more) if kind != 5)
+
+
+@pytest.mark.parametrize("name", INSTANTS)
+def test_nothing_is_torn_at_any_instant_however_small_the_gain(name: str) -> None:
+    moved = [instants(name, gain * MIB // 2) for gain in range(1, 13)]
+    behind = {"gpt, one behind": 1, "gpt, three behind": 3, "gpt, off the grid": 2, "mbr, two behind": 2}
+    assert max(count or 0 for count in moved) >= behind.get(name, 1), moved
+    assert moved[-1], moved

@@ -19,7 +19,16 @@ def disk(path: str, outcome: str = "unchanged", **others: Any) -> Dict[str, Any]
     usual = dict(
         machine=None, reason=None, error_code=None, findings=None, before=before, after=before, worthwhile=None
     )
-    return {"path": path, "outcome": outcome, **usual, "merged": [], "reclaimed": 0, "written": 0, **others}
+    return {
+        "path": path,
+        "outcome": outcome,
+        **usual,
+        "merged": [],
+        "snapshots": [],
+        "reclaimed": 0,
+        "written": 0,
+        **others,
+    }
 
 
 def result(*disks: Dict[str, Any], missing: Any = (), unfinished: Any = ()) -> Dict[str, Any]:
@@ -100,3 +109,18 @@ def test_machines_are_those_that_wait_each_with_all_its_disks() -> None:
         {"name": None, "uuid": None, "path": "/alone.hdd", "disks": ["/alone.hdd"]},
     ]
     assert machines_of({"msg": "failed"}) == []
+
+
+def named(name: Any, *, merged: bool, guid: str = "{1}") -> Dict[str, Any]:
+    return {"guid": guid, "name": name, "description": None, "merged": merged}
+
+
+def test_names_of_snapshots_are_told() -> None:
+    snapshots = [named("clean", merged=True), named("before <b>", merged=False), named(None, merged=False, guid="{2}")]
+    one = disk("/a.hdd", "changed", merged=["{1}", "{9}"], snapshots=snapshots, after={"layers": 3, "file_size": GIB})
+    report = reported(result(one))
+    (entry,) = report["disks"]
+    assert (entry["snapshots_merged"], entry["snapshots_kept"]) == (["clean"], ["before <b>", "{2}"])
+    assert "4 -> 3 layers; merged clean; kept before <b>, {2}" in report["summary"][1]
+    many = [named(str(number), merged=False) for number in range(9)]
+    assert "kept 0, 1, 2, 3, 4, 4 more" in reported(result(disk("/a.hdd", snapshots=many)))["summary"][1]

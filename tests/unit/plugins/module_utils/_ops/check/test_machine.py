@@ -17,7 +17,7 @@ TREE = build_tree((Shot(guids.TOP, guid_of(1)), Shot(guid_of(1), guids.NONE)), d
 SNAPSHOT = VmSnapshot("one", "poweroff", True, "")
 
 
-def codes(*, warnings=(), size=1 << 20, disk_suspended=False, tree=TREE, facts=True, **fields):
+def codes(*, warnings=(), size=1 << 20, disk_suspended=False, tree=TREE, facts=True, kind="expanding", **fields):
     known = {
         "name": "m",
         "uuid": None,
@@ -28,7 +28,7 @@ def codes(*, warnings=(), size=1 << 20, disk_suspended=False, tree=TREE, facts=T
         "suspended": False,
     }
     vm = VmFacts(**{**known, "snapshots": {guid_of(1): SNAPSHOT}, **fields}) if facts else None
-    found = examine_vm(VmReport(vm, tuple(warnings)), DiskFacts("/m/a.hdd", size, disk_suspended, tree))
+    found = examine_vm(VmReport(vm, tuple(warnings)), DiskFacts("/m/a.hdd", size, disk_suspended, tree, kind=kind))
     return [one.code for one in found]
 
 
@@ -49,6 +49,9 @@ def test_a_machine_that_fits_is_no_finding():
         ({"config_size_mib": 2}, ["vm_size"]),
         ({"config_size_mib": 2, "size": None}, []),
         ({"config_size_mib": None}, []),
+        ({"config_kind": "plain"}, ["vm_disk_type"]),
+        ({"config_kind": "expanding"}, []),
+        ({"config_kind": "plain", "kind": None}, []),
         ({"snapshots": {}}, ["layer_without_vm_snapshot"]),
         ({"snapshots": {guid_of(1): SNAPSHOT, guid_of(2): SNAPSHOT}}, ["vm_snapshot_without_layer"]),
         ({"snapshots": {}, "tree": None}, []),

@@ -31,6 +31,11 @@ def test_each_content_that_can_grow_has_its_commands() -> None:
         ("lvm2", f"pvresize {DEVICE}"),
         ("apfs", "diskutil apfs resizeContainer disk0s2 0"),
         ("ntfs", "diskpart: list volume"),
+        ("btrfs", f'btrfs filesystem resize max "$(findmnt -fno TARGET -S PARTUUID={DEVICE[-36:]})"'),
+        ("swap", f"swapoff {DEVICE}"),
+        ("hfsplus", "diskutil resizeVolume disk0s2 R"),
+        ("ufs", "growfs DISKp2"),
+        ("zfs", "zpool online -e POOL DISKp2"),
     ],
 )
 def test_commands_name_the_partition(content: str, first: str) -> None:
@@ -47,3 +52,5 @@ def test_what_becomes_smaller_is_named_in_mebibytes() -> None:
     assert said == "diskpart: select volume N, then shrink desired=21"
     assert command_to_shrink("ext", device=DEVICE, number=3, size=100 * mib + 5, less=1).count("100M") == 1
     assert command_to_shrink("unknown", device=DEVICE, number=3, size=1, less=1) == ""
+    whole = command_to_shrink("ext", device="/dev/sdX", number=None, size=100 * mib, less=mib)
+    assert whole == "umount it, then resize2fs /dev/sdX 100M"
