@@ -27,8 +27,6 @@ from ..run import Result
 
 Planner = Callable[[Disk, Policy], Plan[Any]]
 
-_LATER = "What compaction gives back is known after the merge."
-
 
 class Run:
     """What all visits have in common, and what they leave: disks that are ``unfinished``, warnings, changes."""
@@ -146,11 +144,23 @@ class _Visit:
         if not self._policy.compacts or (merge is not None and self._is_over()):
             return
         if merge is not None and self._run.module.check_mode:
-            self.outcome.note(_LATER)
+            self._foretell(disk, merge)
             return
         compaction = self._step(disk if merge is None else self._open(), _planned_compaction)
         if compaction is not None:
             self.outcome.reclaimed = compaction.facts.reclaimable
+
+    def _foretell(self, disk: Disk, merge: Plan[Any]) -> None:
+        """What a compaction would give back after a merge that is not done."""
+        from ..._change.foreseen import foreseen
+
+        state = replace(merge.facts.after, surroundings=disk.state.surroundings)
+        plan = _planned_compaction(replace(disk, port=foreseen(disk.port, merge.steps), state=state), self._policy)
+        if not plan.is_empty:
+            self._run.budget.spend(plan.bytes_written)
+            self.outcome.written += plan.bytes_written
+            self.outcome.reclaimed = plan.facts.reclaimable
+            self.outcome.after = figures(plan.facts.after)
 
     def _step(self, disk: Disk, planner: Planner) -> Optional[Plan[Any]]:
         """Plan and apply one change; returns its plan, None when there was nothing to do."""
@@ -162,12 +172,13 @@ class _Visit:
             plan = planner(disk, self._policy)
         if plan.is_empty:
             return None
-        # What is known of other disks may be hours old, and a clone may have come.
-        fresh = self._anew(disk)
-        if fresh.state.surroundings != disk.state.surroundings:
-            disk, plan = fresh, planner(fresh, self._policy)
-            if plan.is_empty:
-                return None
+        if not self._run.module.check_mode:
+            # What is known of other disks may be hours old, and a clone may have come.
+            fresh = self._anew(disk)
+            if fresh.state.surroundings != disk.state.surroundings:
+                disk, plan = fresh, planner(fresh, self._policy)
+                if plan.is_empty:
+                    return None
         result, done = run_plan(self._run.module, disk.port, plan)
         self._run.warnings += result["warnings"]
         self._run.budget.spend(result["bytes_written"])
