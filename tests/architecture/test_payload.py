@@ -21,7 +21,7 @@ MOST_SHIPPED_BYTES = {
     "hdd_compact": 768_000,
     "hdd_convert": 1_275_000,
     "hdd_info": 620_000,
-    "hdd_maintain": 935_000,
+    "hdd_maintain": 945_000,
     "hdd_merge": 520_000,
     "hdd_nbd": 905_000,
     "hdd_snapshot": 530_000,
