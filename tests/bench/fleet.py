@@ -33,7 +33,7 @@ from ansible_collections.vdisk.parallels.tests.support.module_runner import succ
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 GIB = 64
-DISKS, LAYERS = 205, 20
+DISKS, LAYERS, RUNS = 205, 20, 600
 HOSTS, EACH = 8, 25
 POLICY: Dict[str, Any] = {"recurse": True, "threshold": "100G", "max_layers": LAYERS + 1}
 
@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 def make_host(folder: str, disks: int, layers: int = LAYERS) -> None:
-    """Machines with one disk each, whose layers have tables with many runs, and holes where the data would be."""
+    """Machines with one disk each, whose tables have hundreds of runs, and holes where the data would be."""
     os.makedirs(folder)
     chance = random.Random(disks * layers)
     model = f"{folder}/machine 0.pvm"

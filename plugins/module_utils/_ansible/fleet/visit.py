@@ -60,7 +60,7 @@ class Run:
         disk = open_disk(self.module, path=path, standing=self.standing)
         self.has_changed = self.has_changed or bool(disk.recovered)
         self.warnings += [*disk.recovered, *disk.warnings]
-        return replace(disk, recovered=())
+        return disk
 
 
 def visit(run: Run, path: str) -> Result:
@@ -98,6 +98,9 @@ class _Visit:
 
     def _open(self) -> Disk:
         disk = self._run.open(self.outcome.path)
+        for sentence in disk.recovered:
+            self.outcome.is_changed = True
+            self.outcome.note(sentence)
         facts = disk.machine.facts
         if facts is not None:
             folder = posixpath.dirname(facts.config)

@@ -309,4 +309,5 @@ def test_what_an_interrupted_run_left_is_cleared_and_told(root):
     put(f"{built.directory}/.x.vdisk-0.tmp", b"half")
     result = succeed("hdd_maintain", paths=[root], compact=False)
     assert result["changed"] and not os.path.exists(f"{built.directory}/.x.vdisk-0.tmp")
+    assert by_path(result) == {built.directory: "changed"} and result["disks"][0]["reason"] in warnings(result)
     assert content(built.descriptor) and not succeed("hdd_maintain", paths=[root], compact=False)["changed"]
