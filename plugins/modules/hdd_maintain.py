@@ -16,7 +16,7 @@ description:
     suspended or encrypted is skipped. So is one that a linked clone stands on, wherever below O(paths) or beside the
     disk the clone is.
   - When a run is cut off, each disk is as the step in which that happened leaves it; the next run finishes or clears
-    what is left and goes on with the other disks.
+    what is left and goes on with the other disks. With O(record), it also reports what the first one has done.
   - The role P(vdisk.parallels.maintain#role) runs this module and shows a report.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -27,8 +27,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - When a disk would be merged first, what compaction gives back after that is not predicted, and
-        RV(disks[].reason) says so.
+      - What compaction gives back after a merge is predicted, too. O(record) is not written.
   diff_mode:
     support: full
   idempotent:
@@ -126,6 +125,20 @@ options:
     type: str
     choices: [skip, predict]
     default: skip
+  record:
+    description:
+      - A file, best in the home directory of the user, for a record of the run. Each disk is written down as soon as
+        its turn is over, one that was changed durably. Missing folders are created. A file that is no record is
+        refused.
+      - After a run that was cut off, the next run with the same file returns what it has done as RV(earlier). After
+        that, and after a run that reached a limit, the disks that were not reached come first.
+      - When left out, there is no record.
+    type: path
+  run:
+    description:
+      - Any text. Tasks with the same O(record) and the same text are parts of one run, such as a play with several of
+        them; otherwise, a task begins a new record when the one before it has ended.
+    type: str
   fail_on:
     description:
       - With V(failed), the task fails at the end when a disk failed, or when a path does not exist or leads to no disk.
@@ -168,6 +181,12 @@ EXAMPLES = r"""
     exclude: [/vms/templates, "*-golden.pvm"]
     max_layers: 5
     orphans: true
+
+- name: Go on where a run was cut off, and tell what it had done
+  vdisk.parallels.hdd_maintain:
+    paths: [/vms]
+    recurse: true
+    record: ~/.vdisk-maintain.json
 
 - name: Show what would be done, disk by disk
   vdisk.parallels.hdd_maintain:
@@ -283,6 +302,12 @@ unfinished:
   type: list
   elements: str
   sample: []
+earlier:
+  description: An earlier run with the same O(record) that was cut off, with C(began), the time at which it began;
+    C(disks), the entries of the disks that it was done with, as in RV(disks); and C(cut_at), the disk at which it was
+    cut off, null between two disks. Null when there was none.
+  returned: success
+  type: dict
 predicted:
   description: Whether this was check mode.
   returned: success
@@ -336,6 +361,8 @@ def main():
         max_duration=dict(type="int"),
         max_bytes=dict(type="str"),
         busy=dict(type="str", choices=["skip", "predict"], default="skip"),
+        record=dict(type="path"),
+        run=dict(type="str"),
         fail_on=dict(type="str", choices=["failed", "never"], default="failed"),
         allow_outside=dict(type="bool", default=False),
     )

@@ -21,7 +21,7 @@ MOST_SHIPPED_BYTES = {
     "hdd_compact": 800_000,
     "hdd_convert": 1_305_000,
     "hdd_info": 655_000,
-    "hdd_maintain": 970_000,
+    "hdd_maintain": 980_000,
     "hdd_merge": 527_000,
     "hdd_nbd": 905_000,
     "hdd_snapshot": 535_000,

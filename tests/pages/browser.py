@@ -21,7 +21,7 @@ from typing import Any, Dict, List, Optional
 from ansible_collections.vdisk.parallels.tests.support.sockets import short_folder
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless_shell")
-_SECONDS = "120"
+_SECONDS = "600"
 
 
 def find_chromium() -> Optional[str]:
@@ -141,12 +141,20 @@ class Browser:
         while "Page.loadEventFired" not in self._events:
             self._take(self._read())
 
-    def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+    def evaluate(self, expression: str, *, wait: bool = False) -> Any:
+        """The value of an expression in the page; ``wait`` for what a promise gives."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=wait)
         if "exceptionDetails" in answer:
             raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """Press Enter or Space, as a hand on a keyboard does."""
+        code, text = {"Enter": (13, "\r"), "Space": (32, " ")}[key]
+        name = {"Enter": "Enter", "Space": " "}[key]
+        for kind in ("keyDown", "keyUp"):
+            told = {"text": text} if kind == "keyDown" else {}
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=key, windowsVirtualKeyCode=code, **told)
 
     def screenshot(self, path: str, *, whole: bool = True) -> None:
         """A picture of the page."""

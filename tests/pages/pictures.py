@@ -20,7 +20,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.filter.audit_page import audit_page
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.markup import escaped, size
-from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.pictures import lanes, lanes_width, strip
+from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.pictures import (
+    PROFILE_HEIGHT,
+    PROFILE_WIDTH,
+    lanes,
+    lanes_width,
+    levels_of,
+    profile,
+)
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.tree import rows_of
 from ansible_collections.vdisk.parallels.tests.pages.browser import Browser, find_chromium
 from ansible_collections.vdisk.parallels.tests.pages.fleet import clusters, guid, machine, report_of, tree
@@ -104,10 +111,7 @@ def farm_report() -> Dict[str, Any]:
     return report
 
 
-_END = (
-    "Math.round(Array.from(document.querySelectorAll('h2')).find(h => h.textContent == "
-    "'Hosts').getBoundingClientRect().top)"
-)
+_END = "Math.round(document.getElementById('hosts').getBoundingClientRect().top)"
 """Where the upper part of the page ends."""
 
 
@@ -132,11 +136,12 @@ _ROW, _NAME, _MAP = 30, 220, 520
 _STYLE = """
 text{font:14px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:#1b2230}
 .soft{fill:#566074}
-line{stroke:#566074;stroke-width:1.5}
-.node{fill:#fff;stroke:#566074;stroke-width:1.5}.current{fill:#3b6fd4;stroke:#3b6fd4}
-.track{fill:#e9ecf2}path{fill:#3b6fd4}.l1{opacity:.3}.l2{opacity:.55}.l3{opacity:.78}
+.lanes path{fill:none;stroke:#566074;stroke-width:1.5}
+circle{fill:#fff;stroke:#566074;stroke-width:1.5}.now{fill:#3b6fd4;stroke:#3b6fd4}
+.track{fill:#e9ecf2}path{fill:#3b6fd4}
 @media (prefers-color-scheme:dark){
-text{fill:#e6e9ef}.soft{fill:#9aa5b8}line{stroke:#9aa5b8}.node{fill:#1b2029;stroke:#9aa5b8}.current{fill:#6c9bf5;stroke:#6c9bf5}
+text{fill:#e6e9ef}.soft{fill:#9aa5b8}.lanes path{stroke:#9aa5b8}circle{fill:#1b2029;stroke:#9aa5b8}
+.now{fill:#6c9bf5;stroke:#6c9bf5}
 .track{fill:#2a313d}path{fill:#6c9bf5}}
 """
 
@@ -155,12 +160,8 @@ def tree_picture(disk: Mapping[str, Any]) -> str:
     for number, row in enumerate(rows):
         layer, top = mapped[row.guid], number * _ROW
         name = names.get(row.guid, "current state")
-        strip_of = strip(
-            layer["used_clusters"],
-            [capacity] * len(layer["used_clusters"]),
-            title=name,
-            description="where its data lie on the guest disk",
-        )
+        used = layer["used_clusters"]
+        outline = profile(levels_of(used, [capacity] * len(used), PROFILE_WIDTH))
         drawn += [
             (
                 f'<svg y="{top}" width="{left}" height="{_ROW}">'
@@ -172,8 +173,9 @@ def tree_picture(disk: Mapping[str, Any]) -> str:
                 f"{escaped(size(layer['file_size']))}</text>"
             ),
             (
-                f'<svg x="{left + _NAME + 90}" y="{top + 9}" width="{_MAP}" height="12">'
-                f'<rect class="track" width="100%" height="100%"/>{strip_of}</svg>'
+                f'<svg x="{left + _NAME + 90}" y="{top + 7}" width="{_MAP}" height="16" preserveAspectRatio="none" '
+                f'viewBox="0 0 {PROFILE_WIDTH} {PROFILE_HEIGHT}">'
+                f'<rect class="track" width="100%" height="100%"/><path d="{outline}"/></svg>'
             ),
         ]
     whole, height = left + _NAME + 90 + _MAP, len(rows) * _ROW

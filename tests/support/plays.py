@@ -102,11 +102,13 @@ def run_ansible(folder, command, repository, *, hosts=("localhost",)):
     link = f"{folder}/collections/ansible_collections/vdisk/parallels"
     if not os.path.lexists(link):
         os.symlink(repository, link)
+    os.makedirs(f"{folder}/home", exist_ok=True)
     open(f"{folder}/ansible.cfg", "wb").close()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     environment.update(
         ANSIBLE_COLLECTIONS_PATH=f"{folder}/collections",
         ANSIBLE_HOME=f"{folder}/home",
+        HOME=f"{folder}/home",
         ANSIBLE_CONFIG=f"{folder}/ansible.cfg",
         ANSIBLE_LOCALHOST_WARNING="false",
         ANSIBLE_NOCOLOR="1",

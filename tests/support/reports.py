@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import random
+import uuid
 from typing import Any, Dict, List, Optional, Sequence
 
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
@@ -118,3 +120,70 @@ def fleet_report(
     """The report of a fleet of which nothing was checked or foretold unless it is said."""
     nothing: List[Dict[str, Any]] = [{}] * len(hosts)
     return build_report(hosts, infos, forecasts or nothing, title="T", stamp="S", scan="metadata")
+
+
+def large_fleet(disks: int = 200, layers: int = 20, hosts: int = 8) -> Dict[str, Any]:
+    """The report of many hosts whose disks have long chains with scattered data, names, findings and troubles."""
+    chance = random.Random(disks * layers)
+    per_host = -(-disks // hosts)
+    names = [f"mac-build-{number:02}.farm.example" for number in range(hosts)]
+    infos: List[Dict[str, Any]] = []
+    forecasts: List[Dict[str, Any]] = []
+    for host in range(hosts):
+        told = [_large_disk(chance, host, number, layers) for number in range(min(per_host, disks - host * per_host))]
+        bad = [
+            {
+                "path": f"/Users/build/Parallels/lost {number}.hdd",
+                "error_code": code,
+                "msg": "The descriptor is missing.",
+            }
+            for number, code in enumerate(("missing_descriptor", "damaged", "damaged"))
+        ]
+        absent = {"path": f"/Users/old/{host}", "exists": False}
+        infos.append(info(*(facts for facts, _forecast in told), absent, failed=bad))
+        forecasts.append(forecast(*(one for _facts, one in told)))
+    infos.append({"unreachable": True, "msg": "Failed to connect to the host via ssh: No route to host"})
+    forecasts.append({})
+    return fleet_report([*names, "mac-build-99.farm.example"], infos, forecasts=forecasts)
+
+
+def _large_disk(chance: random.Random, host: int, number: int, layers: int) -> Any:
+    """Facts and forecast of one disk of a chain whose layers hold something in places of their own."""
+    path = f"/Users/build/Parallels/macOS 15 runner {host}-{number}.pvm/macOS 15 runner {host}-{number}.hdd"
+    guids = [f"{{{uuid.UUID(int=chance.getrandbits(128))}}}" for _layer in range(layers)]
+    shots = [
+        snapshot(
+            guid,
+            name=None if depth % 3 == 2 else f"Nightly build 2026.{depth:02} with tools",
+            taken=None if depth % 3 == 2 else f"2026-0{1 + depth % 9}-11 04:{depth:02}:00",
+            vm_snapshot=depth % 3 != 2,
+            parent=guids[depth - 1] if depth else None,
+            current=depth == layers - 2,
+        )
+        for depth, guid in enumerate(guids[:-1])
+    ]
+    used = [[chance.choice((0, 0, 0, 40, 300, 546)) for _part in range(120)] for _layer in range(layers)]
+    maps = mapped(list(guids), used[0])
+    for layer, held in zip(maps["layers"], used):
+        layer.update(used_clusters=held, outside=False, file_size=sum(held) << 20, used_size=sum(held) << 20)
+    facts = disk(
+        path,
+        depth=layers,
+        snapshots=shots,
+        map=maps,
+        layers=[{"guid": guids[-1], "files": [{"size": GIB}], "outside": False}],
+        vm={"name": f"macOS 15 runner {host}-{number}"},
+        reclaimable={"leaked": chance.randrange(GIB), "zero": 5 << 20, "free_in_filesystem": chance.randrange(GIB)},
+    )
+    place = f"{path}/macOS 15 runner {host}-{number}.hdd.0.{guids[0]}.hds"
+    found = [
+        finding("leak_tail", "warning", "3 clusters at the end of the file belong to nothing", place),
+        finding("backup_differs", "info", "the backup of the descriptor differs from it", path),
+    ]
+    if number % 7 == 0:
+        found += [
+            finding("entry_duplicate", "error", f"cluster {one} has the slot of another", place) for one in range(9)
+        ]
+        return facts, checked(path, *found)
+    told = {"merged": guids[:5], "freed": chance.randrange(4 * GIB), "written": GIB, "outcome": "changed"}
+    return facts, foretold(path, findings=found, **told)

@@ -115,7 +115,9 @@ def change_disk(
     def make(one: Disk) -> Plan[Facts]:
         return _planned(module, one, planner)
 
-    disk, plan = (disk, make(disk)) if others is None else planned_among(others, disk, make)
+    disk, plan = (
+        (disk, make(disk)) if others is None else planned_among(others, disk, make, is_prediction=module.check_mode)
+    )
     result, outcome = run_plan(module, disk.port, plan, disk.recovered)
     state = plan.facts.after
     if outcome is not None:
@@ -129,15 +131,20 @@ def change_disk(
     return result, plan, disk
 
 
-def planned_among(others: Others, disk: Disk, planner: Callable[[Disk], Plan[Facts]]) -> Tuple[Disk, Plan[Facts]]:
-    """A plan for one of several disks, made with what surrounds it at that moment, and the disk with that."""
+def planned_among(
+    others: Others, disk: Disk, planner: Callable[[Disk], Plan[Facts]], *, is_prediction: bool = False
+) -> Tuple[Disk, Plan[Facts]]:
+    """A plan for one of several disks, made with what surrounds it at that moment, and the disk with that.
+
+    A prediction goes by what was last seen.
+    """
     try:
         plan = planner(disk)
     except SharedLayer:
         # The clone may have gone.
         disk = _anew(others, disk)
         plan = planner(disk)
-    if plan.is_empty:
+    if plan.is_empty or is_prediction:
         return disk, plan
     # What is known of other disks may be hours old, and a clone may have come.
     fresh = _anew(others, disk)

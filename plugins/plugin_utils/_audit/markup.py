@@ -32,6 +32,17 @@ def count(number: int, one: str, many: Optional[str] = None) -> str:
     return f"{number}{_NO_BREAK}{one if number == 1 else many or one + 's'}"
 
 
+def chip(text: object, kind: str = "") -> str:
+    """A short mark; ``kind`` is error, warning, info, good or nothing."""
+    known = f" {kind}" if kind in ("error", "warning", "good") else ""
+    return f'<span class="chip{known}">{escaped(text)}</span>'
+
+
+def plain_list(items: Iterable[str]) -> str:
+    """Items, which are HTML already, as a list."""
+    return f'<ul class="plain">{joined(f"<li>{item}</li>" for item in items)}</ul>'
+
+
 def element(name: str, content: str, **attributes: object) -> str:
     """An element around ``content``, which is HTML already.
 

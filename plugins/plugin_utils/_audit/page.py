@@ -8,34 +8,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import RULES
-
-from .disk import chips, disk_article
-from .look import SCRIPT, STYLE, policy
+from .attention import attention
+from .disk import REASONS, disk_card
+from .layers import fitting_columns
+from .look import STYLE
 from .markup import count, element, escaped, joined, size
 from .pictures import shares
+from .script import SCRIPT, policy
+from .tables import class_of, disk_table, host_table, parts_of
 
 Report = Mapping[str, Any]
-
-REASONS: Dict[str, str] = {
-    "merge": "by merging layers",
-    "zero": "clusters that hold zeros",
-    "leaked": "clusters that no table names",
-    "equal": "clusters that equal those below",
-    "free_in_filesystem": "free in the guest's file systems",
-}
-"""What gives room back, in the order in which it is drawn."""
+Disks = Sequence[Tuple[str, Report]]
 
 _MOST_OPEN = 5
-"""Lists and fleets of more disks are folded."""
+"""Fleets of more disks are folded."""
 
 _LOOKED = {
     "metadata": "Only tables were looked at",
     "filesystem": "All allocated clusters were read, but for what is free in the guest's file systems,",
 }
-_CLASSES = {"free_in_filesystem": "filesystem"}
 
 
 def render(report: Report) -> str:
@@ -44,13 +37,14 @@ def render(report: Report) -> str:
     body = joined(
         [
             _header(report),
+            _navigation(disks),
             "<main>",
             _tiles(report["totals"]),
             _shares(report["totals"]),
-            _attention(report, disks),
-            _table(disks),
-            _hosts(report),
-            _articles(disks),
+            attention(report, disks),
+            disk_table(disks),
+            host_table(report),
+            _cards(disks),
             "</main>",
             _footer(report),
         ]
@@ -84,9 +78,16 @@ def _header(report: Report) -> str:
     totals = report["totals"]
     hosts = count(totals["hosts"], "host")
     return (
-        f"<header><h1>{escaped(report['title'])}</h1><p class='soft'>{hosts}, "
+        f'<header><h1>{escaped(report["title"])}</h1><p class="soft">{hosts}, '
         f"{count(totals['disks'], 'disk')}. As of {escaped(report['stamp'])}.</p></header>"
     )
+
+
+def _navigation(disks: Disks) -> str:
+    places = [("attention", "What needs attention"), ("disks", "Disks"), ("hosts", "Hosts")]
+    places += [("cards", "Each disk")] * bool(disks) + [("reading", "How to read this")]
+    links = "".join(f'<li><a href="#{place}">{name}</a></li>' for place, name in places)
+    return f'<nav aria-label="On this page"><ul>{links}</ul></nav>'
 
 
 def _tiles(totals: Report) -> str:
@@ -98,7 +99,7 @@ def _tiles(totals: Report) -> str:
         _tile("In use", size(totals["used_size"]), f"for {size(totals['virtual_size'])} of guest disk"),
         _tile("Hosts", str(totals["hosts"]), answered),
         _tile("Disks", str(totals["disks"]), "all understood" if not failed else f"and {failed} not understood"),
-        _tile("Orphan layers", str(totals["orphan_layers"]), f"of {count(totals['snapshots'], 'snapshot')}"),
+        _tile("Orphan layers", str(totals["orphan_layers"]), _of_snapshots(totals)),
         _tile(
             "Findings",
             str(found["error"] + found["warning"]),
@@ -108,19 +109,14 @@ def _tiles(totals: Report) -> str:
     return element("dl", "".join(tiles), class_="tiles")
 
 
+def _of_snapshots(totals: Report) -> str:
+    doubtful = totals.get("disks_with_unknown_orphans", 0)
+    unknown = f"; not known of {count(doubtful, 'disk')}" if doubtful else ""
+    return f"of {count(totals['snapshots'], 'snapshot')}{unknown}"
+
+
 def _tile(name: str, value: str, more: str, kind: Optional[str] = None) -> str:
     return element("div", f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd><dd>{escaped(more)}</dd>", class_=kind)
-
-
-def parts_of(reclaimable: Mapping[str, Optional[int]], whole: int) -> List[Tuple[str, int]]:
-    """The parts of a bar: what stays, then what goes and why. More than there is never goes."""
-    left = whole
-    parts: List[Tuple[str, int]] = []
-    for reason in [*REASONS, *(other for other in reclaimable if other not in REASONS)]:
-        part = max(0, min(reclaimable.get(reason) or 0, left))
-        left -= part
-        parts.append((_CLASSES.get(reason, reason), part))
-    return [("used", left), *parts]
 
 
 def _shares(totals: Report) -> str:
@@ -128,195 +124,38 @@ def _shares(totals: Report) -> str:
     parts = dict(parts_of(reclaimable, totals["file_size"]))
     told = [("used", "stays", parts["used"])]
     told += [
-        (_CLASSES.get(reason, reason), REASONS.get(reason, reason), reclaimable[reason])
-        for reason in REASONS
+        (class_of(reason), REASONS.get(reason, reason), reclaimable[reason])
+        for reason in [*REASONS, *(other for other in reclaimable if other not in REASONS)]
         if reclaimable.get(reason) is not None
     ]
-    title = "What the files of all disks hold"
-    description = "; ".join(f"{name}: {size(part)}" for _kind, name, part in told)
+    description = "; ".join(f"{name} {size(part)}" for _kind, name, part in told)
     legend = "".join(
         f"<li>{_swatch(kind)}{escaped(name)} <b>{escaped(size(part))}</b></li>" for kind, name, part in told
     )
-    drawn = shares(list(parts.items()), totals["file_size"], title=title, description=description)
-    return f"<figure class='card'>{drawn}<figcaption><ul class='legend'>{legend}</ul></figcaption></figure>"
+    unknown = [REASONS[reason] for reason in REASONS if reclaimable.get(reason) is None]
+    more = f'<p class="small soft">Not looked for: {escaped(", ".join(unknown))}.</p>' if unknown else ""
+    drawn = shares(
+        list(parts.items()), totals["file_size"], title="What the files of all disks hold", description=description
+    )
+    return f'<figure class="card">{drawn}<figcaption><ul class="legend">{legend}</ul>{more}</figcaption></figure>'
 
 
 def _swatch(kind: str) -> str:
     return (
-        f"<svg width='12' height='12' aria-hidden='true' focusable='false'>"
-        f"<rect class='part-{escaped(kind)}' width='12' height='12'/></svg>"
+        f'<svg width="12" height="12" aria-hidden="true">'
+        f'<rect class="part-{escaped(kind)}" width="12" height="12"/></svg>'
     )
 
 
-def _attention(report: Report, disks: Sequence[Tuple[str, Report]]) -> str:
-    """Hosts without an answer, disks that are not understood, disks that are not well."""
-    rows: List[str] = []
-    for host in report["hosts"]:
-        if host["status"] != "ok":
-            rows.append(
-                _note(
-                    "error",
-                    "no answer" if host["status"] == "unreachable" else "failed",
-                    host["name"],
-                    "",
-                    host["message"],
-                )
-            )
-    for host in report["hosts"]:
-        rows += [_failed_disk(host["name"], one) for one in host["failed_disks"]]
-        rows += [
-            _note("warning", "absent", host["name"], path, "There is nothing at this path.") for path in host["absent"]
-        ]
-    rows += _unchecked(disks) + _findings_by_code(disks)
-    heading = "<h2 id='attention'>What needs attention</h2>"
-    if not rows:
-        return (
-            f"{heading}<p class='card'><span class='chip good'>all well</span> Every host answered, "
-            f"and every disk was understood.</p>"
-        )
-    return f"{heading}<ul class='findings card'>{joined(rows)}</ul>"
-
-
-def _note(severity: str, label: str, host: str, path: str, message: Optional[str]) -> str:
-    return (
-        f"<li><span><span class='chip {severity}'>{escaped(label)}</span></span>"
-        f"<span>{_where(host, path)}<br>{escaped(message or '')}</span></li>"
-    )
-
-
-def _where(host: str, path: str) -> str:
-    return f"<b><bdi>{escaped(host)}</bdi></b> <span class='path'><bdi>{escaped(path)}</bdi></span>"
-
-
-def _failed_disk(host: str, disk: Report) -> str:
-    found = ", ".join(dict.fromkeys(one["code"] for one in disk["findings"] if one["severity"] == "error"))
-    return _note(
-        "error",
-        disk.get("error_code") or "failed",
-        host,
-        disk.get("path", ""),
-        disk.get("msg", "") + (f" A check found: {found}." if found else ""),
-    )
-
-
-def _unchecked(disks: Sequence[Tuple[str, Report]]) -> List[str]:
-    return [
-        _note("error", disk["check"]["error_code"] or "failed", host, disk["path"], disk["check"]["msg"])
-        for host, disk in disks
-        if disk["check"] is not None and disk["check"]["healthy"] is None
-    ]
-
-
-def _findings_by_code(disks: Sequence[Tuple[str, Report]]) -> List[str]:
-    """Each code of an error or a warning once, with the disks on which it was found, those of most disks first."""
-    found: Dict[Tuple[str, str], Dict[int, str]] = {}
-    for number, (host, disk) in enumerate(disks, 1):
-        for one in (disk["check"] or {}).get("findings") or ():
-            if one["severity"] != "info" and not one["repaired"]:
-                link = f"<a href='#disk-{number}'>{_where(host, disk['path'])}</a>"
-                found.setdefault((one["severity"], one["code"]), {})[number] = link
-    ordered = sorted(found.items(), key=lambda item: (item[0][0] != "error", -len(item[1]), item[0][1]))
-    return [_found(severity, code, list(links.values())) for (severity, code), links in ordered]
-
-
-def _found(severity: str, code: str, links: Sequence[str]) -> str:
-    """One code, and the disks; a long list is folded."""
-    is_open = " open" if len(links) <= _MOST_OPEN else ""
-    lines = joined(f"<li>{link}</li>" for link in links)
-    meaning = RULES[code].meaning if code in RULES else ""
-    return (
-        f"<li><span><span class='chip {escaped(severity)}'>{escaped(severity)}</span></span>"
-        f"<details{is_open}><summary><code>{escaped(code)}</code> on {count(len(links), 'disk')}"
-        f"{': ' + escaped(meaning) if meaning else ''}</summary><ul class='plain'>{lines}</ul></details></li>"
-    )
-
-
-def _table(disks: Sequence[Tuple[str, Report]]) -> str:
-    heading = "<h2 id='disks'>Disks, by what they would give back</h2>"
-    if not disks:
-        return f"{heading}<p class='card'>No disk was found.</p>"
-    most = max(disk["gain"]["total"] for _host, disk in disks)
-    rows = joined(_row(number, host, disk, most) for number, (host, disk) in enumerate(disks, 1))
-    columns = _columns("Disk", "Layers num wide", "On disk num wide", "Gives back num", " wide", "State wide")
-    box = (
-        "<div class='filter' hidden><label for='filter'>Show only disks with</label>"
-        "<span><input id='filter' type='search' autocomplete='off' placeholder='host, path, snapshot, finding'></span>"
-        "<span id='shown' class='soft' role='status'></span></div>"
-    )
-    table = f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"{heading}{box}<div class='card scroll' tabindex='0' role='region' aria-labelledby='disks'>{table}</div>"
-
-
-def _columns(*told: str) -> str:
-    """The heads of columns; each is told with its classes, the last words."""
-    heads = []
-    for one in told:
-        kinds = [word for word in one.split(" ") if word in ("num", "wide")]
-        name = " ".join(word for word in one.split(" ") if word not in ("num", "wide", ""))
-        heads.append(
-            element(
-                "th" if name else "td", escaped(name), scope="col" if name else None, class_=" ".join(kinds) or None
-            )
-        )
-    return "".join(heads)
-
-
-def _row(number: int, host: str, disk: Report, most: int) -> str:
-    gain = disk["gain"]
-    parts = [
-        one for one in parts_of({**disk["reclaimable"], "merge": gain["merge"]}, gain["total"]) if one[0] != "used"
-    ]
-    description = f"{size(gain['merge'])} by merging, {size(gain['compact'])} by compaction"
-    drawn = shares(parts, most, title=f"What {disk['name']} would give back", description=description)
-    where = f"<span class='path'><bdi>{escaped(host)}</bdi>: <bdi>{escaped(disk['path'])}</bdi></span>"
-    name = f"<a href='#disk-{number}'><bdi>{escaped(disk['name'])}</bdi></a>{where}"
-    cells = [
-        f"<th scope='row'>{name}</th>",
-        f"<td class='num wide'>{disk['depth']}</td>",
-        f"<td class='num wide'>{escaped(size(disk['file_size']))}</td>",
-        f"<td class='num'>{escaped(size(gain['total']))}</td>",
-        f"<td class='wide'>{drawn if gain['total'] else ''}</td>",
-        f"<td class='wide'>{chips(disk, short=True)}</td>",
-    ]
-    return f"<tr data-disk='disk-{number}'>{''.join(cells)}</tr>"
-
-
-def _hosts(report: Report) -> str:
-    hosts = sorted(
-        report["hosts"], key=lambda host: (-sum(disk["gain"]["total"] for disk in host["disks"]), host["name"])
-    )
-    rows = []
-    for host in hosts:
-        status = (
-            ""
-            if host["status"] == "ok"
-            else f" <span class='chip error'>{'no answer' if host['status'] == 'unreachable' else 'failed'}</span>"
-        )
-        failed = len(host["failed_disks"])
-        more = f" <span class='chip error'>{escaped(failed)} not understood</span>" if failed else ""
-        rows.append(
-            f"<tr><th scope='row'><bdi>{escaped(host['name'])}</bdi>{status}{more}</th>"
-            f"<td class='num'>{len(host['disks'])}</td>"
-            f"<td class='num wide'>{escaped(size(sum(disk['file_size'] or 0 for disk in host['disks'])))}</td>"
-            f"<td class='num'>{escaped(size(sum(disk['gain']['total'] for disk in host['disks'])))}</td></tr>"
-        )
-    columns = _columns("Host", "Disks num", "On disk num wide", "Gives back num")
-    table = f"<table><thead><tr>{columns}</tr></thead><tbody>{joined(rows)}</tbody></table>"
-    return (
-        f"<h2 id='hosts'>Hosts</h2><div class='card scroll' tabindex='0' role='region' aria-labelledby='hosts'>"
-        f"{table}</div>"
-    )
-
-
-def _articles(disks: Sequence[Tuple[str, Report]]) -> str:
+def _cards(disks: Disks) -> str:
     if not disks:
         return ""
-    most = max(disk["gain"]["total"] for _host, disk in disks)
-    articles, is_small = [], len(disks) <= _MOST_OPEN
-    for number, (host, disk) in enumerate(disks, 1):
-        parts = parts_of({**disk["reclaimable"], "merge": disk["gain"]["merge"]}, disk["gain"]["total"])[1:]
-        articles.append(disk_article(f"disk-{number}", host, disk, parts=parts, most=most, is_open=is_small))
-    return f"<h2>Every disk</h2>{joined(articles)}"
+    columns, is_small = fitting_columns(disk for _host, disk in disks), len(disks) <= _MOST_OPEN
+    cards = joined(
+        disk_card(f"disk-{number}", host, disk, columns=columns, is_open=is_small)
+        for number, (host, disk) in enumerate(disks, 1)
+    )
+    return f'<section><h2 id="cards">Each disk</h2>{cards}</section>'
 
 
 def _footer(report: Report) -> str:
@@ -329,16 +168,16 @@ def _footer(report: Report) -> str:
         f"{looked} to tell what compaction gives back (scan: {report['scan']}).",
         "What is given back by merging and by compaction may overlap, so sums are upper bounds.",
         (
-            "Merging means the layers that no snapshot of a virtual machine names. "
-            "Outside of a virtual machine, that is all of them."
+            "An orphan layer is one that no snapshot of a virtual machine names, and that has no name of its own. "
+            "Outside of a virtual machine, that is every snapshot without a name."
         ),
         (
-            "A map shows the guest disk from left to right; the stronger the colour of a stretch, "
-            "the more of its clusters the layer holds."
+            "The outline of a layer shows the guest disk from left to right; "
+            "the higher it is, the more of that part of the disk the layer holds."
         ),
         "The filled circle is the layer that the guest writes to.",
     ]
     return (
-        f"<footer><h2>How to read this</h2><ul class='plain'>"
+        f'<footer><h2 id="reading">How to read this</h2><ul class="plain">'
         f"{''.join(f'<li>{escaped(note)}</li>' for note in notes)}</ul></footer>"
     )

@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pictures of the page, as SVG that needs neither styles within nor a script: bars, the lanes of a tree, the map
-of a layer.
+"""The pictures of the page, as SVG that needs neither styles within nor a script: bars, the lanes of a tree, the
+profile of a layer.
+
+A large fleet has thousands of lanes and profiles, so each is one path in pixels, which the style stretches.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
@@ -12,12 +14,17 @@ from __future__ import annotations
 
 from typing import List, Sequence, Tuple
 
-from .markup import element, escaped
+from .markup import escaped
 from .tree import Row
 
 _LANE = 16
 _MOST_LANES = 8
-_STRIP_HEIGHT = 10
+_MIDDLE = 15
+_BELOW = 99
+PROFILE_WIDTH = 120
+"""Pixels of a profile, as it is before the style stretches it."""
+
+PROFILE_HEIGHT = 8
 _LEVELS = 4
 
 
@@ -29,38 +36,24 @@ def shares(parts: Sequence[Tuple[str, int]], whole: int, *, title: str, descript
         width = 100.0 * part / whole if whole > 0 else 0.0
         if part > 0:
             # A part that would be too thin to be seen is drawn a little wider.
-            drawn.append(
-                element(
-                    "rect",
-                    "",
-                    class_=f"part-{name}",
-                    x=f"{position:.2f}%",
-                    width=f"{max(width, 0.4):.2f}%",
-                    height="100%",
-                )
-            )
+            drawn.append(f'<rect class="part-{escaped(name)}" x="{position:.1f}%" width="{max(width, 0.4):.1f}%"/>')
         position += width
-    return _picture("bar", f"<rect class='track' width='100%' height='100%'/>{''.join(drawn)}", title, description)
+    told = f"<title>{escaped(title)}: {escaped(description)}</title>"
+    return f'<svg class="bar" role="img">{told}{"".join(drawn)}</svg>'
 
 
 def lanes(row: Row, *, is_current: bool, width: int) -> str:
-    """The part of a tree beside one row.
-
-    Heights are shares of the row, so that lines meet however high the rows are.
-    """
+    """The part of a tree beside one row. Its lines go on below the row, where they are cut off, however high it is."""
     lane = min(row.lane, _MOST_LANES)
-    lines = [_line(passing, 0, passing, 100) for passing in sorted(row.passing) if passing <= _MOST_LANES]
+    lines = [f"M{_x(passing)} 0V{_BELOW}" for passing in sorted(row.passing) if passing <= _MOST_LANES]
     if row.parent_lane is not None:
         parent = min(row.parent_lane, _MOST_LANES)
-        lines.append(_line(parent, 0, parent, 50))
-        lines += [_line(parent, 50, lane, 50)] if parent != lane else []
+        lines.append(f"M{_x(parent)} 0V{_MIDDLE}" + (f"H{_x(lane)}" if parent != lane else ""))
     if row.has_children:
-        lines.append(_line(lane, 50, lane, 100))
-    node = f'<circle class="{"node current" if is_current else "node"}" cx="{_x(lane)}" cy="50%" r="5"/>'
-    return (
-        f'<svg class="lanes" width="{lanes_width(width)}" height="100%" aria-hidden="true" focusable="false">'
-        f"{''.join(lines)}{node}</svg>"
-    )
+        lines.append(f"M{_x(lane)} {_MIDDLE}V{_BELOW}")
+    node = f'<circle{" class=now" if is_current else ""} cx="{_x(lane)}" cy="{_MIDDLE}" r="5"/>'
+    drawn = f'<path d="{"".join(lines)}"/>' if lines else ""
+    return f'<svg class="lanes" width="{lanes_width(width)}" aria-hidden="true">{drawn}{node}</svg>'
 
 
 def lanes_width(width: int) -> int:
@@ -72,45 +65,41 @@ def _x(lane: int) -> int:
     return 9 + _LANE * lane
 
 
-def _line(x1: int, y1: int, x2: int, y2: int) -> str:
-    return f'<line x1="{_x(x1)}" y1="{y1}%" x2="{_x(x2)}" y2="{y2}%"/>'
-
-
-def strip(used: Sequence[int], capacities: Sequence[int], *, title: str, description: str) -> str:
-    """The map of one layer: the guest disk from left to right, the stronger the colour, the more of a stretch the
-    layer holds.
+def levels_of(used: Sequence[int], capacities: Sequence[int], columns: int) -> List[int]:
+    """How much of each of ``columns`` equal parts of the guest disk a layer holds: 0 for nothing, 4 for all or nearly
+    so. ``used`` and ``capacities`` are clusters in the stretches of a map.
     """
-    levels = [_level(held, capacity) for held, capacity in zip(used, capacities)]
-    paths = []
-    for level in range(1, _LEVELS + 1):
-        path = "".join(f"M{start} 0h{end - start}v{_STRIP_HEIGHT}H{start}z" for start, end in _runs(levels, level))
-        if path:
-            paths.append(f'<path class="l{level}" d="{path}"/>')
-    box = f"0 0 {max(1, len(levels))} {_STRIP_HEIGHT}"
-    return _picture("strip", "".join(paths), title, description, f' viewBox="{box}" preserveAspectRatio="none"')
+    count = len(used)
+    if not count:
+        return []
+    columns = min(columns, PROFILE_WIDTH)
+    borders = [number * count // columns for number in range(columns + 1)]
+    # A column of a map with few stretches is a part of one.
+    parts = [(first, max(first + 1, end)) for first, end in zip(borders, borders[1:])]
+    return [_level(sum(used[first:end]), sum(capacities[first:end])) for first, end in parts]
 
 
 def _level(held: int, capacity: int) -> int:
-    """0 for nothing, 4 for what is full or nearly so."""
     if held <= 0:
         return 0
     share = held / max(1, capacity)
     return 1 if share < 0.25 else 2 if share < 0.6 else 3 if share < 0.95 else _LEVELS
 
 
-def _runs(levels: Sequence[int], level: int) -> List[Tuple[int, int]]:
-    """Where this level begins and ends."""
-    runs: List[Tuple[int, int]] = []
-    for index, one in enumerate(levels):
-        if one != level:
+def profile(levels: Sequence[int]) -> str:
+    """The outline of a layer over the guest disk from left to right, as the data of a path: the higher, the more of
+    that part of the disk it holds.
+    """
+    if not any(levels):
+        return ""
+    step, height = PROFILE_WIDTH // len(levels), PROFILE_HEIGHT // _LEVELS
+    drawn: List[str] = []
+    place = level = 0
+    for number, one in enumerate([*levels, 0]):
+        if one == level:
             continue
-        if runs and runs[-1][1] == index:
-            runs[-1] = (runs[-1][0], index + 1)
-        else:
-            runs.append((index, index + 1))
-    return runs
-
-
-def _picture(name: str, content: str, title: str, description: str, more: str = "") -> str:
-    told = f"<title>{escaped(title)}</title><desc>{escaped(description)}</desc>"
-    return f'<svg class="{name}" role="img" focusable="false"{more}>{told}{content}</svg>'
+        start = number * step
+        drawn.append(f"h{start - place}" if drawn else f"M{start} {PROFILE_HEIGHT}")
+        drawn.append(f"v{(level - one) * height}")
+        place, level = start, one
+    return "".join(drawn) + "z"

@@ -120,13 +120,13 @@ def _merge(facts: Mapping[str, Any], foretold: Optional[Answer]) -> Optional[Rep
 
 
 def _orphan_layers(facts: Mapping[str, Any], merge: Optional[Report]) -> Optional[int]:
-    """Layers that no snapshot of the machine names, and nobody else; None when there is no machine, or nobody can tell
-    what it names.
+    """Layers that no snapshot of the machine names, and nobody else; without a machine there is no list that names
+    them. None when nobody can tell what the machine names.
     """
     listed = any(one["vm_snapshot"] for one in facts["snapshots"])
     # A list of snapshots that cannot be read looks like an empty one; the merge is refused for it.
     is_doubtful = merge is not None and merge["error_code"] == "has_snapshots" and not listed
-    return None if facts["vm"] is None or is_doubtful else sum(map(is_orphan, facts["snapshots"]))
+    return None if is_doubtful and facts["vm"] is not None else sum(map(is_orphan, facts["snapshots"]))
 
 
 def _totals(hosts: Sequence[Report]) -> Report:
@@ -139,6 +139,7 @@ def _totals(hosts: Sequence[Report]) -> Report:
         **{key: sum(disk[key] or 0 for disk in disks) for key in _SIZES},
         "snapshots": sum(len(disk["snapshots"]) for disk in disks),
         "orphan_layers": sum(disk["orphan_layers"] or 0 for disk in disks),
+        "disks_with_unknown_orphans": sum(disk["orphan_layers"] is None for disk in disks),
         "reclaimable": _reclaimable(disks),
         "gain": sum(disk["gain"]["total"] for disk in disks),
         "findings": {severity: _found(hosts, severity) for severity in _SEVERITIES},

@@ -57,6 +57,7 @@ def host_report(results: Sequence[Answer]) -> Dict[str, Any]:
         "absent": list(missing),
         "unfinished": _unfinished(results),
         "predicted": any(result.get("predicted") for result in results),
+        "earlier": [_earlier(result["earlier"]) for result in results if result.get("earlier")],
         **{status: sum(one["status"] == status for one in disks) for status in STATUSES},
         **{key: sum(one[key] for one in disks) for key in _SUMS},
     }
@@ -72,6 +73,11 @@ def _unfinished(results: Sequence[Answer]) -> List[str]:
             left.pop(disk["path"], None)
         left.update(dict.fromkeys(result.get("unfinished") or ()))
     return list(left)
+
+
+def _earlier(run: Answer) -> Entry:
+    """A run that was cut off, and what it had done."""
+    return {"began": run["began"], "cut_at": run["cut_at"], "disks": [_entry(disk) for disk in run["disks"]]}
 
 
 def _entry(disk: Answer) -> Entry:
@@ -120,7 +126,16 @@ def _summary(report: Mapping[str, Any], missing: Mapping[str, str]) -> List[str]
     number = len(report["disks"])
     head = f"{number} {'disk' if number == 1 else 'disks'}: {counts}; {amounts} {'to write' if would else 'written'}"
     absent = (f"{'absent':<9} {path}; {why}" for path, why in missing.items())
-    return [head, *(_line(one) for one in report["disks"]), *absent]
+    earlier = [line for run in report["earlier"] for line in _earlier_lines(run)]
+    return [*earlier, head, *(_line(one) for one in report["disks"]), *absent]
+
+
+def _earlier_lines(run: Answer) -> List[str]:
+    """What is to be known of a run that was cut off: the disks that it changed, and those that it could not."""
+    where = f" at {run['cut_at']}" if run["cut_at"] else ""
+    number = len(run["disks"])
+    head = f"A run that began {run['began']} was cut off{where}. It was done with {number} disk{'s' * (number != 1)}."
+    return [head, *(f"earlier: {_line(one)}" for one in run["disks"] if one["status"] in (CHANGED, FAILED))]
 
 
 def _line(entry: Entry) -> str:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -21,6 +21,7 @@ from ..._ops.maintain.policy import Policy, refuse_bad_policy
 from ..run import Result, absolute, failure_of, own_port, titled_diff
 from ..spec import drops_swap, size_option, size_or
 from .each_disk import fail_for, tell_subject
+from .log import Log
 from .visit import Run, visit
 
 _PATTERN = frozenset("*?[")
@@ -34,18 +35,41 @@ def maintain_disks(module: AnsibleModule) -> Result:
     paths = [absolute(port, path, "paths") for path in params["paths"]]
     found = disks_at(port, paths, recurse=params["recurse"])
     clones = disks_at(port, [absolute(port, path, "clones_in") for path in params["clones_in"]], recurse=True)
-    run = Run(module, port, policy, budget, dict.fromkeys(found.disks + clones.disks))
-    run.warnings += [f"clones_in: {error}" for _path, error in clones.failed]
-    disks = []
-    for number, path in enumerate(found.disks):
-        tell_subject(module, path, number, len(found.disks))
-        disks.append(_turn(run, path, _excluded(port, path, patterns)))
-    result = _result(run, disks, found)
+    log = _log(module, port)
+    try:
+        run = Run(module, port, policy, budget, dict.fromkeys(found.disks + clones.disks))
+        run.warnings += [f"clones_in: {error}" for _path, error in clones.failed]
+        disks = _visit_all(run, log, found.disks, patterns)
+        log.end(run.unfinished)
+    finally:
+        log.close()
+    result = _result(run, disks, found, log.earlier)
     result["warnings"] += _unused(port, patterns, found.disks)
     if params["fail_on"] != "never":
         fail_for(module, result, [*result["missing"], *_failures(disks)])
     result["warnings"] += [one["msg"] for one in result["missing"]]
     return result
+
+
+def _log(module: AnsibleModule, port: Port) -> Log:
+    path = module.params["record"]
+    if path is None or module.check_mode:
+        return Log()
+    # A run that nobody wants to know of later does without what writes records.
+    from ..._ops.maintain.record import open_record
+
+    return Log(open_record(port, absolute(port, path, "record"), module.params["run"]))
+
+
+def _visit_all(run: Run, log: Log, paths: Sequence[str], patterns: Sequence[str]) -> List[Result]:
+    """The entries of all disks in the order of their paths. Those that an earlier run has not reached come first."""
+    entries: Dict[str, Result] = {}
+    for number, path in enumerate(sorted(paths, key=lambda path: path in log.reached)):
+        tell_subject(run.module, path, number, len(paths))
+        log.turn(path)
+        entries[path] = _turn(run, path, _excluded(run.port, path, patterns))
+        log.done(entries[path])
+    return [entries[path] for path in paths]
 
 
 def _turn(run: Run, path: str, pattern: Optional[str]) -> Result:
@@ -108,7 +132,7 @@ def _unused(port: Port, patterns: Sequence[str], disks: Sequence[str]) -> List[s
     return [f"exclude: {pattern} leaves out no disk." for pattern in patterns if pattern not in used]
 
 
-def _result(run: Run, disks: List[Result], found: Found) -> Result:
+def _result(run: Run, disks: List[Result], found: Found, earlier: Optional[Result]) -> Result:
     changed = [one for one in disks if one["outcome"] == CHANGED]
     shown = ({one["path"]: one[when] for one in changed} for when in ("before", "after"))
     return {
@@ -117,6 +141,7 @@ def _result(run: Run, disks: List[Result], found: Found) -> Result:
         "missing": [{"path": path, **failure_of(error)} for path, error in found.failed],
         "unfinished": run.unfinished,
         "predicted": run.module.check_mode,
+        "earlier": earlier,
         "totals": totals_of(disks),
         "elapsed": round(run.budget.elapsed, 3),
         "diff": titled_diff("disks", *shown),

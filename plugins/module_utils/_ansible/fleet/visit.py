@@ -28,8 +28,6 @@ from .others import Others
 
 Planner = Callable[[Disk, Policy], Plan[Any]]
 
-_LATER = "What compaction gives back is known after the merge."
-
 
 class Run:
     """What all visits have in common, and what they leave: disks that are ``unfinished``, warnings, changes."""
@@ -52,7 +50,7 @@ class Run:
         disk = open_disk(self.module, path=path, standing=self.others.standing)
         self.has_changed = self.has_changed or bool(disk.recovered)
         self.warnings += [*disk.recovered, *disk.warnings]
-        return replace(disk, recovered=())
+        return disk
 
 
 def visit(run: Run, path: str) -> Result:
@@ -90,6 +88,9 @@ class _Visit:
 
     def _open(self) -> Disk:
         disk = self._run.open(self.outcome.path)
+        for sentence in disk.recovered:
+            self.outcome.is_changed = True
+            self.outcome.note(sentence)
         facts = disk.machine.facts
         if facts is not None:
             folder = posixpath.dirname(facts.config)
@@ -142,15 +143,32 @@ class _Visit:
         if not self._policy.compacts or (merge is not None and self._is_over()):
             return
         if merge is not None and self._run.module.check_mode:
-            self.outcome.note(_LATER)
+            self._foretell(disk, merge)
             return
         compaction = self._step(disk if merge is None else self._open(), _planned_compaction)
         if compaction is not None:
             self.outcome.reclaimed = compaction.facts.reclaimable
 
+    def _foretell(self, disk: Disk, merge: Plan[Any]) -> None:
+        """What a compaction would give back after a merge that is not done."""
+        from ..._change.foreseen import foreseen
+
+        state = replace(merge.facts.after, surroundings=disk.state.surroundings)
+        plan = _planned_compaction(replace(disk, port=foreseen(disk.port, merge.steps), state=state), self._policy)
+        if not plan.is_empty:
+            self._run.budget.spend(plan.bytes_written)
+            self.outcome.written += plan.bytes_written
+            self.outcome.reclaimed = plan.facts.reclaimable
+            self.outcome.after = figures(plan.facts.after)
+
     def _step(self, disk: Disk, planner: Planner) -> Optional[Plan[Any]]:
         """Plan and apply one change; returns its plan, None when there was nothing to do."""
-        disk, plan = planned_among(self._run.others, disk, lambda one: planner(one, self._policy))
+        is_prediction = self._run.module.check_mode
+
+        def make(one: Disk) -> Plan[Any]:
+            return planner(one, self._policy)
+
+        disk, plan = planned_among(self._run.others, disk, make, is_prediction=is_prediction)
         if plan.is_empty:
             return None
         result, done = run_plan(self._run.module, disk.port, plan)

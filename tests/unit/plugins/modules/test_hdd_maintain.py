@@ -7,17 +7,22 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
+import random
+import shutil
 import sys
 
 import pytest
 
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.file import OsFile
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import disks, module_docs
-from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of
+from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle, guid_of, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.farm import MIB, TWO, break_down, by_path, clone_of, machine
+from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import (
     content,
@@ -63,15 +68,118 @@ def test_all_disks_are_checked_merged_and_compacted_as_predicted_and_only_once(r
         module_docs.assert_documented("hdd_maintain", result)
 
 
-def test_merge_and_compaction_of_a_disk_are_one_visit_and_the_forecast_says_what_it_does_not_know(root):
+def test_merge_and_compaction_of_a_disk_are_one_visit_as_predicted(root):
     path = machine(f"{root}/a.pvm").directory
-    (predicted,) = succeed("hdd_maintain", check=True, paths=[root], **POLICY)["disks"]
-    assert (len(predicted["merged"]), predicted["reclaimed"]) == (3, 0) and "after the merge" in predicted["reason"]
-    (done,) = succeed("hdd_maintain", paths=[root], **POLICY)["disks"]
+    before = tree(root)
+    predicted = succeed("hdd_maintain", check=True, paths=[root], **POLICY)
+    assert tree(root) == before
+    result = succeed("hdd_maintain", paths=[root], **POLICY)
+    assert figures(predicted) == figures(result) and predicted["totals"] == result["totals"]
+    (done,) = result["disks"]
     assert (len(done["merged"]), done["reclaimed"], done["reason"]) == (3, MIB, None)
     assert done["before"]["layers"] == 4 and done["after"]["layers"] == 1
     assert done["after"]["file_size"] == os.path.getsize(next(e.path for e in os.scandir(path) if e.name.endswith("s")))
     assert done["machine"]["path"] == f"{root}/a.pvm"
+
+
+@pytest.mark.parametrize("scan", ["metadata", "zeros"])
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_compaction_gives_back_after_a_merge_is_predicted(root, seed, most, scan):
+    chance = random.Random(seed)
+    held = [
+        {n: bytes(MIB) if chance.random() < 0.4 else fill(n, MIB, depth) for n in chance.sample(range(8), 4)}
+        for depth in range(4)
+    ]
+    build_bundle(f"{root}/a.hdd", size_sectors=8 * 2048, layers=line_of_layers(*held))
+    guest = guest_of(f"{root}/a.hdd")
+    options = dict(paths=[root], recurse=True, max_layers=most, scan=scan)
+    before = tree(root)
+    predicted = succeed("hdd_maintain", check=True, **options)
+    assert tree(root) == before
+    done = succeed("hdd_maintain", **options)
+    assert figures(predicted) == figures(done) and guest_of(f"{root}/a.hdd") == guest
+    assert scan == "metadata" or seed or done["totals"]["reclaimed"], "nothing was compacted"
+    assert not succeed("hdd_maintain", **options)["changed"]
+
+
+def cut_off(root, call):
+    """Let a run in a process of its own end at its ``call``-th write, as by a power failure; whether it came so far."""
+    child = os.fork()
+    if child == 0:
+        count = itertools.count(1)
+
+        def dying(method):
+            def called(*arguments, **others):
+                if next(count) == call:
+                    os._exit(9)
+                return method(*arguments, **others)
+
+            return called
+
+        for kind, names in ((OsFile, ("pwrite", "truncate", "sync")), (OsPort, ("create", "rename", "remove"))):
+            for name in names:
+                setattr(kind, name, dying(getattr(kind, name)))
+        try:
+            succeed("hdd_maintain", paths=[root], record=f"{root}/record", **POLICY)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitpid(child, 0)[1] >> 8
+    assert code in (0, 9), code
+    return code == 9
+
+
+def test_a_run_that_is_cut_off_anywhere_is_told_by_the_next_one_which_goes_on(root):
+    built = [machine(f"{root}/model/{name}.pvm").directory for name in "ab"]
+    guests = [guest_of(path) for path in built]
+    told = set()
+    for call in itertools.count(1, 4):
+        assert call < 1000
+        place = f"{root}/{call}"
+        shutil.copytree(f"{root}/model", place)
+        paths = [path.replace("/model/", f"/{call}/") for path in built]
+        is_cut = cut_off(place, call)
+        layers = [one["depth"] for one in succeed("hdd_info", paths=[place], recurse=True)["disks"]]
+        result = succeed("hdd_maintain", paths=[place], record=f"{place}/record", **POLICY)
+        assert [guest_of(path) for path in paths] == guests
+        assert by_path(result, "after")[paths[1]]["layers"] == by_path(result, "after")[paths[0]]["layers"] == 1
+        if not is_cut:
+            assert result["earlier"] is None and not result["changed"]
+            break
+        earlier = result["earlier"] or {"disks": [], "cut_at": None}
+        done = [one["path"] for one in earlier["disks"]]
+        told.add((len(done), earlier["cut_at"] is not None))
+        # It was done with what it tells, and what it had done before the disk at which it was cut off is told; unless
+        # that was the very last thing that it wrote.
+        assert done == paths[: len(done)] and layers[: len(done)] == [1] * len(done)
+        assert layers[len(done) + 1 :] in ([], [4]) or result["earlier"] is None and layers == [1, 1]
+        module_docs.assert_documented("hdd_maintain", result)
+        shutil.rmtree(place)
+    assert told >= {(0, True), (1, True)}
+
+
+def test_disks_that_a_limit_kept_out_come_first_the_next_time(root):
+    paths = [machine(f"{root}/vms/{name}.pvm").directory for name in "abc"]
+    options = dict(paths=[f"{root}/vms"], record=f"{root}/home/record", max_bytes="1", compact=False, **POLICY)
+    orders = []
+    for _round in range(3):
+        result = succeed("hdd_maintain", **options)
+        assert [one["path"] for one in result["disks"]] == paths and result["earlier"] is None
+        orders.append([path for path, outcome in by_path(result).items() if outcome == "changed"])
+    assert orders == [[paths[0]], [paths[1]], [paths[2]]]
+    assert os.stat(f"{root}/home/record").st_mode & 0o077 == 0
+
+
+def test_a_prediction_writes_no_record_and_a_file_of_somebody_is_not_taken_for_one(root):
+    machine(f"{root}/vms/a.pvm")
+    succeed("hdd_maintain", check=True, paths=[f"{root}/vms"], record=f"{root}/record", **POLICY)
+    assert not os.path.exists(f"{root}/record")
+    with open(f"{root}/record", "w", encoding="utf-8") as stream:
+        stream.write("my notes\n")
+    refused(
+        "hdd_maintain", root, code="bad_request", check=False, paths=[f"{root}/vms"], record=f"{root}/record", **POLICY
+    )
 
 
 def test_one_bad_disk_never_stops_the_rest_and_the_task_is_red_at_the_end(root):
@@ -202,6 +310,7 @@ def test_what_an_interrupted_run_left_is_cleared_and_told(root):
     put(f"{built.directory}/.x.vdisk-0.tmp", b"half")
     result = succeed("hdd_maintain", paths=[root], compact=False)
     assert result["changed"] and not os.path.exists(f"{built.directory}/.x.vdisk-0.tmp")
+    assert by_path(result) == {built.directory: "changed"} and result["disks"][0]["reason"] in warnings(result)
     assert content(built.descriptor) and not succeed("hdd_maintain", paths=[root], compact=False)["changed"]
 
 

@@ -126,11 +126,12 @@ def test_orphans_are_counted_only_where_somebody_can_tell() -> None:
         ["a"], [info(*disks)], forecasts=[forecast(foretold("/doubt.hdd", **refused), foretold("/vm.hdd", **refused))]
     )
     assert {one["path"]: one["orphan_layers"] for one in report["hosts"][0]["disks"]} == {
-        "/alone.hdd": None,
+        "/alone.hdd": 1,
         "/vm.hdd": 1,
         "/doubt.hdd": None,
     }
-    assert report["totals"]["orphan_layers"] == 1
+    assert report["totals"]["orphan_layers"] == 2
+    assert report["totals"]["disks_with_unknown_orphans"] == 1
 
 
 def test_a_forecast_that_was_not_asked_for_says_nothing() -> None:

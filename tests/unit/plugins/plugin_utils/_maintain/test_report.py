@@ -92,6 +92,22 @@ def test_what_a_later_run_says_counts() -> None:
     assert report["unfinished"] == ["/z.hdd"]
 
 
+def test_a_run_that_was_cut_off_is_told_first() -> None:
+    earlier = {"began": "2026-01-31T04:00:00Z", "cut_at": "/c.hdd", "disks": [SMALLER, disk("/b.hdd")]}
+    report = reported({**result(disk("/c.hdd")), "earlier": earlier}, {**result(), "earlier": None})
+    assert [(one["began"], one["cut_at"], len(one["disks"])) for one in report["earlier"]] == [
+        ("2026-01-31T04:00:00Z", "/c.hdd", 2)
+    ]
+    assert report["summary"] == [
+        "A run that began 2026-01-31T04:00:00Z was cut off at /c.hdd. It was done with 2 disks.",
+        "earlier: changed   /a.hdd; 10 GiB -> 7 GiB; 4 -> 2 layers; 1 GiB compacted",
+        "1 disk: 0 changed, 1 unchanged, 0 skipped, 0 failed; 10 GiB -> 10 GiB, 0 B written",
+        "unchanged /c.hdd",
+    ]
+    between = reported({**result(), "earlier": {**earlier, "cut_at": None, "disks": [SMALLER]}})
+    assert "was cut off. It was done with 1 disk." in between["summary"][0]
+
+
 def test_a_machine_that_does_not_stop_is_a_failure_of_its_disks() -> None:
     first = result(WAITING)
     assert "There is something to do." in reported(first)["disks"][0]["reason"]
