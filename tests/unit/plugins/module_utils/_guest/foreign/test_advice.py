@@ -59,7 +59,10 @@ SAID: Dict[str, Tuple[str, bytes, Dict[str, bytes], str, str]] = {
         lzma.compress(ZEROS),
         {},
         "unsupported",
-        "The source is compressed with xz (/v m/d.img). Unpack it and name what comes out: unxz -k '/v m/d.img'",
+        (
+            "The source is compressed with xz (/v m/d.img). "
+            "Unpack it and name what comes out: unxz -c '/v m/d.img' > '/v m/d.img.unpacked'"
+        ),
     ),
     "zip": (
         "d.zip",
@@ -215,7 +218,7 @@ SAID: Dict[str, Tuple[str, bytes, Dict[str, bytes], str, str]] = {
         "not_a_whole_disk",
         (
             "The file is one of 2 pieces of a disk (/v m/d.qcow2.001). "
-            "Join them and name the result: cat '/v m/d.qcow2'.??? > '/v m/d.qcow2'"
+            "Join them and name the result: cat '/v m/d.qcow2.001' '/v m/d.qcow2.002' > '/v m/d.qcow2'"
         ),
     ),
     "cut by split": (
