@@ -19,11 +19,11 @@ MOST_SHIPPED_BYTES = {
     "hdd": 740_000,
     "hdd_check": 655_000,
     "hdd_compact": 768_000,
-    "hdd_convert": 1_275_000,
+    "hdd_convert": 1_292_000,
     "hdd_info": 620_000,
     "hdd_maintain": 935_000,
     "hdd_merge": 520_000,
-    "hdd_nbd": 905_000,
+    "hdd_nbd": 926_000,
     "hdd_snapshot": 530_000,
     "vagrant_box": 365_000,
 }

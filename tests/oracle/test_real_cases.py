@@ -105,11 +105,29 @@ def test_an_appliance_of_virtualbox_is_read_in_place(tmp_path: Path, wanted: Dic
     succeed("hdd_convert", src=str(folder / disk), dest=str(tmp_path / "disk.raw"))
     assert digest(out) == digest(str(tmp_path / "beside.raw")) == digest(str(tmp_path / "disk.raw"))
     assert done["virtual_size"] == os.path.getsize(out) and not [w for w in warnings(done) if "checksum" in w]
-    with open(folder / disk, "r+b") as stream:
+    compared("VirtualBox")
+
+
+@pytest.mark.parametrize("algorithm", ["SHA1", "SHA256"])
+def test_an_appliance_with_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, algorithm: str) -> None:
+    """As VirtualBox and ovftool write it, with the bytes of VirtualBox."""
+    source = unpacked("virtualbox.ova", tmp_path)
+    folder = tmp_path / "vm"
+    shutil.unpack_archive(source, folder, format="tar")
+    names = sorted(os.listdir(folder))
+    ovf = next(name for name in names if name.endswith(".ovf"))
+    lines = [
+        f"{algorithm} ({name}) = {hashlib.new(algorithm.lower(), (folder / name).read_bytes()).hexdigest()}\n"
+        for name in names
+    ]
+    (folder / (ovf[:-4] + ".mf")).write_text("".join(lines))
+    options = {"src": str(folder / ovf), "dest": str(tmp_path / "out.raw")}
+    succeed("hdd_convert", **options)
+    with open(folder / next(name for name in names if name.endswith(".vmdk")), "r+b") as stream:
         stream.seek(70_000)
         stream.write(b"?")
-    said = refused("hdd_convert", str(tmp_path), code="damaged", src=str(folder / ovf), dest=str(tmp_path / "x.raw"))
-    assert "manifest" in said["msg"]
+    said = refused("hdd_convert", str(tmp_path), code="damaged", **options)
+    assert "manifest" in said["msg"] and said["error_context"]["expected"] != said["error_context"]["found"]
     compared("VirtualBox")
 
 

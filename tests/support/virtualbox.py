@@ -18,8 +18,9 @@ from typing import List, Optional
 
 import pytest
 
+_NAMES = {"qcow2": "QCOW"}
 _SEEN = "/mnt"
-_ENTER = 'mount --make-rprivate / && mount --bind "$1" "$0/mnt" && shift && exec chroot "$0" "$@"'
+_ENTER = 'mount --make-rprivate / && mount --bind "$1" "$0/mnt" && mount --rbind /proc "$0/proc" && shift && exec chroot "$0" "$@"'
 _PACKAGE = (
     "vbox-img is not installed (package virtualbox of Debian sid; VDISK_VIRTUALBOX may name a root folder with it)"
 )
@@ -39,7 +40,12 @@ def command(folder: Path, *arguments: str) -> List[str]:
 def read(folder: Path, path: str, format: str) -> Optional[bytes]:
     """What VirtualBox reads from an image in ``folder``; None where it refuses."""
     out = folder / "virtualbox.raw"
-    options = [f"--srcfilename={path}", f"--srcformat={format.upper()}", f"--dstfilename={out}", "--dstformat=RAW"]
+    options = [
+        f"--srcfilename={path}",
+        f"--srcformat={_NAMES.get(format, format.upper())}",
+        f"--dstfilename={out}",
+        "--dstformat=RAW",
+    ]
     done = subprocess.run(
         command(folder, "vbox-img", "convert", *options), capture_output=True, check=False, timeout=300
     )

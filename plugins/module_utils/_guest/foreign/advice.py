@@ -15,6 +15,7 @@ import shlex
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from ..._core.errors import Damaged, DiskError, NotAWholeDisk, Unsupported
+from ..._core.units import SECTOR
 from ..._formats.catalog import FORMATS
 
 _UNPACK = "Unpack it and name what comes out: "
@@ -98,20 +99,19 @@ _OTHERS = {
 }
 
 
-def document_of(prefix: bytes) -> Optional[str]:
-    """What a file without the mark of an image is, by its first bytes; None for what may be a plain image."""
+def document_of(prefix: bytes, size: int) -> Optional[str]:
+    """What a file of ``size`` bytes without the mark of an image is, by its first ones; None for a plain image."""
     text = prefix[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"\0" in text.rstrip(b"\0") and not text.startswith(b"rar!"):
         return None
     found = next((kind for kind, marks in _DOCUMENTS.items() if text.startswith(marks)), None)
-    return found or ("text" if _is_text(prefix) else None)
+    return found or ("text" if size % SECTOR and _is_text(prefix) else None)
 
 
 def _is_text(prefix: bytes) -> bool:
-    """Whether there is nothing but lines of readable characters, as no boot sector and no file system begins."""
-    start = prefix[:512].strip()
-    has_lines = b"\n" in start or len(prefix) < 512
-    return len(start) >= _LEAST_TEXT and has_lines and all(byte > 31 or byte in _BREAKS for byte in start)
+    """Whether there is nothing but readable characters, as no boot sector and no file system begins."""
+    text = prefix.strip()
+    return len(text) >= _LEAST_TEXT and all(byte > 31 or byte in _BREAKS for byte in text)
 
 
 def unread(path: str, kind: str) -> DiskError:

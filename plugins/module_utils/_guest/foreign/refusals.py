@@ -62,7 +62,8 @@ def explain_folder(port: Port, error: NotABundle, path: str) -> None:
 
 def _named_only(port: Port, path: str) -> DiskError:
     """The refusal of a file of which only the name says that it is a VHD."""
-    document, suffix = document_of(read_start(port, path, _PREFIX)), posixpath.splitext(path)[1]
+    stat, suffix = port.stat(path), posixpath.splitext(path)[1]
+    document = document_of(read_start(port, path, _PREFIX), stat.size if stat is not None else 0)
     if document is not None:
         return unread(path, document)
     return false_name(path, suffix) if suffix.lower().endswith("vhd") else piece_of_vhd(port, path)

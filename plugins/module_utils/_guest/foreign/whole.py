@@ -47,7 +47,8 @@ def refuse_part(port: Port, path: str, prefix: bytes) -> None:
         raise NotAWholeDisk(
             "The file is a layer or a part of a Parallels disk", path=path, hint=f"Name the bundle: {folder}"
         )
-    document = document_of(prefix)
+    stat = port.stat(path)
+    document = document_of(prefix, stat.size if stat is not None else 0)
     if document is not None:
         raise unread(path, document)
     if VMDK_PIECE.fullmatch(name):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import socket
 import subprocess
 import sys
 import uuid
@@ -28,6 +27,7 @@ from ansible_collections.vdisk.parallels.tests.support import vdi_images
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.module_runner import refused
+from ansible_collections.vdisk.parallels.tests.support.sockets import make_socket
 from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.qcow2.test_external import external
 from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.qcow2.test_reader import usual
 from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._guest.containers.test_catalog import (
@@ -130,13 +130,7 @@ def machine(root: str) -> None:
 
 
 def listening(root: str) -> None:
-    with socket.socket(socket.AF_UNIX) as one:
-        before = os.getcwd()
-        os.chdir(root)
-        try:
-            one.bind("s")
-        finally:
-            os.chdir(before)
+    make_socket(f"{root}/s")
 
 
 CHAIN = ["first.qcow2", "second.qcow2"]

@@ -318,7 +318,22 @@ def test_an_advice_is_one_sentence_with_all_of_its_command(kind: str) -> None:
     ],
 )
 def test_documents_are_known_by_their_first_bytes(prefix: bytes, kind: Optional[str]) -> None:
-    assert document_of(prefix) == kind
+    assert document_of(prefix, 100 * 512) == kind
+
+
+@pytest.mark.parametrize(
+    "prefix, size, kind",
+    [
+        (b"# a line\n" * 20, 180, "text"),
+        ("# eine Zeile mit ä\n".encode() * 20, 400, "text"),
+        (b"# a line\n" * 400, 100_000, "text"),
+        (b"# a line\n" * 400, 512 * 100, None),
+        (b"# a line\n" * 20 + b"\0", 181, None),
+        (b"short", 5, None),
+    ],
+)
+def test_a_text_is_no_whole_number_of_sectors(prefix: bytes, size: int, kind: Optional[str]) -> None:
+    assert document_of(prefix, size) == kind
 
 
 def test_what_a_reader_says_itself_is_left_alone() -> None:
