@@ -20,7 +20,10 @@ import pytest
 
 _NAMES = {"qcow2": "QCOW"}
 _SEEN = "/mnt"
-_ENTER = 'mount --make-rprivate / && mount --bind "$1" "$0/mnt" && mount --rbind /proc "$0/proc" && shift && exec chroot "$0" "$@"'
+_ENTER = (
+    'mount --make-rprivate / && mount --bind "$1" "$0/mnt" && mount --rbind /proc "$0/proc"'
+    ' && shift && exec chroot "$0" "$@"'
+)
 _PACKAGE = (
     "vbox-img is not installed (package virtualbox of Debian sid; VDISK_VIRTUALBOX may name a root folder with it)"
 )

@@ -109,9 +109,9 @@ def document_of(prefix: bytes, size: int) -> Optional[str]:
 
 
 def _is_text(prefix: bytes) -> bool:
-    """Whether there is nothing but readable characters, as no boot sector and no file system begins."""
+    """Whether there are lines of readable characters alone, as no boot sector and no file system begins."""
     text = prefix.strip()
-    return len(text) >= _LEAST_TEXT and all(byte > 31 or byte in _BREAKS for byte in text)
+    return len(text) >= _LEAST_TEXT and b"\n" in text and all(byte > 31 or byte in _BREAKS for byte in text)
 
 
 def unread(path: str, kind: str) -> DiskError:

@@ -330,6 +330,7 @@ def test_documents_are_known_by_their_first_bytes(prefix: bytes, kind: Optional[
         (b"# a line\n" * 400, 512 * 100, None),
         (b"# a line\n" * 20 + b"\0", 181, None),
         (b"short", 5, None),
+        (b"x" * 1000, 1000, None),
     ],
 )
 def test_a_text_is_no_whole_number_of_sectors(prefix: bytes, size: int, kind: Optional[str]) -> None:
