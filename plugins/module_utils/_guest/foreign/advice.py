@@ -48,7 +48,8 @@ ADVICE: Dict[str, Advice] = {
     "xz": _packed("xz", "unxz", "unxz -k", (".xz", ".txz")),
     "zstd": _packed("zstd", "unzstd", "unzstd", (".zst", ".tzst")),
     "bzip2": _packed("bzip2", "bunzip2", "bunzip2 -k", (".bz2", ".bz", ".tbz2", ".tbz")),
-    "lz4": _packed("lz4", "unlz4", "unlz4", (".lz4",)),
+    # Into a pipe it writes to that, unless told where to.
+    "lz4": _packed("lz4", "unlz4", "unlz4", (".lz4",))._replace(next=_UNPACK + "unlz4 {file} {stem}"),
     "lzip": _packed("lzip", "lzip -d", "lzip -dk", (".lz", ".tlz")),
     "compress": _packed("compress", "gunzip", "gunzip -k", (".z",)),
     "zip": Advice("a ZIP archive", _OPEN + "unzip {file}"),
