@@ -114,8 +114,9 @@ options:
     default: false
   backing_paths:
     description:
-      - More folders, with all below them, in which images of the backing chain may be. None when left out.
-      - Requires O(backing=true).
+      - More folders, with all below them, in which files may be that an image of another product names, such as images
+        of its backing chain (with O(backing=true)), extents of a VMDK or the data file of a qcow2 image. None when left
+        out.
     type: list
     elements: path
     default: []

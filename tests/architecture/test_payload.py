@@ -19,11 +19,11 @@ MOST_SHIPPED_BYTES = {
     "hdd": 751_000,
     "hdd_check": 664_000,
     "hdd_compact": 800_000,
-    "hdd_convert": 1_305_000,
+    "hdd_convert": 1_322_000,
     "hdd_info": 655_000,
     "hdd_maintain": 980_000,
     "hdd_merge": 527_000,
-    "hdd_nbd": 905_000,
+    "hdd_nbd": 926_000,
     "hdd_snapshot": 535_000,
     "vagrant_box": 377_000,
 }

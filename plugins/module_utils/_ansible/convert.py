@@ -94,9 +94,8 @@ def _source_request(params: Mapping[str, Any], port: Port) -> SourceRequest:
 
 
 def _reach(params: Mapping[str, Any], port: Port) -> Reach:
-    given = [name for name in ("backing_paths", "backing_format") if params[name]]
-    if given and not params["backing"]:
-        raise BadRequest(f"{given[0]}: no image below another is read", hint="Set backing: true.")
+    if params["backing_format"] and not params["backing"]:
+        raise BadRequest("backing_format: no image below another is read", hint="Set backing: true.")
     folders = tuple(absolute(port, folder, "backing_paths") for folder in params["backing_paths"])
     return Reach(folders, params["backing_format"], params["join_pieces"])
 

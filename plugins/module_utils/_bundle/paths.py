@@ -15,7 +15,7 @@ from __future__ import annotations
 import posixpath
 from typing import Optional, Tuple
 
-from .._core.errors import BadRequest, Damaged, Escape, MissingImage, NotABundle, NotFound
+from .._core.errors import BadRequest, Damaged, Escape, MissingImage, NotABundle, NotAWholeDisk, NotFound
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
@@ -190,10 +190,10 @@ def _moved(port: Port, location: Location, real: str) -> Tuple[str, bool]:
 
 
 def refuse_layer(port: Port, location: Location) -> None:
-    """Raise BadRequest for an image in a bundle: it is no disk without the layers below it."""
+    """Raise NotAWholeDisk for an image in a bundle: it is no disk without the layers below it."""
     if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
-        text, hint = "The image is a layer of a bundle and no disk of its own", f"Name the bundle: {location.directory}"
-        raise BadRequest(text, path=location.image, hint=hint)
+        text, hint = "The file is a layer or a part of a Parallels disk", f"Name the bundle: {location.directory}"
+        raise NotAWholeDisk(text, path=location.image, hint=hint)
 
 
 def journal_path(location: Location) -> str:

@@ -17,7 +17,7 @@ from .._core.records import dataclass
 from .._core.units import KIB, MIB
 from .._io.port import File, Port
 from .catalog import FORMATS, RAW, ForeignShape
-from .image import ForeignImage, ForeignWriter, OpenBeside, ParentImage
+from .image import ForeignImage, ForeignWriter, GuestView, OpenBeside, ParentImage
 from .image_ids import ImageIds
 
 
@@ -45,10 +45,10 @@ def _open_raw(port: Port, path: str, _open_beside: OpenBeside) -> Any:
     return PlainParent(port, path)
 
 
-def _open_qcow2(port: Port, path: str, _open_beside: OpenBeside) -> Any:
+def _open_qcow2(port: Port, path: str, open_beside: OpenBeside) -> Any:
     from .qcow2.reader import open_qcow2
 
-    return open_qcow2(port, path)
+    return open_qcow2(port, path, open_beside=open_beside)
 
 
 def _new_qcow2(image: NewImage) -> Any:
@@ -210,11 +210,14 @@ def snapshots_below(port: Port, path: str, at: Optional[str]) -> Tuple[str, ...]
     return tuple(BY_ID + one.id for one in reversed(older))
 
 
-def snapshot_layers(images: Sequence[Any]) -> Tuple[Any, ...]:
-    """Open images of one qcow2 file at its snapshots, topmost first, each but the lowest as a layer on the next one."""
+def snapshot_layers(images: Sequence[Any], below: Optional[GuestView]) -> Tuple[Any, ...]:
+    """Open images of one qcow2 file at its snapshots, topmost first, each but the lowest as a layer on the next one.
+
+    ``below`` is what is seen of its backing file, for whoever reads; the lowest image is a layer on that.
+    """
     from .qcow2.delta import SnapshotDelta
 
-    return (*(SnapshotDelta(one, below) for one, below in zip(images, images[1:])), *images[-1:])
+    return (*(SnapshotDelta(one, lower, below) for one, lower in zip(images, images[1:])), *images[-1:])
 
 
 # Of formats whose images may consist of several files.

@@ -47,6 +47,13 @@ MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
     "lz4": ((0, b"\x04\x22\x4d\x18"),),
     "7z": ((0, b"7z\xbc\xaf\x27\x1c"),),
     "zip": ((0, b"PK\x03\x04"), (0, b"PK\x05\x06")),
+    "lzip": ((0, b"LZIP\1"),),
+    "compress": ((0, b"\x1f\x9d\x90"),),
+    "cab": ((0, b"MSCF\0\0\0\0"),),
+    "rpm": ((0, b"\xed\xab\xee\xdb"),),
+    "ar": ((0, b"!<arch>\n"),),
+    "exe": ((78, b"This program cannot be run in DOS mode"),),
+    "elf": ((0, b"\x7fELF\1\1\1"), (0, b"\x7fELF\2\1\1")),
     "tar": ((257, b"ustar"),),
     "xml": ((0, b"<?xml"), (0, b"\xef\xbb\xbf<?xml")),
 }

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Iterable, Iterator, Sequence, Tuple, Union
+from typing import Iterable, Iterator, List, Sequence, Tuple, Union
 
-from .._io.port import File
+from .._core.errors import Unsupported
+from .._io.port import File, Port
 from .mapping import StoredRun
 from .place import Place
+
+MOST_PIECES = 512
+"""So many files may be open at once on most hosts, with others beside them."""
 
 
 class JoinedPieces:
@@ -66,3 +70,22 @@ class JoinedPieces:
         """Release all pieces."""
         for piece in self._pieces:
             piece.close()
+
+
+def open_pieces(port: Port, path: str, paths: Sequence[str]) -> JoinedPieces:
+    """The pieces at ``paths``, in their order, as one called ``path``; all are closed again when one cannot be opened.
+
+    Raises Unsupported for more than can be open at once.
+    """
+    if len(paths) > MOST_PIECES:
+        hint = "Join them yourself, with cat, and name the result."
+        raise Unsupported("The disk is in too many pieces", path, expected=MOST_PIECES, found=len(paths), hint=hint)
+    files: List[File] = []
+    try:
+        for one in paths:
+            files.append(port.open_read(one))
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    return JoinedPieces(path, files)

@@ -11,7 +11,7 @@ the image that the user named and where the user allows it, never probed for the
 
 from __future__ import annotations
 
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
 from .._core.plan import Fingerprint
@@ -93,7 +93,7 @@ def find_chain(
         one = _look(port, place, roots, found[-1] if found else None)
         if one.file_id in [other.file_id for other in found]:
             raise Damaged(
-                "The images name each other in a circle", path=real, hint="One of the backing names is wrong."
+                "The images name each other in a circle", path=real, hint="Let one of them name the right image."
             )
         found.append(one)
         if one.link is None:
@@ -132,7 +132,8 @@ class _Place(NamedTuple):
 def _look(port: Port, place: _Place, roots: Roots, above: Optional[_Examined]) -> _Examined:
     """Open an image, compare it with what the one above says of it, and close it again."""
     format, path, with_properties, snapshot = place
-    image = open_foreign(port, format, path, roots, snapshot)
+    beside = SiblingFiles(port, path, roots)
+    image = open_image(port, format, path, beside, snapshot)
     try:
         warning = None
         if above is not None:
@@ -141,19 +142,19 @@ def _look(port: Port, place: _Place, roots: Roots, above: Optional[_Examined]) -
         properties = dict(image.properties) if with_properties else {}
         sector = getattr(image, "logical_sector", SECTOR)
         layer = ForeignLayer(format, path, image.size, getattr(image, "snapshots", 0), properties, sector, snapshot)
-        return _examined(port, image, layer, warning)
+        return _examined(port, image, layer, [*beside.warnings, *([] if warning is None else [warning])])
     finally:
         image.close()
 
 
-def _examined(port: Port, image: ForeignImage, layer: ForeignLayer, warning: Optional[str]) -> _Examined:
-    warnings = [f"{layer.path}: {text}" for text in image.warnings]
+def _examined(port: Port, image: ForeignImage, layer: ForeignLayer, said: Sequence[str]) -> _Examined:
+    warnings = [*said, *(f"{layer.path}: {text}" for text in image.warnings)]
     return _Examined(
         layer,
         tuple((file, identity(port.stat(file))) for file in image.files),
         _file_id(port, layer.path),
         image.parent,
-        tuple(warnings if warning is None else [warning, *warnings]),
+        tuple(warnings),
     )
 
 
@@ -169,28 +170,28 @@ def _chain_of(roots: Roots, found: Sequence[_Examined], said: Sequence[str]) -> 
 
 
 def with_inner_layers(port: Port, chain: ForeignChain) -> ForeignChain:
-    """The chain with the older snapshots inside of its one image as layers below it.
+    """The chain with the older snapshots inside of its topmost image as layers between that and what it lies on.
 
-    Where the image lies on another one, or holds none, the chain stays as it is. Raises as ``find_chain`` does.
+    Where the image holds none, the chain stays as it is. Raises as ``find_chain`` does.
     """
     top = chain.layers[0]
-    if len(chain.layers) > 1 or top.format not in SNAPSHOT_OPENERS:
+    older = snapshots_below(port, top.path, top.at) if top.format in SNAPSHOT_OPENERS else ()
+    if not older:
         return chain
-    older = snapshots_below(port, top.path, top.at)
-    if len(older) >= MOST_LAYERS:
-        message, hint = (
-            f"The image holds more than {MOST_LAYERS} snapshots",
-            "Set chain: flatten.",
-        )
+    if len(older) + len(chain.layers) > MOST_LAYERS:
+        message, hint = f"The image holds more than {MOST_LAYERS} snapshots", "Set chain: flatten."
         raise Unsupported(message, path=top.path, hint=hint)
-    found, said = [top], list(chain.warnings)
+    found, said = [top], [text for text in chain.warnings if not _is_of_snapshots(text, top)]
     for one in older:
-        below = find_chain(port, top.path, format=top.format, backing=False, snapshot=one)
-        found += below.layers
+        below = _look(port, _Place(top.format, top.path, False, one), chain.roots, None)
+        found.append(below.layer)
         said += [text for text in below.warnings if text not in said]
-    layers = (*(replace(layer, is_inner=True) for layer in found[:-1]), found[-1])
-    warnings = [text for text in said if not older or "internal snapshots" not in text]
-    return replace(chain, layers=layers, warnings=tuple(warnings))
+    inner = (replace(layer, is_inner=True) for layer in found[:-1])
+    return replace(chain, layers=(*inner, found[-1], *chain.layers[1:]), warnings=tuple(said))
+
+
+def _is_of_snapshots(text: str, layer: ForeignLayer) -> bool:
+    return text.startswith(f"{layer.path}: ") and "internal snapshots" in text
 
 
 def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
@@ -203,13 +204,19 @@ def open_chain(port: Port, chain: ForeignChain) -> ComposedView:
         for image in opened:
             image.close()
         raise
-    readers: Sequence[ImageReader] = opened
-    if any(layer.is_inner for layer in chain.layers):
-        from .._formats.codecs import snapshot_layers
+    sizes = [layer.size for layer in chain.layers]
+    inner = sum(layer.is_inner for layer in chain.layers)
+    readers = _with_deltas(opened, sizes, inner + 1) if inner else opened
+    return ComposedView(chain.size, [(0, LayerStack(readers, sizes, chain.size))])
 
-        readers = snapshot_layers(opened)
-    stack = LayerStack(readers, [layer.size for layer in chain.layers], chain.size)
-    return ComposedView(chain.size, [(0, stack)])
+
+def _with_deltas(opened: Sequence[Any], sizes: Sequence[int], count: int) -> Sequence[ImageReader]:
+    """The images with the first ``count``, which are of one file, as layers on each other and on those below."""
+    from .._formats.codecs import snapshot_layers
+
+    rest = opened[count:]
+    below = LayerStack(rest, sizes[count:], max(sizes)) if rest else None
+    return (*snapshot_layers(opened[:count], below), *rest)
 
 
 def open_foreign(port: Port, format: str, path: str, roots: Roots, snapshot: Optional[str] = None) -> ForeignImage:

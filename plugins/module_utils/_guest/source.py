@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
-from .._bundle.paths import locate
-from .._core.errors import BadRequest, Damaged, NotAWholeDisk, NotFound, Unsupported
+from .._bundle.paths import Location, locate
+from .._core.errors import BadRequest, Damaged, NotABundle, NotAWholeDisk, NotFound, Unsupported
 from .._core.plan import Fingerprint
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
@@ -111,19 +111,33 @@ def find_source(
     if disk is not None:
         raise BadRequest("src_disk: the source is one disk", path=path, found=disk, hint="Leave src_disk out.")
     if chosen == HDD:
-        return _bundle(path, observe(port, locate(port, path), allow_outside=allow_outside))
-    if stat.kind != FILE or stat.size == 0:
-        what = stat.kind if stat.kind != FILE else stat.size
-        message = f"A {chosen} source must be a regular file that is not empty"
-        raise BadRequest(message, path, found=what, hint="Choose another one.")
+        return _bundle(path, observe(port, _located(port, path, stat), allow_outside=allow_outside))
+    if stat.kind != FILE:
+        hint = "Name an image file, or a block device (Linux)."
+        raise BadRequest("A source is a file, a folder or a block device", path, found=stat.kind, hint=hint)
+    if stat.size == 0:
+        raise BadRequest("The source is empty", path, found=0, hint="Get the file anew.")
     if chosen == RAW:
         return Source(RAW, real, round_up(stat.size, SECTOR), ((real, identity(stat)),))
     try:
         return _foreign(port, real, chosen, backing, reach)
     except (Damaged, Unsupported, NotAWholeDisk) as error:
-        from .foreign.refusals import explain
+        from .foreign.refusals import explain, explain_choice
 
         explain(port, error, chosen, is_guessed=format == AUTO and error.path == real)
+        if format != AUTO and error.path == real:
+            explain_choice(port, error, chosen)
+        raise
+
+
+def _located(port: Port, path: str, stat: Stat) -> Location:
+    try:
+        return locate(port, path)
+    except NotABundle as error:
+        if stat.kind == DIRECTORY:
+            from .foreign.refusals import explain_folder
+
+            explain_folder(port, error, path)
         raise
 
 
@@ -137,7 +151,7 @@ def _inside(port: Port, path: str, wanted: Tuple[str, Optional[str]], options: D
     from .containers.catalog import disk_in
 
     choice = disk_in(port, path, *wanted)
-    files = dict.fromkeys([path, *(member.file for member in choice.container.members)])
+    files = dict.fromkeys([path, *(file for one in choice.container.members for file in (one.file, *one.more))])
     found = find_source(choice.container.port(port), choice.path, **options)
     fingerprint = tuple((file, identity(port.stat(file))) for file in files)
     return replace(found, fingerprint=fingerprint, container=choice.container, warnings=choice.warnings)
@@ -149,7 +163,7 @@ def _on_device(port: Port, device: BlockDevice, format: str, backing: bool, reac
 
 
 def _joined(port: Port, path: str, format: str) -> Source:
-    from .foreign.whole import joinable
+    from .foreign.series import joinable
 
     files = joinable(port, path, format)
     size = sum(found[2] for _path, found in files if found is not None)

@@ -8,29 +8,37 @@ Two snapshots share the clusters that neither has written since; where both lead
 
     then     | A | B | C |   |
     now      | A | D |   |   |        ->  absent, data, zeros, absent
+
+Over a backing file, what neither has is absent, too. Where only the lower one has something, that would hide the
+backing file; what is seen of it there is data of the layer.
 """
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
-from typing import Iterator, Tuple, Union
+from typing import Iterator, Optional, Tuple, Union
 
 from ..._core.extents import ABSENT, DATA, ZERO, Extent, coalesce
 from ..bounds import check_range
+from ..image import GuestView
 from ..place import Place
-from .entries import COMPRESSED, STORED, UNALLOCATED, Run
+from .entries import COMPRESSED, STORED, UNALLOCATED, ZEROED, Run
 from .reader import Qcow2Image
 
 
 class SnapshotDelta:
-    """The open image ``upper`` as a layer on ``lower``, both of one file without a backing file."""
+    """The open image ``upper`` as a layer on ``lower``, both of one file; ``backing`` is seen below both, if at all.
 
-    def __init__(self, upper: Qcow2Image, lower: Qcow2Image) -> None:
+    It belongs to the caller, as ``lower`` does.
+    """
+
+    def __init__(self, upper: Qcow2Image, lower: Qcow2Image, backing: Optional[GuestView] = None) -> None:
         self.path = upper.path
         self.size = upper.size
         self._upper = upper
         self._lower = lower
+        self._backing = backing
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What the range is made of: ABSENT where the layer below has the same."""
@@ -47,15 +55,27 @@ class SnapshotDelta:
             elif one.kind == COMPRESSED:
                 yield Extent(begin, stop - begin, DATA)
             else:
-                yield Extent(begin, stop - begin, ZERO if other.kind in (STORED, COMPRESSED) else ABSENT)
+                yield from self._unstored(begin, stop, one, other)
+
+    def _unstored(self, start: int, end: int, one: Run, other: Run) -> Iterator[Extent]:
+        """Where the upper image has nothing of its own, or zeros."""
+        if self._backing is None:
+            yield Extent(start, end - start, ZERO if other.kind in (STORED, COMPRESSED) else ABSENT)
+        elif one.kind == other.kind:
+            yield Extent(start, end - start, ABSENT)
+        elif one.kind == ZEROED:
+            yield Extent(start, end - start, ZERO)
+        else:
+            yield from (Extent(e.start, e.length, e.kind) for e in self._backing.extents(start, end - start))
 
     def _below(self, start: int, end: int) -> Iterator[Run]:
-        """The runs of the layer below, which reads as zeros past its end."""
+        """The runs of the layer below, which reads as zeros past its end, whatever the backing file has."""
         last = min(end, self._lower.size)
         if start < last:
             yield from self._lower.runs(start, last)
         if max(start, last) < end:
-            yield Run(max(start, last), end - max(start, last), UNALLOCATED)
+            kind = UNALLOCATED if self._backing is None else ZEROED
+            yield Run(max(start, last), end - max(start, last), kind)
 
     def _packed(self, start: int, end: int) -> Iterator[Extent]:
         size = self._upper.header.cluster_bytes
@@ -67,6 +87,12 @@ class SnapshotDelta:
     def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
         """Fill ``buffer`` with what the guest sees at the snapshot."""
         self._upper.pread_into(offset, buffer)
+        if self._backing is not None:
+            view = memoryview(buffer)
+            for run in self._upper.runs(offset, offset + len(view)):
+                if run.kind == UNALLOCATED:
+                    begin = run.start - offset
+                    self._backing.pread_into(run.start, view[begin : begin + run.length])
 
     def places(self, start: int, length: int) -> Iterator[Place]:
         """The stored parts of the range."""

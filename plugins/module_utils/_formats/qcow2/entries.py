@@ -169,10 +169,11 @@ def extended_runs(table: bytes, first: int, end: int, cluster_bytes: int) -> Ite
             if allocated & zeroed or (allocated and not entry & OFFSET_MASK):
                 yield Run(index * cluster_bytes, cluster_bytes, BROKEN)
                 continue
-            yield from _subclusters(index * cluster_bytes, entry, bits, cluster_bytes // 32)
+            yield from subclusters(index * cluster_bytes, entry, bits, cluster_bytes // 32)
 
 
-def _subclusters(guest: int, entry: int, bits: int, step: int) -> Iterator[Run]:
+def subclusters(guest: int, entry: int, bits: int, step: int) -> Iterator[Run]:
+    """The runs of one cluster of 32 subclusters of ``step`` bytes, by the word of ``bits`` after its entry."""
     kinds = [STORED if bits >> n & 1 else ZEROED if bits >> n + 32 & 1 else UNALLOCATED for n in range(32)]
     position = 0
     for kind, group in groupby(kinds):

@@ -33,9 +33,11 @@ DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION_TYPE, EXTENDED_L2 = 1 << 0, 1 << 1, 1
 COMPRESSIONS = ("zlib", "zstd")
 _CRYPT_METHODS = {1: "AES", 2: "LUKS"}
 
-_BACKING_FORMAT, _FEATURE_NAMES, _BITMAPS = 0xE2792ACA, 0x6803F857, 0x23852875
+_BACKING_FORMAT, _FEATURE_NAMES, _BITMAPS, _DATA_FILE = 0xE2792ACA, 0x6803F857, 0x23852875, 0x44415441
+_RAW_DATA = 1 << 1
 _FEATURE_BYTES = 48
 _MOST_FORMAT_BYTES = 63
+_MOST_PATH_BYTES = 4095
 
 _V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 _V3 = struct.Struct(">QQQII")
@@ -53,7 +55,8 @@ class DamagedTables(Damaged):
 class Qcow2Header:
     """What the header and its extensions say, judged.
 
-    Offsets and sizes are bytes; ``compression`` is what a compressed cluster would use.
+    Offsets and sizes are bytes; ``compression`` is what a compressed cluster would use. ``data_name`` is that of an
+    external data file, which may be a whole raw image at all times (``is_raw_data``).
     """
 
     version: int
@@ -70,6 +73,13 @@ class Qcow2Header:
     backing_format: Optional[str] = None
     has_bitmaps: bool = False
     has_saved_state: bool = False
+    data_name: Optional[str] = None
+    is_raw_data: bool = False
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the clusters of the guest are in another file."""
+        return bool(self.incompatible & EXTERNAL_DATA)
 
     @property
     def cluster_bytes(self) -> int:
@@ -121,9 +131,9 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> Qcow2Header:
     fields = _V2.unpack_from(raw)
     version, name_offset, name_bytes, size, crypt = fields[1], fields[2], fields[3], fields[5], fields[6]
     l1_entries, l1_offset, table_offset, table_clusters, snapshots, _snapshots_offset = fields[7:]
-    incompatible, end, kind = 0, HEADER_BYTES[2], 0
+    incompatible, autoclear, end, kind = 0, 0, HEADER_BYTES[2], 0
     if version > 2:
-        incompatible, end, kind = _parse_v3(raw, bits, path)
+        incompatible, autoclear, end, kind = _parse_v3(raw, bits, path)
     extensions = _Extensions(raw[: 1 << bits], end, name_offset or 1 << bits, path)
     _check_encryption(crypt, path)
     _check_features(incompatible, extensions, path)
@@ -142,17 +152,19 @@ def parse_header(raw: bytes, *, path: str, file_size: int) -> Qcow2Header:
         backing_name=_backing_name(raw, name_offset, name_bytes, path),
         backing_format=extensions.backing_format,
         has_bitmaps=extensions.has_bitmaps,
+        data_name=extensions.data_name,
+        is_raw_data=bool(incompatible & EXTERNAL_DATA and autoclear & _RAW_DATA),
     )
     check_tables(header, path, file_size)
     return header
 
 
-def _parse_v3(raw: bytes, bits: int, path: str) -> Tuple[int, int, int]:
-    """The incompatible features, the header length and the number of the compression of a version 3 header."""
+def _parse_v3(raw: bytes, bits: int, path: str) -> Tuple[int, int, int, int]:
+    """The incompatible and autoclear features, the length and the compression's number of a version 3 header."""
     least = HEADER_BYTES[2] + _V3.size
     if len(raw) < least:
         raise Damaged("The file ends within its header", path, len(raw), expected=least, found=len(raw))
-    incompatible, _compatible, _autoclear, refcount_order, length = _V3.unpack_from(raw, HEADER_BYTES[2])
+    incompatible, _compatible, autoclear, refcount_order, length = _V3.unpack_from(raw, HEADER_BYTES[2])
     if refcount_order > 6:
         raise Damaged(
             "The width of the reference counts is out of bounds", path, 96, expected="0..6", found=refcount_order
@@ -162,7 +174,7 @@ def _parse_v3(raw: bytes, bits: int, path: str) -> Tuple[int, int, int]:
     kind = raw[least] if length > least else 0
     if (kind != 0) != bool(incompatible & COMPRESSION_TYPE):
         raise Damaged("The header contradicts itself about the kind of compression", path, least, found=kind)
-    return incompatible, length, kind
+    return incompatible, autoclear, length, kind
 
 
 def _listed(raw: bytes, start: int, path: str) -> Iterator[Tuple[int, int, bytes]]:
@@ -185,6 +197,7 @@ class _Extensions:
     def __init__(self, raw: bytes, start: int, end: int, path: str) -> None:
         self.backing_format: Optional[str] = None
         self.has_bitmaps = False
+        self.data_name: Optional[str] = None
         self._features = b""
         for kind, place, content in _listed(raw[:end], start, path):
             if kind == _BACKING_FORMAT:
@@ -194,6 +207,8 @@ class _Extensions:
                 self.backing_format = content.decode("ascii", "backslashreplace") or None
             elif kind == _BITMAPS:
                 self.has_bitmaps = True
+            elif kind == _DATA_FILE:
+                self.data_name = _data_name(content, place, path)
             elif kind == _FEATURE_NAMES:
                 self._features = content
 
@@ -206,27 +221,28 @@ class _Extensions:
         return f"bit {bit}"
 
 
+def _data_name(content: bytes, place: int, path: str) -> Optional[str]:
+    if len(content) > _MOST_PATH_BYTES or b"\0" in content:
+        message = "The name of the data file is too long, or has a zero byte"
+        raise Damaged(message, path, place, expected=f"at most {_MOST_PATH_BYTES} bytes", found=len(content))
+    return content.decode("utf-8", "surrogateescape") or None
+
+
 def _check_encryption(crypt: int, path: str) -> None:
     if crypt:
         if crypt not in _CRYPT_METHODS:
             raise Unsupported(f"The image has an unknown encryption (method {crypt})", path, 32, found=crypt)
-        hint = "Decrypt it: qemu-img convert with the secret of the image (--object secret) and -O raw."
+        options = quote(f"driver=qcow2,file.filename={path},encrypt.key-secret=s")
+        secret = "--object secret,id=s,file=PASSPHRASE"
+        hint = f"Decrypt it and name the result: qemu-img convert {secret} --image-opts {options} -O raw "
+        hint += quote(f"{path}.decrypted")
         raise Encrypted(f"The image is encrypted ({_CRYPT_METHODS[crypt]})", path, 32, found=crypt, hint=hint)
 
 
 def _check_features(incompatible: int, extensions: _Extensions, path: str) -> None:
     if incompatible & CORRUPT:
         raise DamagedTables("The image is marked as corrupt", path, 72, found=hex(incompatible))
-    if incompatible & EXTERNAL_DATA:
-        hint = f"Make one file of it: qemu-img convert -O qcow2 {quote(path)} {quote(path + '.whole')}"
-        raise Unsupported(
-            "The image keeps its data in another file (external data file)",
-            path,
-            72,
-            found=hex(incompatible),
-            hint=hint,
-        )
-    unknown = incompatible & ~(DIRTY | COMPRESSION_TYPE | EXTENDED_L2)
+    unknown = incompatible & ~(DIRTY | EXTERNAL_DATA | COMPRESSION_TYPE | EXTENDED_L2)
     if unknown:
         names = ", ".join(extensions.feature(bit) for bit in range(64) if unknown >> bit & 1)
         raise Unsupported(
@@ -286,6 +302,9 @@ def _check_tables(header: Qcow2Header, path: str) -> None:
         )
     if header.snapshots > MOST_SNAPSHOTS:
         raise Damaged("The image has too many snapshots", path, 60, expected=MOST_SNAPSHOTS, found=header.snapshots)
+    if header.is_external and header.snapshots:
+        message = "An image with an external data file cannot hold snapshots"
+        raise Damaged(message, path, 60, expected=0, found=header.snapshots)
 
 
 def _check_places(header: Qcow2Header, path: str, file_size: int) -> None:
@@ -299,6 +318,18 @@ def _check_places(header: Qcow2Header, path: str, file_size: int) -> None:
             raise Damaged(
                 f"The {name} lies beyond the end of the file", path, field, expected=f"below {file_size}", found=offset
             )
+
+
+def named_data_file(raw: bytes) -> Optional[Tuple[str, bool]]:
+    """The external data file that an image with these first bytes names, and whether that is a whole raw image."""
+    try:
+        bits = cluster_bits_of(raw, path="")
+        incompatible, autoclear, end, _kind = _parse_v3(raw, bits, "") if raw[7] > 2 else (0, 0, 0, 0)
+        extensions = _Extensions(raw[: 1 << bits], end, len(raw), "")
+    except (Damaged, Unsupported):
+        return None
+    is_named = incompatible & EXTERNAL_DATA and extensions.data_name
+    return (extensions.data_name or "", bool(autoclear & _RAW_DATA)) if is_named else None
 
 
 def pack_header(header: Qcow2Header) -> bytes:

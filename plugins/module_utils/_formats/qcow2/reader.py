@@ -23,7 +23,7 @@ from ..._io.buffers import clear
 from ..._io.port import File, Port
 from ..bounds import check_range
 from ..cache import Cache
-from ..image import SUSPENDED, ParentLink
+from ..image import SUSPENDED, OpenBeside, ParentLink
 from ..mapping import read_stored, run_extents
 from ..place import Place
 from .entries import (
@@ -75,6 +75,7 @@ class Qcow2Image:
     def __init__(self, file: File, header: Qcow2Header, tables: Tables, *, file_size: int, real_path: str) -> None:
         self.path = file.path
         self.file = file
+        self._external: Optional[File] = None
         self.header = header
         self.size = header.size_bytes
         self.files: Tuple[str, ...] = (real_path,)
@@ -82,11 +83,22 @@ class Qcow2Image:
         self.snapshots = header.snapshots
         self.warnings = tuple(_warnings(header))
         self._tables = tables
-        self._file_size = file_size
+        self._file_size = self._data_size = file_size
         self._compression: Optional[str] = None
         self._unpacker: Optional[Unpack] = None
         self._cache: Cache[bytes] = Cache(max(_LEAST_CACHED_TABLES, _CACHED_TABLE_BYTES // header.cluster_bytes))
         self._cells: Cache[_Cell] = Cache(_CACHED_CLUSTERS)
+
+    def keep_data_in(self, file: File) -> None:
+        """Let ``file`` be the external data file; it is closed with the image."""
+        self._external = file
+        self._data_size = file.size()
+        self.files += (file.path,)
+
+    @property
+    def data(self) -> File:
+        """The file that the clusters are in."""
+        return self.file if self._external is None else self._external
 
     @property
     def properties(self) -> Mapping[str, object]:
@@ -118,7 +130,7 @@ class Qcow2Image:
         for run in _joined(self.runs(start, end)):
             if run.kind == STORED:
                 stored = (run.start, run.length, run.host)
-                yield from run_extents(self.file, (stored,), run.start, run.start + run.length, ZERO)
+                yield from run_extents(self.data, (stored,), run.start, run.start + run.length, ZERO)
             else:
                 kind = DATA if run.kind == COMPRESSED else unallocated if run.kind == UNALLOCATED else ZERO
                 yield Extent(run.start, run.length, kind)
@@ -135,7 +147,7 @@ class Qcow2Image:
             begin = run.start - offset
             part = view[begin : begin + run.length]
             if run.kind == STORED:
-                read_stored(self.file, run.host, part)
+                read_stored(self.data, run.host, part)
             elif run.kind == COMPRESSED:
                 self._unpack_into(run.start, part)
             else:
@@ -148,11 +160,13 @@ class Qcow2Image:
         """
         check_range(self.path, self.size, start, length)
         runs = _joined(self.runs(start, start + length))
-        return (Place(run.start, run.length, self.file, run.host) for run in runs if run.kind == STORED)
+        return (Place(run.start, run.length, self.data, run.host) for run in runs if run.kind == STORED)
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the files."""
         self.file.close()
+        if self._external is not None:
+            self._external.close()
 
     def runs(self, position: int, end: int) -> Iterator[Run]:
         """The runs of the range, clipped to it, by the tables that have to do with it. Raises Damaged."""
@@ -179,8 +193,7 @@ class Qcow2Image:
             yield Run(position, end - position, UNALLOCATED)
             return
         first, last = (position - base) // cluster_bytes, ceil_div(end - base, cluster_bytes)
-        find = extended_runs if self.header.is_extended else table_runs
-        for run in find(table, first, last, cluster_bytes):
+        for run in self._found(table, base, first, last):
             run = run._replace(start=base + run.start)
             self._check_run(
                 run,
@@ -189,6 +202,14 @@ class Qcow2Image:
             begin, stop = max(run.start, position), min(run.start + run.length, end)
             if begin < stop:
                 yield Run(begin, stop - begin, run.kind, run.host + begin - run.start if run.kind == STORED else 0)
+
+    def _found(self, table: bytes, base: int, first: int, end: int) -> Iterator[Run]:
+        if self.header.is_external:
+            from .external import external_runs
+
+            return external_runs(self.header, table, base, first, end)
+        find = extended_runs if self.header.is_extended else table_runs
+        return find(table, first, end, self.header.cluster_bytes)
 
     def _check_run(self, run: Run, entry_offset: int) -> None:
         header = self.header
@@ -199,7 +220,10 @@ class Qcow2Image:
                 )
             return
         if run.kind == BROKEN:
-            raise DamagedTables("The subclusters of a cluster contradict each other", self.path, entry_offset)
+            message = "The subclusters of a cluster contradict each other"
+            if header.is_external:
+                message = "A cluster is not where the data file has it, or its subclusters contradict each other"
+            raise DamagedTables(message, self.path, entry_offset)
         if not run.entry:
             return
         if has_reserved_bits(run.entry, zero_bit_allowed=header.version > 2 and not header.is_extended):
@@ -214,10 +238,14 @@ class Qcow2Image:
     def _check_stored(self, run: Run, entry_offset: int) -> None:
         # Of the last guest cluster only the part that the guest sees must be in the file.
         length = min(run.length, self.header.size_bytes - run.start)
-        if run.host + length > self._file_size:
-            message, expected = "A cluster lies beyond the end of the file", f"below {self._file_size}"
+        if run.host + length > self._data_size:
+            message, expected = f"A cluster lies beyond the end of {self._end_of()}", f"below {self._data_size}"
             raise DamagedTables(message, self.path, entry_offset, expected=expected, found=run.host)
-        self._check_place(run.host, length, entry_offset)
+        if self._external is None:
+            self._check_place(run.host, length, entry_offset)
+
+    def _end_of(self) -> str:
+        return "the file" if self._external is None else f"the data file {self._external.path}"
 
     def _check_place(self, host: int, length: int, entry_offset: int) -> None:
         """Raise Damaged when bytes of the file are not only data."""
@@ -302,10 +330,13 @@ class Qcow2Image:
         return self._unpacker
 
 
-def open_qcow2(port: Port, path: str, snapshot: Optional[str] = None) -> Qcow2Image:
+def open_qcow2(
+    port: Port, path: str, snapshot: Optional[str] = None, *, open_beside: Optional[OpenBeside] = None
+) -> Qcow2Image:
     """Open an image, in its current state or at an internal ``snapshot``, and judge its header and L1 table.
 
-    Raises Damaged, Unsupported, Encrypted or NoSuchSnapshot; the file is closed then.
+    ``open_beside`` opens an external data file. Raises Damaged, Unsupported, Encrypted, NoSuchSnapshot, and what
+    ``open_beside`` raises; the file is closed then.
     """
     file = port.open_read(path)
     try:
@@ -320,7 +351,12 @@ def open_qcow2(port: Port, path: str, snapshot: Optional[str] = None) -> Qcow2Im
 
             header = at_snapshot(file, header, snapshots_offset(bytes(raw)), snapshot)
         tables = read_tables(file, header, file_size)
-        return Qcow2Image(file, header, tables, file_size=file_size, real_path=port.real_path(path))
+        image = Qcow2Image(file, header, tables, file_size=file_size, real_path=port.real_path(path))
+        if header.is_external:
+            from .external import open_data
+
+            image.keep_data_in(open_data(path, image.files[0], header, open_beside))
+        return image
     except BaseException:
         file.close()
         raise

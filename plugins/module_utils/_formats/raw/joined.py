@@ -7,23 +7,23 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Sequence, Union
+from typing import Iterator, Sequence, Union
 
 from ..._core.extents import ZERO, Extent, coalesce
-from ..._io.port import File, Port
+from ..._io.port import Port
 from ..bounds import check_range
 from ..mapping import read_stored, run_extents
-from ..pieces import JoinedPieces
+from ..pieces import JoinedPieces, open_pieces
 from ..place import Place
 
 
 class JoinedImage:
     """An open plain image of ``size`` bytes in several files. Holes of the host files read as zeros."""
 
-    def __init__(self, files: Sequence[File]) -> None:
-        self.path = files[0].path
-        self._pieces = JoinedPieces(self.path, files)
-        self.size = self._pieces.size()
+    def __init__(self, pieces: JoinedPieces) -> None:
+        self.path = pieces.path
+        self._pieces = pieces
+        self.size = pieces.size()
 
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """What the range is made of: DATA, and ZERO for holes of the host files."""
@@ -47,13 +47,5 @@ class JoinedImage:
 
 
 def open_joined(port: Port, paths: Sequence[str]) -> JoinedImage:
-    """Open the pieces at ``paths``, in their order; all are closed again when one cannot be opened."""
-    files: List[File] = []
-    try:
-        for path in paths:
-            files.append(port.open_read(path))
-    except BaseException:
-        for file in files:
-            file.close()
-        raise
-    return JoinedImage(files)
+    """Open the pieces at ``paths``, in their order. Raises as ``open_pieces`` does."""
+    return JoinedImage(open_pieces(port, paths[0], paths))

@@ -11,17 +11,19 @@ To add a container: a row in ``_KINDS`` with a function that lists its disks, a 
 from __future__ import annotations
 
 import posixpath
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.naming import DESCRIPTOR
 from ..._core.errors import BadRequest, Damaged, MissingImage, NotAWholeDisk, Unsupported
+from ..._core.records import replace
+from ..._formats.pieces import MOST_PIECES
 from ..._io.port import FILE, Port
 from ..digests import checksum_of
 from ..foreign.advice import unread
 from ..foreign.whole import VMDK_PIECE
 from .inflated import Index
-from .member_port import Container, Member, inflated
-from .ovf import OvfDisk, parse_manifest, parse_ovf
+from .member_port import Container, Member, inflated, joined
+from .ovf import OvfDisk, chunk_name, parse_manifest, parse_ovf
 from .tar import read_entries
 
 _OVF, _MANIFEST, _CERTIFICATE = ".ovf", ".mf", ".cert"
@@ -60,7 +62,8 @@ def _in_gzip(port: Port, path: str, wanted: Optional[str]) -> Choice:
 
 
 def _in_archive(port: Port, path: str, container: Container, kind: str, wanted: Optional[str]) -> Choice:
-    names = [member.name for member in container.members]
+    # Archives that macOS made have a shadow of each file.
+    names = [member.name for member in container.members if not posixpath.basename(member.name).startswith("._")]
     described = [name for name in names if name.lower().endswith(_OVF)]
     if described:
         return _in_ovf(port, container, described[0], wanted)
@@ -82,14 +85,30 @@ def _in_xml(port: Port, path: str, wanted: Optional[str]) -> Choice:
         raise unread(path, "xml")
     disks = parse_ovf(_text(port, path), path=path)
     stem = name[: -len(_OVF)]
-    names = [name, *(disk.file for disk in disks if disk.file), stem + _MANIFEST, stem + _CERTIFICATE]
-    members = []
-    for one in dict.fromkeys(names):
-        place = posixpath.join(folder, one)
-        stat = port.lstat(place)
-        if stat is not None and stat.kind == FILE:
-            members.append(Member(one, place, ((0, stat.size, 0),), stat.size))
-    return _in_ovf(port, Container(path, tuple(members), {}), name, wanted)
+    whole = [one for disk in disks if disk.file for one in disk.names]
+    names = [name, *whole, stem + _MANIFEST, stem + _CERTIFICATE]
+    found = [_beside(port, folder, one) for one in dict.fromkeys(names)]
+    for disk in disks:
+        found += _chunks_beside(port, folder, disk)
+    members = tuple(dict.fromkeys(one for one in found if one is not None))
+    return _in_ovf(port, Container(path, members, {}), name, wanted)
+
+
+def _beside(port: Port, folder: str, name: str) -> Optional[Member]:
+    """A file beside a description, as a member; None for what is not there, and for links."""
+    place = posixpath.join(folder, name)
+    stat = port.lstat(place)
+    is_file = stat is not None and stat.kind == FILE
+    return Member(name, place, ((0, stat.size, 0),), stat.size) if stat is not None and is_file else None
+
+
+def _chunks_beside(port: Port, folder: str, disk: OvfDisk) -> Iterator[Member]:
+    for name in disk.names if disk.file and disk.chunk_bytes is not None else ():
+        for number in range(MOST_PIECES + 1):
+            one = _beside(port, folder, chunk_name(name, number))
+            if one is None:
+                break
+            yield one
 
 
 def _in_ovf(port: Port, container: Container, name: str, wanted: Optional[str]) -> Choice:
@@ -99,43 +118,71 @@ def _in_ovf(port: Port, container: Container, name: str, wanted: Optional[str]) 
     if not disks:
         raise NotAWholeDisk("The appliance has no disk with a file", path=container.path, hint="Name another source.")
     disk = disks[chosen(container.path, [(one.id, *_calls(one)) for one in disks], wanted)]
-    folder = posixpath.dirname(name)
-    file = posixpath.join(folder, disk.file or "")
-    _refuse_disk(container, disk, file)
-    members = [
-        one._replace(is_packed=True) if one.name == file and disk.packing == "gzip" else one
-        for one in container.members
-    ]
-    packed = Container(container.path, tuple(members), container.indexes, container.is_packed)
-    warnings = _verified(shown, container, name, file)
-    return Choice(f"{container.path}/{file}", packed, warnings)
+    _refuse_disk(container, disk)
+    pieces = _pieces(container, disk, posixpath.dirname(name))
+    warnings = _verified(shown, container, name, [piece.name for piece in pieces])
+    file = posixpath.join(posixpath.dirname(name), disk.file or "")
+    if disk.packing == "gzip" and file.lower().endswith(".gz"):
+        # What comes out of it is no gzip file.
+        file = file[: -len(".gz")]
+    whole = joined(file, pieces)._replace(is_packed=disk.packing == "gzip")
+    members = (*(one for one in container.members if one.name != file), whole)
+    return Choice(f"{container.path}/{file}", replace(container, members=members), warnings)
 
 
 def _calls(disk: OvfDisk) -> Tuple[str, ...]:
-    file = disk.file or ""
-    return file, posixpath.splitext(file)[0]
+    names = [name for file in disk.names for name in (file, posixpath.splitext(file)[0])]
+    return tuple(dict.fromkeys(names))
 
 
-def _refuse_disk(container: Container, disk: OvfDisk, file: str) -> None:
+def _refuse_disk(container: Container, disk: OvfDisk) -> None:
     hint = None
-    if disk.is_chunked:
-        hint = "Join its pieces: cat PIECES > WHOLE"
-    elif disk.parent is not None:
+    if disk.parent is not None:
         hint = "Export the appliance anew, without snapshots."
     elif disk.packing not in ("identity", "gzip"):
         hint = f"Unpack the container, then the file with {disk.packing}."
     if hint is not None:
-        raise Unsupported(f"The disk {disk.id!r} is stored in a way that is not read", container.path, hint=hint)
-    if file not in [member.name for member in container.members]:
+        raise Unsupported(f"The disk {disk.id[:80]!r} is stored in a way that is not read", container.path, hint=hint)
+
+
+def _pieces(container: Container, disk: OvfDisk, folder: str) -> Sequence[Member]:
+    """The member that holds a disk, or its chunks. Raises MissingImage, and Damaged for chunks that do not fit."""
+    members = {member.name: member for member in container.members}
+    names = [posixpath.join(folder, name) for name in disk.names]
+    found: List[Member] = []
+    for name in names if disk.chunk_bytes is not None else ():
+        while chunk_name(name, len(found)) in members:
+            found.append(members[chunk_name(name, len(found))])
+        if found:
+            break
+    whole = next((members[name] for name in names if name in members), None)
+    if not found and whole is None:
         raise MissingImage(
-            f"The file {file[:200]!r} of the disk {disk.id[:80]!r} is missing",
+            f"The file {names[0][:200]!r} of the disk {disk.id[:80]!r} is missing",
             container.path,
-            expected=file[:200],
+            expected=names[0][:200],
+            hint="Get the whole container anew.",
+        )
+    if not found and whole is not None:
+        return (whole,)
+    _refuse_misfits(container, disk, [member.size for member in found])
+    return found
+
+
+def _refuse_misfits(container: Container, disk: OvfDisk, sizes: Sequence[int]) -> None:
+    """Raise Damaged for chunks that are not all of one length but for the last, or not all there."""
+    chunk = disk.chunk_bytes or 0
+    if set(sizes[:-1]) - {chunk} or not 0 < sizes[-1] <= chunk or disk.size not in (None, sum(sizes)):
+        raise Damaged(
+            f"The chunks of the disk {disk.id[:80]!r} are not all there, or of another length",
+            container.path,
+            expected=f"{disk.size or 'any number of'} bytes in chunks of {chunk}",
+            found=f"{sum(sizes)} bytes in {len(sizes)} chunks",
             hint="Get the whole container anew.",
         )
 
 
-def _verified(shown: Port, container: Container, ovf: str, file: str) -> Tuple[str, ...]:
+def _verified(shown: Port, container: Container, ovf: str, files: Sequence[str]) -> Tuple[str, ...]:
     """Compare description and disk with the manifest, if there is one. Raises Damaged with both values."""
     stem = ovf[: -len(_OVF)]
     names = [member.name for member in container.members]
@@ -146,7 +193,7 @@ def _verified(shown: Port, container: Container, ovf: str, file: str) -> Tuple[s
         return tuple(warnings)
     place = f"{container.path}/{stem}{_MANIFEST}"
     listed = parse_manifest(_text(shown, place), path=place)
-    for name in (ovf, file):
+    for name in (ovf, *files):
         entry = listed.get(posixpath.basename(name))
         if entry is None:
             warnings.append(f"{container.path}: its manifest has no checksum of {name}.")
@@ -212,4 +259,12 @@ def disk_in(port: Port, path: str, kind: str, wanted: Optional[str]) -> Choice:
     """The disk that is meant in the container at ``path``. Raises the refusal of the file where it is none."""
     if kind not in _KINDS:
         raise unread(path, kind)
-    return _KINDS[kind](port, path, wanted)
+    try:
+        return _KINDS[kind](port, path, wanted)
+    except Damaged as error:
+        if error.hint in (None, error.usual_hint):
+            error.hint = "Get the whole container anew."
+        raise
+    except Unsupported as error:
+        error.hint = error.hint or unread(path, kind).hint
+        raise

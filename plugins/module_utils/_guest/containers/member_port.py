@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..._core.errors import NotFound
 from ..._core.records import dataclass
@@ -27,7 +27,8 @@ from .segments import SegmentedFile, Stretch
 class Member(NamedTuple):
     """A file in a container: ``size`` bytes at ``stretches`` of the ``file`` that holds them.
 
-    Where ``is_packed``, these are gzip, and what is shown is inflated.
+    Where ``is_packed``, these are gzip, and what is shown is inflated. The stretches may go on in ``more`` files, as if
+    these followed.
     """
 
     name: str
@@ -35,6 +36,20 @@ class Member(NamedTuple):
     stretches: Tuple[Stretch, ...]
     size: int
     is_packed: bool = False
+    more: Tuple[str, ...] = ()
+
+
+def joined(name: str, members: Sequence[Member]) -> Member:
+    """The members of one container, one after the other, as one."""
+    files = tuple(dict.fromkeys(member.file for member in members))
+    stretches: List[Stretch] = []
+    size = 0
+    for member in members:
+        # Either all are in one file, or each is one.
+        base = size if len(files) > 1 else 0
+        stretches += [(size + start, length, base + place) for start, length, place in member.stretches]
+        size += member.size
+    return Member(name, files[0], tuple(stretches), size, more=files[1:])
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,7 @@ class MemberPort:
             if self._is_inside(real) and real != self._container.path:
                 raise NotFound(f"There is no {path} in the container", path=path)
             return self._port.open_read(path)
-        source: ByteSource = self._port.open_read(member.file)
+        source: ByteSource = self._port.open_read(member.file) if not member.more else self._joined(real, member)
         if self._container.is_packed:
             source = inflated(source, self._container.indexes, "")
         shown = SegmentedFile(real, source, member.stretches, member.size)
@@ -100,6 +115,11 @@ class MemberPort:
             return shown
         whole = inflated(shown, self._container.indexes, member.name)
         return SegmentedFile(real, whole, ((0, whole.size(), 0),), whole.size())
+
+    def _joined(self, path: str, member: Member) -> ByteSource:
+        from ..._formats.pieces import open_pieces
+
+        return open_pieces(self._port, path, (member.file, *member.more))
 
     def real_path(self, path: str) -> str:
         """The path without links; there are none in a container."""

@@ -13,22 +13,40 @@ from __future__ import annotations
 import posixpath
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from urllib.parse import unquote
 
 from ..._bundle.xml_input import parse_xml
 from ..._core.errors import Damaged, Unsupported
 
 _LINE = re.compile(r"(SHA1|SHA256|SHA384|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*", re.IGNORECASE)
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _LEGAL = {"sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
 
 
 class OvfDisk(NamedTuple):
-    """A disk: its id, and the file that holds it, None for an empty one. ``packing`` is identity, gzip or another."""
+    """A disk: its id, and the file that holds it, None for an empty one. ``packing`` is identity, gzip or another.
+
+    The file is cut into chunks of ``chunk_bytes``, if any; it has ``size`` bytes in the container, if that is noted.
+    """
 
     id: str
     file: Optional[str]
-    packing: str
-    parent: Optional[str]
-    is_chunked: bool
+    packing: str = "identity"
+    parent: Optional[str] = None
+    chunk_bytes: Optional[int] = None
+    size: Optional[int] = None
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """What the file may be called: as it is written, or with the escapes of an address resolved."""
+        plain = unquote(self.file or "", errors="surrogateescape")
+        is_name = "/" not in plain and "\0" not in plain and plain not in ("", ".", "..")
+        return tuple(dict.fromkeys((self.file or "", *((plain,) if is_name else ()))))
+
+
+def chunk_name(file: str, number: int) -> str:
+    """What a chunk of a file is called."""
+    return f"{file}.{number:09d}"
 
 
 def _tag(element: Any) -> str:
@@ -58,7 +76,7 @@ def parse_ovf(xml: bytes, *, path: str) -> Tuple[OvfDisk, ...]:
 def _disk(element: Any, files: Dict[str, Any], path: str) -> OvfDisk:
     name, reference = _value(element, "diskId") or "", _value(element, "fileRef")
     if not reference:
-        return OvfDisk(name, None, "identity", _value(element, "parentRef"), False)
+        return OvfDisk(name, None, parent=_value(element, "parentRef"))
     file = files.get(reference)
     if file is None:
         message = f"The disk {name[:80]!r} has a file that is not among the references"
@@ -72,8 +90,15 @@ def _disk(element: Any, files: Dict[str, Any], path: str) -> OvfDisk:
             hint="Put the file beside the description, and let that name it by its name.",
         )
     packing = (_value(file, "compression") or "identity").lower()
-    is_chunked = _value(file, "chunkSize") is not None
-    return OvfDisk(name, posixpath.normpath(href), packing or "identity", _value(element, "parentRef"), is_chunked)
+    sizes = (_number(file, "chunkSize", path), _number(file, "size", path))
+    return OvfDisk(name, posixpath.normpath(href), packing or "identity", _value(element, "parentRef"), *sizes)
+
+
+def _number(element: Any, name: str, path: str) -> Optional[int]:
+    text = (_value(element, name) or "").strip()
+    if text and not _DIGITS.fullmatch(text):
+        raise Damaged(f"The {name} of a file is no number of bytes", path, expected="digits", found=text[:40])
+    return int(text) if text else None
 
 
 def parse_manifest(raw: bytes, *, path: str) -> Dict[str, Tuple[str, str]]:

@@ -24,6 +24,7 @@ MOST_CANDIDATES = 1000
 """Of so many images in a folder the UUIDs are looked at."""
 
 _PREFIX = 4096
+_SNAPSHOTS = "Snapshots"
 _SUFFIXES = tuple(f".{format}" for format in IDS)
 
 
@@ -126,7 +127,9 @@ def _text(guid: Optional[str]) -> str:
 
 def _candidates(port: Port, path: str, roots: Roots) -> Iterator[Tuple[str, str, ImageIds]]:
     """Images that VirtualBox may have linked to, folder by folder: format, real path and UUIDs."""
-    for folder in dict.fromkeys((posixpath.dirname(path), *roots.folders)):
+    folders = dict.fromkeys((posixpath.dirname(path), *roots.folders))
+    # A linked clone is on a snapshot of another machine, whose folder the user names.
+    for folder in [*folders, *(posixpath.join(folder, _SNAPSHOTS) for folder in folders)]:
         try:
             names = [name for name in port.list_directory(folder) if name.lower().endswith(_SUFFIXES)]
         except DiskError:

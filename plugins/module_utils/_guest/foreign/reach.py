@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Tuple
+from typing import List, Optional, Tuple
 
 from ..._bundle.paths import is_inside
 from ..._core.errors import BadRequest, Escape, MissingImage, Unsupported
@@ -62,16 +62,27 @@ def roots_of(port: Port, path: str, format: str, reach: Reach) -> Roots:
 
 
 class SiblingFiles:
-    """Opens files that the image at ``path`` names, when they are within ``roots`` with every link resolved."""
+    """Opens files that the image at ``path`` names, when they are within ``roots`` with every link resolved.
+
+    ``warnings`` are of those that were not where their name says, but beside the image or in a folder of the user's.
+    """
 
     def __init__(self, port: Port, path: str, roots: Roots) -> None:
         self._port = port
         self._path = path
         self._roots = roots
+        self.warnings: List[str] = []
 
     def __call__(self, name: str) -> File:
         """Open the file. Raises Escape, MissingImage, Unsupported for what is no regular file."""
-        real = self.locate(name)
+        try:
+            real = self.locate(name)
+        except (Escape, MissingImage) as error:
+            moved = self._moved(name)
+            if moved is None:
+                raise error
+            real = moved
+            self.warnings.append(f"{self._path}: it names {name[:200]}; {real} was read instead.")
         file = self._port.open_read(real)
         # Somebody may have put a link in the way between the look and the opening.
         if self._port.real_path(real) != real:
@@ -83,6 +94,16 @@ class SiblingFiles:
                 hint="Look at the directory.",
             )
         return file
+
+    def _moved(self, name: str) -> Optional[str]:
+        """Where a file of the image is that was moved together with it, or into a folder of the user's."""
+        bare = posixpath.basename(name) if is_path(name) else ""
+        for folder in dict.fromkeys((posixpath.dirname(self._path), *self._roots.folders)) if bare else ():
+            try:
+                return self.locate(posixpath.join(folder, bare))
+            except (Escape, MissingImage, Unsupported):
+                continue
+        return None
 
     def locate(self, name: str) -> str:
         """The path of the file, without links. Raises as a call does."""
@@ -109,10 +130,13 @@ class SiblingFiles:
                 f"The image names {name[:200]!r}, which is not there",
                 path=self._path,
                 expected=real,
-                hint="Copy the missing file there.",
+                hint=f"Copy it to {real}, or name its folder in backing_paths.",
             )
         if stat.kind != FILE:
-            raise Unsupported("The image names something that is no regular file", path=real, found=stat.kind)
+            hint = "Put the content into a file, and let the image name that."
+            raise Unsupported(
+                "The image names something that is no regular file", path=real, found=stat.kind, hint=hint
+            )
         return real
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import posixpath
 
-from ..._core.errors import DiskError, NotAWholeDisk
+from ..._core.errors import Damaged, DiskError, NotABundle, NotAWholeDisk
+from ..._formats.catalog import FORMATS
 from ..._formats.detect import UNSTRUCTURED, detect
 from ..._io.durable import read_start
-from ..._io.port import Port
-from .advice import complete, false_name
-from .whole import extent_of_vmdk, piece_of_vhd, piece_with_mark
+from ..._io.port import DIRECTORY, FILE, Port
+from .advice import complete, document_of, false_name, unread
+from .series import piece_with_mark
+from .whole import VMDK_PIECE, extent_of_vmdk, piece_of_vhd
 
 _PREFIX = 4096
+_MOST_NAMES = 1000
+_DISKS = tuple(suffix for row in FORMATS.values() for suffix in row.suffixes if row.is_foreign) + (".img", ".raw")
 
 
 def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> None:
@@ -27,9 +31,8 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
     path = error.path or ""
     if isinstance(error, NotAWholeDisk) and path:
         error.hint = extent_of_vmdk(port, path).hint
-    elif is_guessed and format == "vhd" and _is_named_only(port, path):
-        suffix = posixpath.splitext(path)[1]
-        raise (false_name(path, suffix) if suffix.lower().endswith("vhd") else piece_of_vhd(port, path)) from error
+    elif is_guessed and format == "vhd" and _mark_of(port, path) == UNSTRUCTURED:
+        raise _named_only(port, path) from error
     else:
         cut = piece_with_mark(port, path) if is_guessed else None
         if cut is not None:
@@ -37,8 +40,37 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
         complete(error, format)
 
 
-def _is_named_only(port: Port, path: str) -> bool:
-    """Whether only the name says that a file is a VHD."""
+def explain_choice(port: Port, error: DiskError, format: str) -> None:
+    """Complete ``error`` where the user said of the image at its path that it is in a ``format``, and it is in none."""
+    mark = _mark_of(port, error.path or "") if isinstance(error, Damaged) else UNSTRUCTURED
+    if mark not in (UNSTRUCTURED, FORMATS[format].detected_as):
+        error.hint = f"Leave src_format out: the file has the mark of another kind, {mark}."
+
+
+def explain_folder(port: Port, error: NotABundle, path: str) -> None:
+    """Name the disk images in a folder that is no disk itself, such as one of a virtual machine."""
+    found = []
+    for folder in [path, *(posixpath.join(path, name) for name in port.list_directory(path)[:_MOST_NAMES])]:
+        stat = port.lstat(folder)
+        names = port.list_directory(folder)[:_MOST_NAMES] if stat is not None and stat.kind == DIRECTORY else []
+        found += [posixpath.join(folder, name) for name in names if name.lower().endswith(_DISKS)]
+    images = [one for one in found if getattr(port.lstat(one), "kind", None) == FILE and not VMDK_PIECE.fullmatch(one)]
+    if images:
+        several = len(images) > 1
+        error.hint = f"Name {'one of the disk images' if several else 'the disk image'} in it: {', '.join(images[:5])}"
+
+
+def _named_only(port: Port, path: str) -> DiskError:
+    """The refusal of a file of which only the name says that it is a VHD."""
+    stat, suffix = port.stat(path), posixpath.splitext(path)[1]
+    document = document_of(read_start(port, path, _PREFIX), stat.size if stat is not None else 0)
+    if document is not None:
+        return unread(path, document)
+    return false_name(path, suffix) if suffix.lower().endswith("vhd") else piece_of_vhd(port, path)
+
+
+def _mark_of(port: Port, path: str) -> str:
+    """What the marks of a file say, whatever it is called."""
     stat = port.stat(path)
     size = stat.size if stat is not None else 0
     file = port.open_read(path)
@@ -47,4 +79,4 @@ def _is_named_only(port: Port, path: str) -> bool:
         file.pread_into(size - len(tail), tail)
     finally:
         file.close()
-    return detect(read_start(port, path, _PREFIX), suffix_bytes=bytes(tail), name="") == UNSTRUCTURED
+    return detect(read_start(port, path, _PREFIX), suffix_bytes=bytes(tail), name="")

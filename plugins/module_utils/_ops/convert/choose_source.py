@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..._bundle.guards import refuse_cut_source, refuse_unreliable
 from ..._bundle.paths import refuse_layer
-from ..._core.errors import BadRequest
+from ..._core.errors import BadRequest, DiskError
 from ..._core.records import replace
 from ..._guest.source import Source, find_source
 from ..._io.port import Port
@@ -32,8 +32,14 @@ def choose_source(port: Port, request: SourceRequest) -> Source:
         disk=request.disk,
     )
     if source.state is None:
-        found = source if request.snapshot is None else _at_internal_snapshot(port, source, request)
-        return _with_inner_layers(port, found) if request.keeps_layers else found
+        try:
+            found = source if request.snapshot is None else _at_internal_snapshot(port, source, request)
+            return _with_inner_layers(port, found) if request.keeps_layers else found
+        except DiskError as error:
+            from ..._guest.foreign.advice import complete
+
+            complete(error, source.format)
+            raise
     shown = source.port(port)
     refuse_layer(shown, source.state.location)
     # Images of other products have no neighbours.

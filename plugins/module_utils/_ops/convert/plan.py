@@ -117,8 +117,9 @@ def refuse_source(port: Port, source: Source, request: ConvertRequest) -> None:
     for path, _seen in source.fingerprint:
         writers = port.writers(path)
         if writers:
-            found, hint = writers[0].owner, "Stop it, or convert a snapshot of another copy."
-            raise InUse("The source is being written by another process", path=path, found=found, hint=hint)
+            found = writers[0].owner
+            hint = f"Stop {found} or wait, then run again."
+            raise InUse(f"The source is being written by {found}", path=path, found=found, hint=hint)
     real = port.real_path(request.path)
     if any(real == path or is_inside(path, real) for path, _seen in source.fingerprint):
         raise BadRequest(

@@ -232,7 +232,7 @@ def test_what_is_no_disk_is_refused(root, state):
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, disk, state):
-    result = refused("hdd", root, code="bad_request", path=image_of(disk), state=state)
+    result = refused("hdd", root, code="not_a_whole_disk", path=image_of(disk), state=state)
     assert f"Name the bundle: {disk}" in result["msg"]
 
 

@@ -251,7 +251,8 @@ def test_what_is_no_disk_is_refused(root):
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, path):
     built = build_bundle(path, size_sectors=512, layers=CHAIN, cluster_sectors=64)
     assert (
-        f"Name the bundle: {path}" in refused("hdd_check", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+        f"Name the bundle: {path}"
+        in refused("hdd_check", root, code="not_a_whole_disk", path=built.files[(0, TOP)])["msg"]
     )
 
 

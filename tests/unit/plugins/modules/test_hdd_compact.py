@@ -208,7 +208,7 @@ def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, path):
     built = build_bundle(path, size_sectors=SECTORS, layers=CHAIN)
     assert (
         f"Name the bundle: {path}"
-        in refused("hdd_compact", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+        in refused("hdd_compact", root, code="not_a_whole_disk", path=built.files[(0, TOP)])["msg"]
     )
 
 

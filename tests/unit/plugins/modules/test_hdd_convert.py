@@ -300,8 +300,8 @@ def test_owner_and_group_are_given_to_the_directory_as_well(root, raw):
     ("options", "code", "words"),
     [
         ({"src": "gone.hdd"}, "not_found", "Check the path"),
-        ({"src": "empty.raw"}, "bad_request", "not empty"),
-        ({"src": "fifo"}, "bad_request", "regular file"),
+        ({"src": "empty.raw"}, "bad_request", "is empty"),
+        ({"src": "fifo"}, "bad_request", "block device"),
         ({"src": "fifo", "src_format": "hdd"}, "not_a_bundle", "Name the .hdd directory"),
         ({"src": "image.qcow2"}, "damaged", "Get the file anew, or restore it from a copy."),
         ({"src": "image.gz"}, "unsupported", "gzip"),
@@ -363,7 +363,9 @@ def test_what_cannot_be_done_is_refused_with_advice(root, built, raw, options, c
 
 
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, built):
-    message = refused("hdd_convert", root, code="bad_request", src=built.files[(0, TOP)], dest=f"{root}/out.raw")["msg"]
+    message = refused("hdd_convert", root, code="not_a_whole_disk", src=built.files[(0, TOP)], dest=f"{root}/out.raw")[
+        "msg"
+    ]
     assert f"Name the bundle: {root}/a.hdd" in message
 
 

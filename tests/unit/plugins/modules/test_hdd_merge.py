@@ -207,7 +207,8 @@ def test_a_missing_disk_is_refused(root, path):
 
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, built, path):
     assert (
-        f"Name the bundle: {path}" in refused("hdd_merge", root, code="bad_request", path=built.files[(0, TOP)])["msg"]
+        f"Name the bundle: {path}"
+        in refused("hdd_merge", root, code="not_a_whole_disk", path=built.files[(0, TOP)])["msg"]
     )
 
 

@@ -151,7 +151,7 @@ def test_an_image_by_itself_has_no_snapshots(root):
 def test_a_layer_of_a_bundle_is_no_disk_of_its_own(root, built, path):
     assert (
         f"Name the bundle: {path}"
-        in refused("hdd_snapshot", root, code="bad_request", path=built.files[(0, TOP)], name="a")["msg"]
+        in refused("hdd_snapshot", root, code="not_a_whole_disk", path=built.files[(0, TOP)], name="a")["msg"]
     )
 
 

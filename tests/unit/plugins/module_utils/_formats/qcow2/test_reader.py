@@ -284,7 +284,7 @@ BAD_FIELDS: Dict[str, Tuple[Dict[str, int], type]] = {
     "reference counts behind the end": (dict(table_offset=1 << 50), Damaged),
     "snapshots": (dict(snapshots=65537), Damaged),
     "corrupt": (dict(incompatible=2), Damaged),
-    "external data": (dict(incompatible=4), Unsupported),
+    "external data and snapshots": (dict(incompatible=4, snapshots=1), Damaged),
     "compression bit alone": (dict(incompatible=8), Damaged),
     "compression alone": (dict(compression=1), Damaged),
     "unknown compression": (dict(incompatible=8, compression=2), Unsupported),

@@ -8,29 +8,35 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any, List, Tuple
 
 import pytest
 
+from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     BadRequest,
     Damaged,
     DiskError,
     NoSuchSnapshot,
+    Unsupported,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import ABSENT, ZERO
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.records import replace
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import SUSPENDED, ParentImage
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.reader import open_qcow2
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.qcow2.writer import Qcow2Writer
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest import backing
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.backing import find_chain
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.choose_source import choose_source
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import SourceRequest
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest, SourceRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.free_space import _doubt
 from ansible_collections.vdisk.parallels.tests.support.images import fill
+from ansible_collections.vdisk.parallels.tests.support.oracles import qemu_img, require
 
 PORT = OsPort()
 CLUSTER = 4096
@@ -168,6 +174,71 @@ def test_older_snapshots_are_layers_below(tmp_path: Path) -> None:
     assert [part.kind for part in view.own_extents(1)] == [ABSENT]
     assert [part.kind for part in view.own_extents(0)] == [ABSENT, ZERO, ABSENT]
     view.close()
+
+
+@pytest.mark.parametrize("target", ["qcow2", "vhdx", "hdd"])
+def test_snapshots_over_a_backing_file_are_layers_between_that_and_the_current_state(
+    tmp_path: Path, target: str
+) -> None:
+    """Made by QEMU, which reads each layer of the output again."""
+    require("qemu-io")
+    base, path = str(tmp_path / "base.qcow2"), str(tmp_path / "a.qcow2")
+    qemu_img("create", "-f", "qcow2", base, "8M")
+    written(base, "write -P 1 0 1M", "write -P 2 4M 1M")
+    qemu_img("create", "-f", "qcow2", "-b", base, "-F", "qcow2", path, "8M")
+    states = []
+    for name, commands in (
+        ("one", ("write -P 3 512k 1M",)),
+        ("two", ("write -P 4 4M 64k", "write -z 2M 64k")),
+        (None, ("write -z 4M 128k", "discard 512k 64k", "write -P 5 6M 64k")),
+    ):
+        written(path, *commands)
+        if name is not None:
+            qemu_img("snapshot", "-c", name, path)
+        qemu_img("convert", "-f", "qcow2", "-O", "raw", path, str(tmp_path / "state.raw"))
+        states.append((tmp_path / "state.raw").read_bytes())
+    request = SourceRequest(path, keeps_layers=True, backing=True)
+    source = choose_source(PORT, request)
+    assert source.chain is not None and [layer.is_inner for layer in source.chain.layers] == [True, True, False, False]
+    view = open_source(PORT, source)
+    for depth, model in enumerate([*reversed(states), Path(base_raw(tmp_path, base)).read_bytes()]):
+        buffer = bytearray(view.size)
+        view.below(depth).pread_into(0, buffer)
+        assert buffer == model
+    view.close()
+    suffix = "." + target
+    plan = plan_convert(
+        PORT, source, ConvertRequest(target, str(tmp_path / f"out{suffix}"), keeps_layers=True), token="t"
+    )
+    execute(PORT, plan)
+    for number, model in zip((None, 2, 1, 0), [*reversed(states), Path(tmp_path / "base.raw").read_bytes()]):
+        if target == "qcow2":
+            name = "out.qcow2" if number is None else f"out.layer{number}.qcow2"
+            qemu_img("convert", "-f", "qcow2", "-O", "raw", str(tmp_path / name), str(tmp_path / "got.raw"))
+            assert (tmp_path / "got.raw").read_bytes() == model
+    found = open_source(PORT, find_source(PORT, str(tmp_path / f"out{suffix}"), backing=True))
+    for depth, model in enumerate([*reversed(states), Path(tmp_path / "base.raw").read_bytes()]):
+        buffer = bytearray(found.size)
+        found.below(depth).pread_into(0, buffer)
+        assert buffer == model
+    found.close()
+
+
+def written(path: str, *commands: str) -> None:
+    subprocess.run(["qemu-io", "-f", "qcow2", *[f"-c{command}" for command in commands], path], check=True)
+
+
+def base_raw(folder: Path, base: str) -> str:
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", base, str(folder / "base.raw"))
+    return str(folder / "base.raw")
+
+
+def test_too_many_snapshots_are_flattened_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backing, "MOST_LAYERS", 2)
+    path = image(tmp_path / "a.qcow2", [("first", "1"), ("second", "2")], size=SIZE)
+    with pytest.raises(Unsupported) as caught:
+        choose_source(PORT, SourceRequest(path, keeps_layers=True))
+    assert "chain: flatten" in str(caught.value)
 
 
 @pytest.mark.parametrize(("state", "extra", "is_saved"), [(0, 0, False), (7, 0, True), (0, 1, True)])

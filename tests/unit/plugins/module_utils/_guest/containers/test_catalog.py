@@ -158,7 +158,8 @@ def test_a_file_that_the_manifest_does_not_know_is_told(form: str) -> None:
         (appliance(a_vmdk=None), MissingImage),
         (appliance(x_mf=b"hello"), Damaged),
         (appliance((ONE[0], "")), NotAWholeDisk),
-        (appliance((ONE[0].replace("/>", ' ovf:chunkSize="9"/>'), ONE[1])), Unsupported),
+        (appliance((ONE[0].replace("/>", ' ovf:chunkSize="x"/>'), ONE[1])), Damaged),
+        (appliance((ONE[0].replace("/>", ' ovf:chunkSize="9"/>'), ONE[1]), a_vmdk=None), MissingImage),
         (appliance((ONE[0].replace("/>", ' ovf:compression="bzip2"/>'), ONE[1])), Unsupported),
         (appliance((ONE[0].replace("/>", ' ovf:compression="gzip"/>'), ONE[1])), Damaged),
         (appliance((ONE[0], ONE[1].replace("/>", ' ovf:parentRef="d0"/>'))), Unsupported),
@@ -177,6 +178,69 @@ def test_a_description_leads_to_no_other_folder() -> None:
     port.plant_file("/secret.vmdk", stream(OTHER))
     port.plant_link("/srv/a.vmdk", "/secret.vmdk")
     refused(port, path, MissingImage)
+
+
+def chunked(content: bytes, chunk: int, packing: str = "", size: Optional[int] = None) -> Dict[str, bytes]:
+    """An appliance whose disk is cut into chunks."""
+    noted = "" if size is None else f' ovf:size="{size}"'
+    file = ONE[0].replace("/>", f' ovf:chunkSize="{chunk}"{noted}{packing}/>')
+    pieces = [content[start : start + chunk] for start in range(0, len(content), chunk)]
+    files = {"x.ovf": described(file, ONE[1])}
+    return {**files, **{f"a.vmdk.{number:09d}": piece for number, piece in enumerate(pieces)}}
+
+
+@FORMS
+@pytest.mark.parametrize("chunk", [1000, 4096, 1 << 20])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_disk_in_chunks_is_read_as_one(form: str, chunk: int, is_packed: bool) -> None:
+    disk = gzip.compress(stream(GUEST)) if is_packed else stream(GUEST)
+    files = chunked(disk, chunk, ' ovf:compression="gzip"' if is_packed else "", len(disk))
+    for more in ({}, {"x.mf": manifest(files, "sha256")}):
+        port, path = planted({**files, **more}, form)
+        assert content(port, path, disk="a.vmdk") == GUEST
+        watched = {file for file, _seen in find_source(port, path).fingerprint}
+        assert watched == ({path} if form == "ova" else {f"/srv/{name}" for name in (*files, *more)})
+
+
+@FORMS
+def test_chunks_that_do_not_fit_are_damaged_and_others_not_read(form: str) -> None:
+    disk = stream(GUEST)
+    files = chunked(disk, 1000, size=len(disk))
+    last = max(name for name in files if name.startswith("a."))
+    for bad in (
+        {name: raw for name, raw in files.items() if name != last},
+        {**files, last: files[last] + b"x"},
+        {**files, last: b""},
+        {**files, "a.vmdk.000000001": b"x" * 999},
+    ):
+        error = refused(*planted(bad, form), Damaged)
+        assert "bytes in" in str(error.expected) and "chunks" in str(error.found)
+    changed = {**files, "a.vmdk.000000001": b"x" * 1000, "x.mf": manifest(files, "sha1")}
+    assert "a.vmdk.000000001" in refused(*planted(changed, form), Damaged).message
+    # A whole file counts where there are no chunks.
+    whole = {"x.ovf": files["x.ovf"], "a.vmdk": disk}
+    assert content(*planted(whole, form)) == GUEST
+
+
+@FORMS
+def test_names_may_be_written_as_in_addresses_and_packed_ones_lose_their_suffix(form: str) -> None:
+    files = {"x.ovf": described(ONE[0].replace("a.vmdk", "a%20b.vmdk"), ONE[1]), "a b.vmdk": stream(GUEST)}
+    port, path = planted(files, form)
+    assert content(port, path) == content(port, path, disk="a b") == GUEST
+    raw = ONE[0].replace("a.vmdk", "a.img.gz").replace("/>", ' ovf:compression="gzip"/>')
+    files = {"x.ovf": described(raw, ONE[1]), "a.img.gz": gzip.compress(GUEST)}
+    port, path = planted(files, form)
+    assert content(port, path) == GUEST
+    escaping = {"x.ovf": described(ONE[0].replace("a.vmdk", "..%2Fsecret.vmdk"), ONE[1])}
+    port, path = planted(escaping, form)
+    port.plant_file("/secret.vmdk", stream(OTHER))
+    refused(port, path, MissingImage)
+
+
+def test_shadows_that_macos_makes_are_no_disks() -> None:
+    port = MemoryPort()
+    port.plant_file("/srv/x.box", archive({"./._box.img": b"shadow", "./box.img": GUEST}))
+    assert content(port, "/srv/x.box") == GUEST
 
 
 BOXES: Dict[str, Dict[str, bytes]] = {

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, Unsupported
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.containers.ovf import (
     OvfDisk,
+    chunk_name,
     parse_manifest,
     parse_ovf,
 )
@@ -29,18 +30,36 @@ def test_disks_are_listed_with_their_files() -> None:
     found = parse_ovf(
         described(
             '<File ovf:id="f1" ovf:href="a.vmdk"/><File ovf:id="f2" ovf:href="b.vmdk" ovf:compression="gzip"/>'
-            '<File ovf:id="f3" ovf:href="./c.iso" ovf:chunkSize="5"/>',
+            '<File ovf:id="f3" ovf:href="./c%20d.iso" ovf:chunkSize="5" ovf:size="12"/>',
             '<Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="1"/><Disk ovf:diskId="d2" ovf:fileRef="f2"/>'
             '<Disk ovf:diskId="d3" ovf:fileRef="f3" ovf:parentRef="d1"/><Disk ovf:diskId="d4" ovf:capacity="9"/>',
         ),
         path="/a.ovf",
     )
     assert found == (
-        OvfDisk("d1", "a.vmdk", "identity", None, False),
-        OvfDisk("d2", "b.vmdk", "gzip", None, False),
-        OvfDisk("d3", "c.iso", "identity", "d1", True),
-        OvfDisk("d4", None, "identity", None, False),
+        OvfDisk("d1", "a.vmdk", "identity", None),
+        OvfDisk("d2", "b.vmdk", "gzip", None),
+        OvfDisk("d3", "c%20d.iso", "identity", "d1", 5, 12),
+        OvfDisk("d4", None, "identity", None),
     )
+    assert found[2].names == ("c%20d.iso", "c d.iso") and found[0].names == ("a.vmdk",)
+    assert chunk_name("c.iso", 12) == "c.iso.000000012"
+
+
+@pytest.mark.parametrize("name", ["..%2Fa", "%2e%2e", "a%00b", "%2F"])
+def test_escapes_lead_nowhere_else(name: str) -> None:
+    assert OvfDisk("d", name).names == (name,)
+
+
+@pytest.mark.parametrize("size", ["x", "-1", "1" * 30, "²"])
+def test_sizes_are_numbers(size: str) -> None:
+    with pytest.raises(Damaged):
+        parse_ovf(
+            described(
+                f'<File ovf:id="f" ovf:href="a" ovf:chunkSize="{size}"/>', '<Disk ovf:diskId="d" ovf:fileRef="f"/>'
+            ),
+            path="/a",
+        )
 
 
 @pytest.mark.parametrize("href", ["../a", "/etc/hostname", "x/y", "http://host/a", "", "."])

@@ -120,11 +120,13 @@ def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         entries(archive({"a": b"", "b": b"", "c": b"", "d": b""}))
 
 
-def test_sparse_files_of_pax_are_refused() -> None:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as writing:
-        info = tarfile.TarInfo("a")
-        info.size, info.pax_headers = 3, {"GNU.sparse.major": "1"}
-        writing.addfile(info, io.BytesIO(b"abc"))
-    with pytest.raises(Unsupported):
-        entries(stream.getvalue())
+def test_numbers_end_at_a_zero_byte_and_old_checksums_are_signed() -> None:
+    raw = bytearray(archive({"ä": b"x"}, tarfile.USTAR_FORMAT))
+    at = raw.rindex(b"\xc3\xa4") // 512 * 512
+    raw[at + 124 : at + 136] = b"00000000001\0"
+    raw[at + 130 : at + 136] = b"\0junk!"
+    raw[at + 124 : at + 130] = b"000001"
+    raw[at + 148 : at + 156] = b" " * 8
+    signed = sum(byte - 256 * (byte > 127) for byte in raw[at : at + 512])
+    raw[at + 148 : at + 156] = f"{signed:06o}\0 ".encode()
+    assert entries(bytes(raw)) == {"ä": b"x"}

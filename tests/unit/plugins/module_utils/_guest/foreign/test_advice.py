@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import shutil
 import struct
+import subprocess
+from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 import pytest
@@ -16,6 +19,7 @@ import pytest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
     Damaged,
     DiskError,
+    Encrypted,
     NotAWholeDisk,
     Unsupported,
 )
@@ -29,8 +33,10 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.adv
     unread,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import vmdk_files
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.tests.support.oracles import qemu_img, require
 from ansible_collections.vdisk.parallels.tests.support.vdi_images import pack_header
 
 ZEROS = bytes(4096)
@@ -59,7 +65,10 @@ SAID: Dict[str, Tuple[str, bytes, Dict[str, bytes], str, str]] = {
         lzma.compress(ZEROS),
         {},
         "unsupported",
-        "The source is compressed with xz (/v m/d.img). Unpack it and name what comes out: unxz -k '/v m/d.img'",
+        (
+            "The source is compressed with xz (/v m/d.img). "
+            "Unpack it and name what comes out: unxz -c '/v m/d.img' > '/v m/d.img.unpacked'"
+        ),
     ),
     "zip": (
         "d.zip",
@@ -215,7 +224,7 @@ SAID: Dict[str, Tuple[str, bytes, Dict[str, bytes], str, str]] = {
         "not_a_whole_disk",
         (
             "The file is one of 2 pieces of a disk (/v m/d.qcow2.001). "
-            "Join them and name the result: cat '/v m/d.qcow2'.??? > '/v m/d.qcow2'"
+            "Join them and name the result: cat '/v m/d.qcow2.001' '/v m/d.qcow2.002' > '/v m/d.qcow2'"
         ),
     ),
     "cut by split": (
@@ -315,7 +324,23 @@ def test_an_advice_is_one_sentence_with_all_of_its_command(kind: str) -> None:
     ],
 )
 def test_documents_are_known_by_their_first_bytes(prefix: bytes, kind: Optional[str]) -> None:
-    assert document_of(prefix) == kind
+    assert document_of(prefix, 100 * 512) == kind
+
+
+@pytest.mark.parametrize(
+    "prefix, size, kind",
+    [
+        (b"# a line\n" * 20, 180, "text"),
+        ("# eine Zeile mit ä\n".encode() * 20, 400, "text"),
+        (b"# a line\n" * 400, 100_000, "text"),
+        (b"# a line\n" * 400, 512 * 100, None),
+        (b"# a line\n" * 20 + b"\0", 181, None),
+        (b"short", 5, None),
+        (b"x" * 1000, 1000, None),
+    ],
+)
+def test_a_text_is_no_whole_number_of_sectors(prefix: bytes, size: int, kind: Optional[str]) -> None:
+    assert document_of(prefix, size) == kind
 
 
 def test_what_a_reader_says_itself_is_left_alone() -> None:
@@ -327,3 +352,36 @@ def test_what_a_reader_says_itself_is_left_alone() -> None:
     complete(error, "vdi")
     assert error.hint == "Get the file anew, or restore it from a copy."
     assert "src_format: raw" in str(false_name("/a.vdi", ".vdi"))
+
+
+@pytest.mark.parametrize("name", ["d.raw{}", "d isk.img"])
+@pytest.mark.parametrize(
+    "tool, suffix",
+    [("gzip", ".gz"), ("xz", ".xz"), ("bzip2", ".bz2"), ("zstd", ".zst"), ("lz4", ".lz4"), ("lzip", ".lz")],
+)
+def test_the_command_unpacks_the_file_whatever_it_is_called(tmp_path: Path, name: str, tool: str, suffix: str) -> None:
+    packer = shutil.which(tool)
+    if packer is None:
+        pytest.skip(f"{tool} is not installed")
+    path = tmp_path / name.format(suffix)
+    path.write_bytes(subprocess.run([packer, "-c"], input=ZEROS, capture_output=True, check=True).stdout)
+    with pytest.raises(Unsupported) as caught:
+        find_source(OsPort(), str(path))
+    command = (caught.value.hint or "").partition(": ")[2]
+    subprocess.run(command, shell=True, check=True, capture_output=True)
+    (made,) = [one for one in tmp_path.iterdir() if one != path]
+    assert made.read_bytes() == ZEROS and find_source(OsPort(), str(made)).size == len(ZEROS)
+
+
+def test_the_command_decrypts_an_image(tmp_path: Path) -> None:
+    require("qemu-img")
+    (tmp_path / "secret").write_text("open sesame")
+    path = str(tmp_path / "d.qcow2")
+    secret = f"secret,id=s,file={tmp_path}/secret"
+    options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
+    qemu_img("create", "-f", "qcow2", "--object", secret, "-o", options, path, "1M")
+    with pytest.raises(Encrypted) as caught:
+        find_source(OsPort(), path)
+    command = (caught.value.hint or "").partition(": ")[2].replace("PASSPHRASE", f"{tmp_path}/secret")
+    subprocess.run(command, shell=True, check=True)
+    assert find_source(OsPort(), f"{path}.decrypted").size == 1 << 20

@@ -125,6 +125,14 @@ def test_a_vmdk_of_virtualbox_finds_its_parent_by_its_uuid_alone(tmp_path: Path)
     assert seen(port, above) == "aBcD..Z."
 
 
+def test_a_linked_clone_is_on_a_snapshot_in_a_folder_that_the_user_names(tmp_path: Path) -> None:
+    (folders(tmp_path) / "store" / "Snapshots").mkdir()
+    base_vdi(tmp_path / "store" / "Snapshots" / "{1}.vdi")
+    child = child_vdi(tmp_path / "web" / "clone.vdi")
+    refused(WatchfulPort(tmp_path / "web"), child, MissingImage)
+    assert seen(WatchfulPort(tmp_path), child, reach=Reach((str(tmp_path / "store"),))) == "aB......"
+
+
 def test_parents_may_be_of_another_format_of_virtualbox(tmp_path: Path) -> None:
     vmdk(tmp_path / "base.vmdk", "xyz.....", image=BASE)
     assert seen(WatchfulPort(tmp_path), child_vdi(tmp_path / "child.vdi")) == "xB......"

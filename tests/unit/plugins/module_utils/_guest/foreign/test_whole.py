@@ -6,17 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, NotAWholeDisk
-from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.allowed import Reach
-from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.whole import (
-    joinable,
-    refuse_part,
-    series_of,
-)
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import NotAWholeDisk
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.foreign.whole import refuse_part
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
@@ -51,6 +46,7 @@ WHOLE = [
     "a-flat.img",
     "a.v1",
     "a.01",
+    "x.0000",
 ]
 
 
@@ -77,52 +73,6 @@ def test_a_file_that_lies_in_a_bundle_and_is_none_of_it_is_whole() -> None:
     assert content(port, "/vm/a.hdd/c.raw") == fill(1, 4096)
 
 
-@pytest.mark.parametrize(
-    "names, one, expected",
-    [
-        (["a.000", "a.001", "a.002"], "a.001", ["a.000", "a.001", "a.002"]),
-        (["a.001", "a.002", "a.004"], "a.002", ["a.001", "a.002"]),
-        (["a.999", "a.998"], "a.999", ["a.998", "a.999"]),
-        (["x.aa", "x.ab", "x.ba"], "x.aa", ["x.aa", "x.ab"]),
-        (["imgaa", "imgab"], "imgab", ["imgaa", "imgab"]),
-        (["disk-final", "disk-x"], "disk-final", ["disk-final"]),
-        (["a.01", "a.02"], "a.01", ["a.01"]),
-    ],
-)
-def test_a_series_goes_to_the_next_gap(names: List[str], one: str, expected: List[str]) -> None:
-    port = planted(dict.fromkeys(names, b"x"))
-    assert series_of(port, f"/vm/{one}") == tuple(f"/vm/{name}" for name in expected)
-
-
-def test_pieces_are_joined_when_the_user_says_so() -> None:
-    files = {"d.000": fill(1, 4096), "d.001": fill(2, 4096), "d.002": fill(3, 700)}
-    port = planted(files)
-    whole = b"".join(files.values())
-    assert content(port, "/vm/d.000", reach=Reach(joins=True)) == whole.ljust(9216, b"\0")
-    source = find_source(port, "/vm/d.000", reach=Reach(joins=True))
-    assert [path for path, _seen in source.fingerprint] == ["/vm/d.000", "/vm/d.001", "/vm/d.002"]
-
-
-@pytest.mark.parametrize(
-    "files, format, why",
-    [
-        ({"d.000": b"x"}, "auto", "no second piece"),
-        ({"d.001": b"x", "d.002": b"x", "d.000": b"x"}, "auto", "the first piece is /vm/d.000"),
-        ({"d.002": b"x", "d.003": b"x"}, "auto", "the first piece is /vm/d.002"),
-        ({"d.000": b"xx", "d.001": b"x", "d.002": b"x"}, "auto", "not all of one length"),
-        ({"d.000": b"x", "d.001": b"xx"}, "auto", "not all of one length"),
-        ({"d.000": b"x", "d.001": b""}, "auto", "not all of one length"),
-        ({"d.000": b"x", "d.001": b"x"}, "qcow2", "qcow2 images are not joined"),
-        ({"d.000": b"QFI\xfb\0\0\0\3", "d.001": b"x"}, "auto", "no plain image"),
-    ],
-)
-def test_only_what_is_beyond_doubt_is_joined(files: Dict[str, bytes], format: str, why: str) -> None:
-    port = planted(files)
-    with pytest.raises(BadRequest) as caught:
-        joinable(port, f"/vm/{next(iter(files))}", format)
-    assert why in caught.value.message
-
-
 @pytest.mark.parametrize("whole", [None, "/vm/d.vmdk"])
 def test_only_small_texts_that_name_an_extent_are_its_description(whole: Optional[str]) -> None:
     port = planted({"d-f001.vmdk": fill(1, 4096), "big.vmdk": b'"d-f001.vmdk"' + bytes(2 << 20), "c.vmdk": b"d-f001"})
@@ -135,11 +85,8 @@ def test_only_small_texts_that_name_an_extent_are_its_description(whole: Optiona
     assert caught.value.found == whole
 
 
-def test_no_link_leads_out_of_a_series() -> None:
-    port = planted({"d.000": b"x" * 512})
+def test_no_link_leads_out_of_a_bundle() -> None:
+    port = planted({"a.raw": b"x"})
     port.plant_file("/secret", b"y" * 512)
-    port.plant_link("/vm/d.001", "/secret")
-    with pytest.raises(BadRequest):
-        joinable(port, "/vm/d.000", "auto")
     port.plant_link("/vm/DiskDescriptor.xml", "/secret")
     refuse_part(port, "/vm/a.raw", b"")
