@@ -12,7 +12,7 @@ from typing import Optional, Sequence, Tuple
 from .._bundle.naming import JOURNAL, TEMPORARY_MARK, is_temporary_of, temporary_name
 from .._core.errors import InUse, NotFound
 from .._io.port import DIRECTORY, SYMLINK, Port
-from .executor import remove_tree
+from .._io.remove import remove_tree
 
 _DISPLACED = "old-"
 

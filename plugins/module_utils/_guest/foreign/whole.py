@@ -18,16 +18,18 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from typing import Optional, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from ..._bundle.naming import DESCRIPTOR, classify
 from ..._core.errors import BadRequest, DiskError, NotAWholeDisk
-from ..._core.plan import Fingerprint
 from ..._formats.detect import UNSTRUCTURED, detect
 from ..._io.durable import read_start
 from ..._io.fingerprint import identity
 from ..._io.port import FILE, Port
 from .advice import document_of, false_name, unread
+
+if TYPE_CHECKING:
+    from ..._core.plan import Fingerprint
 
 VMDK_PIECE = re.compile(r"(.+)-(?:flat|delta|sesparse|rdmp?|[sf]\d{3,})\.vmdk", re.IGNORECASE)
 _VHD_PIECE = re.compile(r"(.+)\.(v)\d\d", re.IGNORECASE)
