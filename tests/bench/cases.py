@@ -111,7 +111,6 @@ class Bench:
             f"check, 200,000 {random_order}", "qemu-img check", 3.5, lambda: self._scattered(200_000, MIB, 1 << 40)
         )
         yield Case(f"check, 10,000,000 {random_order}", "qemu-img check", 3.5, self._check_millions)
-        yield Case(f"map, 10,000,000 {random_order}", "qemu-img map", 1.0, self._map_millions)
         yield Case("map of a fragmented image", "qemu-img map", 1.0, self._map)
         yield Case("facts of 200 disks", "200 x qemu-img info", 1.5, self._facts)
         for name in READERS:
@@ -381,12 +380,6 @@ class Bench:
 
     def _check_millions(self) -> Pair:
         return self._scattered(10_000_000, MIB // 32, 352 << 30)
-
-    def _map_millions(self) -> Pair:
-        self._check_millions()
-        image = _image(self.path("scattered-10000000.hdd"))
-        theirs = Command(["qemu-img", "map", "--output=json", "-f", "parallels", image], _nothing)
-        return Pair(self.ours("map", image), theirs, _nothing)
 
     def _scattered(self, clusters: int, cluster: int, virtual: int) -> Pair:
         """So many clusters of so many bytes in random order, in a file of holes."""
