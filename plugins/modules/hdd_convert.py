@@ -12,9 +12,9 @@ description:
   - Writes the guest disk of a source, in its current state or at a snapshot, to a new image in any of these formats.
     All layers are flattened into one, or each becomes a layer of the output.
   - Holes and zeros of the source are skipped, so the time depends on the data and not on the size of the disk.
-  - The output is built under a temporary name in the same directory, synced, read back and compared, and only then gets
-    its name. An existing output is replaced in the same step. An interrupted run leaves no half-made output under the
-    final name; the next run cleans up.
+  - The output is built under a temporary name in the same directory, synced (unless O(durable=false)), read back and
+    compared, and only then gets its name. An existing output is replaced in the same step. An interrupted run leaves no
+    half-made output under the final name; the next run cleans up.
   - The source is never changed.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -218,6 +218,17 @@ options:
       - Read the finished output back and compare it with the source before it gets its name.
     type: bool
     default: true
+  durable:
+    description:
+      - With V(false), nothing is synced. This is for outputs that are thrown away or uploaded right away. If the power
+        fails or the host crashes before the system has written everything, the output may be missing or incomplete;
+        remove its files then, since O(update=missing) would keep them. Nothing else is at risk. A task that is
+        interrupted is no such case.
+      - An output that replaces another one is synced in any case, so that the old one is not lost before the new one is
+        on the disk. Remove the old one first where that takes too long.
+      - With V(true), the output is on the disk when the task ends.
+    type: bool
+    default: true
   free_space:
     description:
       - With V(drop), deleted files are not copied and cannot be recovered from the output. Bytes that are certainly
@@ -327,6 +338,12 @@ EXAMPLES = r"""
     src: /vms/mac.pvm/mac.hdd
     dest: /export/mac.vhd
     azure: true
+
+- name: Export a disk that is uploaded and then removed
+  vdisk.parallels.hdd_convert:
+    src: /vms/mac.pvm/mac.hdd
+    dest: /export/upload.raw
+    durable: false
 
 - name: Make a Parallels disk from a cloud image
   vdisk.parallels.hdd_convert:
@@ -527,6 +544,7 @@ def main():
         name=dict(type="str"),
         update=dict(type="str", choices=["content", "missing", "always"], default="content"),
         verify=dict(type="bool", default=True),
+        durable=dict(type="bool", default=True),
         free_space=dict(type="str", choices=["keep", "drop"], default="keep"),
         swap=dict(type="str", choices=["keep", "drop"], default="keep"),
         checksum=dict(type="str", choices=["none", "md5", "sha1", "sha256", "sha512"], default="none"),

@@ -87,6 +87,16 @@ options:
         entries have the times of their files, and the archive has the current time.
     type: bool
     default: true
+  durable:
+    description:
+      - With V(false), nothing is synced. This is for boxes that are thrown away or uploaded right away. If the power
+        fails or the host crashes before the system has written everything, the box may be missing or incomplete; then
+        run again. Nothing else is at risk. A task that is interrupted is no such case.
+      - A box that replaces another one is synced in any case, so that the old one is not lost before the new one is on
+        the disk. Remove the old one first where that takes too long.
+      - With V(true), the box is on the disk when the task ends.
+    type: bool
+    default: true
   mode:
     description:
       - The permissions of the output. A new file has them, or fewer, from its first byte on.
@@ -172,6 +182,7 @@ def main():
         metadata=dict(type="dict"),
         compression_level=dict(type="int", default=6),
         reproducible=dict(type="bool", default=True),
+        durable=dict(type="bool", default=True),
     )
     run_module(spec, pack_box, add_file_common_args=True)
 

@@ -4,7 +4,7 @@
 
 """One operation of the engine in a process of its own: ``python -m ...tests.bench.engine OPERATION ARGUMENTS``.
 
-With VDISK_BENCH_NOSYNC nothing is synced, to compare with programs that do not sync either.
+With VDISK_BENCH_NOSYNC new outputs need not be durable, to compare with programs that sync nothing either.
 """
 
 from __future__ import annotations
@@ -12,32 +12,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, List
+from typing import List
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import File
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-
-
-class LazyPort(OsPort):
-    """The operating system, but nothing is synced or written back early."""
-
-    def open_write(self, path: str) -> File:
-        return _lazy(super().open_write(path))
-
-    def create(self, path: str, mode: int = 0o666) -> File:
-        return _lazy(super().create(path, mode))
-
-    def sync_directory(self, path: str) -> None:
-        del path
-
-
-def _lazy(file: Any) -> File:
-    file.sync = lambda: None
-    file.start_writeback = lambda offset, length: None
-    return file
 
 
 def convert(port: OsPort, source: str, dest: str, format: str, options: str = "{}") -> None:
@@ -46,7 +26,8 @@ def convert(port: OsPort, source: str, dest: str, format: str, options: str = "{
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
 
-    wanted = {"verify": False, "update": "always", "force": True, **json.loads(options)}
+    durable = not os.environ.get("VDISK_BENCH_NOSYNC")
+    wanted = {"verify": False, "update": "always", "force": True, "durable": durable, **json.loads(options)}
     execute(
         port,
         plan_convert(
@@ -154,8 +135,7 @@ OPERATIONS = {
 
 def main(arguments: List[str]) -> None:
     """Do what the command line says."""
-    port = LazyPort() if os.environ.get("VDISK_BENCH_NOSYNC") else OsPort()
-    OPERATIONS[arguments[0]](port, *arguments[1:])
+    OPERATIONS[arguments[0]](OsPort(), *arguments[1:])
 
 
 if __name__ == "__main__":

@@ -122,9 +122,9 @@ def _write_shuffled(raw: Path, path: Path) -> None:
     os.rename(f"{path}.new", path)
 
 
-def _write_scattered(path: Path, clusters: int = 200_000, virtual: int = 1 << 40) -> None:
-    """An image of 1 MiB clusters in random order, whose data is one big hole."""
-    cluster = MIB
+def _write_scattered(path: Path, *numbers: str) -> None:
+    """An image of so many clusters, of so many bytes, in random order, whose data is one big hole."""
+    clusters, cluster, virtual = map(int, numbers)
     entries = virtual // cluster
     data_start = -(-(64 + 4 * entries) // cluster) * cluster
     places = list(range(clusters))
@@ -150,4 +150,7 @@ def _read(stream: object, offset: int, length: int) -> bytes:
 
 
 if __name__ == "__main__":
-    {"shuffled": _write_shuffled, "scattered": _write_scattered}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    if sys.argv[1] == "shuffled":
+        _write_shuffled(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        _write_scattered(Path(sys.argv[2]), *sys.argv[3:])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -86,10 +87,16 @@ class Result(NamedTuple):
     highest: float
 
 
-def side_by_side(ours: Command, theirs: Command, *, rounds: int, memory: Memory) -> Result:
-    """Measure both in turn, the first of them changing from round to round."""
+def side_by_side(ours: Command, theirs: Command, *, rounds: int, memory: Memory, seconds: float = math.inf) -> Result:
+    """Measure both in turn, the first of them changing from round to round.
+
+    No further round begins after ``seconds``: with preparations, since those count for who waits.
+    """
     runs: List[List[Run]] = [[], []]
+    started = time.monotonic()
     for number in range(rounds):
+        if number and time.monotonic() - started > seconds:
+            break
         for side in (0, 1) if number % 2 == 0 else (1, 0):
             runs[side].append(measure((ours, theirs)[side], memory))
     ratios = [one.wall / other.wall for one, other in zip(*runs)]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The comparisons, printed as a table and written to docs/performance.md on request.
 
-make bench                          8 GiB virtual, 3 GiB allocated, three rounds
+make bench                          4 GiB virtual, 1.4 GiB of data, three rounds, within half an hour
 make bench ARGS="--allocated 512M --only merge"
 """
 
@@ -30,7 +30,7 @@ from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 ROOT = Path(__file__).resolve().parents[2]
 # The files beside this one that have comparisons, in the order of the table: each has ``cases(bench)``, which yields
 # Case. To add comparisons, add a file and its name here.
-CASE_FILES = ("cases", "free_space", "fleet")
+CASE_FILES = ("cases", "foreign", "free_space", "fleet")
 
 
 class Line(NamedTuple):
@@ -82,7 +82,9 @@ def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.N
                 continue
             try:
                 pair = case.make()
-                result = side_by_side(pair.ours, pair.theirs, rounds=options.rounds, memory=memory)
+                result = side_by_side(
+                    pair.ours, pair.theirs, rounds=options.rounds, memory=memory, seconds=options.seconds
+                )
                 pair.check()
             except Absent as missing:
                 print(f"left out: {case}: {missing}", flush=True)
@@ -136,9 +138,12 @@ def sharing_folder(folder: Path, size: int) -> Iterator[Optional[Path]]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--virtual", default="8G", help="size of the guest disks")
-    parser.add_argument("--allocated", default="3G", help="how much of them holds data")
+    parser.add_argument("--virtual", default="4G", help="size of the guest disks")
+    parser.add_argument("--allocated", default="1408M", help="how much of them holds data")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="no further round of a line begins after so many seconds"
+    )
     parser.add_argument("--only", nargs="*", help="only lines that hold one of these words")
     parser.add_argument(
         "--folder", default=str(ROOT / ".build" / "bench"), help="where the images lie; put it on the disk that matters"

@@ -10,7 +10,7 @@ set -eu
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/oracles.sh"
 use_venv dev
-install_oracles qemu-img:qemu-utils nbdcopy:libnbd-bin ploop:ploop mkfs.xfs:xfsprogs
+install_oracles qemu-img:qemu-utils nbdcopy:libnbd-bin ploop:ploop mkfs.xfs:xfsprogs 7zz:7zip
 cd "$build/link"
 # The engine is imported from compiled files, as an installed program is.
 unset PYTHONDONTWRITEBYTECODE

@@ -59,6 +59,7 @@ def _request(module: AnsibleModule, port: Port) -> BoxRequest:
         metadata=params["metadata"],
         vagrantfile=params["vagrantfile"],
         force=params["force"],
+        durable=params["durable"],
     )
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._change.aside import clear_siblings
-from .._change.executor import Outcome
 from .._change.permissions import refuse_content
 from .._core.errors import BadRequest
 from .._core.plan import Plan
@@ -34,6 +33,9 @@ from .apply import apply_plan, diff_of
 from .file_options import apply_file_options, apply_owner, cover_new_files, refuse_other_owner
 from .run import Result, absolute, own_port, titled_diff
 from .spec import disk_name, size_option, version_option
+
+if TYPE_CHECKING:
+    from .._change.executor import Outcome
 
 _AZURE_LEAST = 20 * MIB
 
@@ -134,6 +136,7 @@ def _request(params: Mapping[str, Any], dest: str) -> ConvertRequest:
         keeps_layers=params["chain"] == "preserve",
         drops_free=params["free_space"] == "drop",
         drops_swap=params["swap"] == "drop",
+        durable=params["durable"],
         **{option: params[option] for option in same},
         **kinds,
     )
@@ -197,5 +200,6 @@ def _update_checksum_file(module: AnsibleModule, port: Port, path: Optional[str]
     if content is not None:
         refuse_content(port, path)
     if content is not None and not module.check_mode:
-        write_checksums(port, path, content)
+        is_durable = module.params["durable"] or port.lstat(path) is not None
+        write_checksums(port, path, content, is_durable=is_durable)
     return True

@@ -7,20 +7,12 @@
 
 from __future__ import annotations
 
-import traceback
+from importlib.util import find_spec
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-LXML_IMPORT_ERROR = None
-try:
-    import lxml.etree  # noqa: F401  # pylint: disable=unused-import
-except ImportError:
-    LXML_IMPORT_ERROR = traceback.format_exc()
-
 
 def require_lxml(module: AnsibleModule) -> None:
-    """Fail the task with advice when lxml is missing."""
-    if LXML_IMPORT_ERROR is not None:
-        module.fail_json(
-            msg=missing_required_lib("lxml >= 4.6"), exception=LXML_IMPORT_ERROR, error_code="missing_library"
-        )
+    """Fail the task with advice when lxml is missing. It is not loaded here, since not every run reads XML."""
+    if find_spec("lxml") is None:
+        module.fail_json(msg=missing_required_lib("lxml >= 4.6"), error_code="missing_library")

@@ -26,7 +26,6 @@ from .._core.records import replace
 from .._core.units import MIB, format_size, round_up
 from .._io.port import DIRECTORY, Port
 from .._ops.report.facts import absent_facts, disk_facts
-from .._ops.reshape.create import plan_create, plan_remove
 from .disk import diff_of, run_plan
 from .file_options import apply_file_options, apply_owner, cover_new_files
 from .run import Result, absolute, own_port
@@ -59,6 +58,8 @@ def _rounded_size(value: str, warnings: List[str]) -> int:
 
 
 def _create(module: AnsibleModule, port: Port, path: str) -> Result:
+    from .._ops.reshape.create import plan_create
+
     params = module.params
     warnings: List[str] = []
     if params["size"] is None:
@@ -133,6 +134,8 @@ def _remove(module: AnsibleModule, port: Port, path: str) -> Result:
             raise
         before, plan = absent_facts(path), Plan("remove", facts=None)
     else:
+        from .._ops.reshape.create import plan_remove
+
         told = around.machine.warnings + around.unknown
         before = disk_facts(port, state, around.machine._replace(warnings=told))
         plan = plan_remove(state, token=uuid.uuid4().hex[:8], force=module.params["force"])

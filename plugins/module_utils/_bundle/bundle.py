@@ -18,7 +18,8 @@ from .._core import guid as guids
 from .._core.errors import CHECK_HINT, Damaged, DiskError, NotABundle, Unsupported
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR
-from .._formats.hds.bat import RunTable, unused_ranges
+from .._formats.hds.bat import RunTable
+from .._formats.hds.bat_order import unused_ranges
 from .._formats.hds.header import HdsHeader, is_hds
 from .._formats.hds.reader import open_hds
 from .._io.durable import read_file, read_start

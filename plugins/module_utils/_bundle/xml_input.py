@@ -12,14 +12,23 @@ UTF-8 without a declaration. So what is checked, parsed and edited is one and th
 from __future__ import annotations
 
 import re
-from typing import Iterator, List, NamedTuple, NoReturn, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from .._core.errors import Damaged, Unsupported
 
-try:
+if TYPE_CHECKING:
     from lxml import etree
-except ImportError:  # reported by parse_xml, so that everything can be imported and documented without it
-    etree = None
+else:
+
+    class _Etree:
+        """``lxml.etree``, loaded when something of it is wanted: it takes as long as half of a short run."""
+
+        def __getattr__(self, name: str) -> Any:
+            from lxml import etree as loaded
+
+            return getattr(loaded, name)
+
+    etree = _Etree()
 
 MAX_DOCUMENT_BYTES = 16 << 20
 """Far above what is written: a descriptor of 128 layers has some 50 KB."""
@@ -73,9 +82,11 @@ def parse_xml(data: bytes, *, path: str) -> Document:
 
     Raises Damaged for what is no well-formed XML or declares a document type, Unsupported beyond the limits.
     """
-    if etree is None:
+    try:
+        import lxml.etree  # noqa: F401  # pylint: disable=unused-import
+    except ImportError as error:
         hint = "Install lxml 4.6 or later for the Python that runs the module."
-        raise Unsupported("The Python library lxml is missing", path=path, hint=hint)
+        raise Unsupported("The Python library lxml is missing", path=path, found=str(error), hint=hint) from error
     if len(data) > MAX_DOCUMENT_BYTES:
         most = f"at most {MAX_DOCUMENT_BYTES} bytes"
         raise Unsupported("The document is too large", path=path, expected=most, found=len(data))

@@ -13,7 +13,7 @@ from .._bundle.naming import JOURNAL, TEMPORARY_MARK, is_temporary_of, temporary
 from .._core.errors import InUse, NotFound
 from .._io.port import DIRECTORY, SYMLINK, Port
 from .._io.process import own_user_id
-from .executor import remove_tree
+from .._io.remove import remove_tree
 
 _DISPLACED = "old-"
 

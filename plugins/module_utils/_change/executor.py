@@ -68,6 +68,10 @@ def execute(
     other error comes from a step and leaves the disk as it was, or with a journal that a further run finishes.
     """
     started = time.monotonic()
+    if not plan.is_durable:
+        from .._io.unsynced import unsynced
+
+        port = unsynced(port)
     lock = _locked(port, plan) if plan.lock_directories or plan.lock_files else None
     run = _Run(port, plan, on_progress)
     try:

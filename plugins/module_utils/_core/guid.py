@@ -25,7 +25,7 @@ BACKUP = "{704718e1-2314-44c8-9087-d78ed36b0f4e}"
 
 WELL_KNOWN = frozenset((TOP, NONE, BACKUP))
 
-_NAMESPACE = "7c0f4a2e-3d0b-5c5e-9d5e-0c1f6f5f8a11"
+_NAMESPACE = bytes.fromhex("7c0f4a2e3d0b5c5e9d5e0c1f6f5f8a11")
 _GUID = re.compile(r"\{?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\}?", re.IGNORECASE)
 
 
@@ -47,11 +47,15 @@ def normalise(text: str, *, path: str | None = None, what: str = "GUID") -> str:
 
 def derive(*parts: str) -> str:
     """A GUID that depends on ``parts`` alone (UUIDv5), the same on every machine."""
-    from uuid import UUID, uuid5
+    # What uuid.uuid5 does; the module takes several times as long to load as all else here.
+    import hashlib
 
     # A part may be the name of a file, which need not be UTF-8.
-    text = "\0".join(parts).encode("utf-8", "backslashreplace").decode()
-    return "{" + str(uuid5(UUID(_NAMESPACE), text)) + "}"
+    name = "\0".join(parts).encode("utf-8", "backslashreplace")
+    made = bytearray(hashlib.sha1(_NAMESPACE + name).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50
+    made[8] = made[8] & 0x3F | 0x80
+    return of_bytes(bytes(made))
 
 
 def draw() -> str:
@@ -59,3 +63,19 @@ def draw() -> str:
     from uuid import uuid4
 
     return "{" + str(uuid4()) + "}"
+
+
+def to_bytes(text: str) -> bytes:
+    """The 16 bytes of a GUID, in the order in which it is written."""
+    return bytes.fromhex(text.strip("{}").replace("-", ""))
+
+
+def of_bytes(raw: bytes) -> str:
+    """16 bytes, in the order in which they are written, as a GUID."""
+    text = raw.hex()
+    return f"{{{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}}}"
+
+
+def swapped(raw: bytes) -> bytes:
+    """16 bytes with the first three fields in the other byte order; Microsoft and VirtualBox store those so."""
+    return raw[3::-1] + raw[5:3:-1] + raw[7:5:-1] + raw[8:]

@@ -188,7 +188,7 @@ class Plan(Generic[Facts]):
 
     ``bytes_freed`` is what the file system gets back; ``space`` lists how many bytes must be free in which directory;
     ``bytes_scanned`` are the bytes of ``bytes_read`` that planning has read. ``facts`` are the operation's own
-    predictions.
+    predictions. Without ``is_durable`` nothing is synced, which is for outputs that replace nothing.
     """
 
     operation: str
@@ -206,6 +206,7 @@ class Plan(Generic[Facts]):
     hidden: Tuple[str, ...] = ()
     settled: Tuple[str, ...] = ()
     bytes_scanned: int = 0
+    is_durable: bool = True
     facts: Facts = None  # type: ignore[assignment]
 
     @property

@@ -59,6 +59,16 @@ def _make(cls: Any, frozen: bool, eq: bool) -> Any:
 
 
 def _initializer(cls: Any, fields: Tuple[str, ...], defaults: Dict[str, Any], frozen: bool) -> Any:
+    """An ``__init__`` that is compiled for the first instance; a run has none of most classes that it imports."""
+
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        cls.__init__ = made = _compiled(cls, fields, defaults, frozen)
+        made(self, *values, **named)
+
+    return __init__
+
+
+def _compiled(cls: Any, fields: Tuple[str, ...], defaults: Dict[str, Any], frozen: bool) -> Any:
     """A compiled function takes arguments as fast as any, and names the one that is missing."""
     scope: Dict[str, Any] = {f"_default_{name}": value for name, value in defaults.items()}
     scope["_set"] = object.__setattr__

@@ -11,10 +11,9 @@ the image that the user named and where the user allows it, never probed for the
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._core.errors import BadRequest, Damaged, NotFound, Unsupported
-from .._core.plan import Fingerprint
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._formats.codecs import SNAPSHOT_OPENERS, open_image, snapshots_below
@@ -25,6 +24,9 @@ from .foreign.allowed import NEARBY, Reach
 from .foreign.parents import age_warning, find_parent, refuse_wrong_parent
 from .foreign.reach import Roots, SiblingFiles, roots_of
 from .view import ComposedView, LayerStack
+
+if TYPE_CHECKING:
+    from .._core.plan import Fingerprint
 
 MOST_LAYERS = 256
 """More images on each other than anybody has; each of them is an open file."""

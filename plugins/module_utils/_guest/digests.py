@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 
@@ -30,6 +29,9 @@ class ContentDigest:
     """
 
     def __init__(self) -> None:
+        # Outputs without ids from their content need none of it.
+        import hashlib
+
         self._hash = hashlib.sha256()
 
     def add(self, offset: int, content: memoryview) -> None:
@@ -49,6 +51,8 @@ class LayerDigest:
     """
 
     def __init__(self) -> None:
+        import hashlib
+
         self._hash = hashlib.sha256()
         self._kind = b""
         self._end = 0
@@ -91,6 +95,8 @@ class FileDigest:
     """The checksum of what comes in ascending order; what is skipped counts as zeros."""
 
     def __init__(self, algorithm: str) -> None:
+        import hashlib
+
         self._hash = hashlib.new(algorithm)
         self._position = 0
 

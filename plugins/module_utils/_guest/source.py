@@ -13,7 +13,6 @@ from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import Location, locate
 from .._core.errors import BadRequest, Damaged, NotABundle, NotAWholeDisk, NotFound, Unsupported
-from .._core.plan import Fingerprint
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
@@ -25,6 +24,7 @@ from .foreign.allowed import NEARBY, Reach
 from .view import ComposedView, LayerStack, open_view
 
 if TYPE_CHECKING:
+    from .._core.plan import Fingerprint
     from .._formats.image import ImageReader
     from .._io.host.device import BlockDevice
     from .backing import ForeignChain

@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from .._core.errors import StalePlan
-from .._core.plan import Fingerprint, Identity
 from .port import Port, Stat
+
+if TYPE_CHECKING:
+    from .._core.plan import Fingerprint, Identity
 
 
 def identity(stat: Optional[Stat]) -> Identity:

@@ -12,10 +12,9 @@ refused, never worked around.
 from __future__ import annotations
 
 import posixpath
-from typing import Dict, List, NamedTuple, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
 from ..._core.errors import Damaged, DiskError, NoPermission, SharedLayer, Unsupported
-from ..._core.plan import Fingerprint
 from ..._core.records import dataclass
 from ..._core.units import MIB
 from ..._io.durable import read_file
@@ -27,6 +26,9 @@ from ..pvm import CONFIG, named_disks
 from ..shape import PLAIN
 from ..xml_edit import Editor
 from ..xml_input import MAX_DOCUMENT_BYTES, etree, leaf_text, parse_xml
+
+if TYPE_CHECKING:
+    from ..._core.plan import Fingerprint
 
 _KEEP = "Set machine: keep to leave the file as it is, and let the product write the size."
 

@@ -20,10 +20,9 @@ from array import array
 from bisect import bisect_left, bisect_right
 from itertools import compress, repeat
 from operator import add, floordiv, mod, mul, ne, sub
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
-from ..._core.ranges import Range, complement
 from ..._core.records import dataclass
 from ..._core.units import ceil_div
 from ..._core.words import pack_words, unpack_words
@@ -35,13 +34,15 @@ _PIECE_BYTES = 4 << 10
 _PIECE_ENTRIES = _PIECE_BYTES // ENTRY_BYTES
 _ZEROS = bytes(_READ_BYTES)
 _ZERO_PIECE = bytes(_PIECE_BYTES)
+_ZERO_ENTRY = bytes(ENTRY_BYTES)
 _WRITE_ENTRIES = _READ_BYTES // ENTRY_BYTES
 _ONES = int.from_bytes(b"\1\0\0\0" * (_PIECE_ENTRIES - 1), "little")
 _HIGH_BITS = _ONES << 31
 _INDEXES = tuple(range(_PIECE_ENTRIES))
 _FOLLOWERS = _INDEXES[1:]
-# A piece with fewer bytes than this that are not zero is taken entry by entry.
-_FEW_BYTES = _PIECE_BYTES // 16
+_EACH_ONE = array("I", [1]) * _PIECE_ENTRIES
+# In a piece with fewer bytes than this that are not zero most entries are zero.
+_FEW_BYTES = _PIECE_BYTES // 4
 _MANY_STARTS = 16
 _RUNS_AT_ONCE = 4096
 
@@ -155,22 +156,25 @@ class TableBuilder:
         self._next_cluster = cluster + count
         self._next_entry = entry + count * self.step
 
-    def extend(self, clusters: List[int], counts: List[int], entries: List[int]) -> None:
+    def extend(self, clusters: Sequence[int], counts: Sequence[int], entries: Sequence[int]) -> None:
         """Add many runs at once, none of which continues another one of them."""
         self.add(clusters[0], counts[0], entries[0])
         if len(clusters) > 1:
-            self._starts.fromlist(clusters[1:])
-            self._counts.fromlist(counts[1:])
-            self._entries.fromlist(entries[1:])
+            self._starts.extend(clusters[1:])
+            self._counts.extend(counts[1:])
+            self._entries.extend(entries[1:])
             self._next_cluster = clusters[-1] + counts[-1]
             self._next_entry = entries[-1] + counts[-1] * self.step
 
     def build(self) -> RunTable:
         """The table of everything added so far."""
-        unit, cluster = self._header.entry_bytes, self._header.cluster_bytes
-        ends = map(add, map(mul, self._entries, repeat(unit)), map(mul, self._counts, repeat(cluster)))
-        data_end = max(ends, default=self._header.data_start)
-        return RunTable(unit, cluster, self._starts, self._counts, self._entries, sum(self._counts), data_end)
+        unit, cluster, used = self._header.entry_bytes, self._header.cluster_bytes, sum(self._counts)
+        if used == len(self._counts) > 0:
+            data_end = max(self._entries) * unit + cluster
+        else:
+            ends = map(add, map(mul, self._entries, repeat(unit)), map(mul, self._counts, repeat(cluster)))
+            data_end = max(ends, default=self._header.data_start)
+        return RunTable(unit, cluster, self._starts, self._counts, self._entries, used, data_end)
 
 
 def read_table(file: File, header: HdsHeader) -> RunTable:
@@ -215,21 +219,18 @@ def _scan(buffer: bytearray, length: int, first_cluster: int, builder: TableBuil
 
 def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None:
     entries, step = unpack_words(piece), builder.step
-    if piece.count(0) > _PIECE_BYTES - _FEW_BYTES:
-        for index in compress(_INDEXES, entries):
-            builder.add(first_cluster + index, 1, entries[index])
+    if piece.count(0) > _PIECE_BYTES - _FEW_BYTES and _add_strays(entries, first_cluster, builder):
         return
     following = _following(piece, step)
     if following is None:
         starts = [0, *_breaks_one_by_one(entries, step)]
-    elif 0 not in following:
+    elif _ZERO_ENTRY not in following or 0 not in array("I", following):
         # Nothing continues anything, so every cluster is a run.
-        values = entries.tolist()
-        clusters = list(compress(range(first_cluster, first_cluster + _PIECE_ENTRIES), values))
-        builder.extend(clusters, [1] * len(clusters), list(filter(None, values)))
+        _add_each(entries, first_cluster, builder)
         return
     else:
-        starts = [0, *(index for index in compress(_FOLLOWERS, following) if entries[index] or entries[index - 1])]
+        breaks = compress(_FOLLOWERS, array("I", following))
+        starts = [0, *(index for index in breaks if entries[index] or entries[index - 1])]
     ends = [*starts[1:], _PIECE_ENTRIES]
     firsts = [entries[start] for start in starts]
     if len(starts) > _MANY_STARTS and step not in entries:
@@ -246,8 +247,27 @@ def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None
             builder.add(first_cluster + start, end - start, entry)
 
 
-def _following(piece: bytes, step: int) -> Optional[array[int]]:
-    """For each entry but the first 0 exactly when it is the one before plus ``step``; two zeros give ``step``.
+def _add_strays(entries: array[int], first_cluster: int, builder: TableBuilder) -> bool:
+    """Add the few entries of a piece, each as a run, unless one of them may continue another."""
+    values = list(filter(None, entries))
+    if builder.step in map(sub, values[1:], values):
+        return False
+    clusters = list(map(add, compress(_INDEXES, entries), repeat(first_cluster)))
+    builder.extend(clusters, [1] * len(clusters), values)
+    return True
+
+
+def _add_each(entries: array[int], first_cluster: int, builder: TableBuilder) -> None:
+    """Add a piece in which nothing continues anything."""
+    if 0 not in entries:
+        builder.extend(range(first_cluster, first_cluster + len(entries)), _EACH_ONE[: len(entries)], entries)
+        return
+    clusters = list(map(add, compress(_INDEXES, entries), repeat(first_cluster)))
+    builder.extend(clusters, [1] * len(clusters), list(filter(None, entries)))
+
+
+def _following(piece: bytes, step: int) -> Optional[bytes]:
+    """For each entry but the first a word, 0 exactly when it is the one before plus ``step``; two zeros give ``step``.
 
     Both sides of the comparison are one integer with 32 bits per entry. The highest bit of each entry is kept out of
     the sum, so that nothing is carried into a neighbour. None for a piece with an entry so high that the sum exceeds 32
@@ -259,7 +279,7 @@ def _following(piece: bytes, step: int) -> Optional[array[int]]:
     continued = (this ^ high) + _ONES * step
     if high & continued:
         return None
-    return array("I", (continued ^ high ^ following).to_bytes(_PIECE_BYTES - ENTRY_BYTES, "little"))
+    return (continued ^ high ^ following).to_bytes(_PIECE_BYTES - ENTRY_BYTES, "little")
 
 
 def _breaks_one_by_one(entries: Sequence[int], step: int) -> List[int]:
@@ -268,20 +288,6 @@ def _breaks_one_by_one(entries: Sequence[int], step: int) -> List[int]:
     return [
         index for index, (this, following) in enumerate(pairs, 1) if following != this + step and (this or following)
     ]
-
-
-def unused_ranges(table: RunTable, header: HdsHeader, *, file_size: int, pinned: Iterable[Range] = ()) -> List[Range]:
-    """The byte ranges of the data area that no entry uses: whole clusters, joined; only the last may end with the file.
-
-    ``pinned`` are byte ranges that are in use although no entry says so, such as those of the format extension.
-    """
-    origin, cluster = header.data_start, header.cluster_bytes
-    used = [(run.offset, run.offset + run.count * cluster) for run in table.runs()]
-    for start, end in pinned:
-        used.append(
-            (origin + (start - origin) // cluster * cluster, origin + ceil_div(end - origin, cluster) * cluster)
-        )
-    return list(complement(sorted(used), origin, file_size))
 
 
 def pack_entries(header: HdsHeader, offsets: Sequence[int]) -> bytes:

@@ -7,19 +7,15 @@
 
 from __future__ import annotations
 
-from itertools import repeat
-from operator import floordiv, mod, ne, sub
 from typing import NoReturn
 
 from ..._core.errors import CHECK_HINT, Damaged
 from .bat import Run, RunTable
-from .bat_order import in_file_order
+from .bat_order import in_file_order, is_on_grid, marked_slots
 from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 
-# Up to so many runs of one cluster are counted in a set, of about 60 bytes each.
+# Up to so many runs of one cluster, far from each other, are counted in a set, of about 60 bytes each.
 _COUNTED_RUNS = 64 << 10
-# More runs are marked in a map of one byte per cluster of the file, if it is no larger than so many bytes a run.
-_MARKS_PER_RUN = 16
 
 
 class _DamagedTable(Damaged):
@@ -46,29 +42,19 @@ def is_sound(table: RunTable, header: HdsHeader, *, file_size: int) -> bool:
 
 
 def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
-    unit = header.entry_bytes
-    if min(table.entries) * unit < header.data_start or table.data_end > file_size:
+    if min(table.entries) * header.entry_bytes < header.data_start or table.data_end > file_size:
         return False
-    # The grid of version 2 starts at a cluster, as its entries do.
-    residue = header.data_start // unit % header.entry_step
-    return header.version == 2 or not any(map(ne, map(mod, table.entries, repeat(header.entry_step)), repeat(residue)))
+    return is_on_grid(table, header)
 
 
 def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
     """Whether no cluster of the file belongs to two runs; all of them lie on the grid."""
-    if max(table.counts) == 1 and len(table) <= _COUNTED_RUNS:
+    marks = marked_slots(table, header, table.data_end)
+    if marks is not None:
+        return marks.count(1) == table.clusters_used
+    if table.clusters_used == len(table) <= _COUNTED_RUNS:
         return len(set(table.entries)) == len(table)
     step = header.entry_step
-    clusters = (table.data_end - header.data_start) // header.cluster_bytes
-    if clusters <= len(table) * _MARKS_PER_RUN:
-        marks = bytearray(clusters)
-        slots = map(floordiv, map(sub, table.entries, repeat(header.data_start // header.entry_bytes)), repeat(step))
-        for slot, count in zip(slots, table.counts):
-            if count == 1:
-                marks[slot] = 1
-            else:
-                marks[slot : slot + count] = b"\1" * count
-        return marks.count(1) == table.clusters_used
     end = 0
     for index in in_file_order(table):
         if table.entries[index] < end:

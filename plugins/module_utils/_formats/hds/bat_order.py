@@ -1,21 +1,31 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The runs of a table in the order of the file, in memory that the table bounds: a number for each run, no objects."""
+"""The clusters of a table in the order of the file, in memory that the table bounds: no objects, a number for each run
+or a byte for each slot. Loops over them stay in C.
+"""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
 from __future__ import annotations
 
 from array import array
-from typing import Dict, Iterable, Sequence
+from collections import deque
+from itertools import repeat
+from operator import and_, floordiv, mod, ne, rshift, sub
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
+from ..._core.ranges import Range, complement, joined
+from ..._core.units import ceil_div
 from .bat import RunTable
+from .header import HdsHeader
 
-# Up to so many runs are sorted as objects, which is faster and takes a few MiB.
-_FEW_RUNS = 64 << 10
+# Up to so many runs are sorted as objects, which is faster and takes some 10 MiB.
+_FEW_RUNS = 256 << 10
 _DIGIT = 11
 _MASK = (1 << _DIGIT) - 1
+# Slots are marked, a byte for each, if there are no more than so many for a run.
+_MARKS_PER_RUN = 16
 
 
 def in_file_order(table: RunTable, least: int = 0) -> array[int]:
@@ -23,11 +33,16 @@ def in_file_order(table: RunTable, least: int = 0) -> array[int]:
     count as that.
     """
     entries = table.entries
+    if not entries:
+        return array("I")
+    if min(entries) < least:
+        entries = array("I", map(max, entries, repeat(least)))
     if len(entries) <= _FEW_RUNS:
-        return array("I", sorted(range(len(entries)), key=lambda index: max(entries[index], least)))
+        return array("I", sorted(range(len(entries)), key=entries.__getitem__))
     order: Sequence[int] = range(len(entries))
     for shift in (0, _DIGIT, 2 * _DIGIT):
-        order = _dealt(order, (max(entries[index], least) >> shift & _MASK for index in order))
+        digits = map(and_, map(rshift, map(entries.__getitem__, order), repeat(shift)), repeat(_MASK))
+        order = _dealt(order, digits)
     return array("I", order)
 
 
@@ -43,3 +58,71 @@ def _dealt(indexes: Iterable[int], digits: Iterable[int]) -> array[int]:
     for digit in sorted(piles):
         order.extend(piles.pop(digit))
     return order
+
+
+def is_on_grid(table: RunTable, header: HdsHeader) -> bool:
+    """Whether each cluster lies a whole number of clusters after the start of the data area, or before it."""
+    # That of version 2 starts at a cluster, as its entries do.
+    step = header.entry_step
+    residue = header.data_start // header.entry_bytes % step
+    return header.version == 2 or not any(map(ne, map(mod, table.entries, repeat(step)), repeat(residue)))
+
+
+def marked_slots(table: RunTable, header: HdsHeader, end: int) -> Optional[bytearray]:
+    """A byte for each slot from the start of the data area up to byte ``end`` of the file, 1 where a cluster is.
+
+    All clusters lie there, on the grid. None for a file with so many slots that sorting the runs is cheaper.
+    """
+    step, first = header.entry_step, header.data_start // header.entry_bytes
+    count = ceil_div(end - header.data_start, header.cluster_bytes)
+    if count > len(table) * _MARKS_PER_RUN:
+        return None
+    marks = bytearray(count)
+    slots: Iterable[int] = map(sub, table.entries, repeat(first))
+    slots = slots if step == 1 else map(floordiv, slots, repeat(step))
+    if table.clusters_used == len(table):
+        # Each run is one cluster.
+        deque(map(marks.__setitem__, slots, repeat(1)), 0)
+        return marks
+    for slot, length in zip(slots, table.counts):
+        if length == 1:
+            marks[slot] = 1
+        else:
+            marks[slot : slot + length] = b"\1" * length
+    return marks
+
+
+def unused_ranges(table: RunTable, header: HdsHeader, *, file_size: int, pinned: Iterable[Range] = ()) -> List[Range]:
+    """The byte ranges of the data area that no entry uses: whole clusters, joined; only the last may end with the file.
+
+    ``pinned`` are byte ranges that are in use although no entry says so, such as those of the format extension.
+    """
+    origin, cluster = header.data_start, header.cluster_bytes
+    held = [
+        (origin + (start - origin) // cluster * cluster, origin + ceil_div(end - origin, cluster) * cluster)
+        for start, end in pinned
+    ]
+    marks = None
+    if len(table) and min(table.entries) * header.entry_bytes >= origin and is_on_grid(table, header):
+        marks = marked_slots(table, header, max(table.data_end, file_size))
+    if marks is None:
+        used = [(run.offset, run.offset + run.count * cluster) for run in table.runs()]
+        return list(complement(sorted(used + held), origin, file_size))
+    gaps = ((origin + first * cluster, origin + end * cluster) for first, end in _gaps(marks))
+    free = [(start, min(end, file_size)) for start, end in gaps if start < file_size]
+    if not held:
+        return free
+    held = list(joined(sorted(held)))
+    return [part for start, end in free for part in complement(held, start, end)]
+
+
+def _gaps(marks: bytearray) -> Iterator[Range]:
+    """Where there are zeros, ascending."""
+    first = marks.find(0)
+    while first >= 0:
+        end = marks.find(1, first)
+        if end < 0:
+            yield first, len(marks)
+            return
+        yield first, end
+        first = marks.find(0, end)

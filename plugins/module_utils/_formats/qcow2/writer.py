@@ -16,12 +16,11 @@ share a cluster of the file, and one may reach into the next.
 
 from __future__ import annotations
 
-from typing import Iterable, List, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Iterable, List, Mapping, NamedTuple, Optional
 
 from ..._core.errors import BadRequest
 from ..._core.records import replace
 from ..._core.units import KIB, MIB, SECTOR, ceil_div, round_up
-from ..._io.pipeline import OrderedPool, worker_count
 from ..._io.port import Buffer, File
 from ..bounds import check_next
 from ..image import ParentImage
@@ -37,6 +36,9 @@ from .layout import (
     pack_header,
 )
 from .store import Store
+
+if TYPE_CHECKING:
+    from ..._io.pipeline import OrderedPool
 
 # Threads get at least so much at once, and what they hold stays within the other.
 _TASK_BYTES = 64 * KIB
@@ -60,6 +62,8 @@ class _Packing:
         self._file = file
         self._cluster_bytes = cluster_bytes
         self._pack = pack
+        from ..._io.pipeline import worker_count
+
         self._workers = min(workers or worker_count(), max(1, _BYTES_PER_WORKER // cluster_bytes))
         self._pool: Optional[OrderedPool[List[_Piece], List[_Piece]]] = None
         self._batch: List[_Piece] = []
@@ -105,6 +109,8 @@ class _Packing:
         batch, self._batch = self._batch, []
         if batch:
             if self._pool is None:
+                from ..._io.pipeline import OrderedPool
+
                 self._pool = OrderedPool(self._packed, workers=self._workers)
             self._take(self._pool.put(batch))
 

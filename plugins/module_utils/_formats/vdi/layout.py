@@ -18,11 +18,10 @@ has no name but its UUID: VirtualBox keeps the names of all images in a registry
 from __future__ import annotations
 
 import struct
-import uuid
 from typing import Optional, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
-from ..._core.guid import derive
+from ..._core.guid import derive, of_bytes, swapped, to_bytes
 from ..._core.records import dataclass
 from ..._core.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
 from ..damage import DamagedImage
@@ -216,7 +215,7 @@ def _check_places(header: VdiHeader, body_bytes: int, path: str, file_size: int)
 
 
 def _uuid_text(raw: bytes) -> str:
-    return "{" + str(uuid.UUID(bytes_le=raw)) + "}"
+    return of_bytes(swapped(raw))
 
 
 def new_header(*, subformat: str, size_bytes: int, block_bytes: int) -> VdiHeader:
@@ -249,7 +248,7 @@ def pack_header(header: VdiHeader, *, allocated: int, identity: str) -> bytes:
     sector size of 512 in the old geometry, VirtualBox in the new one.
     """
     kind = next(number for number, name in _TYPES.items() if name == header.subformat)
-    created, modified = (uuid.UUID(derive(identity, "vdi", field)).bytes_le for field in ("create", "modify"))
+    created, modified = (swapped(to_bytes(derive(identity, "vdi", field))) for field in ("create", "modify"))
     start = (
         _TEXT,
         _MARK,

@@ -18,11 +18,10 @@ sector, the highest bit of a byte first; a set bit means that the sector is stor
 from __future__ import annotations
 
 import struct
-import uuid
 from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 from ..._core.errors import Damaged, Unsupported
-from ..._core.guid import derive
+from ..._core.guid import derive, of_bytes, to_bytes
 from ..._core.records import dataclass
 from ..._core.units import GIB, KIB, MIB, SECTOR, ceil_div, format_size, round_up
 from ..image import SUSPENDED
@@ -156,12 +155,12 @@ def vhd_time(timestamp: int) -> int:
 
 def guid_text(raw: bytes) -> str:
     """16 bytes of an id as a GUID: lower case, in braces."""
-    return "{" + str(uuid.UUID(bytes=bytes(raw))) + "}"
+    return of_bytes(bytes(raw))
 
 
 def unique_id(identity: str) -> bytes:
     """The id of the image that is finished with ``identity``, as its own footer and the headers of overlays have it."""
-    return uuid.UUID(derive(identity, "vhd", "unique_id")).bytes
+    return to_bytes(derive(identity, "vhd", "unique_id"))
 
 
 def pack_footer(footer: Footer) -> bytes:

@@ -14,11 +14,10 @@ All numbers are little-endian, GUIDs have their first three fields little-endian
 from __future__ import annotations
 
 import struct
-import uuid
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
-from ..._core.guid import normalise
+from ..._core.guid import normalise, of_bytes, swapped, to_bytes
 from ..._core.records import dataclass
 from ..._core.units import KIB, MIB, TIB
 from ..damage import DamagedImage
@@ -77,12 +76,12 @@ def _sealed(raw: bytes) -> bytes:
 
 def pack_guid(text: str) -> bytes:
     """The 16 bytes of a GUID text."""
-    return uuid.UUID(text).bytes_le
+    return swapped(to_bytes(text))
 
 
 def unpack_guid(raw: bytes) -> str:
     """16 bytes as a GUID text, lower case and in braces."""
-    return "{" + str(uuid.UUID(bytes_le=bytes(raw))) + "}"
+    return of_bytes(swapped(bytes(raw)))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from ..._bundle.paths import is_inside
 from ..._bundle.pvm import CONFIG, disks_of
 from ..._core.errors import Escape, NotABundle
 from ..._io.port import DIRECTORY, FILE, Port
-from .catalog import chosen
 
 
 def is_machine(port: Port, path: str) -> bool:
@@ -30,6 +29,8 @@ def disk_of_machine(port: Port, path: str, wanted: Optional[str]) -> str:
     found = _named(port, folder) or _bundles(port, folder)
     if not found:
         raise NotABundle("The machine has no disk in its folder", path=path, hint="Name the .hdd directory.")
+    from .catalog import chosen
+
     names = [posixpath.basename(disk) for disk in found]
     return found[chosen(path, [(name, without_suffix(name)) for name in names], wanted)]
 

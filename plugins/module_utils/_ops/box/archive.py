@@ -243,8 +243,12 @@ def _unpacked(file: File, digest: hashlib._Hash) -> Iterator[bytes]:
         raise zlib.error("cut off")
 
 
-def write_box(port: Port, box: str, content: Iterator[bytes], *, level: int, mtime: int, temporary: str) -> Packed:
+def write_box(
+    port: Port, box: str, content: Iterator[bytes], *, level: int, mtime: int, temporary: str, is_new: bool = False
+) -> Packed:
     """Compress ``content`` into ``box``, replacing what is there in one step. ``mtime`` is that in the stream's header.
+
+    With ``is_new`` nothing is replaced: AlreadyExists for a name that somebody has by now.
 
     ::
 
@@ -261,7 +265,7 @@ def write_box(port: Port, box: str, content: Iterator[bytes], *, level: int, mti
             file.sync()
         finally:
             file.close()
-        port.rename(temporary, box)
+        port.rename(temporary, box, replace=not is_new)
     except BaseException:
         _remove_quietly(port, temporary)
         raise

@@ -46,7 +46,7 @@ class BoxRequest:
     """The box to make at ``path``, of the machine at ``machine``.
 
     ``epoch`` is the time, in seconds, of what has none of its own, and with ``reproducible`` of all; ``now`` that of
-    the archive without.
+    the archive without. Without ``durable`` a power failure may take the box, unless it replaces one.
     """
 
     machine: str
@@ -59,6 +59,7 @@ class BoxRequest:
     metadata: Optional[Mapping[str, Any]] = None
     vagrantfile: Optional[str] = None
     force: bool = False
+    durable: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,15 @@ def pack(port: Port, request: BoxRequest, box: Box, *, token: str) -> Box:
     temporary = f"{directory}/{temporary_name(base, token)}"
     mtime = request.epoch if request.reproducible else request.now
     content = _unchanged(port, box)
-    packed = write_box(port, request.path, content, level=request.level, mtime=mtime, temporary=temporary)
+    # What a box replaces must not be lost before the box is on the medium.
+    may_vanish = box.before == ABSENT and not request.durable
+    if may_vanish:
+        from ..._io.unsynced import unsynced
+
+        port = unsynced(port)
+    packed = write_box(
+        port, request.path, content, level=request.level, mtime=mtime, temporary=temporary, is_new=may_vanish
+    )
     return replace(box, packed=packed)
 
 

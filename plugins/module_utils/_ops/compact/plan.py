@@ -20,7 +20,6 @@ from ..._core.errors import Unsupported
 from ..._core.plan import CopyRanges, Plan
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
-from ..._formats.hds.extension import may_keep
 from ..._io.journal import APPLY, ImageBefore, Journal
 from ..._io.port import Port
 from .changes import FreshCopy, stored_bytes
@@ -116,6 +115,8 @@ def _refuse_extension(one: ImageSavings) -> None:
             offset=extension.offset,
             hint="Use strategy: in_place, which keeps it.",
         )
+    from ..._formats.hds.extension import may_keep
+
     if not may_keep(extension):
         raise Unsupported(
             "The image has a format extension of unknown content, which may not be moved",

@@ -19,12 +19,13 @@ import heapq
 from array import array
 from itertools import islice
 from operator import le
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterator, List, Tuple
 
 from ..._bundle.bundle import ImageState
 from ..._core.plan import Move
 from ..._core.ranges import Range, rounded
 from ..._formats.hds.bat import Run, RunTable
+from ..._formats.hds.bat_order import in_file_order
 from ..._formats.hds.header import HdsHeader
 from .clusters import Clusters
 
@@ -56,12 +57,12 @@ def _kept(runs: Iterator[Run], step: int, dropped: Clusters) -> Iterator[Run]:
 
 
 def _in_file_order(table: RunTable) -> Iterator[Run]:
-    entries = table.entries
-    order: Sequence[int] = range(len(entries))
-    if not all(map(le, entries, islice(entries, 1, None))):
-        order = sorted(order, key=entries.__getitem__)
-    for index in order:
-        yield Run(table.first_clusters[index], table.counts[index], entries[index] * table.entry_bytes)
+    entries, unit = table.entries, table.entry_bytes
+    if all(map(le, entries, islice(entries, 1, None))):
+        yield from table.runs()
+        return
+    for index in in_file_order(table):
+        yield Run(table.first_clusters[index], table.counts[index], entries[index] * unit)
 
 
 class Relocated:

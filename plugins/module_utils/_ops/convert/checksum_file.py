@@ -98,8 +98,12 @@ def is_present(port: Port, path: str, content: bytes) -> bool:
     return read_file(port, port.real_path(path), limit=_LIMIT) == content
 
 
-def write_checksums(port: Port, path: str, content: bytes) -> None:
-    """Replace the file, durably and in one step."""
+def write_checksums(port: Port, path: str, content: bytes, *, is_durable: bool = True) -> None:
+    """Replace the file in one step, and durably; a new one may be left to the host's own time."""
+    if not is_durable:
+        from ..._io.unsynced import unsynced
+
+        port = unsynced(port)
     directory, name = path.rsplit("/", 1)
     temporary = f"{directory}/.{name}.vdisk-new.tmp"
     port.remove(temporary)

@@ -11,7 +11,6 @@ import posixpath
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ..._bundle.descriptor import Descriptor
-from ..._bundle.descriptor_edit import new_descriptor
 from ..._bundle.shape import Shape
 from ..._core import guid as guids
 from ..._core.errors import StalePlan, VerifyFailed
@@ -316,6 +315,8 @@ def _finish_bundle(port: Port, job: TransferJob, digests: Sequence[str]) -> Opti
     """Write the descriptor of a bundle, and return its UID."""
     if job.descriptor is None or job.directory is None or not isinstance(job.shape, Shape):
         return None
+    from ..._bundle.descriptor_edit import new_descriptor
+
     descriptor = _with_uid(job.descriptor, job.shape, digests) if digests else job.descriptor
     file = port.open_write(f"{job.directory}/DiskDescriptor.xml")
     try:

@@ -3,7 +3,8 @@
 
 """Convert: the guest disk of a source, or each of its layers, into a new image of any kind that can be written.
 
-The output is built under a temporary name beside its place, synced and read back. Commit point: the rename of the
+The output is built under a temporary name beside its place, synced (when it is asked to be durable, or replaces
+something) and read back. Commit point: the rename of the
 bundle or of the image that names the other files. What was there before is replaced in the same step, and removed after
 it.
 """
@@ -59,7 +60,10 @@ def plan_convert(
     from .steps import convert_steps, predicted
 
     refuse_replacing(port, request, destination)
-    plan = replace(convert_steps(port, conversion, token), warnings=warnings)
+    plan = convert_steps(port, conversion, token)
+    # What an output replaces must not be lost before the output is on the medium.
+    is_durable = request.durable or destination.stat is not None
+    plan = replace(plan, warnings=warnings, is_durable=is_durable)
     return _with_scan(predicted(port, plan) if predict else plan, conversion)
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Sequence
 from ..._bundle.bundle import BundleState
 from ..._bundle.guards import Touches, check_guards, refuse_standing, refuse_strangers
 from ..._bundle.naming import classify
-from ..._change.bundle_plan import own_images
 from ..._core.errors import AlreadyExists, HasSnapshots, NotFound, Unsupported
 from ..._core.plan import Fingerprint
 from ..._formats.catalog import HDD
@@ -52,6 +51,8 @@ def _refuse_bundle(request: ConvertRequest, state: BundleState) -> None:
             path=request.path,
             hint="Set force: true to replace it with all of them.",
         )
+    from ..._change.bundle_plan import own_images
+
     check_guards(state, Touches(images=False), force=request.force)
     refuse_standing(state, own_images(state), force=request.force)
     refuse_strangers(state, force=request.force)

@@ -50,6 +50,7 @@ class ConvertRequest:
     ``kind``, ``split_size`` and ``name`` are for bundles, ``subformat``, the compression and ``adapter_type`` for
     images of other products. With ``keeps_layers`` each layer of the source becomes one of the output; with
     ``drops_free`` none has what is free in the guest's file systems, with ``drops_swap`` nor what its swap holds.
+    Without ``durable`` a power failure may take the output, unless it replaces one.
     """
 
     format: str
@@ -75,6 +76,7 @@ class ConvertRequest:
     keeps_layers: bool = False
     drops_free: bool = False
     drops_swap: bool = False
+    durable: bool = True
 
 
 def layer_depths(source: Source, request: ConvertRequest) -> Tuple[int, ...]:

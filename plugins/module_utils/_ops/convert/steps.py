@@ -16,20 +16,16 @@ from ..._bundle.naming import DESCRIPTOR, SUFFIX, image_name, marker_name, tempo
 from ..._bundle.notes import Notes
 from ..._bundle.shape import Shape, descriptor_of
 from ..._change.aside import displaced_name
-from ..._change.publish import publish_steps
 from ..._core import guid as guids
 from ..._core.errors import BadRequest
 from ..._core.plan import Cleanup, CreateFile, Fingerprint, MakeDirectory, Plan, Remove, Rename, Step, Sync, Transfer
 from ..._core.records import replace
 from ..._formats.catalog import NONE, RAW, ForeignShape
-from ..._formats.codecs import file_names
 from ..._guest.source import Source
 from ..._io.port import Port
 from .conversion import Conversion, ConvertFacts
 from .destination import Destination
-from .foreign_shape import layer_files
 from .job import LayerJob, TransferJob, predict_transfer
-from .properties import wanted_properties
 from .replacing import destination_fingerprint
 from .request import ConvertRequest
 
@@ -56,6 +52,10 @@ def convert_steps(port: Port, conversion: Conversion, token: str) -> Plan[Conver
         if request.format == RAW:
             return _file_plan(port, conversion, place)
         return _bundle_plan(port, conversion, shape, place)
+    # Bundles and raw images need nothing of this.
+    from ..._formats.codecs import file_names
+    from .properties import wanted_properties
+
     # A disk that the format cannot hold is refused before anything is there.
     wanted_properties(shape, request.path, is_overlay=False)
     replaced = _own_pieces(request, conversion.destination)
@@ -147,6 +147,8 @@ def _set_plan(
     conversion: Conversion, place: _Place, files: Sequence[Tuple[str, ...]], replaced: Tuple[str, ...]
 ) -> Plan[ConvertFacts]:
     """Several files: ``files`` are the names for each layer, ``replaced`` those that go with the old image."""
+    from ..._change.publish import publish_steps
+
     staging, directory = place.temporary, place.directory
     layers = [
         LayerJob(depth, tuple(f"{staging}/{name}" for name in names), names)
@@ -184,6 +186,8 @@ def _unused_files(
     port: Port, conversion: Conversion, shape: ForeignShape, place: _Place
 ) -> Tuple[Tuple[str, ...], ...]:
     """Names that nobody uses, but for the image itself, whose name changes hands in the commit."""
+    from .foreign_shape import layer_files
+
     generation = 1
     while True:
         files = layer_files(shape, place.base, layers=len(conversion.depths), generation=generation)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 from ..._bundle.shape import Shape
-from ..._formats.codecs import NewImage, new_image_writer
 from ..._formats.image import ForeignWriter, ParentImage
 from ..._io.port import File
 from ..copy.parts_writer import parts_writer
@@ -31,4 +30,6 @@ def new_writer(
     """
     if isinstance(shape, Shape):
         return parts_writer(shape, files, is_overlay=parent is not None)
+    from ..._formats.codecs import NewImage, new_image_writer
+
     return new_image_writer(NewImage(shape, files, names, parent, disk_identity))

@@ -15,7 +15,6 @@ from typing import Iterator, List, Mapping, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.descriptor import Descriptor
-from ..._bundle.descriptor_edit import new_descriptor
 from ..._bundle.guards import Touches, check_guards, refuse_standing, refuse_strangers
 from ..._bundle.naming import marker_name, temporary_name
 from ..._bundle.paths import Location
@@ -77,6 +76,8 @@ def _empty_images(directory: str, shape: Shape, descriptor: Descriptor) -> Itera
 
 def bundle_end_steps(directory: str, base: str, descriptor: Descriptor) -> Tuple[Step, ...]:
     """The descriptor and the empty file that lets people choose the bundle in a file dialog."""
+    from ..._bundle.descriptor_edit import new_descriptor
+
     content = new_descriptor(descriptor)
     path = f"{directory}/DiskDescriptor.xml"
     return (CreateFile(path, 0), WriteBytes(path, 0, content), CreateFile(f"{directory}/{marker_name(base)}", 0))

@@ -83,7 +83,10 @@ class RetypeJob:
 
     def _fill(self, files: Sequence[File], view: ComposedView, report: Optional[Callable[[int], None]]) -> Flow:
         writer = parts_writer(self.shape, files)
-        flow = stream_disk(view, Sink(writer, files, None, report), sparse=not minds_holes(self.state))
+        sparse = not minds_holes(self.state)
+        # Blocks that are reserved are no blocks of others.
+        shares = sparse and not self.shape.preallocate
+        flow = stream_disk(view, Sink(writer, files, None, report), sparse=sparse, shares=shares)
         writer.finish("")
         for file in files:
             file.sync()

@@ -86,6 +86,7 @@ def plan_text_view(port: Port, source: Source, request: ConvertRequest, *, token
         warnings=_warnings(source),
         commit=len(steps) - 1,
         hidden=(view.zeros_path,),
+        is_durable=request.durable or present is not None or port.lstat(view.zeros_path) is not None,
         facts=view,
     )
 

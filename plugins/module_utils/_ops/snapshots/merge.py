@@ -33,7 +33,6 @@ from ..._change.journal import descriptor_step, journal_step
 from ..._core.plan import CopyRanges, CreateFile, Plan, Resize, Step, Sync, WriteBytes
 from ..._core.records import dataclass, replace
 from ..._core.units import SECTOR
-from ..._formats.hds.extension import may_keep
 from ..._formats.hds.header import pack_header
 from ..._io.journal import APPLY, PREPARE, ImageBefore, Journal
 from ..._io.port import Port
@@ -257,6 +256,8 @@ def _warnings(merged: Sequence[MergedImage]) -> Iterator[str]:
         for image in one.group.images:
             stays = image.outside or (image.path == one.receiver.path and not one.changes_file)
             if image.extension is not None and not stays:
+                from ..._formats.hds.extension import may_keep
+
                 kept = may_keep(image.extension)
                 what = "the dirty bitmaps of backup software" if kept else "the contents of a format extension"
                 end = "are no longer true after the merge and are dropped; the next backup is a full one."

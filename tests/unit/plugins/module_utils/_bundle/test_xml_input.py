@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,8 @@ def test_spans_find_every_element_in_document_order() -> None:
 
 
 def test_a_missing_lxml_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xml_input, "etree", None)
+    for name in ("lxml", "lxml.etree"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(Unsupported) as caught:
         parse_xml(b"<a/>", path=PATH)
     assert "lxml" in str(caught.value)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import List
 
 import pytest
 from hypothesis import given
@@ -80,3 +81,18 @@ def test_drawn_guids_differ_and_are_written_as_guids() -> None:
 def test_the_well_known_ones_are_in_the_written_form() -> None:
     assert {guids.TOP, guids.NONE, guids.BACKUP} == guids.WELL_KNOWN
     assert all(guids.normalise(guid) == guid for guid in guids.WELL_KNOWN)
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_bytes_and_guids_are_each_other_as_uuid_has_them(raw: bytes) -> None:
+    text = guids.of_bytes(raw)
+    assert text == "{" + str(uuid.UUID(bytes=raw)) + "}" and guids.is_guid(text)
+    assert guids.to_bytes(text) == raw == guids.swapped(guids.swapped(raw))
+    assert guids.swapped(raw) == uuid.UUID(text).bytes_le
+
+
+@given(st.lists(st.text()))
+def test_a_derived_guid_is_a_uuid_of_version_5(parts: List[str]) -> None:
+    name = "\0".join(parts).encode("utf-8", "backslashreplace").decode()
+    space = uuid.UUID("7c0f4a2e-3d0b-5c5e-9d5e-0c1f6f5f8a11")
+    assert guids.derive(*parts) == "{" + str(uuid.uuid5(space, name)) + "}"

@@ -55,11 +55,12 @@ THEIRS = _classes(dataclasses.dataclass)
 @pytest.mark.parametrize("index", range(5))
 def test_instances_are_made_shown_and_listed_alike(index):
     ours, theirs = OURS[index], THEIRS[index]
+    arguments = [5] if any(p.default is p.empty for p in inspect.signature(theirs).parameters.values()) else []
+    assert repr(ours(*arguments)) == repr(theirs(*arguments))
+    # Known from the first instance on.
     assert [str(p) for p in inspect.signature(ours).parameters.values()] == [
         str(p).split(":", maxsplit=1)[0] for p in _plain(theirs)
     ]
-    arguments = [5] if any(p.default is p.empty for p in inspect.signature(theirs).parameters.values()) else []
-    assert repr(ours(*arguments)) == repr(theirs(*arguments))
     assert vars(ours(*arguments)) == vars(theirs(*arguments))
     assert ours.__init__.__qualname__ == f"{ours.__qualname__}.__init__"
 
@@ -141,3 +142,28 @@ def test_what_would_be_lost_is_refused(name):
         records.dataclass(frozen=True)(
             type("Odd", (), {"__annotations__": {"value": "int"}, name: lambda self, *_rest: None})
         )
+
+
+def test_the_first_instance_names_what_is_wrong_with_its_arguments_as_every_other_one():
+    @records.dataclass(frozen=True)
+    class Fresh:
+        one: int
+        two: int = 2
+
+    for _instance in range(2):
+        with pytest.raises(TypeError, match=r"Fresh.__init__\(\).*'one'|__init__\(\).*'one'"):
+            Fresh()
+        with pytest.raises(TypeError, match="three"):
+            Fresh(1, three=3)
+    assert Fresh(1) == Fresh(one=1, two=2)
+
+
+def test_a_class_below_a_record_makes_it_as_well():
+    @records.dataclass(frozen=True)
+    class Base:
+        one: int
+
+    class Derived(Base):
+        pass
+
+    assert Derived(3).one == 3 and Base(4).one == 4 and isinstance(Derived(5), Base)

@@ -207,42 +207,6 @@ def test_a_table_without_entries_is_empty() -> None:
     assert (len(table), table.clusters_used, list(table.runs())) == (0, 0, [])
 
 
-# -- room
-
-
-@given(
-    st.lists(st.integers(3, 20), unique=True, max_size=10),
-    st.lists(st.tuples(st.integers(0, 22 * 2048), st.integers(1, 5000)), max_size=3),
-    st.integers(0, 24 * 2048),
-    st.sampled_from([1, 2]),
-)
-def test_unused_ranges_are_the_slots_that_nothing_touches(
-    slots: List[int], pins: List[Tuple[int, int]], file_size: int, version: int
-) -> None:
-    entries = [slot * (4 if version == 1 else 1) for slot in slots]
-    header = header_of(entries, version=version, cluster_sectors=4, data_off=12)
-    pinned = [(start, start + length) for start, length in pins]
-    free = []
-    for start in range(header.data_start, file_size, 2048):
-        slot_end = start + 2048
-        if start // 2048 not in slots and not any(low < slot_end and high > start for low, high in pinned):
-            free.append((start, min(slot_end, file_size)))
-    result = hds_bat.unused_ranges(read(entries, header), header, file_size=file_size, pinned=pinned)
-    split = [(low, min(low + 2048, end)) for start, end in result for low in range(start, end, 2048)]
-    assert split == free
-    assert all(one[1] < other[0] for one, other in zip(result, result[1:]))
-
-
-def test_a_partial_tail_is_unused() -> None:
-    header = header_of([2048], data_off=2048)
-    assert hds_bat.unused_ranges(read([2048], header), header, file_size=2 * MIB + 5) == [(2 * MIB, 2 * MIB + 5)]
-
-
-def test_a_file_shorter_than_its_header_area_has_nothing_unused() -> None:
-    header = header_of([0], data_off=2048)
-    assert hds_bat.unused_ranges(read([0], header), header, file_size=512) == []
-
-
 # -- packing
 
 

@@ -88,3 +88,23 @@ def test_places_that_cannot_hold_a_box_are_refused(port: MemoryPort, options: An
     port.plant_directory("/vm/folder")
     with pytest.raises(error):
         find_machine(port, request(**options))
+
+
+def test_a_new_box_is_not_synced_when_it_need_not_be_durable_but_one_that_replaces_another_is(port: MemoryPort) -> None:
+    lazy = request(durable=False)
+    port.record()
+    assert pack(port, lazy, found(port), token="t").packed is not None
+    assert [effect for effect in port.effects if effect.kind in ("sync", "syncdir")] == []
+    port.plant_file("/vm/a.pvm/nvram/machine.bin", b"changed")
+    port.record()
+    pack(port, lazy, found(port), token="t")
+    assert [effect.kind for effect in port.effects if effect.kind in ("sync", "syncdir")] == ["sync", "syncdir"]
+
+
+def test_a_box_that_somebody_put_there_meanwhile_is_not_replaced_unsynced(port: MemoryPort) -> None:
+    box = found(port)
+    port.plant_file("/vm/a.box", b"of somebody else")
+    with pytest.raises(AlreadyExists):
+        pack(port, request(durable=False), box, token="t")
+    assert port.content("/vm/a.box") == b"of somebody else"
+    assert [path for path in port.listing() if "vdisk" in path] == []

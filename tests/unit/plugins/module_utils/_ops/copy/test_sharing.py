@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-from typing import Any, Dict
+from pathlib import Path
+from typing import Any, Dict, List
 
 import pytest
 
@@ -18,9 +19,11 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.image import Place
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.copy.sharing import BlockSharing
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.reshape.retype import plan_retype
 from ansible_collections.vdisk.parallels.tests.support import disks
 from ansible_collections.vdisk.parallels.tests.support.bundles import guid_of
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
+from ansible_collections.vdisk.parallels.tests.support.shared_blocks import refuse_without_sharing, shared_bytes
 
 CLUSTER = 65536
 SIZE = 40 * CLUSTER
@@ -226,3 +229,59 @@ def test_on_a_file_system_that_shares_blocks_nothing_is_written_twice(tmp_path: 
         assert (tmp_path / name).read_bytes() == content()
     else:
         assert disks.read(port, str(tmp_path / name)) == content()
+
+
+def _planted_disk(folder: Any, **wanted: Any) -> str:
+    """A disk on the host that holds ``content``; skipped where no blocks are shared."""
+    refuse_without_sharing(folder)
+    (folder / "source").write_bytes(content())
+    path = str(folder / "disk.hdd")
+    # Written, so that the source itself shares nothing.
+    disks.convert(OsPort(), str(folder / "source"), path, cluster_bytes=CLUSTER, **wanted)
+    (folder / "source").unlink()
+    return path
+
+
+def _images(folder: str) -> List[Path]:
+    return list(Path(folder).glob("*.hds"))
+
+
+@pytest.mark.parametrize("kind", ["plain", "expanding"])
+@pytest.mark.parametrize("preallocate", [False, True], ids=["shared", "reserved"])
+def test_a_disk_gets_another_shape_from_the_blocks_that_it_has(tmp_path: Any, kind: str, preallocate: bool) -> None:
+    path = _planted_disk(tmp_path)
+    port = OsPort()
+    # Another name keeps the blocks of the old image in use, which are freed otherwise.
+    kept = tmp_path / "kept"
+    subprocess.run(["cp", "--reflink=always", str(_images(path)[0]), str(kept)], check=True)
+    shape = disks.shape(SIZE, kind=kind, cluster_bytes=CLUSTER, version=2, preallocate=preallocate)
+    disks.apply(port, plan_retype(port, disks.state_of(port, path), shape))
+    assert disks.read(port, path) == content()
+    shared = sum(map(shared_bytes, _images(path)))
+    assert shared == 0 if preallocate else shared >= SIZE // 3
+
+
+def test_a_host_that_shares_makes_the_same_disk_of_another_shape() -> None:
+    seen = []
+    for shares in (False, True):
+        port = scene("raw", shares=shares)
+        disks.convert(port, "/vm/source", "/vm/disk.hdd", cluster_bytes=CLUSTER)
+        port.calls.clear()
+        plan = plan_retype(port, disks.state_of(port, "/vm/disk.hdd"), disks.shape(SIZE, kind="plain"), predict=True)
+        outcome = disks.apply(port, plan)
+        asked = any(name == "share_from" for name, _path in port.calls)
+        seen.append((disks.read(port, "/vm/disk.hdd"), outcome.bytes_read, outcome.bytes_written))
+        assert asked and (outcome.bytes_read, outcome.bytes_written) == (plan.bytes_read, plan.bytes_written)
+    assert seen[0] == seen[1] and seen[0][0] == content()
+
+
+def test_a_compaction_that_copies_shares_what_stays(tmp_path: Any) -> None:
+    path = _planted_disk(tmp_path, sparse=False)
+    port = OsPort()
+    kept = tmp_path / "kept"
+    subprocess.run(["cp", "--reflink=always", str(_images(path)[0]), str(kept)], check=True)
+    before = kept.read_bytes()
+    disks.compact(port, path, strategy="copy")
+    assert disks.read(port, path) == content() and kept.read_bytes() == before
+    image = _images(path)[0]
+    assert image.stat().st_size < kept.stat().st_size and shared_bytes(image) >= SIZE // 3
