@@ -73,7 +73,7 @@ fi
 
 title "documentation of what was installed"
 export ANSIBLE_COLLECTIONS_PATH="$folder/from archive"
-for kind in module filter role; do
+for kind in module filter inventory role; do
   names=$("$venv/bin/ansible-doc" -t "$kind" -l -j vdisk.parallels </dev/null | "$python" -c 'import json, sys; print(" ".join(sorted(json.load(sys.stdin))))')
   [ -n "$names" ] || die "ansible-doc finds no $kind"
   # shellcheck disable=SC2086

@@ -27,6 +27,9 @@ SNAPSHOTS = "Snapshots.xml"
 
 _SNAPSHOT_ROOTS = ("ParallelsSavedStates", "VirtuozzoSavedStates")
 _INTERFACES = {"0": "ide", "1": "scsi", "2": "sata", "3": "nvme"}
+# The types of guests in PrlOses.h of OpenVZ's libprlsdk.
+_GUESTS = "macos windows linux freebsd os2 msdos netware solaris chromeos android".split()
+_GUEST_TYPES = {7 + place: name for place, name in enumerate(_GUESTS)}
 _MAX_NUMBER = 1 << 53
 
 
@@ -56,6 +59,7 @@ class VmFacts:
     suspended: bool
     snapshots: Mapping[str, VmSnapshot]
     snapshots_known: bool = True
+    os: Optional[str] = None
 
 
 class VmReport(NamedTuple):
@@ -137,6 +141,7 @@ def _read_vm(port: Port, config: str, own: str) -> VmReport:
         suspended=_has_saved_state(port, folder) or any(_is_suspended(one) for one in (snapshots or {}).values()),
         snapshots=snapshots or {},
         snapshots_known=snapshots is not None,
+        os=_guest(_number(_value(root, "Settings/General/OsType"))),
     )
     return VmReport(facts, tuple(warnings))
 
@@ -145,6 +150,11 @@ def _interface(number: Optional[str], root_tag: str) -> Optional[str]:
     if number == "3" and root_tag.startswith("Virtuozzo"):
         return "virtio"
     return _INTERFACES.get(number, number) if number is not None else None
+
+
+def _guest(number: Optional[int]) -> Optional[str]:
+    """A word for the type of the guest system."""
+    return None if number is None else _GUEST_TYPES.get(number, "other")
 
 
 def disks_of(port: Port, machine: str) -> Tuple[str, ...]:
