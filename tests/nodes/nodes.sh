@@ -76,6 +76,11 @@ make_roots() {
     set -f
     for _path in $rubbish; do set -- "$@" "--dpkgopt=path-exclude=$_path"; done
     set +f
+    # A mirror that stands still is as good here as for this machine's own apt.
+    for _setting in Acquire::Check-Valid-Until Acquire::Check-Date; do
+      _value=$(apt-config shell value "$_setting" | sed -n "s/^value='\(.*\)'$/\1/p")
+      [ -z "$_value" ] || set -- "$@" "--aptopt=$_setting \"$_value\""
+    done
     _packages=python3,python3-lxml,openssh-server,sudo
     # Its Python is newer than that of most machines, so it runs the unit tests as well: test.sh says so.
     [ "$suite" != sid ] || _packages=$_packages,ansible-core,python3-hypothesis,python3-pytest,python3-pytest-xdist
@@ -96,17 +101,17 @@ run_inside() {
   _suite=$1
   shift
   [ -e "$nodes/roots/$_suite.made" ] || die "there is no root file system of $_suite: nodes.sh roots makes it"
-  mkdir -p "$nodes/roots/$_suite$root"
   exec unshare --mount sh -eu -c '
     there=$1 checkout=$2
     shift 2
     mount --make-rprivate /
     mount --bind "$there" "$there"
     cd "$there"
-    mount --bind "$checkout" "./$checkout"
     mount -t proc proc proc
     mount --rbind /dev dev
     mount -t tmpfs tmpfs tmp
+    mkdir -p "./$checkout"
+    mount --bind "$checkout" "./$checkout"
     exec chroot . env -i -C "$checkout" HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 "$@"' \
     - "$nodes/roots/$_suite" "$root" "$@"
 }
