@@ -56,14 +56,14 @@ class Bench:
     ) -> None:
         self.images = images
         self.work = work
-        self._environment = environment
+        self.environment = environment
         self._memory = memory
         self._sharing = sharing
         self._servers: Optional[Servers] = None
         work.mkdir(parents=True, exist_ok=True)
 
     def cases(self) -> Iterator[Case]:
-        """All comparisons. Nothing is made before its turn."""
+        """Conversions, changes and reads. Nothing is made before its turn."""
         convert, synced = "qemu-img convert", "qemu-img convert -t writeback"
         yield Case("hdd to raw", convert, 0.65, lambda: self._raw(synced=False))
         yield Case("hdd to raw", "cp --sparse=always", 1.1, self._copy)
@@ -150,24 +150,27 @@ class Bench:
             for path in (*folder.glob("ours.*"), *folder.glob("theirs*")):
                 self._memory.remove(str(path))
 
-    def _ours(self, *arguments: str, prepare: Optional[Callable[[], None]] = None, synced: bool = True) -> Command:
-        environment = self._environment if synced else {**self._environment, "VDISK_BENCH_NOSYNC": "1"}
+    def ours(self, *arguments: str, prepare: Optional[Callable[[], None]] = None, synced: bool = True) -> Command:
+        """One operation of ``engine.py`` as our side; ``prepare`` runs before each round and is not measured."""
+        environment = self.environment if synced else {**self.environment, "VDISK_BENCH_NOSYNC": "1"}
         return Command(engine_command(*arguments), prepare or _nothing, environment=environment)
 
-    def _without(self, path: str) -> Callable[[], None]:
+    def without(self, path: str) -> Callable[[], None]:
+        """What removes an output before a round."""
         return lambda: self._memory.remove(path)
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """A file in the folder of this run. What begins with ``ours.`` or ``theirs`` is removed after its case."""
         return str(self.work / name)
 
     def _raw(self, *, synced: bool, cold: bool = False, source: Optional[str] = None) -> Pair:
         image = source or str(self.images.image())
-        one, other = self._path("ours.raw"), self._path("theirs.raw")
+        one, other = self.path("ours.raw"), self.path("theirs.raw")
 
         def prepare(path: str) -> Callable[[], None]:
-            return _both(self._without(path), forget(image)) if cold else self._without(path)
+            return _both(self.without(path), forget(image)) if cold else self.without(path)
 
-        ours = self._ours(
+        ours = self.ours(
             "convert", source or str(self.images.bundle()), one, "raw", prepare=prepare(one), synced=synced
         )
         cache = ["-t", "writeback"] if synced else []
@@ -175,41 +178,41 @@ class Bench:
         return Pair(ours, Command(command, prepare(other), (other,) if synced else ()), lambda: _same_files(one, other))
 
     def _copy(self) -> Pair:
-        one, other = self._path("ours.raw"), self._path("theirs.raw")
+        one, other = self.path("ours.raw"), self.path("theirs.raw")
         raw = str(self.images.raw())
-        ours = self._ours("convert", str(self.images.bundle()), one, "raw", prepare=self._without(one), synced=False)
+        ours = self.ours("convert", str(self.images.bundle()), one, "raw", prepare=self.without(one), synced=False)
         return Pair(
-            ours, Command(["cp", "--sparse=always", raw, other], self._without(other)), lambda: _same_files(one, other)
+            ours, Command(["cp", "--sparse=always", raw, other], self.without(other)), lambda: _same_files(one, other)
         )
 
     def _import(self, options: Dict[str, Any]) -> Pair:
-        raw, one, other = str(self.images.raw()), self._path("ours.hdd"), self._path("theirs.hds")
-        ours = self._ours("convert", raw, one, "hdd", json.dumps(options), prepare=self._without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "raw", "-O", "parallels", raw, other], self._without(other))
+        raw, one, other = str(self.images.raw()), self.path("ours.hdd"), self.path("theirs.hds")
+        ours = self.ours("convert", raw, one, "hdd", json.dumps(options), prepare=self.without(one), synced=False)
+        theirs = Command(["qemu-img", "convert", "-f", "raw", "-O", "parallels", raw, other], self.without(other))
         return Pair(ours, theirs, lambda: _compare(["-f", "parallels", "-F", "parallels"], _image(one), other))
 
     def _format(self, format: str, options: Dict[str, Any], peer: Sequence[str]) -> Pair:
-        one, other = self._path(f"ours.{format}"), self._path(f"theirs.{format}")
-        ours = self._ours(
+        one, other = self.path(f"ours.{format}"), self.path(f"theirs.{format}")
+        ours = self.ours(
             "convert",
             str(self.images.bundle()),
             one,
             format,
             json.dumps(options),
-            prepare=self._without(one),
+            prepare=self.without(one),
             synced=False,
         )
         theirs = Command(
-            ["qemu-img", "convert", "-f", "parallels", *peer, str(self.images.image()), other], self._without(other)
+            ["qemu-img", "convert", "-f", "parallels", *peer, str(self.images.image()), other], self.without(other)
         )
         called = "vpc" if format == "vhd" else format
         return Pair(ours, theirs, lambda: _compare(["-f", called, "-F", called], one, other))
 
     def _merge(self) -> Pair:
         """A quarter of the clusters of a disk lie in an overlay; ours goes into the parent, as theirs does."""
-        master, mine = self._path("master.hdd"), self._path("ours.hdd")
-        base, top = self._path("base.qcow2"), self._path("top.qcow2")
-        work = [self._path("theirs-base.qcow2"), self._path("theirs-top.qcow2")]
+        master, mine = self.path("master.hdd"), self.path("ours.hdd")
+        base, top = self.path("base.qcow2"), self.path("top.qcow2")
+        work = [self.path("theirs-base.qcow2"), self.path("theirs-top.qcow2")]
         self._make_overlay(master, base, top)
 
         def fresh() -> None:
@@ -232,7 +235,7 @@ class Bench:
         def check() -> None:
             _compare(["-f", "parallels", "-F", "qcow2"], _image(mine), work[0])
 
-        return Pair(self._ours("merge", mine, prepare=fresh), theirs, check)
+        return Pair(self.ours("merge", mine, prepare=fresh), theirs, check)
 
     def _make_overlay(self, master: str, base: str, top: str) -> None:
         if os.path.exists(master):
@@ -254,12 +257,12 @@ class Bench:
         """The same overlay; ploop takes only images without holes, so both get such copies."""
         if os.geteuid() != 0 or shutil.which("ploop") is None:
             raise Absent("needs root and ploop (Debian package ploop)")
-        master, mine, other = self._path("master.hdd"), self._path("ours.hdd"), self._path("theirs.hdd")
-        self._make_overlay(master, self._path("base.qcow2"), self._path("top.qcow2"))
+        master, mine, other = self.path("master.hdd"), self.path("ours.hdd"), self.path("theirs.hdd")
+        self._make_overlay(master, self.path("base.qcow2"), self.path("top.qcow2"))
 
         def fresh(target: str) -> Callable[[], None]:
             return _both(
-                self._without(target),
+                self.without(target),
                 lambda: subprocess.run(["cp", "-r", "--sparse=never", master, target], check=True) and None,
             )
 
@@ -273,14 +276,14 @@ class Bench:
             "_",
             other,
         ]
-        theirs = Command(command, fresh(other), (), {**self._environment, "PLOOP_PAD": "x" * 8192})
-        return Pair(self._ours("merge", mine, prepare=fresh(mine)), theirs, lambda: self._same_disks(mine, other))
+        theirs = Command(command, fresh(other), (), {**self.environment, "PLOOP_PAD": "x" * 8192})
+        return Pair(self.ours("merge", mine, prepare=fresh(mine)), theirs, lambda: self._same_disks(mine, other))
 
     def _same_disks(self, one: str, other: str) -> None:
         self.images.engine("compare", one, other)
 
     def _compact(self) -> Pair:
-        master, mine, other = self._path("full.hdd"), self._path("ours.hdd"), self._path("theirs.hds")
+        master, mine, other = self.path("full.hdd"), self.path("ours.hdd"), self.path("theirs.hds")
         if not os.path.exists(master):
             shutil.copytree(self.images.bundle("random"), f"{master}.new")
             _store_zeros(_image(f"{master}.new"), self.images.places("random")[::4])
@@ -302,44 +305,44 @@ class Bench:
             _image(master),
             other,
         ]
-        theirs = Command(command, self._without(other), (other,))
+        theirs = Command(command, self.without(other), (other,))
 
         def check() -> None:
             _compare(["-f", "parallels", "-F", "parallels"], _image(mine), other)
 
-        return Pair(self._ours("compact", mine, prepare=fresh), theirs, check)
+        return Pair(self.ours("compact", mine, prepare=fresh), theirs, check)
 
     def _compare(self) -> Pair:
         raw, bundle = str(self.images.raw()), str(self.images.bundle())
         theirs = Command(
             ["qemu-img", "compare", "-f", "raw", "-F", "parallels", raw, str(self.images.image())], _nothing
         )
-        return Pair(self._ours("compare", raw, bundle), theirs, _nothing)
+        return Pair(self.ours("compare", raw, bundle), theirs, _nothing)
 
     def _layers(self) -> Pair:
         """64 layers of 1/64 of the data each, against 64 overlays."""
-        bundle, top = self._path("layers.hdd"), self._path("overlay63.qcow2")
-        one, other = self._path("ours.raw"), self._path("theirs.raw")
+        bundle, top = self.path("layers.hdd"), self.path("overlay63.qcow2")
+        one, other = self.path("ours.raw"), self.path("theirs.raw")
         if not os.path.exists(bundle):
             _make_overlays(self.work, self.images)
             self.images.engine("convert", top, bundle, "hdd", '{"keeps_layers": true}')
-        ours = self._ours("convert", bundle, one, "raw", prepare=self._without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", top, other], self._without(other))
+        ours = self.ours("convert", bundle, one, "raw", prepare=self.without(one), synced=False)
+        theirs = Command(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", top, other], self.without(other))
         return Pair(ours, theirs, lambda: _same_files(one, other))
 
     def _one_layer(self) -> Pair:
         """What 64 layers cost beside one with the same bytes; both sides are ours."""
         layers = self._layers()
-        bundle, one, other = self._path("flat.hdd"), self._path("ours.raw"), self._path("theirs.raw")
+        bundle, one, other = self.path("flat.hdd"), self.path("ours.raw"), self.path("theirs.raw")
         if not os.path.exists(bundle):
-            self.images.engine("convert", self._path("layers.hdd"), bundle, "hdd")
-        theirs = self._ours("convert", bundle, other, "raw", prepare=self._without(other), synced=False)
+            self.images.engine("convert", self.path("layers.hdd"), bundle, "hdd")
+        theirs = self.ours("convert", bundle, other, "raw", prepare=self.without(other), synced=False)
         return Pair(layers.ours, theirs, lambda: _same_files(one, other))
 
     def _huge_image(self) -> str:
-        bundle = self._path("huge.hdd")
+        bundle = self.path("huge.hdd")
         if not os.path.exists(bundle):
-            raw = self._path("huge.raw")
+            raw = self.path("huge.raw")
             with open(raw, "wb") as stream:
                 # A file system rarely holds files of 16 TiB, so the last TiB is left to the table.
                 stream.truncate(15 << 40)
@@ -351,25 +354,25 @@ class Bench:
         return _image(bundle)
 
     def _huge(self) -> Pair:
-        image, one, other = self._huge_image(), self._path("ours.qcow2"), self._path("theirs.qcow2")
-        ours = self._ours("convert", image, one, "qcow2", prepare=self._without(one), synced=False)
-        theirs = Command(["qemu-img", "convert", "-f", "parallels", "-O", "qcow2", image, other], self._without(other))
+        image, one, other = self._huge_image(), self.path("ours.qcow2"), self.path("theirs.qcow2")
+        ours = self.ours("convert", image, one, "qcow2", prepare=self.without(one), synced=False)
+        theirs = Command(["qemu-img", "convert", "-f", "parallels", "-O", "qcow2", image, other], self.without(other))
         return Pair(ours, theirs, _nothing)
 
     def _check(self, bundle: str) -> Pair:
         theirs = Command(["qemu-img", "check", "-q", "-f", "parallels", _image(bundle)], _nothing)
-        return Pair(self._ours("check", bundle), theirs, _nothing)
+        return Pair(self.ours("check", bundle), theirs, _nothing)
 
     def _check_huge(self) -> Pair:
         self._huge_image()
-        return self._check(self._path("huge.hdd"))
+        return self._check(self.path("huge.hdd"))
 
     def _check_fragmented(self) -> Pair:
         """200,000 clusters in random order, in a file of holes."""
         bundle, new, raw, virtual = (
-            self._path("scattered.hdd"),
-            self._path("new-scattered.hdd"),
-            self._path("empty.raw"),
+            self.path("scattered.hdd"),
+            self.path("new-scattered.hdd"),
+            self.path("empty.raw"),
             1 << 40,
         )
         if not os.path.exists(bundle):
@@ -383,7 +386,7 @@ class Bench:
 
     def _map(self) -> Pair:
         theirs = Command(["qemu-img", "map", "--output=json", "-f", "parallels", str(self.images.shuffled())], _nothing)
-        return Pair(self._ours("map", str(self.images.shuffled())), theirs, _nothing)
+        return Pair(self.ours("map", str(self.images.shuffled())), theirs, _nothing)
 
     def _read(self, name: str) -> Pair:
         """Every byte of the guest disk, a MiB at a time.
@@ -392,15 +395,15 @@ class Bench:
         """
         module, program = READERS[name]
         if subprocess.run(
-            [sys.executable, "-c", f"import {module}"], capture_output=True, env=self._environment, check=False
+            [sys.executable, "-c", f"import {module}"], capture_output=True, env=self.environment, check=False
         ).returncode:
             raise Absent(f"needs the Python module {module}")
         bundle = str(self.images.bundle())
-        ours, theirs = self._ours("read", bundle), Command([sys.executable, "-c", program, bundle], _nothing)
+        ours, theirs = self.ours("read", bundle), Command([sys.executable, "-c", program, bundle], _nothing)
 
         def check() -> None:
             digests = {
-                subprocess.check_output([*command.arguments, "digest"], env=self._environment)
+                subprocess.check_output([*command.arguments, "digest"], env=self.environment)
                 for command in (ours, theirs)
             }
             if len(digests) != 1:
@@ -412,20 +415,20 @@ class Bench:
         """What a client does with a disk that either serves; the servers are started before, and their CPU is not in
         the table.
         """
-        self._servers = servers = Servers(self.images, self._environment)
+        self._servers = servers = Servers(self.images, self.environment)
         if name == "nbdcopy":
             commands = [["nbdcopy", uri, "null:"] for uri in servers.uris]
         elif name == "qemu-img convert":
-            target = self._path("theirs.raw")
+            target = self.path("theirs.raw")
             commands = [["qemu-img", "convert", "-f", "raw", "-O", "raw", uri, target] for uri in servers.uris]
         else:
             commands = [list(random_reader(socket)) for socket in servers.sockets]
-        ours, theirs = (Command(command, _nothing, environment=self._environment) for command in commands)
+        ours, theirs = (Command(command, _nothing, environment=self.environment) for command in commands)
         return Pair(ours, theirs, servers.check)
 
     def _task(self) -> Pair:
         """The same export as a whole task of Ansible, beside the bare program."""
-        image, one, other = str(self.images.image()), self._path("ours.raw"), self._path("theirs.raw")
+        image, one, other = str(self.images.image()), self.path("ours.raw"), self.path("theirs.raw")
         arguments = json.dumps({"src": str(self.images.bundle()), "dest": one, "dest_format": "raw", "verify": False})
         command = [
             "ansible",
@@ -440,19 +443,19 @@ class Bench:
             arguments,
         ]
         ours = Command(
-            command, self._without(one), (), {**self._environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+            command, self.without(one), (), {**self.environment, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
         )
         theirs = Command(
             ["qemu-img", "convert", "-t", "writeback", "-f", "parallels", "-O", "raw", image, other],
-            self._without(other),
+            self.without(other),
             (other,),
         )
         return Pair(ours, theirs, lambda: _same_files(one, other))
 
     def _floor(self, pair: Pair, *options: str) -> Pair:
-        image, other = str(self.images.image()), self._path("theirs.raw")
+        image, other = str(self.images.image()), self.path("theirs.raw")
         command = ["dd", f"if={image}", f"of={other}", "bs=1M", "status=none", *options]
-        return Pair(pair.ours, Command(command, self._without(other)), _nothing)
+        return Pair(pair.ours, Command(command, self.without(other)), _nothing)
 
     def _digest(self) -> Pair:
         return Pair(
@@ -465,12 +468,12 @@ class Bench:
         """What a module costs a node when it has nothing or next to nothing to do, beside one that does nothing:
         both as Ansible sends them.
         """
-        blank = self._path("blank.hdd")
+        blank = self.path("blank.hdd")
         if not os.path.exists(blank):
             (self.work / "blank.raw").write_bytes(bytes(MIB))
-            self.images.engine("convert", self._path("blank.raw"), blank, "hdd")
+            self.images.engine("convert", self.path("blank.raw"), blank, "hdd")
         return Pair(
-            self._sent("vdisk.parallels.hdd_info", {"path": self._path(name)}),
+            self._sent("vdisk.parallels.hdd_info", {"path": self.path(name)}),
             self._sent("ansible.builtin.ping", {}),
             _nothing,
         )
@@ -493,18 +496,18 @@ class Bench:
             }
             given = ["-a", json.dumps(arguments)] if arguments else []
             command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", module, *given]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**self._environment, **kept})
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**self.environment, **kept})
             next(folder.glob("*/AnsiballZ_*.py")).rename(sent)
 
-        return Command([sys.executable, str(sent)], send, environment=self._environment)
+        return Command([sys.executable, str(sent)], send, environment=self.environment)
 
     def _shared(self, folder: Path, format: str, options: Dict[str, Any]) -> Pair:
         """Source and output lie on a file system that shares blocks."""
         bundle, one, other = folder / "source.hdd", str(folder / f"ours.{format}"), str(folder / "theirs")
         if not bundle.exists():
             shutil.copytree(self.images.bundle("random"), bundle)
-        ours = self._ours(
-            "convert", str(bundle), one, format, json.dumps(options), prepare=self._without(one), synced=False
+        ours = self.ours(
+            "convert", str(bundle), one, format, json.dumps(options), prepare=self.without(one), synced=False
         )
         theirs = Command(
             [
@@ -517,7 +520,7 @@ class Bench:
                 _image(str(bundle)),
                 other,
             ],
-            self._without(other),
+            self.without(other),
         )
         check = (
             (lambda: _same_files(one, other))
@@ -539,7 +542,12 @@ class Bench:
                 shutil.copytree(new / "0.hdd", new / os.path.basename(path))
             new.rename(folder)
         script = "".join(f"qemu-img info -f parallels '{_image(path)}'\n" for path in paths)
-        return Pair(self._ours("facts", *paths), Command(["sh", "-ec", script], _nothing), _nothing)
+        return Pair(self.ours("facts", *paths), Command(["sh", "-ec", script], _nothing), _nothing)
+
+
+def cases(bench: Bench) -> Iterator[Case]:
+    """The comparisons of this file, see ``run.CASE_FILES``."""
+    return bench.cases()
 
 
 # How qemu-img is asked for each format.

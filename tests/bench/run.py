@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional
 
@@ -26,6 +28,9 @@ from ansible_collections.vdisk.parallels.tests.bench.measure import Absent, Diff
 from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 
 ROOT = Path(__file__).resolve().parents[2]
+# The files beside this one that have comparisons, in the order of the table: each has ``cases(bench)``, which yields
+# Case. To add comparisons, add a file and its name here.
+CASE_FILES = ("cases", "free_space", "fleet")
 
 
 class Line(NamedTuple):
@@ -72,7 +77,7 @@ def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.N
     failed = 0
     with sharing_folder(folder, 3 * most) as sharing, Memory(most) as memory:
         bench = Bench(images, folder / "work", environment, memory, sharing)
-        for case in bench.cases():
+        for case in _cases(bench):
             if options.only and not any(word in f"{case.name} {case.peer}" for word in options.only):
                 continue
             try:
@@ -91,6 +96,14 @@ def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.N
             finally:
                 bench.clear()
     return failed
+
+
+def _cases(bench: Bench) -> Iterator[Case]:
+    """The comparisons of all files; a name whose file is not there has none."""
+    for name in CASE_FILES:
+        module = f"{__package__}.{name}"
+        if find_spec(module) is not None:
+            yield from import_module(module).cases(bench)
 
 
 @contextmanager
