@@ -38,6 +38,7 @@ options:
 requirements:
   - python >= 3.8
   - lxml >= 4.6
+options: {}
 """
 
     # The same, and images outside of the bundle.
