@@ -75,8 +75,8 @@ options:
     default: vdisk_
 seealso:
   - module: vdisk.parallels.hdd_info
-  - plugin: vdisk.parallels.audit
-    plugin_type: role
+  - plugin: vdisk.parallels.audit_report
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
