@@ -65,7 +65,7 @@ def test_audit_is_played_by_its_full_name(tmp_path: Path, repository: str) -> No
     report = tmp_path / "a report"
     called(tmp_path, "audit", repository, audit_paths=[str(tmp_path / "vms")], audit_dest=str(report))
     assert json.loads((report / "audit.json").read_text())["totals"]["disks"] == 1
-    assert (report / "audit.html").read_text().startswith("<!doctype html>")
+    assert (report / "audit.html").read_text().startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.plays
