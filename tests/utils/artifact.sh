@@ -38,7 +38,7 @@ rm -f "$archive"
 bytes=$(wc -c <"$archive" | tr -d ' ')
 say "$(basename "$archive"): $bytes bytes, $(tar tzf "$archive" | grep -c -v '/$') files"
 [ "$bytes" -lt "$limit" ] || die "the archive has more than $limit bytes"
-foreign=$(tar tzf "$archive" | sed 's|^\./||' | grep -v -E '^(MANIFEST\.json|FILES\.json|CHANGELOG\.(md|rst)|CODE_OF_CONDUCT\.md|CONTRIBUTING\.md|COPYING|README\.md|REUSE\.toml|LICENSES/.*|changelogs/(changelog|config)\.yaml|changelogs/|docs/.*|examples/.*|meta/.*|plugins/.*|roles/.*)$' || :)
+foreign=$(tar tzf "$archive" | sed 's|^\./||' | grep -v -E '^(MANIFEST\.json|FILES\.json|CHANGELOG\.(md|rst)|CODE_OF_CONDUCT\.md|CONTRIBUTING\.md|COPYING|README\.md|REUSE\.toml|SECURITY\.md|LICENSES/.*|changelogs/(changelog|config)\.yaml|changelogs/|docs/.*|examples/.*|meta/.*|playbooks/.*|plugins/.*|roles/.*)$' || :)
 [ -z "$foreign" ] || die "the archive has files that do not belong into it:
 $foreign"
 
