@@ -17,7 +17,7 @@ help:
 	@echo 'make units        ansible-test units'
 	@echo 'make integration  ansible-test integration'
 	@echo 'make molecule     the scenarios of extensions/molecule on this machine (Linux)'
-	@echo 'make nodes        the same and more on Debian 11, 12 and 13 nodes (Linux, root); ONLY="nodes audit" chooses'
+	@echo 'make nodes        the same and more on Debian 11, 12, 13 and sid nodes (Linux, root); ONLY="nodes audit" chooses'
 	@echo 'make lint         style, types, playbooks, documentation, changes, licences'
 	@echo 'make format       let ruff format the Python files and sort the imports'
 	@echo 'make coverage     lines and branches that the unit tests do not reach'

@@ -33,7 +33,28 @@ options:
     default: false
 """
 
-    # The same, for modules that work on one disk or on many.
+    # What a managed node needs, for modules that take no part of the others.
+    NEEDS = r"""
+requirements:
+  - python >= 3.8
+  - lxml >= 4.6
+options: {}
+"""
+
+    # The same, and images outside of the bundle.
+    OUTSIDE = r"""
+requirements:
+  - python >= 3.8
+  - lxml >= 4.6
+options:
+  allow_outside:
+    description:
+      - Follow images outside the bundle that the descriptor names, as in linked clones. They are only read.
+    type: bool
+    default: false
+"""
+
+    # The disks, for modules that work on one disk or on many.
     MANY = r"""
 requirements:
   - python >= 3.8

@@ -336,6 +336,23 @@ elapsed:
   returned: success
   type: float
   sample: 0.012
+error_code:
+  description:
+    - What kind of failure it is, for programs. A code never changes its meaning. What to do about each is in R(the
+      guide to codes,ansible_collections.vdisk.parallels.docsite.codes).
+    - The codes are V(bad_request), V(damaged), V(dirty), V(encrypted), V(escape), V(exists), V(has_snapshots),
+      V(in_use), V(interrupted), V(io_error), V(misfit), V(missing_image), V(missing_library), V(no_space),
+      V(no_such_snapshot), V(not_a_bundle), V(not_a_whole_disk), V(not_found), V(permission), V(read_only),
+      V(shared_layer), V(stale_plan), V(suspended), V(unsupported) and V(verify_failed).
+  returned: failure
+  type: str
+  sample: in_use
+error_context:
+  description: Where it happened and what was there, with C(path), C(offset) in bytes, C(expected) and C(found), as far
+    as they are known.
+  returned: failure
+  type: dict
+  sample: {path: /vms/mac.pvm/mac.hdd, found: prl_vm_app (4711)}
 """
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module

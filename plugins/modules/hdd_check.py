@@ -119,7 +119,23 @@ findings:
   elements: dict
   contains:
     code:
-      description: The stable code of the finding.
+      description:
+        - The stable code of the finding. R(The guide to codes,ansible_collections.vdisk.parallels.docsite.codes) has
+          their meaning.
+        - The codes are V(backup_differs), V(backup_unreadable), V(changing), V(data_unreadable),
+          V(descriptor_cluster_size), V(descriptor_invalid), V(descriptor_missing), V(descriptor_size),
+          V(descriptor_unreadable), V(entry_cut), V(entry_duplicate), V(entry_low), V(entry_off_grid),
+          V(entry_out_of_file), V(entry_surplus), V(extension_damaged), V(extension_overlaps), V(extension_stale),
+          V(extension_unknown), V(flag_empty), V(geometry), V(header_cluster_size), V(header_data_off), V(header_size),
+          V(header_size_high), V(header_table_length), V(header_type), V(image_converting), V(image_dirty),
+          V(image_foreign), V(image_missing), V(image_mixed), V(image_outside), V(image_shared), V(image_signature),
+          V(image_size), V(image_too_short), V(image_truncated), V(image_type), V(image_unreadable),
+          V(image_without_shot), V(in_use), V(interrupted), V(journal_unreadable), V(layer_without_vm_snapshot),
+          V(leak_inside), V(leak_tail), V(leftover_ours), V(leftover_ploop), V(name_without_snapshot),
+          V(names_unreadable), V(orphan_file), V(parent_missing), V(plain_size), V(shot_duplicate), V(shot_temporary),
+          V(shot_without_image), V(tail_unaligned), V(top_missing), V(tree_loop), V(tree_several_roots),
+          V(tree_too_deep), V(vm_disk_not_named), V(vm_size), V(vm_snapshot_without_layer), V(vm_suspended) and
+          V(vm_unclear).
       type: str
       returned: success
     severity:
@@ -178,6 +194,23 @@ elapsed:
   returned: when O(repair) is not V(none)
   type: float
   sample: 0.1
+error_code:
+  description:
+    - What kind of failure it is, for programs. A code never changes its meaning. What to do about each is in R(the
+      guide to codes,ansible_collections.vdisk.parallels.docsite.codes).
+    - The codes are V(bad_request), V(damaged), V(dirty), V(encrypted), V(escape), V(exists), V(has_snapshots),
+      V(in_use), V(interrupted), V(io_error), V(misfit), V(missing_image), V(missing_library), V(no_space),
+      V(no_such_snapshot), V(not_a_bundle), V(not_a_whole_disk), V(not_found), V(permission), V(read_only),
+      V(shared_layer), V(stale_plan), V(suspended), V(unhealthy), V(unsupported) and V(verify_failed).
+  returned: failure
+  type: str
+  sample: in_use
+error_context:
+  description: Where it happened and what was there, with C(path), C(offset) in bytes, C(expected) and C(found), as far
+    as they are known.
+  returned: failure
+  type: dict
+  sample: {path: /vms/mac.pvm/mac.hdd, found: prl_vm_app (4711)}
 """
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module

@@ -20,9 +20,7 @@ extends_documentation_fragment:
   - vdisk.parallels._attributes.info_module
   - vdisk.parallels._group.force
   - vdisk.parallels._group.files
-requirements:
-  - python >= 3.8
-  - lxml >= 4.6
+  - vdisk.parallels._bundle.outside
 options:
   path:
     description:
@@ -71,11 +69,6 @@ options:
       - The map is made from the tables alone. With V(0), or when left out, there is no map. The maximum is 4096.
     type: int
     default: 0
-  allow_outside:
-    description:
-      - Follow images outside the bundle that the descriptor names, as in linked clones. They are only read.
-    type: bool
-    default: false
 seealso:
   - module: vdisk.parallels.hdd
 """
@@ -225,8 +218,11 @@ disks:
       type: dict
       returned: when it exists
     vm:
-      description: The virtual machine that the disk belongs to, with name, uuid, config, disk_index and size_mismatch;
-        null when there is none.
+      description:
+        - The virtual machine that the disk belongs to, with name, uuid, config, os, suspended, disk_index and
+          size_mismatch; null when there is none.
+        - C(os) is the type of the guest system, V(macos), V(windows), V(linux), V(freebsd), V(os2), V(msdos),
+          V(netware), V(solaris), V(chromeos), V(android) or V(other), as the configuration says.
       type: dict
       returned: when it exists
     partitions:
@@ -303,16 +299,126 @@ disks:
       type: list
       elements: str
       returned: when it exists
+  sample:
+    - path: /vms/mac.pvm/mac.hdd
+      exists: true
+      name: mac
+      uid: "{0f5d3c2b-1a09-4e8f-b7c6-d5a4f3e2b1c0}"
+      format: bundle
+      type: expanding
+      split: false
+      format_version: 1
+      virtual_size: 68719476736
+      file_size: 9664724992
+      allocated_size: 9664737280
+      used_size: 9658433536
+      cluster_size: 1048576
+      geometry: {cylinders: 262144, heads: 16, sectors: 32}
+      encrypted: false
+      state: in_use
+      locks:
+        - {kind: write, owner: prl_vm_app (4711)}
+      snapshots:
+        - guid: "{0c4f3a55-0d59-5b4c-8e0e-6c3b6a1f7f21}"
+          name: before-upgrade
+          taken: "2026-01-31T12:00:00Z"
+          description: the state before 15.2
+          parent: null
+          children: []
+          depth: 1
+          current: true
+          vm_snapshot: false
+      layers:
+        - guid: "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
+          files:
+            - path: /vms/mac.pvm/mac.hdd/mac.hdd.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds
+              storage: 0
+              type: expanding
+              size: 1074790400
+              allocated: 1074794496
+              used_clusters: 1021
+              in_use: true
+          outside: false
+        - guid: "{0c4f3a55-0d59-5b4c-8e0e-6c3b6a1f7f21}"
+          files:
+            - path: /vms/mac.pvm/mac.hdd/mac.hdd.0.{0c4f3a55-0d59-5b4c-8e0e-6c3b6a1f7f21}.hds
+              storage: 0
+              type: expanding
+              size: 8589934592
+              allocated: 8589942784
+              used_clusters: 8190
+              in_use: false
+          outside: false
+      depth: 2
+      clones:
+        - disk: /vms/clone.pvm/mac.hdd
+          image: /vms/mac.pvm/mac.hdd/mac.hdd.0.{0c4f3a55-0d59-5b4c-8e0e-6c3b6a1f7f21}.hds
+      orphan_files: []
+      leftovers: []
+      backup_differs: false
+      reclaimable: {leaked: 4194304, zero: null, equal: null, free_in_filesystem: null}
+      vm:
+        name: Mac
+        uuid: "{9c27ae79-fbe5-4c84-9cdc-e1459f642b91}"
+        config: /vms/mac.pvm/config.pvs
+        os: macos
+        suspended: false
+        disk_index: 0
+        size_mismatch: false
+      partitions:
+        scheme: gpt
+        entries:
+          - number: 1
+            type: c12a7328-f81f-11d2-ba4b-00a0c93ec93b
+            name: EFI System Partition
+            start: 20480
+            size: 209715200
+          - number: 2
+            type: 7c3457ef-0000-11aa-aa11-00306543ecac
+            name: Macintosh HD
+            start: 209735680
+            size: 68509720576
+        backup_header_at_end: true
+      warnings: []
 failed_disks:
   description: The disks that could not be described, with path, error_code, msg and error_context.
   returned: success
   type: list
   elements: dict
-  sample: []
+  sample:
+    - path: /vms/old.pvm/old.hdd
+      error_code: damaged
+      msg: The descriptor cannot be parsed (/vms/old.pvm/old.hdd/DiskDescriptor.xml). Run hdd_check, which says where.
+      error_context: {path: /vms/old.pvm/old.hdd/DiskDescriptor.xml}
 totals:
-  description: Sums over RV(disks).
+  description: Sums over RV(disks). C(reclaimable) counts what is known.
   returned: success
   type: dict
+  sample:
+    disks: 1
+    virtual_size: 68719476736
+    file_size: 9664724992
+    allocated_size: 9664737280
+    used_size: 9658433536
+    snapshots: 1
+    reclaimable: 4194304
+error_code:
+  description:
+    - What kind of failure it is, for programs. A code never changes its meaning. What to do about each is in R(the
+      guide to codes,ansible_collections.vdisk.parallels.docsite.codes).
+    - The codes are V(bad_request), V(damaged), V(dirty), V(encrypted), V(escape), V(exists), V(has_snapshots),
+      V(in_use), V(interrupted), V(io_error), V(misfit), V(missing_image), V(missing_library), V(no_space),
+      V(no_such_snapshot), V(not_a_bundle), V(not_a_whole_disk), V(not_found), V(permission), V(read_only),
+      V(shared_layer), V(stale_plan), V(suspended), V(unsupported) and V(verify_failed).
+  returned: failure
+  type: str
+  sample: in_use
+error_context:
+  description: Where it happened and what was there, with C(path), C(offset) in bytes, C(expected) and C(found), as far
+    as they are known.
+  returned: failure
+  type: dict
+  sample: {path: /vms/mac.pvm/mac.hdd, found: prl_vm_app (4711)}
 """
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.run import run_module

@@ -112,3 +112,17 @@ def test_a_module_begins_with_what_lets_the_rest_be_compiled_once(path: str) -> 
     early = [item.name for item in sources.imports("plugins/module_utils/_ansible/run.py") if item.at_start]
     engine = [name for name in early if "._io." in name or "._core." in name or "._ops." in name or "._bundle." in name]
     assert len(engine) <= 3, engine
+
+
+def test_what_three_modules_say_is_in_a_fragment() -> None:
+    said: Dict[str, List[str]] = {}
+    for path in MODULES:
+        own = yaml.safe_load(_constant(path, "DOCUMENTATION"))
+        descriptions = [option["description"] for option in own.get("options", {}).values() if "description" in option]
+        for line in own.get("requirements", []) + [line for one in descriptions for line in _lines(one)]:
+            said.setdefault(line, []).append(os.path.basename(path))
+    assert not {line: names for line, names in said.items() if len(set(names)) > 2}
+
+
+def _lines(description: Any) -> List[str]:
+    return [description] if isinstance(description, str) else list(description)

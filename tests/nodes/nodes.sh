@@ -11,6 +11,7 @@
 #   nodes.sh down [NAME...]            stop these, or all                                  (in a session)
 #   nodes.sh cut NAME, join NAME       take the network from a node, give it back          (in a session)
 #   nodes.sh status                    what runs                                           (in a session)
+#   nodes.sh inside SUITE COMMAND...   run a command in a root file system, which sees this checkout at its own path and nothing else of this machine's files
 #
 # A session has its own network, mounts and processes (unshare), so nothing of it is visible outside, two sessions do not disturb each other, and the kernel
 # clears up. There is no way from a node to another network than 10.99.7.0/24.
@@ -20,7 +21,7 @@
 set -eu
 . "$(dirname "$0")/../utils/common.sh"
 nodes=$build/nodes
-suites=${VDISK_SUITES:-bullseye bookworm trixie}
+suites=${VDISK_SUITES:-bullseye bookworm trixie sid}
 bridge=10.99.7.1
 # What is excluded is what nobody reads there.
 rubbish='/usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/*'
@@ -48,6 +49,15 @@ obstacle() {
   rm -rf "$nodes/probe"
 }
 
+# The same of root file systems alone, which need neither a network of their own nor overlayfs.
+obstacle_of_roots() {
+  [ "$(uname -s)" = Linux ] || { say "root file systems need Linux"; return; }
+  [ "$(id -u)" = 0 ] || { say "root file systems need root"; return; }
+  unshare --mount true 2>/dev/null || { say "this machine allows no mounts of one's own"; return; }
+  command -v mmdebstrap >/dev/null 2>&1 || apt_install mmdebstrap || { say "root file systems need the program mmdebstrap"; return; }
+  [ -n "$(mirror)" ] || say "the sources of apt name no mirror of Debian"
+}
+
 # The mirror of Debian that this machine's own apt names.
 mirror() {
   apt-get indextargets --format '$(ORIGIN) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
@@ -66,7 +76,15 @@ make_roots() {
     set -f
     for _path in $rubbish; do set -- "$@" "--dpkgopt=path-exclude=$_path"; done
     set +f
-    mmdebstrap --quiet --mode=root --variant=minbase --include=python3,python3-lxml,openssh-server,sudo "$@" \
+    # A mirror that stands still is as good here as for this machine's own apt.
+    for _setting in Acquire::Check-Valid-Until Acquire::Check-Date; do
+      _value=$(apt-config shell value "$_setting" | sed -n "s/^value='\(.*\)'$/\1/p")
+      [ -z "$_value" ] || set -- "$@" "--aptopt=$_setting \"$_value\""
+    done
+    _packages=python3,python3-lxml,openssh-server,sudo
+    # Its Python is newer than that of most machines, so it runs the unit tests as well: test.sh says so.
+    [ "$suite" != sid ] || _packages=$_packages,ansible-core,python3-hypothesis,python3-pytest,python3-pytest-xdist
+    mmdebstrap --quiet --mode=root --variant=minbase --include="$_packages" "$@" \
       --customize-hook='chroot "$1" useradd --create-home --shell /bin/bash builder' \
       --customize-hook='echo "builder ALL=(ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/builder"' \
       "$suite" - "$_mirror" >"$root_folder.tar" 2>"$build/logs/mmdebstrap-$suite.log" </dev/null ||
@@ -76,6 +94,26 @@ make_roots() {
     : >"$root_folder.made"
     set --
   done
+}
+
+# The mounts are those of this process, and go with it.
+run_inside() {
+  _suite=$1
+  shift
+  [ -e "$nodes/roots/$_suite.made" ] || die "there is no root file system of $_suite: nodes.sh roots makes it"
+  exec unshare --mount sh -eu -c '
+    there=$1 checkout=$2
+    shift 2
+    mount --make-rprivate /
+    mount --bind "$there" "$there"
+    cd "$there"
+    mount -t proc proc proc
+    mount --rbind /dev dev
+    mount -t tmpfs tmpfs tmp
+    mkdir -p "./$checkout"
+    mount --bind "$checkout" "./$checkout"
+    exec chroot . env -i -C "$checkout" HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 "$@"' \
+    - "$nodes/roots/$_suite" "$root" "$@"
 }
 
 in_session() { [ "${VDISK_NODES_SESSION:-}" = "$nodes" ] || die "this works within nodes.sh session only"; }
@@ -173,9 +211,12 @@ clean_path
 case $command in
   obstacle) obstacle ;;
   roots)
-    why=$(obstacle)
+    why=$(obstacle_of_roots)
     [ -z "$why" ] || die "$why"
     make_roots
+    ;;
+  inside)
+    run_inside "$@"
     ;;
   session)
     [ $# -gt 0 ] || die "a session needs a command"
@@ -208,5 +249,5 @@ case $command in
       [ ! -e "$folder/pid" ] || say "$(basename "$folder"): process $(cat "$folder/pid"), $(ip -br link show "ve-$(basename "$folder")" | awk '{ print $2 }')"
     done
     ;;
-  *) die "usage: nodes.sh roots|session|up|down|cut|join|status" ;;
+  *) die "usage: nodes.sh roots|inside|session|up|down|cut|join|status" ;;
 esac

@@ -38,7 +38,7 @@ rm -f "$archive"
 bytes=$(wc -c <"$archive" | tr -d ' ')
 say "$(basename "$archive"): $bytes bytes, $(tar tzf "$archive" | grep -c -v '/$') files"
 [ "$bytes" -lt "$limit" ] || die "the archive has more than $limit bytes"
-foreign=$(tar tzf "$archive" | sed 's|^\./||' | grep -v -E '^(MANIFEST\.json|FILES\.json|CHANGELOG\.(md|rst)|CODE_OF_CONDUCT\.md|CONTRIBUTING\.md|COPYING|README\.md|REUSE\.toml|LICENSES/.*|changelogs/(changelog|config)\.yaml|changelogs/|docs/.*|examples/.*|meta/.*|plugins/.*|roles/.*)$' || :)
+foreign=$(tar tzf "$archive" | sed 's|^\./||' | grep -v -E '^(MANIFEST\.json|FILES\.json|CHANGELOG\.(md|rst)|CODE_OF_CONDUCT\.md|CONTRIBUTING\.md|COPYING|README\.md|REUSE\.toml|SECURITY\.md|LICENSES/.*|changelogs/(changelog|config)\.yaml|changelogs/|docs/.*|examples/.*|meta/.*|playbooks/.*|plugins/.*|roles/.*)$' || :)
 [ -z "$foreign" ] || die "the archive has files that do not belong into it:
 $foreign"
 
@@ -73,7 +73,7 @@ fi
 
 title "documentation of what was installed"
 export ANSIBLE_COLLECTIONS_PATH="$folder/from archive"
-for kind in module filter role; do
+for kind in module filter inventory role; do
   names=$("$venv/bin/ansible-doc" -t "$kind" -l -j vdisk.parallels </dev/null | "$python" -c 'import json, sys; print(" ".join(sorted(json.load(sys.stdin))))')
   [ -n "$names" ] || die "ansible-doc finds no $kind"
   # shellcheck disable=SC2086

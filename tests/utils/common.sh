@@ -15,8 +15,9 @@ reports=$build/reports
 pythons=$build/pythons
 # CORE=2.21 takes that version of ansible-core, in an environment of its own.
 core=${CORE:-}
+# CONTROLLER=3.14 takes that Python, likewise.
 venv=$root/.venv
-[ -z "$core" ] || venv=$build/venv-core-$core
+[ -z "$core${CONTROLLER:-}" ] || venv=$build/venv-core-${core:-any}${CONTROLLER:+-$CONTROLLER}
 
 say() { printf '%s\n' "$*"; }
 title() { printf '\n== %s\n' "$*"; }
@@ -77,6 +78,7 @@ find_controller() {
     2.2*) _versions='3.13 3.12 3.14' ;;
     *) _versions='3.13 3.12 3.11 3.10 3.14' ;;
   esac
+  _versions=${CONTROLLER:-$_versions}
   for _find in find_on_path find_python; do
     for _version in $_versions; do "$_find" "$_version" && return 0; done
   done
@@ -120,11 +122,11 @@ use_venv() {
   controller=$(sed -n 1p "$venv/.made-by" 2>/dev/null) || controller=
   if [ -z "$controller" ] || [ ! -x "$controller" ]; then
     controller=$(find_controller) || { apt_install python3-venv && controller=$(find_controller); } ||
-      die "no Python 3.10 to 3.14 with the modules venv and ensurepip was found (on Debian and Ubuntu: apt-get install python3-venv)"
+      die "no Python ${CONTROLLER:-3.10 to 3.14} with the modules venv and ensurepip was found (on Debian and Ubuntu: apt-get install python3-venv)"
   fi
   mkdir -p "$build/logs" "$build/link/ansible_collections/vdisk"
   printf '[defaults]\n' >"$ANSIBLE_CONFIG"
-  _file=$build/requirements-$1$core.txt
+  _file=$build/requirements-$1$core${CONTROLLER:-}.txt
   case $1 in
     demo) { grep '^ansible-core' "$root/requirements-dev.txt"; cat "$root/meta/ee-requirements.txt"; } >"$_file" ;;
     *) cat "$root/requirements-dev.txt" >"$_file" ;;

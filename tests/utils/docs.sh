@@ -20,7 +20,7 @@ chmod go-w "$out/temp-rst"
   --dest-dir "$out/temp-rst" vdisk.parallels
 cp -R "$out/temp-rst/." "$out/rst/"
 # Without a network there are no inventories of other documentation, and references into it stay plain text.
-printf '\nintersphinx_mapping = {}\nsuppress_warnings = ["ref.ref"]\n' >>"$out/conf.py"
+printf '\nintersphinx_mapping = {}\nsuppress_warnings = ["ref.ref", "ref.envvar"]\n' >>"$out/conf.py"
 cd "$out"
 "$venv/bin/python" -m sphinx -W --keep-going -q -b html -c . rst html
 say "the documentation is in .build/docs/html/index.html"

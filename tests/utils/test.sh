@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Unit tests on every Python and on file systems that share blocks, then architecture, property, crash and oracle tests, then the integration targets, then a summary.
+# Unit tests on every Python, on that of Debian sid where 3.14 is missing, and on file systems that share blocks, then architecture, property, crash and oracle tests, then the integration targets, then a summary.
 # A sample that ends in minutes: some examples of each unit test, every thirtieth of the crash and oracle tests, the oldest Python beside the main one, three targets.
 # With --all every example, every Python and every target; with --long also what runs for minutes.
 
@@ -61,6 +61,15 @@ for python in "$pythons"/python3.*; do
     failed="$failed unit-$version(packages)"
   fi
 done
+
+# A Python that is newer than any on this machine comes from Debian sid.
+case $share:$absent in
+  :*\ 3.14*)
+    title "unit tests on Python 3.14 of Debian sid"
+    sh tests/utils/newest.sh 3.14 "$reports/unit-3.14.xml" || failed="$failed unit-3.14"
+    [ ! -e "$reports/unit-3.14.xml" ] || absent=$(printf '%s' "$absent" | sed 's/ 3\.14//')
+    ;;
+esac
 
 for system in xfs btrfs; do
   title "unit tests on $system"

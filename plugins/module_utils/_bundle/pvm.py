@@ -28,6 +28,9 @@ SNAPSHOTS = "Snapshots.xml"
 _SNAPSHOT_ROOTS = ("ParallelsSavedStates", "VirtuozzoSavedStates")
 _INTERFACES = {"0": "ide", "1": "scsi", "2": "sata", "3": "nvme"}
 _KINDS = {"0": "plain", "1": "expanding"}
+# The types of guests in PrlOses.h of OpenVZ's libprlsdk.
+_GUESTS = "macos windows linux freebsd os2 msdos netware solaris chromeos android".split()
+_GUEST_TYPES = {7 + place: name for place, name in enumerate(_GUESTS)}
 _MAX_NUMBER = 1 << 53
 _MOST_DISKS = 256
 _LONGEST_PATH = 4096
@@ -60,6 +63,7 @@ class VmFacts:
     snapshots: Mapping[str, VmSnapshot]
     snapshots_known: bool = True
     config_kind: Optional[str] = None
+    os: Optional[str] = None
 
 
 class VmReport(NamedTuple):
@@ -150,6 +154,7 @@ def _read_vm(port: Port, config: str, own: str) -> VmReport:
         snapshots=snapshots or {},
         snapshots_known=snapshots is not None,
         config_kind=_KINDS.get(_value(disk, "DiskType") or ""),
+        os=_guest(_number(_value(root, "Settings/General/OsType"))),
     )
     return VmReport(facts, tuple(warnings), (config,))
 
@@ -158,6 +163,11 @@ def _interface(number: Optional[str], root_tag: str) -> Optional[str]:
     if number == "3" and root_tag.startswith("Virtuozzo"):
         return "virtio"
     return _INTERFACES.get(number, number) if number is not None else None
+
+
+def _guest(number: Optional[int]) -> Optional[str]:
+    """A word for the type of the guest system."""
+    return None if number is None else _GUEST_TYPES.get(number, "other")
 
 
 def disks_of(port: Port, machine: str) -> Tuple[str, ...]:

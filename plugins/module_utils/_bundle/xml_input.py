@@ -50,7 +50,9 @@ _ENCODINGS = {
 }
 _DECLARED = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _DECLARATION = re.compile(
-    r"""<\?xml\s+version\s*=\s*["']1\.\d["'](?:\s+encoding\s*=\s*["'][A-Za-z0-9._-]{1,40}["'])?(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>"""
+    r"""<\?xml\s+version\s*=\s*["']1\.\d["']"""
+    r"""(?:\s+encoding\s*=\s*["'][A-Za-z0-9._-]{1,40}["'])?"""
+    r"""(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>"""
 )
 _INVENTED_FILE = re.compile(r" \(<string>, line \d+\)$")
 _START_TAG = re.compile(r"""<([^\s/>"'<=]+)(?:[^>"']|"[^"]*"|'[^']*')*>""")

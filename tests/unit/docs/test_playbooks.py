@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,56 @@ def test_a_role_has_a_playbook_with_its_variables(role: str) -> None:
     assert [name for name in wanted if name not in text.partition("---\n")[0]] == []
 
 
-@pytest.mark.plays
-@pytest.mark.skipif(not os.access(PLAYBOOK, os.X_OK), reason="there is no ansible-playbook beside this Python")
-def test_a_playbook_is_played_by_its_full_name(tmp_path: Path, repository: str) -> None:
+def called(folder: Path, role: str, repository: str, **variables: Any) -> str:
+    """Play the playbook of a role by its full name, as the comment in it says; returns what was printed."""
     pytest.importorskip("jinja2", reason="playbooks need jinja2")
+    if not os.access(PLAYBOOK, os.X_OK):
+        pytest.skip("there is no ansible-playbook beside this Python")
+    command = [PLAYBOOK, f"vdisk.parallels.{role}", "-c", "local", "-e", json.dumps(variables)]
+    return run_ansible(str(folder / "run"), command, repository)
+
+
+@pytest.mark.plays
+def test_maintain_is_played_by_its_full_name(tmp_path: Path, repository: str) -> None:
     built = machine(str(tmp_path / "vms" / "a.pvm"))
-    variables = f'{{"maintain_paths": ["{tmp_path}/vms"], "maintain_max_layers": 2, "maintain_compact": false}}'
-    command = [PLAYBOOK, "vdisk.parallels.maintain", "-c", "local", "-e", variables]
-    assert "1 disk: 1 changed" in run_ansible(str(tmp_path / "run"), command, repository)
+    paths, most = [str(tmp_path / "vms")], 2
+    text = called(
+        tmp_path, "maintain", repository, maintain_paths=paths, maintain_max_layers=most, maintain_compact=False
+    )
+    assert "1 disk: 1 changed" in text
     assert succeed("hdd_info", path=built.directory)["disks"][0]["depth"] == 2
+
+
+@pytest.mark.plays
+def test_audit_is_played_by_its_full_name(tmp_path: Path, repository: str) -> None:
+    machine(str(tmp_path / "vms" / "a.pvm"))
+    report = tmp_path / "a report"
+    called(tmp_path, "audit", repository, audit_paths=[str(tmp_path / "vms")], audit_dest=str(report))
+    assert json.loads((report / "audit.json").read_text())["totals"]["disks"] == 1
+    assert (report / "audit.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.plays
+def test_export_is_played_by_its_full_name(tmp_path: Path, repository: str) -> None:
+    machine(str(tmp_path / "vms" / "a.pvm"))
+    made = tmp_path / "an export"
+    called(tmp_path, "export", repository, export_src=str(tmp_path / "vms" / "a.pvm"), export_dest=str(made))
+    (image,) = made.glob("*.qcow2")
+    assert image.read_bytes()[:4] == b"QFI\xfb"
+    assert f"  {image.name}\n" in (made / "SHA256SUMS").read_text()
+
+
+@pytest.mark.plays
+def test_build_box_is_played_by_its_full_name(tmp_path: Path, repository: str) -> None:
+    image = tmp_path / "guest.raw"
+    image.write_bytes(b"data".ljust(1 << 20, b"\0"))
+    made = tmp_path / "boxes"
+    variables = {"build_box_src": str(image), "build_box_dest": str(made), "build_box_name": "guest"}
+    called(tmp_path, "build_box", repository, build_box_boot_check=False, build_box_src_format="raw", **variables)
+    with tarfile.open(made / "guest.box") as box:
+        assert {"metadata.json", "box.pvm/config.pvs"} <= set(box.getnames())
+
+
+def test_every_playbook_is_played_here() -> None:
+    played = {name.split("_is_played")[0][len("test_") :] for name in globals() if name.endswith("by_its_full_name")}
+    assert played == set(ROLES)

@@ -36,6 +36,7 @@ def test_the_tables_name_what_there_is() -> None:
     text = readme()
     assert sorted(table(text, "module")) == stems("plugins/modules")
     assert sorted(table(text, "filter")) == stems("plugins/filter")
+    assert sorted(table(text, "inventory")) == stems("plugins/inventory")
     assert sorted(table(text, "role")) == sorted(path.name for path in (ROOT / "roles").iterdir())
 
 

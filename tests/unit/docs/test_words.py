@@ -23,7 +23,9 @@ PAGES = [
     *sorted(ROOT.glob("roles/*/meta/argument_specs.yml")),
 ]
 PLUGINS = [
-    path for folder in ("modules", "filter", "doc_fragments") for path in sorted(ROOT.glob(f"plugins/{folder}/*.py"))
+    path
+    for folder in ("modules", "filter", "inventory", "doc_fragments")
+    for path in sorted(ROOT.glob(f"plugins/{folder}/*.py"))
 ]
 DOCUMENTED = ("DOCUMENTATION", "EXAMPLES", "RETURN", "INFO_MODULE")
 # Each has a plain word: predict, repair, report, after or past or beyond, is.

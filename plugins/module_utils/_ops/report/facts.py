@@ -167,6 +167,8 @@ def _vm_facts(state: BundleState, vm: Optional[VmFacts]) -> Optional[Facts]:
         "name": vm.name,
         "uuid": vm.uuid,
         "config": vm.config,
+        "os": vm.os,
+        "suspended": vm.suspended,
         "disk_index": vm.disk_index,
         "size_mismatch": None if size is None else size != state.descriptor.size_bytes // MIB,
     }

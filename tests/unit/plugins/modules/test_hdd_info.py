@@ -86,6 +86,8 @@ def test_a_bundle_is_described(root):
         "name": "Mac",
         "uuid": UUID,
         "config": f"{root}/mac.pvm/config.pvs",
+        "os": None,
+        "suspended": False,
         "disk_index": 0,
         "size_mismatch": False,
     }

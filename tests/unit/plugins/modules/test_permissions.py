@@ -38,6 +38,9 @@ CHANGES = {
     "compaction": ("hdd_compact", {}),
 }
 
+only_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root has folders that somebody may write and somebody else owns"
+)
 NEED_NO_RIGHT_TO_THE_FILES = ("rename", "removal", "snapshot", "reversion", "copying merge")
 
 
@@ -131,6 +134,7 @@ def test_nothing_is_created_where_one_may_not_write(place):
     refused_by_the_host(place, "hdd_convert", src=disk, dest=f"{place}/new.hdd")
 
 
+@only_root
 def test_a_disk_that_may_not_be_read_is_one_of_the_failed(place):
     disk = make_disk(place)
     for name in os.listdir(disk):
@@ -162,6 +166,7 @@ def test_to_look_at_a_disk_no_right_to_write_is_needed(place):
     assert tree(place) == before
 
 
+@only_root
 def test_a_bundle_that_may_not_be_emptied_is_not_renamed_first(place):
     """The folder around it may be written, so its commit, a rename, would succeed."""
     disk = make_disk(place)
@@ -169,6 +174,7 @@ def test_a_bundle_that_may_not_be_emptied_is_not_renamed_first(place):
     assert disk in refused_by_the_host(place, "hdd", path=disk, state="absent")
 
 
+@only_root
 def test_a_repair_and_a_box_are_foretold_as_well(place):
     disk = make_disk(place)
     with open(f"{disk}/DiskDescriptor.xml", encoding="utf-8") as stream:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Optional
 
 import pytest
 
@@ -120,6 +120,29 @@ def test_the_disk_is_found_by_every_spelling_of_its_path(machine: Path, name: st
         config(disk("nomac.hdd", 1), disk(name.format(machine=os.path.realpath(machine)), 2))
     )
     assert facts(machine).disk_index == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "word"),
+    [
+        ("7", "macos"),
+        ("8", "windows"),
+        ("9", "linux"),
+        ("10", "freebsd"),
+        ("14", "solaris"),
+        ("16", "android"),
+        ("255", "other"),
+        ("6", "other"),
+        ("", None),
+        ("-1", None),
+        ("linux", None),
+        ("9" * 20, None),
+    ],
+)
+def test_the_type_of_the_guest_is_a_word(machine: Path, written: str, word: Optional[str]) -> None:
+    settings = f"<Settings><General><OsType>{written}</OsType></General></Settings><Hardware>"
+    (machine / "config.pvs").write_text(config(disk("mac.hdd")).replace("<Hardware>", settings))
+    assert facts(machine).os == word
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -191,6 +191,8 @@ def test_the_machine_around_the_disk_is_told(port: MemoryPort) -> None:
         "name": "vm",
         "uuid": "{u}",
         "config": "/vm/config.pvs",
+        "os": None,
+        "suspended": False,
         "disk_index": 0,
         "size_mismatch": True,
     }
