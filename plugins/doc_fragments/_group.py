@@ -37,6 +37,15 @@ options:
     choices: [metadata, zeros, filesystem]
 """
 
+    SWAP = r"""
+options:
+  swap:
+    description:
+      - Has no effect here. The module takes it so that C(module_defaults) of the group can set it for all modules.
+    type: str
+    choices: [keep, drop]
+"""
+
     FILES = r"""
 options:
   mode:

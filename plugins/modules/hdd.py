@@ -30,6 +30,7 @@ extends_documentation_fragment:
   - ansible.builtin.files
   - vdisk.parallels._group.recurse
   - vdisk.parallels._group.scan
+  - vdisk.parallels._group.swap
 attributes:
   check_mode:
     support: full
@@ -362,7 +363,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec impo
 
 def main():
     spec = dict(
-        **idle_spec("recurse", "scan"),
+        **idle_spec("recurse", "scan", "swap"),
         **bundle_spec(),
         **safety_spec(),
         state=dict(type="str", choices=["present", "absent"], default="present"),

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
   - vdisk.parallels._group.scan
+  - vdisk.parallels._group.swap
   - vdisk.parallels._group.files
 attributes:
   check_mode:
@@ -134,7 +135,7 @@ findings:
           V(leak_inside), V(leak_tail), V(leftover_ours), V(leftover_ploop), V(name_without_snapshot),
           V(names_unreadable), V(orphan_file), V(parent_missing), V(plain_size), V(shot_duplicate), V(shot_temporary),
           V(shot_without_image), V(tail_unaligned), V(top_missing), V(tree_loop), V(tree_several_roots),
-          V(tree_too_deep), V(vm_disk_not_named), V(vm_size), V(vm_snapshot_without_layer), V(vm_suspended) and
+          V(tree_too_deep), V(vm_disk_not_named), V(vm_disk_type), V(vm_size), V(vm_snapshot_without_layer), V(vm_suspended) and
           V(vm_unclear).
       type: str
       returned: success
@@ -225,7 +226,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec impo
 
 def main():
     spec = dict(
-        **idle_spec("scan", "files"),
+        **idle_spec("scan", "swap", "files"),
         **fleet_spec(),
         **safety_spec(),
         repair=dict(type="str", choices=["none", "safe", "all"], default="none"),

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - vdisk.parallels._bundle.many
   - vdisk.parallels._safety
   - vdisk.parallels._group.scan
+  - vdisk.parallels._group.swap
   - vdisk.parallels._group.files
 attributes:
   check_mode:
@@ -198,7 +199,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec impo
 
 def main():
     spec = dict(
-        **idle_spec("scan", "files"),
+        **idle_spec("scan", "swap", "files"),
         **fleet_spec(),
         **safety_spec(),
         max_layers=dict(type="int", default=1),

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - vdisk.parallels._bundle
   - vdisk.parallels._group.recurse
   - vdisk.parallels._group.scan
+  - vdisk.parallels._group.swap
   - vdisk.parallels._group.files
 attributes:
   check_mode:
@@ -198,7 +199,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec impo
 
 def main():
     spec = dict(
-        **idle_spec("recurse", "scan", "files"),
+        **idle_spec("recurse", "scan", "swap", "files"),
         **bundle_spec(),
         **safety_spec(),
         state=dict(type="str", choices=["started", "stopped"], default="started"),

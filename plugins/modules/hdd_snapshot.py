@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - vdisk.parallels._safety
   - vdisk.parallels._group.recurse
   - vdisk.parallels._group.scan
+  - vdisk.parallels._group.swap
   - vdisk.parallels._group.files
 attributes:
   check_mode:
@@ -226,7 +227,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec impo
 
 def main():
     spec = dict(
-        **idle_spec("recurse", "scan", "files"),
+        **idle_spec("recurse", "scan", "swap", "files"),
         **bundle_spec(),
         **safety_spec(),
         state=dict(type="str", choices=["present", "absent", "reverted"], default="present"),

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - ansible.builtin.files
   - vdisk.parallels._group.recurse
   - vdisk.parallels._group.scan
+  - vdisk.parallels._group.swap
 attributes:
   check_mode:
     support: full
@@ -187,7 +188,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.spec impo
 
 def main():
     spec = dict(
-        **idle_spec("recurse", "scan"),
+        **idle_spec("recurse", "scan", "swap"),
         src=dict(type="path", required=True),
         dest=dict(type="path", required=True),
         architecture=dict(type="str", choices=["amd64", "arm64"], required=True),

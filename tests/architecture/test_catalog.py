@@ -40,7 +40,9 @@ def _spec() -> Mapping[str, Mapping[str, Any]]:
     lists = _assigned(MODULE)
     main = next(node for node in sources.parse(MODULE).body if isinstance(node, ast.FunctionDef))
     assignment = next(node for node in main.body if isinstance(node, ast.Assign))
-    spec: Mapping[str, Mapping[str, Any]] = eval(ast.unparse(assignment.value), {"dict": dict, **lists})
+    spec: Mapping[str, Mapping[str, Any]] = eval(
+        ast.unparse(assignment.value), {"dict": dict, "idle_spec": lambda *_names: {}, **lists}
+    )
     return spec
 
 

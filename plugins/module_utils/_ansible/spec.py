@@ -46,6 +46,7 @@ _IDLE: Dict[str, Spec] = {
     "force": safety_spec(),
     "recurse": {"recurse": {"type": "bool", "default": False}},
     "scan": {"scan": {"type": "str", "choices": ["metadata", "zeros", "filesystem"]}},
+    "swap": {"swap": {"type": "str", "choices": ["keep", "drop"]}},
     "files": {
         "mode": {"type": "raw"},
         **{name: {"type": "str"} for name in ("owner", "group", "seuser", "serole", "setype", "selevel")},

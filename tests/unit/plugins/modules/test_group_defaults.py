@@ -58,7 +58,7 @@ def test_the_group_is_the_whole_collection() -> None:
 
 def test_an_option_of_many_members_is_one_of_all_with_the_same_type_and_choices() -> None:
     specs = {module: spec(module) for module in group()}
-    assert {"force", "recurse", "scan", "allow_outside", *FILES} == set(common())
+    assert {"force", "recurse", "scan", "swap", "allow_outside", *FILES} == set(common())
     for option in common():
         kinds = set()
         for module, options in specs.items():
@@ -92,7 +92,8 @@ def tasks(root: str) -> Dict[str, Dict[str, Any]]:
         "hdd": {"path": disk, "name": "x"},
         "hdd_check": {"path": disk},
         "hdd_compact": {"path": disk},
-        "hdd_convert": {"src": disk, "dest": f"{root}/out.raw"},
+        # Without it, nobody looks for the pages that swap: drop leaves out.
+        "hdd_convert": {"src": disk, "dest": f"{root}/out.raw", "free_space": "drop"},
         "hdd_info": {"path": disk},
         "hdd_maintain": {"paths": [disk]},
         "hdd_merge": {"path": disk},
@@ -106,6 +107,7 @@ DEFAULTS: Dict[str, Any] = {
     "force": True,
     "recurse": True,
     "scan": "filesystem",
+    "swap": "drop",
     "allow_outside": True,
     "mode": "0640",
     "owner": str(os.getuid()),
