@@ -135,8 +135,8 @@ findings:
           V(leak_inside), V(leak_tail), V(leftover_ours), V(leftover_ploop), V(name_without_snapshot),
           V(names_unreadable), V(orphan_file), V(parent_missing), V(plain_size), V(shot_duplicate), V(shot_temporary),
           V(shot_without_image), V(tail_unaligned), V(top_missing), V(tree_loop), V(tree_several_roots),
-          V(tree_too_deep), V(vm_disk_not_named), V(vm_disk_type), V(vm_size), V(vm_snapshot_without_layer), V(vm_suspended) and
-          V(vm_unclear).
+          V(tree_too_deep), V(vm_disk_not_named), V(vm_disk_type), V(vm_size), V(vm_snapshot_without_layer),
+          V(vm_suspended) and V(vm_unclear).
       type: str
       returned: success
     severity:

@@ -36,7 +36,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import vmdk_files
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
-from ansible_collections.vdisk.parallels.tests.support.oracles import qemu_img, require
+from ansible_collections.vdisk.parallels.tests.support.oracles import qemu_img, require, run
 from ansible_collections.vdisk.parallels.tests.support.vdi_images import pack_header
 
 ZEROS = bytes(4096)
@@ -379,7 +379,10 @@ def test_the_command_decrypts_an_image(tmp_path: Path) -> None:
     path = str(tmp_path / "d.qcow2")
     secret = f"secret,id=s,file={tmp_path}/secret"
     options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
-    qemu_img("create", "-f", "qcow2", "--object", secret, "-o", options, path, "1M")
+    made = run("qemu-img", "create", "-f", "qcow2", "--object", secret, "-o", options, path, "1M")
+    if "CPU usage" in made.output:
+        pytest.skip("qemu-img cannot measure how fast this machine derives keys")
+    assert made.code == 0, made.output
     with pytest.raises(Encrypted) as caught:
         find_source(OsPort(), path)
     command = (caught.value.hint or "").partition(": ")[2].replace("PASSPHRASE", f"{tmp_path}/secret")

@@ -12,7 +12,11 @@ import os
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest, Dirty, StalePlan
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    Dirty,
+    NotAWholeDisk,
+    StalePlan,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.findings import found
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import (
@@ -165,5 +169,5 @@ def test_data_are_read_when_asked_for(path):
 
 def test_a_layer_of_a_bundle_is_no_disk(path):
     built = BY_NAME["said to be empty"].build(path)
-    with pytest.raises(BadRequest):
+    with pytest.raises(NotAWholeDisk):
         checked(top_of(built))
