@@ -133,7 +133,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.deps import LXML_IMPORT_ERROR
+from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.deps import has_lxml
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._inventory.here import disks_here
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._inventory.machines import machines_of
@@ -243,7 +243,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return list({self._key(machine): machine for machine in machines}.values())
 
     def _found_here(self, paths):
-        if LXML_IMPORT_ERROR is not None:
+        if not has_lxml():
             raise AnsibleParserError("The option paths needs lxml on the controller: pip install lxml")
         try:
             told = disks_here(paths, recurse=self.get_option("recurse"), check=self.get_option("check"))

@@ -36,7 +36,7 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.tests.support import vmdk_files
 from ansible_collections.vdisk.parallels.tests.support.memory_port import MemoryPort
-from ansible_collections.vdisk.parallels.tests.support.oracles import qemu_img, require, run
+from ansible_collections.vdisk.parallels.tests.support.oracles import require, run
 from ansible_collections.vdisk.parallels.tests.support.vdi_images import pack_header
 
 ZEROS = bytes(4096)
