@@ -62,9 +62,16 @@ class Run:
     """
 
     def __init__(
-        self, port: Port, folder: str, *, token: str = "1", between: Optional[Callable[[], None]] = None
+        self,
+        port: Port,
+        folder: str,
+        *,
+        token: str = "1",
+        between: Optional[Callable[[], None]] = None,
+        allow_outside: bool = True,
     ) -> None:
         self.port = port
+        self._allow_outside = allow_outside
         self.folder = folder
         self.token = token
         self.plans: List[Plan] = []
@@ -93,10 +100,10 @@ class Run:
     def change(self, name: str, planner: Planner) -> None:
         """As ``_ansible.disk.change_disk`` does."""
         location = locate(self.port, f"{self.folder}/{name}")
-        state = observe(self.port, location, allow_outside=True)
+        state = observe(self.port, location, allow_outside=self._allow_outside)
         if needs_recovery(state):
-            self.recovered += recover(self.port, location, allow_outside=True)
-            state = observe(self.port, location, allow_outside=True)
+            self.recovered += recover(self.port, location, allow_outside=self._allow_outside)
+            state = observe(self.port, location, allow_outside=self._allow_outside)
         if self._between is not None:
             self._between()
         try:

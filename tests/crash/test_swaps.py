@@ -50,7 +50,7 @@ def swapped_run(operation: Operation, folder: str, number: int = 0, kind: str = 
     with swapper:
         port = OsPort()
         try:
-            operation.run(Run(port, folder))
+            operation.run(Run(port, folder, allow_outside=False))
         except DiskError as caught:
             error = caught
     port.names.close()

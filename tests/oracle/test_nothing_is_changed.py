@@ -118,6 +118,7 @@ def test_looking_at_a_disk_leaves_it_as_it_is(disk: TrialDisk) -> None:
         "path": disk.bundle,
         "paths": None,
         "recurse": False,
+        "swap": "keep",
         "allow_outside": False,
         "scan": "zeros",
         "map": 16,
