@@ -11,7 +11,7 @@ short_description: Check, merge and compact all Parallels virtual disks of a hos
 description:
   - Finds the disks of a host, checks each one, merges layers by policy, and gives unused space back, in one task.
   - Without a policy for merging, which is O(max_layers) or O(orphans), no layer is merged. Snapshots that the virtual
-    machine lists are never merged, and neither are those that M(vdisk.parallels.hdd_snapshot) has given a name.
+    machine lists are never merged, and O(orphans) leaves those that M(vdisk.parallels.hdd_snapshot) has given a name.
   - Whatever happens to a disk is its outcome, and the next disk gets its turn. A disk that is in use, marked as in use,
     suspended or encrypted is skipped. So is one that a linked clone stands on, wherever below O(paths) or beside the
     disk the clone is.
@@ -74,8 +74,7 @@ options:
   max_layers:
     description:
       - Merge the oldest layers of a disk until no more than this remain. When left out, there is no limit.
-      - More remain when the others have names; RV(disks[].reason) says so then. To merge such a snapshot, name it in
-        O(vdisk.parallels.hdd_merge#module:snapshots).
+      - Snapshots with names count like the others. With O(orphans) they stay, and more layers may remain.
     type: int
   orphans:
     description:

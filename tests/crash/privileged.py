@@ -149,7 +149,7 @@ class Task:
 _IN_FOLDER = "IN/"
 
 
-def _task(name: str, scene: Any = machine, /, **options: Any) -> Task:
+def _task(title: str, scene: Any = machine, /, **options: Any) -> Task:
     """``IN/`` at the start of an option is the enemy's folder."""
 
     def there(value: Any, folder: str) -> Any:
@@ -159,11 +159,11 @@ def _task(name: str, scene: Any = machine, /, **options: Any) -> Task:
         return f"{folder}/{value[len(_IN_FOLDER) :]}".rstrip("/") if is_path else value
 
     def act(folder: str) -> List[Run]:
-        return [run(name.partition(":")[0], **{key: there(value, folder) for key, value in options.items()})]
+        return [run(title.partition(":")[0], **{key: there(value, folder) for key, value in options.items()})]
 
     given = [one for value in options.values() for one in (value if isinstance(value, list) else [value])]
     named = tuple(one[len(_IN_FOLDER) :] for one in given if isinstance(one, str) and one.startswith(_IN_FOLDER))
-    return Task(name, scene, act, named)
+    return Task(title, scene, act, named)
 
 
 _DISK: Dict[str, Any] = {"path": "IN/a.pvm/a.hdd"}

@@ -35,7 +35,8 @@ def attached(image: Path, number: int) -> Iterator[str]:
     """A loop device that is one partition of a disk; not every kernel looks for partitions on loop devices."""
     if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
         pytest.skip("loop devices are for root")
-    one = next(one for one in layouts.partitions_of(image) if one.number == number)
+    one = next((one for one in layouts.partitions_of(image) if one.number == number), None)
+    assert one is not None
     place = ["-o", str(one.start * SECTOR), "--sizelimit", str(one.size * SECTOR)]
     device = layouts.run("losetup", "-f", "--show", *place, str(image)).strip()
     try:

@@ -37,9 +37,9 @@ CONFIG = """<ParallelsVirtualMachine><Identification>
 <NetworkAdapter><MAC>"/>{evil}</MAC></NetworkAdapter></Hardware></ParallelsVirtualMachine>"""
 
 
-def role(name: str, /, **variables: Any) -> Dict[str, Any]:
-    given = {f"{name}_{key}": value for key, value in variables.items()}
-    return {"ansible.builtin.include_role": {"name": f"vdisk.parallels.{name}"}, "vars": given}
+def role(called: str, /, **variables: Any) -> Dict[str, Any]:
+    given = {f"{called}_{key}": value for key, value in variables.items()}
+    return {"ansible.builtin.include_role": {"name": f"vdisk.parallels.{called}"}, "vars": given}
 
 
 def machines(folder: Path) -> None:

@@ -12,9 +12,15 @@ folder=$1
 script=$2
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
+# The words in brackets are for apt-get.
+# shellcheck disable=SC2016
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)
+# shellcheck disable=SC2016
 suite=$(apt-get indextargets --format '$(CODENAME)' 'Created-By: Packages' 2>/dev/null | grep -v -- - | head -n 1)
-[ -n "$mirror" ] && [ -n "$suite" ] || { echo "the sources of apt name no mirror of Debian" >&2; exit 3; }
+if [ -z "$mirror" ] || [ -z "$suite" ]; then
+  echo "the sources of apt name no mirror of Debian" >&2
+  exit 3
+fi
 root=$folder/root
 if [ ! -e "$folder/root.made" ]; then
   rm -rf "$root"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # The programs and libraries of others that the tests and the bench compare with. Sourced after common.sh.
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 
 # The tools of guest file systems. No Debian from 12 on has those of HFS+.
 file_systems='mke2fs:e2fsprogs debugfs:e2fsprogs mkntfs:ntfs-3g mkfs.fat:dosfstools mcopy:mtools mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse

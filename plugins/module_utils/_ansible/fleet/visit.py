@@ -20,7 +20,7 @@ from ..._core.records import replace
 from ..._io.port import Port
 from ..._ops.maintain.budget import Budget
 from ..._ops.maintain.outcome import Outcome, figures
-from ..._ops.maintain.policy import Policy, names_in_the_way, plan_compaction_by, plan_merge_by
+from ..._ops.maintain.policy import Policy, plan_compaction_by, plan_merge_by
 from ..._ops.report.facts import snapshot_facts
 from ..disk import Disk, open_disk, planned_among, run_plan
 from ..run import Result
@@ -137,9 +137,6 @@ class _Visit:
                 self.outcome.complain(error)
         if merge is not None:
             self.outcome.merged, self.outcome.freed = merge.facts.merged, merge.bytes_freed
-        left = names_in_the_way(self._policy, disk.state if merge is None else merge.facts.after)
-        if left is not None:
-            self.outcome.note(left)
         if not self._policy.compacts or (merge is not None and self._is_over()):
             return
         if merge is not None and self._run.module.check_mode:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Policy:
     """With ``max_layers`` the oldest layers are merged until no more remain; with ``orphans`` only those that no
-    machine lists. Those to which somebody gave a name stay in any case. ``scan`` and ``threshold`` (bytes) are those of
-    a compaction. ``force`` passes over in-use marks and over nothing else.
+    machine lists and nobody gave a name. ``scan`` and ``threshold`` (bytes) are those of a compaction. ``force`` passes
+    over in-use marks and over nothing else.
     """
 
     checks: bool = True
@@ -54,9 +54,7 @@ def refuse_bad_policy(policy: Policy) -> None:
 
 
 def plan_merge_by(policy: Policy, port: Port, state: BundleState, machine: VmReport) -> Plan[MergeFacts]:
-    """The merge that the policy asks for. Snapshots that the machine lists or that have names stay, whatever is
-    forced.
-    """
+    """The merge that the policy asks for. Snapshots that the machine lists stay, whatever is forced."""
     # Most runs merge nothing.
     from ..snapshots.merge_request import MergeRequest, plan_requested_merge
 
@@ -68,14 +66,6 @@ def plan_merge_by(policy: Policy, port: Port, state: BundleState, machine: VmRep
         spared=True,
     )
     return plan_requested_merge(port, state, machine, request)
-
-
-def names_in_the_way(policy: Policy, state: BundleState) -> Optional[str]:
-    """A sentence about more layers than the policy allows, which are there because some have names; None for none."""
-    chain = state.tree.current_chain
-    if policy.max_layers is None or len(chain) <= policy.max_layers or not any(guid in state.notes for guid in chain):
-        return None
-    return f"Snapshots with names are not merged, so {len(chain)} layers remain."
 
 
 def plan_compaction_by(policy: Policy, port: Port, state: BundleState) -> Plan[CompactFacts]:

@@ -25,8 +25,7 @@ class MergeRequest:
     """At most ``max_layers`` layers. ``snapshots`` may go, all when it is None.
 
     With ``orphans`` only those that the virtual machine does not list and nobody gave a name. ``branches`` and
-    ``strategy`` are the planners'. ``force`` gives up what the machine lists, unless that is ``spared``; then those
-    with names stay as well.
+    ``strategy`` are the planners'. ``force`` gives up what the machine lists, unless that is ``spared``.
     """
 
     max_layers: int = 1
@@ -47,13 +46,12 @@ def plan_requested_merge(port: Port, state: BundleState, machine: VmReport, requ
     refuse_no_layers(request)
     named = _named(state, machine, request)
     chosen = None if named is None else tuple(guid for _name, guid in named)
-    if request.orphans or request.spared:
+    if request.orphans:
         if len(state.tree.current_chain) > request.max_layers:
             _refuse_unread_names(state)
-        needed = machine.needed if request.orphans else ()
         candidates = state.tree.shots if chosen is None else chosen
         # A name is a sign that somebody wants to come back.
-        chosen = tuple(guid for guid in candidates if guid not in needed and guid not in state.notes)
+        chosen = tuple(guid for guid in candidates if guid not in machine.needed and guid not in state.notes)
     removals = choose_removals(
         state,
         max_layers=request.max_layers,

@@ -323,20 +323,18 @@ def named(root, *names):
     return path
 
 
-def test_snapshots_with_names_stay_whatever_the_policy(root):
+def test_snapshots_with_names_count_as_layers_and_are_no_orphans(root):
     path = named(root, "before-upgrade", None, None, "last", None)
     for check in (True, False):
-        (disk,) = succeed("hdd_maintain", check=check, paths=[root], max_layers=2, recurse=True, force=True)["disks"]
-        assert len(disk["merged"]) == 3 and disk["after"]["layers"] == 3 and "names" in disk["reason"]
+        (disk,) = succeed("hdd_maintain", check=check, paths=[root], max_layers=3, orphans=True)["disks"]
+        assert len(disk["merged"]) == 3 and disk["after"]["layers"] == 3
     left = succeed("hdd_info", path=path)["disks"][0]["snapshots"]
     assert {one["name"] for one in left} == {"before-upgrade", "last"}
-    again = succeed("hdd_maintain", paths=[root], max_layers=2, recurse=True)
-    assert not again["changed"] and "names" in again["disks"][0]["reason"]
-    assert succeed("hdd_maintain", paths=[root], max_layers=3, recurse=True)["disks"][0]["reason"] is None
     put(f"{path}/vdisk-snapshots.json", b"{")
-    (disk,) = succeed("hdd_maintain", paths=[root], max_layers=2, recurse=True)["disks"]
+    (disk,) = succeed("hdd_maintain", paths=[root], max_layers=2, orphans=True)["disks"]
     assert disk["error_code"] == "has_snapshots" and disk["merged"] == []
-    assert succeed("hdd_maintain", paths=[root], max_layers=3, recurse=True)["disks"][0]["error_code"] is None
+    (disk,) = succeed("hdd_maintain", paths=[root], max_layers=2)["disks"]
+    assert len(disk["merged"]) == 1 and disk["after"]["layers"] == 2
 
 
 def test_a_merge_of_a_disk_tells_which_names_go(root):
@@ -366,5 +364,5 @@ def test_names_of_snapshots_are_told_whether_they_stay_or_go(root):
 
     kept = {"first": (guids[0], "the first", False), "second": (guids[1], "the second", False)}
     assert told(orphans=True) == kept
-    assert told(max_layers=2) == kept
-    assert told() == kept
+    assert told(max_layers=2)["first"] == (guids[0], "the first", True)
+    assert told() == {"second": kept["second"]}

@@ -56,9 +56,9 @@ def test_a_profile_of_nothing_is_no_path() -> None:
 
 
 def test_a_part_too_thin_to_be_seen_is_drawn_wider_and_none_is_not_drawn() -> None:
-    bar = shares([("used", 1), ("merge", 0), ("zero", 999)], 1000, title="t", description="d")
-    assert 'width="0.4%"' in bar and "part-merge" not in bar
-    assert 'x="0.1%"' in bar and "<title>t: d</title>" in bar
+    drawn = shares([("used", 1), ("merge", 0), ("zero", 999)], 1000, title="t", description="d")
+    assert 'width="0.4%"' in drawn and "part-merge" not in drawn
+    assert 'x="0.1%"' in drawn and "<title>t: d</title>" in drawn
 
 
 def test_lanes_lead_from_the_parent_to_the_children_and_past_others() -> None:

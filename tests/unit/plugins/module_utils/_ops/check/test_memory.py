@@ -85,7 +85,10 @@ def test_memory_is_bounded_by_the_table(tmp_path: Path, monkeypatch: pytest.Monk
 # is made into a document.
 MOST_TIMES_OF_REPAIR = 30
 WRONG = {kind: case for kind, case in TABLES.items() if case[1] is not None}
-EVERY_OTHER = lambda entry: lambda index: entry(index) if index % 2 else 0  # noqa: E731
+
+
+def every_other(entry):
+    return lambda index: entry(index) if index % 2 else 0
 
 
 @pytest.mark.parametrize("spread", ["in a row", "every other one"])
@@ -95,7 +98,7 @@ def test_a_repair_costs_no_more_than_a_few_times_the_table(
 ) -> None:
     monkeypatch.setattr(repair_image, "_MOST_SPANS", 16)
     monkeypatch.setattr(repair_image, "_WINDOW", 1 << 10)
-    entry = WRONG[kind][0] if spread == "in a row" else EVERY_OTHER(WRONG[kind][0])
+    entry = WRONG[kind][0] if spread == "in a row" else every_other(WRONG[kind][0])
     port, path = OsPort(), plant(tmp_path, entry)
     tracemalloc.start()
     try:
@@ -114,7 +117,7 @@ def test_a_repair_costs_no_more_than_a_few_times_the_table(
 def test_a_repair_by_large_pieces_shows_what_one_by_single_entries_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, spread: str
 ) -> None:
-    entry = WRONG[kind][0] if spread == "in a row" else EVERY_OTHER(WRONG[kind][0])
+    entry = WRONG[kind][0] if spread == "in a row" else every_other(WRONG[kind][0])
     tables = []
     for most in (1 << 20, 4):
         monkeypatch.setattr(repair_image, "_MOST_SPANS", most)

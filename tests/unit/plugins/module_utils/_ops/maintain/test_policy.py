@@ -24,7 +24,6 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._core.records impo
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.policy import (
     Policy,
-    names_in_the_way,
     plan_compaction_by,
     plan_merge_by,
     refuse_bad_policy,
@@ -66,23 +65,15 @@ def test_what_the_machine_lists_stays_whatever_is_forced(state: Any, force: bool
         merged(Policy(max_layers=1, force=force), state)
 
 
-def test_what_has_a_name_stays_as_well_and_that_is_told(state: Any) -> None:
+def test_what_has_a_name_is_no_orphan_and_counts_as_a_layer(state: Any) -> None:
     named = replace(state, notes={ONE: Note("one")})
-    alone = plan_merge_by(Policy(max_layers=2, force=True), PORT, named, VmReport())
-    assert alone.facts.merged == (TWO, THREE)
-    assert plan_merge_by(
-        Policy(max_layers=1), PORT, replace(state, notes=dict.fromkeys((ONE, THREE), Note())), VmReport()
-    ).facts.merged == (TWO,)
+    assert plan_merge_by(Policy(max_layers=2, force=True), PORT, named, VmReport()).facts.merged == (ONE, TWO)
+    assert plan_merge_by(Policy(orphans=True), PORT, named, VmReport()).facts.merged == (TWO, THREE)
     assert merged(Policy(max_layers=3, orphans=True), named) == (THREE,)
-    assert (
-        names_in_the_way(Policy(max_layers=4), named) is None and names_in_the_way(Policy(orphans=True), named) is None
-    )
-    assert "4 layers remain" in (names_in_the_way(Policy(max_layers=3), named) or "")
-    assert names_in_the_way(Policy(max_layers=3), state) is None
     unread = replace(state, notes_unread="nobody knows")
-    assert merged(Policy(max_layers=4), unread) == ()
+    assert merged(Policy(max_layers=4, orphans=True), unread) == ()
     with pytest.raises(HasSnapshots):
-        merged(Policy(max_layers=3), unread)
+        merged(Policy(max_layers=3, orphans=True), unread)
 
 
 def test_force_passes_over_marks_alone(state: Any) -> None:
