@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import compress, repeat
-from operator import add, floordiv, mod, mul, ne, sub
+from operator import add, floordiv, lshift, mod, mul, ne, sub
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
@@ -41,8 +41,9 @@ _HIGH_BITS = _ONES << 31
 _INDEXES = tuple(range(_PIECE_ENTRIES))
 _FOLLOWERS = _INDEXES[1:]
 _EACH_ONE = array("I", [1]) * _PIECE_ENTRIES
-# In a piece with fewer bytes than this that are not zero most entries are zero.
-_FEW_BYTES = _PIECE_BYTES // 4
+# Of so many entries of a piece one is looked at before all are: when most are zero, few are expected.
+_SAMPLE_STEP = 16
+_FEW_ENTRIES = _PIECE_ENTRIES // 2
 _MANY_STARTS = 16
 _RUNS_AT_ONCE = 4096
 
@@ -219,7 +220,7 @@ def _scan(buffer: bytearray, length: int, first_cluster: int, builder: TableBuil
 
 def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None:
     entries, step = unpack_words(piece), builder.step
-    if piece.count(0) > _PIECE_BYTES - _FEW_BYTES and _add_strays(entries, first_cluster, builder):
+    if entries[::_SAMPLE_STEP].count(0) * _SAMPLE_STEP > _FEW_ENTRIES and _add_few(entries, first_cluster, builder):
         return
     following = _following(piece, step)
     if following is None:
@@ -247,13 +248,22 @@ def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None
             builder.add(first_cluster + start, end - start, entry)
 
 
-def _add_strays(entries: array[int], first_cluster: int, builder: TableBuilder) -> bool:
-    """Add the few entries of a piece, each as a run, unless one of them may continue another."""
-    values = list(filter(None, entries))
-    if builder.step in map(sub, values[1:], values):
+def _add_few(entries: array[int], first_cluster: int, builder: TableBuilder) -> bool:
+    """Add a piece with few entries, at the cost of those alone; False, and nothing is added, when they are many."""
+    indexes = list(compress(_INDEXES, entries))
+    if len(indexes) > _FEW_ENTRIES:
         return False
-    clusters = list(map(add, compress(_INDEXES, entries), repeat(first_cluster)))
-    builder.extend(clusters, [1] * len(clusters), values)
+    values = list(map(entries.__getitem__, indexes))
+    clusters = list(map(add, indexes, repeat(first_cluster)))
+    if builder.step not in map(sub, values[1:], values):
+        builder.extend(clusters, [1] * len(indexes), values)
+        return True
+    # Both differences at once: 1 in the lower half when the clusters are neighbours, the step in the upper half.
+    keys = list(map(add, indexes, map(lshift, values, repeat(32))))
+    steps, continued = list(map(sub, keys[1:], keys)), 1 + (builder.step << 32)
+    starts = [0, *(number for number, step in enumerate(steps, 1) if step != continued)]
+    counts = list(map(sub, [*starts[1:], len(indexes)], starts))
+    builder.extend([clusters[start] for start in starts], counts, [values[start] for start in starts])
     return True
 
 
