@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .._bundle.neighbours import Standing
     from .._bundle.pvm import VmReport
     from .._change.executor import Outcome
+    from .._formats.hds.known import KnownTables
     from .fleet.others import Others
 
 
@@ -58,17 +59,23 @@ class Disk:
         return disk_facts(self.port, shown, self.machine._replace(warnings=self.warnings))
 
 
-def open_disk(module: AnsibleModule, *, path: Optional[str] = None, standing: Optional[Standing] = None) -> Disk:
+def open_disk(
+    module: AnsibleModule,
+    *,
+    path: Optional[str] = None,
+    standing: Optional[Standing] = None,
+    known: Optional[KnownTables] = None,
+) -> Disk:
     """Observe the disk of the task. Outside check mode, what an interrupted run left is finished or cleared first.
 
-    ``standing`` knows who stands on whom among other disks of the host.
+    ``standing`` knows who stands on whom among other disks of the host, ``known`` the tables of this one.
     """
     port = own_port(module)
     allow_outside = bool(module.params.get("allow_outside"))
     given = absolute(port, path or module.params["path"])
     location = locate(port, given)
     refuse_layer(port, location)
-    state = observe(port, location, allow_outside=allow_outside)
+    state = observe(port, location, allow_outside=allow_outside, known=known)
     recovered: Tuple[str, ...] = ()
     if needs_recovery(state) and not module.check_mode:
         # Hardly a disk is in the middle of a change.

@@ -34,6 +34,7 @@ from .tree import SnapshotTree, build_tree
 if TYPE_CHECKING:
     from .._core.plan import Fingerprint
     from .._formats.hds.extension import Extension
+    from .._formats.hds.known import KnownTables
     from .._io.journal import Journal
     from .notes import Note
     from .surroundings import Surroundings
@@ -152,8 +153,23 @@ class BundleState:
         return tuple(self.images[(storage, layer)] for layer in self.tree.chain(guid))
 
 
-def observe(port: Port, location: Location, *, allow_outside: bool = False, opens_outside: bool = True) -> BundleState:
-    """Read the descriptor, every header and every table of a disk.
+class _Look(NamedTuple):
+    """How to look at images."""
+
+    allow_outside: bool
+    opens_outside: bool
+    known: Optional[KnownTables]
+
+
+def observe(
+    port: Port,
+    location: Location,
+    *,
+    allow_outside: bool = False,
+    opens_outside: bool = True,
+    known: Optional[KnownTables] = None,
+) -> BundleState:
+    """Read the descriptor, every header and every table of a disk, those of files that are not ``known``.
 
     Images outside are refused unless ``allow_outside``; without ``opens_outside`` they are noted with size 0 and not
     opened.
@@ -165,7 +181,7 @@ def observe(port: Port, location: Location, *, allow_outside: bool = False, open
     # The fingerprint is taken first: whatever changes while the rest is read makes the plan stale.
     described = ((location.descriptor, identity(port.stat(location.descriptor))),) if location.kind == BUNDLE else ()
     try:
-        return _observe(port, location, described, allow_outside, opens_outside)
+        return _observe(port, location, described, _Look(allow_outside, opens_outside, known))
     except DiskError as error:
         refuse_changed(port, described)
         if error.hint is None and isinstance(error, (Damaged, NotABundle)):
@@ -182,9 +198,7 @@ def _journal(port: Port, path: str) -> Optional[Journal]:
     return read_journal(port, path)
 
 
-def _observe(
-    port: Port, location: Location, described: Fingerprint, allow_outside: bool, opens_outside: bool
-) -> BundleState:
+def _observe(port: Port, location: Location, described: Fingerprint, look: _Look) -> BundleState:
     journal = _journal(port, journal_path(location))
     if location.kind == BUNDLE:
         xml = read_file(port, location.descriptor, limit=_DESCRIPTOR_LIMIT)
@@ -194,7 +208,7 @@ def _observe(
         xml, descriptor, others = b"", _descriptor_of_single_file(port, location), _unfinished_files(port, location)
     validate(descriptor, path=location.descriptor)
     tree = build_tree(descriptor.shots, declared_top=descriptor.declared_top, path=location.descriptor)
-    images = _observe_images(port, location, _named_images(descriptor, tree), allow_outside, opens_outside)
+    images = _observe_images(port, location, _named_images(descriptor, tree), look)
     if location.kind == BUNDLE:
         # A link that the descriptor names is an image as much as the file that it leads to.
         named = {path.rsplit("/", 1)[-1] for image in images.values() for path in (image.path, image.file)}
@@ -283,17 +297,17 @@ def _named_images(descriptor: Descriptor, tree: SnapshotTree) -> Iterator[_Named
 
 
 def _observe_images(
-    port: Port, location: Location, named: Iterable[_Named], allow_outside: bool, opens_outside: bool
+    port: Port, location: Location, named: Iterable[_Named], look: _Look
 ) -> Dict[Tuple[int, str], ImageState]:
     images: Dict[Tuple[int, str], ImageState] = {}
     used: Dict[Tuple[int, int], str] = {}
     for one in named:
         entry = one.entry
         if location.kind == BUNDLE:
-            file = resolve_image(port, location, entry.file, allow_outside=allow_outside)
+            file = resolve_image(port, location, entry.file, allow_outside=look.allow_outside)
         else:
             file = ResolvedImage(location.image or location.descriptor, False)
-        state = _observe_image(port, file, one, is_opened=opens_outside or not file.outside)
+        state = _observe_image(port, file, one, look)
         key = (state.stat.device, state.stat.inode)
         if key in used:
             other = f"a file other than {used[key]}"
@@ -311,8 +325,9 @@ def _with_holders(port: Port, images: Dict[Tuple[int, str], ImageState]) -> Dict
     return images
 
 
-def _observe_image(port: Port, file: ResolvedImage, named: _Named, *, is_opened: bool) -> ImageState:
+def _observe_image(port: Port, file: ResolvedImage, named: _Named, look: _Look) -> ImageState:
     number, entry, length, is_root = named
+    is_opened = look.opens_outside or not file.outside
     path, kind = file.path, entry.type
     stat = image_stat(port, path, entry.file)
     is_plain = is_root and kind == "Plain"
@@ -328,12 +343,12 @@ def _observe_image(port: Port, file: ResolvedImage, named: _Named, *, is_opened:
         raise Unsupported(text, path=path, found=kind[:40], expected=" or ".join(IMAGE_TYPES), hint=CHECK_HINT)
     if not is_hds(prefix):
         _refuse_foreign(prefix, path)
-    return _with_metadata(port, state, length)
+    return _with_metadata(port, state, length, look.known)
 
 
-def _with_metadata(port: Port, state: ImageState, length: int) -> ImageState:
+def _with_metadata(port: Port, state: ImageState, length: int, known: Optional[KnownTables]) -> ImageState:
     """The state of an expanding image, with what its file says."""
-    image = open_hds(port, state.path)
+    image = open_hds(port, state.path, stat=state.stat, known=known)
     try:
         return replace(
             state,

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Any, Callable, Iterable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -25,6 +25,9 @@ from ..._ops.report.facts import snapshot_facts
 from ..disk import Disk, open_disk, planned_among, run_plan
 from ..run import Result
 from .others import Others
+
+if TYPE_CHECKING:
+    from ..._formats.hds.known import KnownTables
 
 Planner = Callable[[Disk, Policy], Plan[Any]]
 
@@ -45,9 +48,11 @@ class Run:
         self.warnings += self.others.unsearched
         self.has_changed = False
 
-    def open(self, path: str) -> Disk:
-        """The disk as it is now; outside check mode, an interrupted run is ended first."""
-        disk = open_disk(self.module, path=path, standing=self.others.standing)
+    def open(self, path: str, known: Optional[KnownTables] = None) -> Disk:
+        """The disk as it is now, of which some tables may be ``known``; outside check mode, an interrupted run is ended
+        first.
+        """
+        disk = open_disk(self.module, path=path, standing=self.others.standing, known=known)
         self.has_changed = self.has_changed or bool(disk.recovered)
         self.warnings += [*disk.recovered, *disk.warnings]
         return disk
@@ -72,6 +77,7 @@ class _Visit:
         self._policy = run.policy
         self.outcome = Outcome(path)
         self.is_left_out = False
+        self._known: Optional[KnownTables] = None
 
     def work(self) -> None:
         """Check, merge, compact. Raises what stops the work."""
@@ -87,7 +93,9 @@ class _Visit:
             self._predict(disk)
 
     def _open(self) -> Disk:
-        disk = self._run.open(self.outcome.path)
+        # What was read serves once: a merge may come next.
+        known, self._known = self._known, None
+        disk = self._run.open(self.outcome.path, known)
         for sentence in disk.recovered:
             self.outcome.is_changed = True
             self.outcome.note(sentence)
@@ -117,7 +125,8 @@ class _Visit:
         vicinity = Vicinity(self.outcome.path, self._run.others.standing)
         request = CheckRequest(policy.allow_outside, reads_data=policy.reads_data, vicinity=vicinity)
         location = locate_damaged(port, self.outcome.path)
-        findings = check_and_repair(port, location, request, _no_repair).findings
+        checked = check_and_repair(port, location, request, _no_repair)
+        findings, self._known = checked.findings, checked.tables
         held = next((one for one in findings if one.code == "in_use"), None)
         if held is None:
             return self.outcome.judge(findings)

@@ -260,10 +260,10 @@ def _add_few(entries: array[int], first_cluster: int, builder: TableBuilder) -> 
         return True
     # Both differences at once: 1 in the lower half when the clusters are neighbours, the step in the upper half.
     keys = list(map(add, indexes, map(lshift, values, repeat(32))))
-    steps, continued = list(map(sub, keys[1:], keys)), 1 + (builder.step << 32)
-    starts = [0, *(number for number, step in enumerate(steps, 1) if step != continued)]
+    breaks = map(ne, map(sub, keys[1:], keys), repeat(1 + (builder.step << 32)))
+    starts = [0, *compress(_FOLLOWERS, breaks)]
     counts = list(map(sub, [*starts[1:], len(indexes)], starts))
-    builder.extend([clusters[start] for start in starts], counts, [values[start] for start in starts])
+    builder.extend(list(map(clusters.__getitem__, starts)), counts, list(map(values.__getitem__, starts)))
     return True
 
 

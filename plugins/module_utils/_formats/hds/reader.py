@@ -20,7 +20,9 @@ from .bat_check import check_table
 from .header import HEADER_BYTES, HdsHeader, parse_header
 
 if TYPE_CHECKING:
+    from ..._io.port import Stat
     from .extension import Extension
+    from .known import KnownTables
 
 # More runs than this in a range are worth asking whether the host file has holes at all.
 _MANY_RUNS = 64
@@ -102,10 +104,11 @@ class HdsImage:
         self.file.close()
 
 
-def open_hds(port: Port, path: str) -> HdsImage:
+def open_hds(port: Port, path: str, *, stat: Optional[Stat] = None, known: Optional[KnownTables] = None) -> HdsImage:
     """Open an expanding image and judge all of its metadata. Raises Damaged or Unsupported; the file is closed then.
 
-    A dirty image opens, and so does one whose change of version was not finished: see ``header``.
+    A dirty image opens, and so does one whose change of version was not finished: see ``header``. The table need not be
+    read when it is ``known`` of the file, which ``stat`` describes.
     """
     file = port.open_read(path)
     try:
@@ -113,7 +116,9 @@ def open_hds(port: Port, path: str) -> HdsImage:
         raw = bytearray(HEADER_BYTES)
         got = file.pread_into(0, raw)
         header = parse_header(bytes(raw[:got]), path=path, file_size=file_size)
-        table = read_table(file, header)
+        table = known.find(stat, header) if known is not None and stat is not None else None
+        if table is None:
+            table = read_table(file, header)
         check_table(table, header, path=path, file_size=file_size)
         extension = _extension(file, header, path, file_size) if header.ext_off else None
     except BaseException:

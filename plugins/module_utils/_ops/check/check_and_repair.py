@@ -18,6 +18,7 @@ from ..._core.errors import DiskError
 from ..._core.findings import Finding, marked_repaired
 from ..._core.plan import Plan
 from ..._core.records import dataclass, replace
+from ..._formats.hds.known import KnownTables
 from ..._io.fingerprint import refuse_changed
 from ..._io.port import Port
 from .examination import Examination
@@ -54,7 +55,8 @@ class Checked:
     """All findings, with the repaired ones marked, and the file with the old bytes.
 
     ``applied`` is the result of the plan of a repair; ``data_read`` are bytes, None when the data were not read;
-    ``unknown`` are sentences about what around the disk could not be searched.
+    ``unknown`` are sentences about what around the disk could not be searched, ``tables`` those of sound images as they
+    were before a repair.
     """
 
     findings: Tuple[Finding, ...]
@@ -63,6 +65,7 @@ class Checked:
     applied: Optional[Applied] = None
     data_read: Optional[int] = None
     unknown: Tuple[str, ...] = ()
+    tables: Optional[KnownTables] = None
 
 
 def check_and_repair(port: Port, location: Location, request: CheckRequest, apply: Apply) -> Checked:
@@ -70,7 +73,7 @@ def check_and_repair(port: Port, location: Location, request: CheckRequest, appl
     refuse_layer(port, location)
     first = _examined(port, location, request)
     checked = Checked(first.findings) if request.repair == NONE else _repair(port, first, request, apply)
-    checked = replace(checked, unknown=first.surroundings.unknown)
+    checked = replace(checked, unknown=first.surroundings.unknown, tables=_sound_tables(first))
     if not request.reads_data:
         return checked
     # Hardly anybody reads all data.
@@ -78,6 +81,14 @@ def check_and_repair(port: Port, location: Location, request: CheckRequest, appl
 
     unreadable, read = read_clusters(port, _examined(port, location, request))
     return replace(checked, findings=(*checked.findings, *unreadable), data_read=read)
+
+
+def _sound_tables(examined: Examination) -> KnownTables:
+    known = KnownTables()
+    for image in examined.images:
+        if image.header is not None and image.table is not None and not image.findings:
+            known.add(image.stat, image.header, image.table)
+    return known
 
 
 def _examined(port: Port, location: Location, request: CheckRequest) -> Examination:

@@ -14,7 +14,9 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.fleet.visit import Run, visit
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds import bat, reader
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
+from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import image
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.budget import Budget
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.policy import Policy
 from ansible_collections.vdisk.parallels.tests.support.farm import MIB, ONE, THREE, TWO, clone_of, machine
@@ -22,6 +24,7 @@ from ansible_collections.vdisk.parallels.tests.support.module_runner import tree
 from ansible_collections.vdisk.parallels.tests.support.tasks import Task
 
 ALL = Policy(max_layers=1)
+CHECK = Policy(compacts=False)
 
 
 def run_of(policy: Policy = ALL, *, budget: Any = None, others: Any = (), **options: Any) -> Run:
@@ -37,6 +40,28 @@ def test_a_visit_does_it_all(root: str) -> None:
     assert (one["outcome"], one["merged"], one["reclaimed"]) == ("changed", [ONE, TWO, THREE], MIB)
     assert one["after"]["layers"] == 1 and one["freed"] > 0 and isinstance(one["findings"], list)
     assert run.has_changed and run.budget.written == one["written"] > 0
+
+
+def test_each_table_is_read_once_unless_its_file_changes(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = machine(f"{root}/a.pvm")
+    images = sorted(name for name in os.listdir(built.directory) if name.endswith(".hds"))
+    reads: List[str] = []
+
+    def read_table(file: Any, header: Any) -> Any:
+        reads.append(os.path.basename(file.path))
+        return bat.read_table(file, header)
+
+    monkeypatch.setattr(image, "read_table", read_table)
+    monkeypatch.setattr(reader, "read_table", read_table)
+    for name in images:
+        os.utime(f"{built.directory}/{name}", (1e9, 1e9))
+    assert visit(run_of(CHECK), built.directory)["outcome"] == "unchanged"
+    assert sorted(reads) == images
+    reads.clear()
+    # A file that has just been written is read again.
+    os.utime(f"{built.directory}/{images[0]}")
+    visit(run_of(CHECK), built.directory)
+    assert sorted(reads) == sorted([images[0], *images])
 
 
 def test_a_clone_that_comes_between_the_plan_and_the_change_is_seen(root: str) -> None:

@@ -87,11 +87,16 @@ def tables(draw: st.DrawFn) -> Tuple[List[int], int, int]:
     for _index in range(draw(st.integers(0, 6))):
         length = draw(st.one_of(st.integers(1, 5), st.integers(1, 2100)))
         start = draw(starts)
-        kind = draw(st.sampled_from(["zeros", "run", "same", "scattered", "continue"]))
+        kind = draw(st.sampled_from(["zeros", "run", "same", "scattered", "continue", "sparse"]))
         if kind == "zeros":
             entries += [0] * length
         elif kind == "same":
             entries += [start] * length
+        elif kind == "sparse":
+            # Clusters in the order of the guest, few of which are neighbours.
+            held = draw(st.lists(st.sampled_from([False, False, False, True]), min_size=5, max_size=40))
+            held = [held[index % len(held)] for index in range(length)]
+            entries += [(start + sum(held[:index]) * step) % (1 << 32) if held[index] else 0 for index in range(length)]
         elif kind == "scattered":
             entries += [(start * (index * 7919 + 1)) % (1 << 32) for index in range(length)]
         else:
