@@ -21,6 +21,7 @@ NAME = "ansible_collections.vdisk.parallels"
 LONG = "VDISK_LONG"
 FEW = "VDISK_FEW"
 SHARE = "VDISK_SHARE"
+EVERY = "VDISK_EVERY"
 
 
 def _package(name: str, folders: list) -> None:
@@ -56,7 +57,8 @@ if not _is_this_checkout_importable():
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"long: runs for minutes; only with {LONG}=1 (make test-long)")
-    config.addinivalue_line("markers", "plays: runs playbooks for tens of seconds; of its examples make test plays two")
+    config.addinivalue_line("markers", "plays: runs playbooks for tens of seconds; of its examples make test plays one")
+    config.addinivalue_line("markers", "plays_all: plays whole pages; only make test-all plays it")
     if importlib.util.find_spec("hypothesis") is None:
         return
     from hypothesis import HealthCheck, settings
@@ -76,7 +78,11 @@ LEAST = 2
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
     if os.environ.get(FEW):
-        _thin_out(config, items, items, lambda count: LEAST)
+        slow = [item for item in items if item.get_closest_marker("plays") is not None]
+        quick = [item for item in items if item.get_closest_marker("plays") is None]
+        _thin_out(config, items, slow, lambda count: 1)
+        _thin_out(config, items, quick, lambda count: LEAST)
+        _drop(config, items, {id(item) for item in items if item.get_closest_marker("plays_all") is not None})
     elif os.environ.get(SHARE):
         # Unit tests are quick, but for those that play playbooks.
         slow = [
@@ -85,6 +91,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
             if not item.nodeid.startswith("tests/unit/") or item.get_closest_marker("plays") is not None
         ]
         _thin_out(config, items, slow, lambda count: max(LEAST, count // int(os.environ[SHARE])))
+    if os.environ.get(EVERY):
+        _drop(config, items, {id(item) for number, item in enumerate(items) if number % int(os.environ[EVERY])})
     if os.environ.get(LONG):
         return
     for item in items:
@@ -106,6 +114,10 @@ def _thin_out(config: pytest.Config, items: list, slow: list, wanted: Callable[[
         dropped.difference_update(
             id(examples[(int(number * step) + sys.version_info[1]) % len(examples)]) for number in range(most)
         )
+    _drop(config, items, dropped)
+
+
+def _drop(config: pytest.Config, items: list, dropped: set) -> None:
     config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
     items[:] = [item for item in items if id(item) not in dropped]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Iterator, List, Set, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -49,6 +50,7 @@ def size_bytes(paths: Set[str]) -> int:
     return sum(os.path.getsize(os.path.join(ROOT, path)) for path in paths)
 
 
+@lru_cache(maxsize=None)
 def parse(path: str) -> ast.Module:
     return ast.parse(read(path), filename=path)
 
@@ -58,6 +60,7 @@ def layer_of(path: str) -> str:
     return path[len(ENGINE) + 1 :].partition("/")[0] if path.startswith(ENGINE + "/") else "modules"
 
 
+@lru_cache(maxsize=None)
 def imports(path: str) -> List[Import]:
     """Every import statement of a file with absolute names; ``from a import b`` counts as ``a.b``, which may be a
     name inside of ``a``.
@@ -95,6 +98,7 @@ def _names(node: ast.stmt, package: List[str]) -> List[str]:
     return [f"{start}.{alias.name}" for alias in node.names]
 
 
+@lru_cache(maxsize=None)
 def file_of(name: str) -> str:
     """The file of this collection that an imported name leads to; empty when it leads elsewhere."""
     if not name.startswith(COLLECTION + ".plugins."):
@@ -113,7 +117,7 @@ def closure(path: str, *, only_at_start: bool, with_start: bool = True) -> Set[s
     Without ``with_start`` the file itself is among them only when one of the others imports it.
     """
     found: Set[str] = set()
-    waiting = [path] if with_start else _direct(path, only_at_start)
+    waiting = [path] if with_start else list(_direct(path, only_at_start))
     while waiting:
         current = waiting.pop()
         if current not in found:
@@ -122,5 +126,6 @@ def closure(path: str, *, only_at_start: bool, with_start: bool = True) -> Set[s
     return found
 
 
+@lru_cache(maxsize=None)
 def _direct(path: str, only_at_start: bool) -> List[str]:
     return [file_of(item.name) for item in imports(path) if (item.at_start or not only_at_start) and file_of(item.name)]

@@ -4,17 +4,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Unit tests on every Python, on that of Debian sid where 3.14 is missing, and on file systems that share blocks, then architecture, property, crash and oracle tests, then the integration targets, then a summary.
-# A sample that ends in minutes: some examples of each unit test, every thirtieth of the crash and oracle tests, the oldest Python beside the main one, three targets.
+# A sample that ends in minutes: some examples of each unit test, every third of these on the oldest Python and on file systems that share blocks, every thirtieth of the crash and oracle tests, three targets.
 # With --all every example, every Python and every target; with --long also what runs for minutes.
 
 # shellcheck disable=SC2154
 set -eu
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/oracles.sh"
-share=30
+share=30 every=3
 case ${1:-} in
-  --all) share= ;;
-  --long) share= && export VDISK_LONG=1 ;;
+  --all) share= every= ;;
+  --long) share= every= && export VDISK_LONG=1 ;;
 esac
 use_venv dev
 cd "$root"
@@ -55,7 +55,7 @@ for python in "$pythons"/python3.*; do
     if [ -n "${VDISK_LONG:-}" ]; then
       run_pytest "unit-$version" "$folder/bin/python" tests/unit
     else
-      VDISK_FEW=1 run_pytest "unit-$version" "$folder/bin/python" "$units"
+      VDISK_FEW=1 VDISK_EVERY=$every run_pytest "unit-$version" "$folder/bin/python" "$units"
     fi
   else
     failed="$failed unit-$version(packages)"
@@ -73,7 +73,7 @@ esac
 
 for system in xfs btrfs; do
   title "unit tests on $system"
-  sh tests/utils/sharing.sh "$system" "$reports/unit-$system.xml" || failed="$failed unit-$system"
+  VDISK_EVERY=$every sh tests/utils/sharing.sh "$system" "$reports/unit-$system.xml" || failed="$failed unit-$system"
 done
 
 for kind in architecture property crash oracle pages; do

@@ -103,6 +103,7 @@ def _is(shown: str, printed: str) -> bool:
 
 
 @pytest.mark.skipif(not os.access(PLAYBOOK, os.X_OK), reason="there is no ansible-playbook beside this Python")
+@pytest.mark.plays_all
 def test_playbooks_and_commands_print_what_the_pages_say(tmp_path, repository) -> None:
     yaml = pytest.importorskip("yaml", reason="playbooks need PyYAML")
     pytest.importorskip("jinja2", reason="playbooks need jinja2")
