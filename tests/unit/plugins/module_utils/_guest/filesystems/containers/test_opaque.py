@@ -36,13 +36,16 @@ def marked(*marks, size: int = SIZE):
         (65536, b"\x01\x16\x19\x70", ("gfs2", "unsupported")),
         (4096, b"OCFSV2", ("ocfs2", "unsupported")),
         (32769, b"CD001", ("iso9660", "unsupported")),
+        (32769, b"BEA01", ("udf", "unsupported")),
+        (544, b"1SFB", ("befs", "unsupported")),
+        (512, b"\x57\x45\x56\x82", ("disklabel", "unsupported")),
         (32, b"ORCLDISK", ("asm", "unsupported")),
         (0, b"bluestore block device", ("ceph", "unsupported")),
         (516, b"!Stra0tis\x86\xff\x02^Arh", ("stratis", "unsupported")),
     ],
     ids=[
         *("LUKS", "BitLocker", "To Go", "Core Storage", "md 1.2", "md 1.1", "md 1.0", "md 0.90"),
-        *("UFS 2", "UFS 1", "GFS2", "OCFS2", "ISO 9660", "ASM", "Ceph", "Stratis"),
+        *("UFS 2", "UFS 1", "GFS2", "OCFS2", "ISO 9660", "UDF", "BeFS", "BSD", "ASM", "Ceph", "Stratis"),
     ],
 )
 def test_what_is_never_read_is_known_by_its_magic(offset: int, magic: bytes, expected) -> None:
