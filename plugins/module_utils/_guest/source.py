@@ -61,7 +61,10 @@ class Source:
         """The bytes of a sector as the guest sees it; partition tables count in these."""
         if self.chain is not None:
             return self.chain.layers[0].logical_sector
-        return self.state.descriptor.logical_sector if self.state is not None else SECTOR
+        if self.state is not None:
+            return self.state.descriptor.logical_sector
+        # Of what is on a block device, where that is not an image of a format, which says so itself.
+        return getattr(self.container, "logical_sector", SECTOR)
 
     def port(self, port: Port) -> Port:
         """The port that shows the files of the source."""

@@ -73,6 +73,25 @@ def test_a_device_is_a_source(loop: str) -> None:
     find_source(PORT, loop)
 
 
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_sectors_are_those_of_the_device(tmp_path: Path, sector: int) -> None:
+    require("losetup")
+    (tmp_path / "disk.raw").write_bytes(CONTENT)
+    command = ["losetup", "-r", "-b", str(sector), "-f", "--show", str(tmp_path / "disk.raw")]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr.strip()}")
+    loop = made.stdout.strip()
+    try:
+        assert find_source(PORT, loop).logical_sector == sector
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=False)
+
+
+def test_sectors_of_a_device_that_is_gone_are_the_usual_ones() -> None:
+    assert BlockDevice("/dev/gone", os.makedev(4000, 7)).logical_sector == 512
+
+
 def test_something_else_under_the_name_of_a_device_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(b"only root may know")
     (tmp_path / "link").symlink_to(tmp_path)
