@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import Location, locate
-from .._core.errors import BadRequest, Damaged, NotABundle, NotAWholeDisk, NotFound, Unsupported
+from .._core.errors import BadRequest, Damaged, DiskError, NotABundle, NotAWholeDisk, NotFound, Unsupported
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
@@ -152,10 +152,16 @@ def _bundle(path: str, state: BundleState) -> Source:
 def _inside(port: Port, path: str, wanted: Tuple[str, Optional[str]], options: Dict[str, Any]) -> Source:
     """The disk in what is no image itself, such as an OVA. Raises the refusal of the file where there is none."""
     from .containers.catalog import disk_in
+    from .foreign.refusals import explain_member, refuse_nested
 
+    refuse_nested(port, path, wanted[0])
     choice = disk_in(port, path, *wanted)
     files = dict.fromkeys([path, *(file for one in choice.container.members for file in (one.file, *one.more))])
-    found = find_source(choice.container.port(port), choice.path, **options)
+    try:
+        found = find_source(choice.container.port(port), choice.path, **options)
+    except DiskError as error:
+        explain_member(error, path)
+        raise
     fingerprint = tuple((file, identity(port.stat(file))) for file in files)
     return replace(found, fingerprint=fingerprint, container=choice.container, warnings=choice.warnings)
 

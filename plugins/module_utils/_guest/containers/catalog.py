@@ -189,9 +189,10 @@ def _verified(shown: Port, container: Container, ovf: str, files: Sequence[str])
     warnings = []
     if stem + _CERTIFICATE in names:
         warnings.append(f"{container.path}: it is signed; the signature was not checked.")
-    if stem + _MANIFEST not in names:
+    manifest = _manifest(names, stem)
+    if manifest is None:
         return tuple(warnings)
-    place = f"{container.path}/{stem}{_MANIFEST}"
+    place = f"{container.path}/{manifest}"
     listed = parse_manifest(_text(shown, place), path=place)
     for name in (ovf, *files):
         entry = listed.get(posixpath.basename(name))
@@ -212,6 +213,15 @@ def _verified(shown: Port, container: Container, ovf: str, files: Sequence[str])
                 hint="Get the container anew.",
             )
     return tuple(warnings)
+
+
+def _manifest(names: Sequence[str], stem: str) -> Optional[str]:
+    """The manifest of a description: that of its name, else the only one beside it, as of a container renamed."""
+    folder = posixpath.dirname(stem)
+    beside = [name for name in names if name.lower().endswith(_MANIFEST) and posixpath.dirname(name) == folder]
+    if stem + _MANIFEST in beside:
+        return stem + _MANIFEST
+    return beside[0] if len(beside) == 1 else None
 
 
 def _text(port: Port, path: str) -> bytes:

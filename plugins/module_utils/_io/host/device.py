@@ -69,6 +69,8 @@ class BlockDevice:
 class DevicePort:
     """``Port`` with one block device as a file; all else is left to the real one."""
 
+    shows_device = True
+
     def __init__(self, port: Port, device: BlockDevice) -> None:
         self._port = port
         self._device = device
