@@ -28,7 +28,7 @@ MOST_SHIPPED_BYTES = {
     "hdd_info": 672_000,
     "hdd_maintain": 1_018_000,
     "hdd_merge": 547_000,
-    "hdd_nbd": 950_000,
+    "hdd_nbd": 960_000,
     "hdd_snapshot": 555_000,
     "vagrant_box": 377_000,
 }
