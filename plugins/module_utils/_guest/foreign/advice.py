@@ -150,9 +150,14 @@ def complete(error: DiskError, format: str) -> None:
     """Give a refusal of an image its next step, where its reader has none."""
     if error.hint is None and error.path is not None:
         if isinstance(error, Unsupported) and format in _OTHERS:
-            error.hint = _filled(_CONVERT + _OTHERS[format], error.path)
+            error.hint = in_other_words(format, error.path)
         elif isinstance(error, Damaged):
             error.hint = "Get the file anew, or restore it from a copy."
+
+
+def in_other_words(format: str, path: str) -> str:
+    """The step that lets another product read an image which this collection does not read."""
+    return _filled(_CONVERT + _OTHERS[format], path)
 
 
 def _filled(text: str, path: str) -> str:
