@@ -24,7 +24,7 @@ from ..._core.errors import DiskError, NotAWholeDisk
 from ..._formats.qcow2.layout import named_data_file
 from ..._io.durable import read_start
 from ..._io.port import FILE, Port
-from .advice import document_of, false_name, unread
+from .advice import document_of, false_name, unfinished, unread
 from .series import cut, neighbour
 
 VMDK_PIECE = re.compile(r"(.+)-(?:flat|delta|sesparse|rdmp?|[sf]\d{3,})\.vmdk", re.IGNORECASE)
@@ -35,6 +35,7 @@ _CLAIMS = frozenset(
         " .gz .xz .bz2 .zst .lz4 .lzma .7z .zip .rar .tar .tgz .txz .tbz .tbz2 .tzst"
     ).split()
 )
+_UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".filepart", ".aria2")
 _MOST_TEXT = 1 << 20
 _MOST_CANDIDATES = 1000
 _MOST_HEADER = 64 << 10
@@ -64,6 +65,8 @@ def refuse_part(port: Port, path: str, prefix: bytes) -> None:
     suffix = posixpath.splitext(name)[1]
     if suffix.lower() in _CLAIMS:
         raise false_name(path, suffix)
+    if suffix.lower() in _UNFINISHED:
+        raise unfinished(path)
 
 
 def _is_of_bundle(port: Port, folder: str, name: str) -> bool:
