@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
+from ...._core.units import SECTOR
 from ..volume import Volume
 
 _MD = b"\xfc\x4e\x2b\xa9"
@@ -79,4 +80,7 @@ def opaque(volume: Volume, type_in_table: Optional[str]) -> Optional[Tuple[str, 
     for end in ((volume.size & ~0xFFFF) - 0x10000, (volume.size - 0x2000) & ~0xFFF):
         if end >= 0 and volume.read(end, 4) == _MD:
             return "md", "raid"
+    # What FreeBSD mirrors, stripes or encrypts says so in its last sector.
+    if volume.size >= SECTOR and volume.read(volume.size - SECTOR, 6) == b"GEOM::":
+        return "geom", "unsupported"
     return None

@@ -30,6 +30,7 @@ def marked(*marks, size: int = SIZE):
         (4096, MD, ("md", "raid")),
         (0, MD, ("md", "raid")),
         (SIZE - 8192, MD, ("md", "raid")),
+        (SIZE - 512, b"GEOM::ELI\0", ("geom", "unsupported")),
         (SIZE - 65536, MD, ("md", "raid")),
         (65536 + 1372, b"\x19\x01\x54\x19", ("ufs", "unsupported")),
         (8192 + 1372, b"\x54\x19\x01\0", ("ufs", "unsupported")),
@@ -44,7 +45,7 @@ def marked(*marks, size: int = SIZE):
         (516, b"!Stra0tis\x86\xff\x02^Arh", ("stratis", "unsupported")),
     ],
     ids=[
-        *("LUKS", "BitLocker", "To Go", "Core Storage", "md 1.2", "md 1.1", "md 1.0", "md 0.90"),
+        *("LUKS", "BitLocker", "To Go", "Core Storage", "md 1.2", "md 1.1", "md 1.0", "GEOM", "md 0.90"),
         *("UFS 2", "UFS 1", "GFS2", "OCFS2", "ISO 9660", "UDF", "BeFS", "BSD", "ASM", "Ceph", "Stratis"),
     ],
 )
