@@ -328,6 +328,18 @@ def test_a_container_in_a_container_is_to_be_unpacked() -> None:
     assert (refused(*planted(files, "ova"), Unsupported).hint or "").endswith(": tar -xf /srv/x.ova")
 
 
+def test_an_export_of_xenserver_and_its_pieces_come_with_the_command_that_joins_them() -> None:
+    port = MemoryPort()
+    pieces = {"ova.xml": b"<value/>", "Ref:5/00000000": b"x" * 512, "Ref:5/00000002": b"y" * 512}
+    port.plant_file("/srv/x.xva", archive(pieces))
+    for name, content in pieces.items():
+        port.plant_file(f"/srv/{name}", content)
+    whole = refused(port, "/srv/x.xva", Unsupported)
+    assert (whole.hint or "").endswith(": tar -xf /srv/x.xva && xva-img -p disk-export Ref:5/ disk.raw")
+    piece = refused(port, "/srv/Ref:5/00000002", NotAWholeDisk)
+    assert (piece.hint or "").endswith(": xva-img -p disk-export /srv/Ref:5/ /srv/Ref:5.raw")
+
+
 def test_a_disk_is_no_container() -> None:
     port = MemoryPort()
     port.plant_file("/srv/x.raw", GUEST)
