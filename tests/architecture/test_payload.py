@@ -24,11 +24,11 @@ MOST_SHIPPED_BYTES = {
     "hdd": 776_000,
     "hdd_check": 688_000,
     "hdd_compact": 820_000,
-    "hdd_convert": 1_363_000,
+    "hdd_convert": 1_370_000,
     "hdd_info": 672_000,
     "hdd_maintain": 1_018_000,
     "hdd_merge": 547_000,
-    "hdd_nbd": 950_000,
+    "hdd_nbd": 960_000,
     "hdd_snapshot": 555_000,
     "vagrant_box": 377_000,
 }

@@ -49,6 +49,15 @@ class ImageReader(Protocol):
         """Release the file; a second call does nothing."""
 
 
+class Readable(Protocol):
+    """What has a size in bytes and is read at any place."""
+
+    size: int
+
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` from ``offset``."""
+
+
 class GuestView(Protocol):
     """A whole guest disk: every byte is there, DATA or ZERO."""
 

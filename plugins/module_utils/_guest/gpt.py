@@ -23,7 +23,7 @@ import zlib
 from typing import Optional, Tuple
 
 from .._core.records import dataclass
-from .._formats.image import GuestView
+from .._formats.image import GuestView, Readable
 
 SECTOR_SIZES = (512, 4096)
 _HEADER = 512
@@ -141,7 +141,7 @@ def backup_ranges(disk: GuestView) -> Tuple[Tuple[int, int], ...]:
 
 
 def checked_entries(
-    disk: GuestView, header: bytes, *, own_sector: int, sector_bytes: int
+    disk: Readable, header: bytes, *, own_sector: int, sector_bytes: int
 ) -> Optional[Tuple[int, bytes]]:
     """The length of a header and its entries when signature, place and checksums are right."""
     if header[:8] != _SIGNATURE:
@@ -225,7 +225,7 @@ def _boot_record(gpt: Gpt, last: int) -> Optional[Write]:
     return 0, bytes(changed)
 
 
-def _read(disk: GuestView, offset: int, length: int) -> bytes:
+def _read(disk: Readable, offset: int, length: int) -> bytes:
     buffer = bytearray(length)
     disk.pread_into(offset, buffer)
     return bytes(buffer)

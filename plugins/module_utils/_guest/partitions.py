@@ -12,7 +12,7 @@ import zlib
 from typing import Any, Dict, List, Optional
 
 from .._core.units import SECTOR
-from .._formats.image import ImageReader
+from .._formats.image import Readable
 
 _MBR_SIGNATURE = b"\x55\xaa"
 _GPT_SIGNATURE = b"EFI PART"
@@ -24,7 +24,7 @@ _MOST_LOGICAL = 128
 Table = Dict[str, Any]
 
 
-def read_partitions(disk: ImageReader) -> Optional[Table]:
+def read_partitions(disk: Readable) -> Optional[Table]:
     """The partition table of ``disk``, or None when there is none that makes sense. Start and size are bytes."""
     if disk.size < 2 * SECTOR:
         return None
@@ -37,17 +37,17 @@ def read_partitions(disk: ImageReader) -> Optional[Table]:
     return _read_mbr(disk, entries)
 
 
-def _sector(disk: ImageReader, number: int) -> bytes:
+def _sector(disk: Readable, number: int) -> bytes:
     return _read(disk, number * SECTOR, SECTOR)
 
 
-def _read(disk: ImageReader, offset: int, length: int) -> bytes:
+def _read(disk: Readable, offset: int, length: int) -> bytes:
     buffer = bytearray(length)
     disk.pread_into(offset, buffer)
     return bytes(buffer)
 
 
-def _read_gpt(disk: ImageReader) -> Optional[Table]:
+def _read_gpt(disk: Readable) -> Optional[Table]:
     header = _sector(disk, 1)
     size, checksum = struct.unpack_from("<II", header, 12)
     if header[:8] != _GPT_SIGNATURE or not 92 <= size <= SECTOR:
@@ -87,7 +87,7 @@ def _guid(raw: bytes) -> str:
     return f"{first:08x}-{second:04x}-{third:04x}-{rest[:4]}-{rest[4:]}"
 
 
-def _read_mbr(disk: ImageReader, entries: List[bytes]) -> Optional[Table]:
+def _read_mbr(disk: Readable, entries: List[bytes]) -> Optional[Table]:
     found = []
     for number, entry in enumerate(entries, 1):
         kind, (start, length) = entry[4], struct.unpack_from("<II", entry, 8)
@@ -105,7 +105,7 @@ def _mbr_entry(number: int, kind: int, start: int, length: int) -> Dict[str, Any
     return {"number": number, "type": f"0x{kind:02x}", "name": None, "start": start * SECTOR, "size": length * SECTOR}
 
 
-def _logical(disk: ImageReader, base: int) -> List[Dict[str, Any]]:
+def _logical(disk: Readable, base: int) -> List[Dict[str, Any]]:
     """The partitions in an extended one: a chain of boot records, bounded because it may run in a circle."""
     found: List[Dict[str, Any]] = []
     record = base

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
 from .._bundle.paths import Location, locate
-from .._core.errors import BadRequest, Damaged, NotABundle, NotAWholeDisk, NotFound, Unsupported
+from .._core.errors import BadRequest, Damaged, DiskError, NotABundle, NotAWholeDisk, NotFound, Unsupported
 from .._core.records import dataclass, replace
 from .._core.units import SECTOR, round_up
 from .._formats.catalog import FORMATS, HDD, RAW, format_detected_as
@@ -61,7 +61,10 @@ class Source:
         """The bytes of a sector as the guest sees it; partition tables count in these."""
         if self.chain is not None:
             return self.chain.layers[0].logical_sector
-        return self.state.descriptor.logical_sector if self.state is not None else SECTOR
+        if self.state is not None:
+            return self.state.descriptor.logical_sector
+        # Of what is on a block device, where that is not an image of a format, which says so itself.
+        return getattr(self.container, "logical_sector", SECTOR)
 
     def port(self, port: Port) -> Port:
         """The port that shows the files of the source."""
@@ -149,10 +152,16 @@ def _bundle(path: str, state: BundleState) -> Source:
 def _inside(port: Port, path: str, wanted: Tuple[str, Optional[str]], options: Dict[str, Any]) -> Source:
     """The disk in what is no image itself, such as an OVA. Raises the refusal of the file where there is none."""
     from .containers.catalog import disk_in
+    from .foreign.refusals import explain_member, refuse_nested
 
+    refuse_nested(port, path, wanted[0])
     choice = disk_in(port, path, *wanted)
     files = dict.fromkeys([path, *(file for one in choice.container.members for file in (one.file, *one.more))])
-    found = find_source(choice.container.port(port), choice.path, **options)
+    try:
+        found = find_source(choice.container.port(port), choice.path, **options)
+    except DiskError as error:
+        explain_member(error, path)
+        raise
     fingerprint = tuple((file, identity(port.stat(file))) for file in files)
     return replace(found, fingerprint=fingerprint, container=choice.container, warnings=choice.warnings)
 

@@ -29,4 +29,5 @@ class PlainParent:
         self.size = self._image.size
         self.extents = self._image.extents
         self.pread_into = self._image.pread_into
+        self.places = self._image.places
         self.close = self._image.close

@@ -11,16 +11,17 @@ To add a container: a row in ``_KINDS`` with a function that lists its disks, a 
 from __future__ import annotations
 
 import posixpath
+from shlex import quote
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._bundle.naming import DESCRIPTOR
-from ..._core.errors import BadRequest, Damaged, MissingImage, NotAWholeDisk, Unsupported
+from ..._core.errors import BadRequest, Damaged, DiskError, MissingImage, NotAWholeDisk, Unsupported
 from ..._core.records import replace
 from ..._formats.pieces import MOST_PIECES
 from ..._io.port import FILE, Port
 from ..digests import checksum_of
 from ..foreign.advice import unread
-from ..foreign.whole import VMDK_PIECE
+from ..foreign.whole import VMDK_PIECE, XEN_PIECE
 from .inflated import Index
 from .member_port import Container, Member, inflated, joined
 from .ovf import OvfDisk, chunk_name, parse_manifest, parse_ovf
@@ -73,9 +74,24 @@ def _in_archive(port: Port, path: str, container: Container, kind: str, wanted: 
     else:
         found = [name for name in names if name.lower().endswith(_DISKS) and not VMDK_PIECE.fullmatch(name)]
     if not found:
-        raise unread(path, kind)
+        raise _without_disk(path, kind, names)
     name = found[chosen(path, [(posixpath.basename(one), one) for one in found], wanted)]
     return Choice(f"{path}/{name}", container)
+
+
+def _without_disk(path: str, kind: str, names: Sequence[str]) -> DiskError:
+    """The refusal of an archive in which no file is a disk."""
+    error = unread(path, kind)
+    pieces = next((match.group(1) for match in map(XEN_PIECE.fullmatch, names) if match), None)
+    if pieces is not None:
+        unpacked = f"tar -xf {quote(path)} && xva-img -p disk-export {quote(pieces + '/')} disk.raw"
+        error = Unsupported(
+            "The source is an export of XenServer (XVA)",
+            path,
+            found=kind,
+            hint=f"Unpack it and name disk.raw: {unpacked}",
+        )
+    return error
 
 
 def _in_xml(port: Port, path: str, wanted: Optional[str]) -> Choice:
@@ -189,9 +205,10 @@ def _verified(shown: Port, container: Container, ovf: str, files: Sequence[str])
     warnings = []
     if stem + _CERTIFICATE in names:
         warnings.append(f"{container.path}: it is signed; the signature was not checked.")
-    if stem + _MANIFEST not in names:
+    manifest = _manifest(names, stem)
+    if manifest is None:
         return tuple(warnings)
-    place = f"{container.path}/{stem}{_MANIFEST}"
+    place = f"{container.path}/{manifest}"
     listed = parse_manifest(_text(shown, place), path=place)
     for name in (ovf, *files):
         entry = listed.get(posixpath.basename(name))
@@ -212,6 +229,15 @@ def _verified(shown: Port, container: Container, ovf: str, files: Sequence[str])
                 hint="Get the container anew.",
             )
     return tuple(warnings)
+
+
+def _manifest(names: Sequence[str], stem: str) -> Optional[str]:
+    """The manifest of a description: that of its name, else the only one beside it, as of a container renamed."""
+    folder = posixpath.dirname(stem)
+    beside = [name for name in names if name.lower().endswith(_MANIFEST) and posixpath.dirname(name) == folder]
+    if stem + _MANIFEST in beside:
+        return stem + _MANIFEST
+    return beside[0] if len(beside) == 1 else None
 
 
 def _text(port: Port, path: str) -> bytes:

@@ -83,6 +83,8 @@ def inflated(file: ByteSource, indexes: Dict[str, Index], name: str) -> Inflated
 class MemberPort:
     """``Port`` for what is in a container; all else is left to the real one. Nothing in a container is changed."""
 
+    shows_members = True
+
     def __init__(self, port: Port, container: Container) -> None:
         self._port = port
         self._container = container

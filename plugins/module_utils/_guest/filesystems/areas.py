@@ -12,7 +12,7 @@ from typing import List, Optional
 
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
-from ..._formats.image import GuestView
+from ..._formats.image import Readable
 from ..gpt import checked_entries
 from ..partitions import read_partitions
 from .answer import Uncertain
@@ -39,7 +39,7 @@ class Area:
         return self.start + self.size
 
 
-def find_areas(disk: GuestView) -> Optional[List[Area]]:
+def find_areas(disk: Readable) -> Optional[List[Area]]:
     """The partitions, ascending; None when there is no table, or none that makes sense.
 
     Raises Uncertain (partition_table) for a GPT or map whose copies are bad or disagree, or whose partitions make no
@@ -62,7 +62,7 @@ def find_areas(disk: GuestView) -> Optional[List[Area]]:
         return None
 
 
-def _sound(disk: GuestView, areas: List[Area]) -> List[Area]:
+def _sound(disk: Readable, areas: List[Area]) -> List[Area]:
     areas = sorted(areas, key=lambda area: area.start)
     position = _FIRST_BYTE
     for area in areas:
@@ -72,7 +72,7 @@ def _sound(disk: GuestView, areas: List[Area]) -> List[Area]:
     return areas
 
 
-def _mbr(disk: GuestView) -> List[Area]:
+def _mbr(disk: Readable) -> List[Area]:
     table = read_partitions(disk)
     if table is None or table["scheme"] != "mbr":
         raise Uncertain("partition_table")
@@ -89,7 +89,7 @@ def _mbr(disk: GuestView) -> List[Area]:
     return found
 
 
-def _gpt(disk: GuestView) -> List[Area]:
+def _gpt(disk: Readable) -> List[Area]:
     """The entries of the sound tables, with sectors of 512 or 4096 bytes, in front and at the end: all say the same."""
     found: List[List[Area]] = []
     for sector in (SECTOR, 4096):
@@ -120,7 +120,7 @@ def _guid(raw: bytes) -> str:
     return f"{first:08x}-{second:04x}-{third:04x}-{raw[8:10].hex()}-{raw[10:16].hex()}"
 
 
-def _apple_map(disk: GuestView, first: bytes) -> Optional[List[Area]]:
+def _apple_map(disk: Readable, first: bytes) -> Optional[List[Area]]:
     """The entries of Apple's partition map; None when there is none. Numbers are big endian."""
     block = struct.unpack_from(">H", first, 2)[0]
     if block not in (512, 1024, 2048, 4096) or 2 * block > disk.size or _read(disk, block, 2) != b"PM":
@@ -140,7 +140,7 @@ def _apple_map(disk: GuestView, first: bytes) -> Optional[List[Area]]:
     return found
 
 
-def _read(disk: GuestView, offset: int, length: int) -> bytes:
+def _read(disk: Readable, offset: int, length: int) -> bytes:
     buffer = bytearray(length)
     disk.pread_into(offset, buffer)
     return bytes(buffer)

@@ -118,15 +118,30 @@ def _of_place(place: _Where, swap: bool) -> Iterator[Answer]:
         yield _no(place, closed[0], closed[1])
         return
     readers = list(_accepting(place.volume))
-    physical = lvm.recognise(place.volume) if place.name is None else None
-    if len(readers) + (physical is not None) > 1:
+    physical = lvm.recognise(place.volume)
+    if len(readers) + (physical is not None) + _is_divided(place) > 1:
         yield _no(place, None, "ambiguous")
+    elif physical is not None and place.name is not None:
+        yield _no(place, "lvm2", "unsupported")
     elif physical is not None:
         yield from _of_physical(place, swap)
     elif readers:
         yield _of_reader(place, readers[0], swap)
     else:
         yield _no(place, None, "unrecognised")
+
+
+def _is_divided(place: _Where) -> bool:
+    """Whether a partition or a logical volume is a disk of its own, with a table, as one that a guest of the guest has.
+
+    Whoever divides it may leave the superblock of what was there before, between the table and the first partition.
+    """
+    if place.number is None and place.name is None:
+        return False
+    try:
+        return bool(find_areas(place.volume))
+    except Uncertain:
+        return True
 
 
 def _accepting(volume: Volume) -> Iterator[Tuple[Reader, Identity]]:

@@ -51,6 +51,10 @@ class Volume:
             done += count
         return bytes(buffer)
 
+    def pread_into(self, offset: int, buffer: Union[bytearray, memoryview]) -> None:
+        """Fill ``buffer`` from ``offset``. Raises as ``read`` does."""
+        buffer[:] = self.read(offset, len(buffer))
+
     def on_disk(self, start: int, end: int) -> Sequence[Tuple[int, int]]:
         """The range of the volume as (offset on the disk, length), in the order of the volume."""
         found, base = [], 0

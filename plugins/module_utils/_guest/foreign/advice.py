@@ -68,6 +68,14 @@ ADVICE: Dict[str, Advice] = {
     "sparseimage": Advice("a macOS sparse image", _CONVERT + "hdiutil convert {file} -format UDTO -o {stem}"),
     "asif": Advice("a macOS sparse image (ASIF)", _CONVERT + "hdiutil convert {file} -format UDTO -o {stem}"),
     "ewf": Advice("a forensic image (EWF)", _CONVERT + "ewfexport -f raw -t {stem} {file}"),
+    "vma": Advice("a backup of Proxmox (VMA)", _OPEN + "vma extract {file} {stem}"),
+    "partclone": Advice(
+        "a partition saved by partclone",
+        "Restore it and name the result: partclone.restore -C -W -s {file} -O {stem}.raw",
+    ),
+    "ntfsclone": Advice(
+        "a partition saved by ntfsclone", "Restore it and name the result: ntfsclone -r -o {stem}.raw {file}"
+    ),
     "wim": Advice("a WIM archive of files", "Name the disk image that the files are to be on."),
     "luks": Advice("encrypted with LUKS", "Open it and name /dev/mapper/x: cryptsetup open --readonly {file} x"),
     "xml": Advice("an XML file", "Name the disk image that it describes."),
@@ -146,13 +154,27 @@ def false_name(path: str, suffix: str) -> DiskError:
     )
 
 
+def unfinished(path: str) -> DiskError:
+    """The refusal of a file that is called as what a browser has not got all of."""
+    return NotAWholeDisk(
+        "The file is a download that has not ended",
+        path=path,
+        hint="Wait for its end, or set src_format: raw if it is a whole plain image.",
+    )
+
+
 def complete(error: DiskError, format: str) -> None:
     """Give a refusal of an image its next step, where its reader has none."""
     if error.hint is None and error.path is not None:
         if isinstance(error, Unsupported) and format in _OTHERS:
-            error.hint = _filled(_CONVERT + _OTHERS[format], error.path)
+            error.hint = in_other_words(format, error.path)
         elif isinstance(error, Damaged):
             error.hint = "Get the file anew, or restore it from a copy."
+
+
+def in_other_words(format: str, path: str) -> str:
+    """The step that lets another product read an image which this collection does not read."""
+    return _filled(_CONVERT + _OTHERS[format], path)
 
 
 def _filled(text: str, path: str) -> str:

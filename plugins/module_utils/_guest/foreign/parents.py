@@ -17,6 +17,7 @@ from ..._formats.detect import detect
 from ..._formats.image import ForeignImage, ParentLink
 from ..._formats.image_ids import ImageIds
 from ..._io.port import FILE, File, Port
+from .advice import in_other_words
 from .allowed import Reach
 from .reach import Roots, SiblingFiles, is_path
 
@@ -76,6 +77,9 @@ def _by_name(port: Port, path: str, format: str, link: ParentLink, roots: Roots)
         # Where the format knows its parent by an identity, that will tell.
         warning = f"{path}: it names {name[:200]}; {found} was read instead." if link.identity is None else None
         return FoundParent(format, found, warning)
+    if first is not None and link.identity is None and not any(is_path(name) for name in link.names):
+        # json:{..}, nbd://.. and the like: what QEMU wrote, only QEMU can follow.
+        first.hint = in_other_words("qcow2", path)
     raise first or MissingImage("The overlay names no image below it", path=path)
 
 

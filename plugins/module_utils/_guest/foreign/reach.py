@@ -78,8 +78,12 @@ class SiblingFiles:
         try:
             real = self.locate(name)
         except (Escape, MissingImage) as error:
-            moved = self._moved(name)
+            # Windows writes paths with other strokes.
+            plain = name.replace("\\", "/")
+            moved = self._moved(plain)
             if moved is None:
+                if plain != name:
+                    self.locate(plain)
                 raise error
             real = moved
             self.warnings.append(f"{self._path}: it names {name[:200]}; {real} was read instead.")
@@ -98,9 +102,10 @@ class SiblingFiles:
     def _moved(self, name: str) -> Optional[str]:
         """Where a file of the image is that was moved together with it, or into a folder of the user's."""
         bare = posixpath.basename(name) if is_path(name) else ""
-        for folder in dict.fromkeys((posixpath.dirname(self._path), *self._roots.folders)) if bare else ():
+        folders = dict.fromkeys((posixpath.dirname(self._path), *self._roots.folders))
+        for place in (name, *(posixpath.join(folder, bare) for folder in folders)) if bare else ():
             try:
-                return self.locate(posixpath.join(folder, bare))
+                return self.locate(place)
             except (Escape, MissingImage, Unsupported):
                 continue
         return None

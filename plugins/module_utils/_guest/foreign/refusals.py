@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 
-from ..._core.errors import Damaged, DiskError, NotABundle, NotAWholeDisk
+from ..._core.errors import Damaged, DiskError, NotABundle, NotAWholeDisk, Unsupported
 from ..._formats.catalog import FORMATS
 from ..._formats.detect import UNSTRUCTURED, detect
 from ..._io.durable import read_start
@@ -38,6 +39,27 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
         if cut is not None:
             raise cut from error
         complete(error, format)
+
+
+def refuse_nested(port: Port, path: str, kind: str) -> None:
+    """Raise the refusal of a container that is a member of another one, or on a block device."""
+    if getattr(port, "shows_members", False):
+        raise unread(path, kind)
+    stat = port.stat(path)
+    if getattr(port, "shows_device", False) and stat is not None:
+        hint = f"Copy it into a file and name that: head -c {stat.size} {shlex.quote(path)} > container.tar"
+        raise Unsupported("A container on a block device is not read", path, found=kind, hint=hint)
+
+
+def explain_member(error: DiskError, container: str) -> None:
+    """Complete the refusal of a disk in a container: no command can open what has no path on the host."""
+    if isinstance(error, Damaged) and error.hint in (None, error.usual_hint):
+        error.hint = "Get the whole container anew."
+    if container.lower().endswith(".ovf"):
+        # Its members are the files beside it.
+        error.hint = (error.hint or "").replace(f"{container}/", f"{posixpath.dirname(container)}/") or None
+    elif f"{container}/" in (error.hint or ""):
+        error.hint = f"Unpack the container and name the disk in it: tar -xf {shlex.quote(container)}"
 
 
 def explain_choice(port: Port, error: DiskError, format: str) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from shlex import quote
 from typing import Optional
 
 from ..._bundle.naming import DESCRIPTOR, classify
@@ -24,7 +25,7 @@ from ..._core.errors import DiskError, NotAWholeDisk
 from ..._formats.qcow2.layout import named_data_file
 from ..._io.durable import read_start
 from ..._io.port import FILE, Port
-from .advice import document_of, false_name, unread
+from .advice import document_of, false_name, unfinished, unread
 from .series import cut, neighbour
 
 VMDK_PIECE = re.compile(r"(.+)-(?:flat|delta|sesparse|rdmp?|[sf]\d{3,})\.vmdk", re.IGNORECASE)
@@ -35,6 +36,8 @@ _CLAIMS = frozenset(
         " .gz .xz .bz2 .zst .lz4 .lzma .7z .zip .rar .tar .tgz .txz .tbz .tbz2 .tzst"
     ).split()
 )
+XEN_PIECE = re.compile(r"(?:.*/)?(Ref:[0-9]+)/[0-9]{8}(?:\.(?:checksum|xxhash))?")
+_UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".filepart", ".aria2")
 _MOST_TEXT = 1 << 20
 _MOST_CANDIDATES = 1000
 _MOST_HEADER = 64 << 10
@@ -57,6 +60,10 @@ def refuse_part(port: Port, path: str, prefix: bytes) -> None:
         raise piece_of_vhd(port, path)
     if neighbour(port, folder, name) is not None:
         raise cut(port, folder, name)
+    if XEN_PIECE.fullmatch(path):
+        step = f"xva-img -p disk-export {quote(folder + '/')} {quote(folder + '.raw')}"
+        text = "The file is a piece of a disk in an export of XenServer (XVA), whose empty pieces are left out"
+        raise NotAWholeDisk(text, path=path, hint=f"Join them and name the result: {step}")
     image = _image_of_data(port, folder, name)
     if image is not None:
         text = "The file holds the clusters of a qcow2 image, which says what of them counts"
@@ -64,6 +71,8 @@ def refuse_part(port: Port, path: str, prefix: bytes) -> None:
     suffix = posixpath.splitext(name)[1]
     if suffix.lower() in _CLAIMS:
         raise false_name(path, suffix)
+    if suffix.lower() in _UNFINISHED:
+        raise unfinished(path)
 
 
 def _is_of_bundle(port: Port, folder: str, name: str) -> bool:

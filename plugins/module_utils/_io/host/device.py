@@ -15,6 +15,7 @@ from typing import Any, Iterator, Optional, Tuple
 
 from ..._core.errors import InUse, StalePlan
 from ..._core.records import dataclass
+from ..._core.units import SECTOR
 from ..capabilities import detect
 from ..failures import HOST_ERRORS, translated
 from ..kernel import release
@@ -46,6 +47,19 @@ class BlockDevice:
     path: str
     number: int
 
+    @property
+    def logical_sector(self) -> int:
+        """The bytes of a sector as the host shows it, and a guest that is given the device; 512 where it is unknown."""
+        place = f"/sys/dev/block/{os.major(self.number)}:{os.minor(self.number)}"
+        # A partition has that of its disk.
+        for folder in (place, f"{place}/.."):
+            try:
+                with open(f"{folder}/queue/logical_block_size", encoding="ascii") as stream:
+                    return int(stream.read(20))
+            except (*HOST_ERRORS, ValueError):
+                continue
+        return SECTOR
+
     def port(self, port: Port) -> Port:
         """``port`` with the device as a file."""
         shown: Any = DevicePort(port, self)
@@ -54,6 +68,8 @@ class BlockDevice:
 
 class DevicePort:
     """``Port`` with one block device as a file; all else is left to the real one."""
+
+    shows_device = True
 
     def __init__(self, port: Port, device: BlockDevice) -> None:
         self._port = port

@@ -500,7 +500,7 @@ SAID: Dict[str, Case] = {
         "a.qcow2",
         (
             "The image names 'nbd://h/x', which is no file in its directory ({root}/a.qcow2). "
-            "Put the files together in one directory and let them name each other by their names."
+            "Convert it and name the result: qemu-img convert -f qcow2 -O raw {root}/a.qcow2 {root}/a.raw"
         ),
         BACKING,
     ),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
+from ...._core.units import SECTOR
 from ..volume import Volume
 
 _MD = b"\xfc\x4e\x2b\xa9"
@@ -46,6 +47,9 @@ _MAGICS: Tuple[Tuple[str, str, int, bytes], ...] = (
     ("ocfs2", "unsupported", 8192, b"OCFSV2"),
     ("vmfs", "unsupported", 1 << 20, b"\x0d\xd0\x01\xc0"),
     ("iso9660", "unsupported", 32769, b"CD001"),
+    ("udf", "unsupported", 32769, b"BEA01"),
+    ("befs", "unsupported", 544, b"1SFB"),
+    ("disklabel", "unsupported", 512, b"\x57\x45\x56\x82"),
     ("asm", "unsupported", 32, b"ORCLDISK"),
     ("ceph", "unsupported", 0, b"bluestore block device"),
     ("stratis", "unsupported", 516, b"!Stra0tis\x86\xff\x02^Arh"),
@@ -76,4 +80,7 @@ def opaque(volume: Volume, type_in_table: Optional[str]) -> Optional[Tuple[str, 
     for end in ((volume.size & ~0xFFFF) - 0x10000, (volume.size - 0x2000) & ~0xFFF):
         if end >= 0 and volume.read(end, 4) == _MD:
             return "md", "raid"
+    # What FreeBSD mirrors, stripes or encrypts says so in its last sector.
+    if volume.size >= SECTOR and volume.read(volume.size - SECTOR, 6) == b"GEOM::":
+        return "geom", "unsupported"
     return None

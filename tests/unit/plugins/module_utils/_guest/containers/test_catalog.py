@@ -144,6 +144,17 @@ def test_a_manifest_is_checked(form: str, algorithm: str, disk: str) -> None:
     assert error.found == hashlib.new(algorithm, bad[name]).hexdigest()
 
 
+@pytest.mark.parametrize("called", ["x.MF", "before-it-was-renamed.mf"])
+def test_the_only_manifest_of_an_archive_counts_whatever_it_is_called(called: str) -> None:
+    files = appliance()
+    port, path = planted({**files, called: manifest(files, "sha256")}, "ova")
+    assert content(port, path) == GUEST
+    bad = {**files, called: manifest({**files, "a.vmdk": b"another"}, "sha256")}
+    refused(*planted(bad, "ova"), Damaged)
+    port, path = planted({**bad, "other.mf": b"hello"}, "ova")
+    assert content(port, path) == GUEST
+
+
 @FORMS
 def test_a_file_that_the_manifest_does_not_know_is_told(form: str) -> None:
     files = appliance()
@@ -300,6 +311,33 @@ def test_other_archives_are_named_for_what_they_are() -> None:
     assert "gunzip -k /srv/x.tar.gz" in str(refused(port, "/srv/x.tar.gz", Unsupported))
     refused(port, "/srv/x.xml", Unsupported)
     assert content(port, "/srv/x.tar", format="raw")
+
+
+def test_advice_for_what_is_in_a_container_names_only_what_is_on_the_host() -> None:
+    inner = gzip.compress(GUEST)
+    for form, step in (("ova", "tar -xf /srv/x.ova"), ("ovf", "gunzip -k /srv/b.gz")):
+        files = appliance((ONE[0].replace("a.vmdk", "b.gz"), ONE[1]), **{"b.gz": inner})
+        error = refused(*planted(files, form), Unsupported)
+        assert (error.hint or "").endswith(f": {step}")
+    damaged = appliance((ONE[0].replace("/>", ' ovf:compression="gzip"/>'), ONE[1]))
+    assert refused(*planted(damaged, "ova"), Damaged).hint == "Get the whole container anew."
+
+
+def test_a_container_in_a_container_is_to_be_unpacked() -> None:
+    files = appliance((ONE[0].replace("a.vmdk", "in.ova"), ONE[1]), **{"in.ova": archive(appliance())})
+    assert (refused(*planted(files, "ova"), Unsupported).hint or "").endswith(": tar -xf /srv/x.ova")
+
+
+def test_an_export_of_xenserver_and_its_pieces_come_with_the_command_that_joins_them() -> None:
+    port = MemoryPort()
+    pieces = {"ova.xml": b"<value/>", "Ref:5/00000000": b"x" * 512, "Ref:5/00000002": b"y" * 512}
+    port.plant_file("/srv/x.xva", archive(pieces))
+    for name, content in pieces.items():
+        port.plant_file(f"/srv/{name}", content)
+    whole = refused(port, "/srv/x.xva", Unsupported)
+    assert (whole.hint or "").endswith(": tar -xf /srv/x.xva && xva-img -p disk-export Ref:5/ disk.raw")
+    piece = refused(port, "/srv/Ref:5/00000002", NotAWholeDisk)
+    assert (piece.hint or "").endswith(": xva-img -p disk-export /srv/Ref:5/ /srv/Ref:5.raw")
 
 
 def test_a_disk_is_no_container() -> None:

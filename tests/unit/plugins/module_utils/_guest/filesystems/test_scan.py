@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import List, Tuple
 
@@ -148,3 +149,34 @@ def test_what_is_read_is_counted(tmp_path: Path) -> None:
     found = find_free_space(image)  # type: ignore[arg-type]
     assert found.bytes_read == sum(length for _offset, length in image.reads) > 10_000
     image.close()
+
+
+def divided(path: Path, start: int) -> None:
+    """Give the place its own table with a partition from 1 MiB on, as a guest of the guest does."""
+    with open(path, "r+b") as stream:
+        stream.seek(start + 446)
+        stream.write(struct.pack("<4xB3xII", 0x83, 2048, 4096).ljust(64, b"\0") + b"\x55\xaa")
+
+
+@pytest.mark.parametrize("place", [MIB, 57 * MIB + FIRST_EXTENT + 6 * EXTENT], ids=["partition", "logical volume"])
+def test_what_is_a_disk_of_its_own_has_nothing_free(tmp_path: Path, place: int) -> None:
+    path = disk(tmp_path)
+    before = said(scan(path))
+    divided(path, place)
+    after = said(scan(path))
+    changed = [(one[4], one[5]) for one, other in zip(after, before) if one != other]
+    assert changed == [(0, "ambiguous")]
+
+
+def test_a_physical_volume_in_a_logical_one_has_nothing_free(tmp_path: Path) -> None:
+    path = disk(tmp_path)
+    place = 57 * MIB + FIRST_EXTENT + 6 * EXTENT
+    inner = physical()
+    with open(path, "r+b") as stream:
+        stream.seek(place + 512)
+        stream.write(inner[512:1024])
+    assert said(scan(path))[3][4:] == (0, "ambiguous")
+    with open(path, "r+b") as stream:
+        stream.seek(place + 1024)
+        stream.write(bytes(1024))
+    assert said(scan(path))[3][2:] == ("lvm2", "vg0/root", 0, "unsupported")

@@ -70,6 +70,46 @@ SAID: Dict[str, Tuple[str, bytes, Dict[str, bytes], str, str]] = {
             "Unpack it and name what comes out: unxz -c '/v m/d.img' > '/v m/d.img.unpacked'"
         ),
     ),
+    "a backup of Proxmox": (
+        "vzdump-qemu-100.vma",
+        b"VMA\0" + ZEROS,
+        {},
+        "unsupported",
+        (
+            "The source is a backup of Proxmox (VMA) (/v m/vzdump-qemu-100.vma). "
+            "Unpack it and name the disk in it: vma extract '/v m/vzdump-qemu-100.vma' '/v m/vzdump-qemu-100'"
+        ),
+    ),
+    "partclone": (
+        "sda1.img",
+        b"partclone-image\0" + ZEROS,
+        {},
+        "unsupported",
+        (
+            "The source is a partition saved by partclone (/v m/sda1.img). "
+            "Restore it and name the result: partclone.restore -C -W -s '/v m/sda1.img' -O '/v m/sda1'.raw"
+        ),
+    ),
+    "ntfsclone": (
+        "sda1.img",
+        b"\0ntfsclone-image\n" + ZEROS,
+        {},
+        "unsupported",
+        (
+            "The source is a partition saved by ntfsclone (/v m/sda1.img). "
+            "Restore it and name the result: ntfsclone -r -o '/v m/sda1'.raw '/v m/sda1.img'"
+        ),
+    ),
+    "a download that goes on": (
+        "d.raw.crdownload",
+        b"x" * 4096,
+        {},
+        "not_a_whole_disk",
+        (
+            "The file is a download that has not ended (/v m/d.raw.crdownload). "
+            "Wait for its end, or set src_format: raw if it is a whole plain image."
+        ),
+    ),
     "zip": (
         "d.zip",
         b"PK\x03\x04" + ZEROS,

@@ -246,7 +246,9 @@ def test_protocols_have_no_bare_names(tmp_path: Path, name: str) -> None:
     # A careful writer would not let such a name through, so it is planted.
     top = qcow2(tmp_path / "top.qcow2", "........", "n" * len(name))
     top.write_bytes(top.read_bytes().replace(b"n" * len(name), name.encode(), 1))
-    refused(WatchfulPort(tmp_path), top, Escape)
+    error = refused(WatchfulPort(tmp_path), top, Escape)
+    step = f"qemu-img convert -f qcow2 -O raw {top} {top.with_suffix('.raw')}"
+    assert error.hint == f"Convert it and name the result: {step}"
 
 
 def test_a_backing_path_allows_an_absolute_name(tmp_path: Path) -> None:

@@ -96,3 +96,33 @@ def test_a_name_that_leads_out_is_answered_with_the_folder_to_allow(port: Memory
 def test_protocols_are_no_paths() -> None:
     assert is_path("a") and is_path("/a/b") and is_path("../a")
     assert not [name for name in ("", "a\0", "json:{}", "nbd:x", "http://x") if is_path(name)]
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("C:\\VMs\\web.vdi", "/vms/web/web.vdi"),
+        (".\\web.vdi", "/vms/web/web.vdi"),
+        ("Logs\\x", "/vms/web/Logs/x"),
+        ("\\\\server\\share\\web.vdi", "/vms/web/web.vdi"),
+    ],
+)
+def test_names_may_be_written_as_on_windows(port: MemoryPort, name: str, expected: str) -> None:
+    open_beside = SiblingFiles(port, "/vms/web/a.vmdk", Roots(("/vms/web",)))
+    file = open_beside(name)
+    assert file.path == expected and expected in open_beside.warnings[0]
+    file.close()
+
+
+@pytest.mark.parametrize(
+    "name, error, hint",
+    [
+        ("..\\..\\secret", Escape, "backing_paths: [/]"),
+        ("Logs\\gone", MissingImage, "Copy it to /vms/web/Logs/gone"),
+        ("C:\\VMs\\gone.vmdk", Escape, "Put the files together in one directory"),
+    ],
+)
+def test_names_of_windows_lead_no_further(port: MemoryPort, name: str, error: type, hint: str) -> None:
+    with pytest.raises(error) as caught:
+        SiblingFiles(port, "/vms/web/a.vmdk", Roots(("/vms/web",)))(name)
+    assert hint in str(caught.value)

@@ -25,6 +25,8 @@ from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._guest.
     planted,
 )
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
 
 @pytest.mark.parametrize(
     "names, one, expected",
@@ -34,6 +36,8 @@ from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._guest.
         (["a.999", "a.998"], "a.999", ["a.998", "a.999"]),
         (["x.aa", "x.ab", "x.ba"], "x.aa", ["x.aa", "x.ab"]),
         (["imgaa", "imgab"], "imgab", ["imgaa", "imgab"]),
+        ([f"x{a}{b}" for a in "ab" for b in LETTERS], "xba", [f"x{a}{b}" for a in "ab" for b in LETTERS]),
+        (["vm-web", "vm-wec"], "vm-wec", ["vm-wec"]),
         (["disk-final", "disk-x"], "disk-final", ["disk-final"]),
         (["a.01", "a.02"], "a.01", ["a.01"]),
         (["a.00", "a.01", "a.02"], "a.01", ["a.00", "a.01", "a.02"]),
@@ -71,7 +75,12 @@ def test_pieces_are_joined_when_the_user_says_so() -> None:
         ({"d.000": b"x", "d.001": b"xx"}, "auto", "not all of one length"),
         ({"d.000": b"x", "d.001": b""}, "auto", "not all of one length"),
         ({"d.000": b"x", "d.001": b"x"}, "qcow2", "qcow2 images are not joined"),
-        ({"d.000": b"QFI\xfb\0\0\0\3", "d.001": b"x"}, "auto", "no plain image"),
+        ({"d.000": b"QFI\xfb\0\0\0\3", "d.001": b"x"}, "auto", "no plain image (qcow2)"),
+        ({"d.000": b"x" * 512, "d.001": b"conectix".ljust(512)}, "auto", "no plain image (vhd)"),
+        ({"d.000": b"x", "d.001": b"x", "d.003": b"x"}, "auto", "between /vm/d.001 and /vm/d.003"),
+        ({"d.00": b"x", "d.01": b"x", "d.9000": b"x"}, "auto", "between /vm/d.01 and /vm/d.9000"),
+        ({"d.part1": b"x", "d.part2": b"x", "d.part10": b"x"}, "auto", "between /vm/d.part2 and /vm/d.part10"),
+        ({"daa": b"x", "dab": b"x", "dba": b"x"}, "auto", "between /vm/dab and /vm/dba"),
     ],
 )
 def test_only_what_is_beyond_doubt_is_joined(files: Dict[str, bytes], format: str, why: str) -> None:
@@ -79,6 +88,19 @@ def test_only_what_is_beyond_doubt_is_joined(files: Dict[str, bytes], format: st
     with pytest.raises(BadRequest) as caught:
         joinable(port, f"/vm/{next(iter(files))}", format)
     assert why in caught.value.message
+
+
+def test_what_has_other_endings_is_no_piece() -> None:
+    port = planted({"d.aa": b"x" * 512, "d.ab": b"y" * 512, "d.md": b"z", "d.raw": b"z"})
+    assert [path for path, _seen in joinable(port, "/vm/d.aa", "auto")] == ["/vm/d.aa", "/vm/d.ab"]
+
+
+@pytest.mark.parametrize("one", ["d.000", "d.002", "d.003"])
+def test_a_piece_beside_a_gap_is_no_whole_disk(one: str) -> None:
+    port = planted(dict.fromkeys(["d.000", "d.002", "d.003"], b"x" * 512))
+    with pytest.raises(NotAWholeDisk) as caught:
+        find_source(port, f"/vm/{one}")
+    assert "others are missing" in caught.value.message and "Copy all pieces" in (caught.value.hint or "")
 
 
 def test_no_link_leads_out_of_a_series() -> None:

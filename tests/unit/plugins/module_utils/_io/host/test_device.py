@@ -13,7 +13,13 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, Escape, InUse, StalePlan
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    DiskError,
+    Escape,
+    InUse,
+    StalePlan,
+    Unsupported,
+)
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.host.device import BlockDevice, block_device
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.port import FILE
@@ -71,6 +77,43 @@ def test_a_device_is_a_source(loop: str) -> None:
     view.close()
     assert buffer == CONTENT
     find_source(PORT, loop)
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_sectors_are_those_of_the_device(tmp_path: Path, sector: int) -> None:
+    require("losetup")
+    (tmp_path / "disk.raw").write_bytes(CONTENT)
+    command = ["losetup", "-r", "-b", str(sector), "-f", "--show", str(tmp_path / "disk.raw")]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr.strip()}")
+    loop = made.stdout.strip()
+    try:
+        assert find_source(PORT, loop).logical_sector == sector
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=False)
+
+
+def test_sectors_of_a_device_that_is_gone_are_the_usual_ones() -> None:
+    assert BlockDevice("/dev/gone", os.makedev(4000, 7)).logical_sector == 512
+
+
+def test_a_container_on_a_device_is_to_be_copied(tmp_path: Path) -> None:
+    require("losetup")
+    (tmp_path / "box").write_bytes(b"x" * 700)
+    subprocess.run(["tar", "-cf", tmp_path / "disk.tar", "-C", tmp_path, "box"], check=True)
+    made = subprocess.run(
+        ["losetup", "-r", "-f", "--show", str(tmp_path / "disk.tar")], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr.strip()}")
+    loop = made.stdout.strip()
+    try:
+        with pytest.raises(Unsupported) as caught:
+            find_source(PORT, loop)
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=False)
+    assert (caught.value.hint or "").endswith(f": head -c 10240 {loop} > container.tar")
 
 
 def test_something_else_under_the_name_of_a_device_is_not_read(tmp_path: Path) -> None:
