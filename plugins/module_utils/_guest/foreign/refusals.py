@@ -31,7 +31,7 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
     path = error.path or ""
     if isinstance(error, NotAWholeDisk) and path:
         error.hint = extent_of_vmdk(port, path).hint
-    elif is_guessed and format == "vhd" and _mark_of(port, path) == UNSTRUCTURED:
+    elif is_guessed and format == "vhd" and mark_of(port, path) == UNSTRUCTURED:
         raise _named_only(port, path) from error
     else:
         cut = piece_with_mark(port, path) if is_guessed else None
@@ -42,7 +42,7 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
 
 def explain_choice(port: Port, error: DiskError, format: str) -> None:
     """Complete ``error`` where the user said of the image at its path that it is in a ``format``, and it is in none."""
-    mark = _mark_of(port, error.path or "") if isinstance(error, Damaged) else UNSTRUCTURED
+    mark = mark_of(port, error.path or "") if isinstance(error, Damaged) else UNSTRUCTURED
     if mark not in (UNSTRUCTURED, FORMATS[format].detected_as):
         error.hint = f"Leave src_format out: the file has the mark of another kind, {mark}."
 
@@ -69,7 +69,7 @@ def _named_only(port: Port, path: str) -> DiskError:
     return false_name(path, suffix) if suffix.lower().endswith("vhd") else piece_of_vhd(port, path)
 
 
-def _mark_of(port: Port, path: str) -> str:
+def mark_of(port: Port, path: str) -> str:
     """What the marks of a file say, whatever it is called."""
     stat = port.stat(path)
     size = stat.size if stat is not None else 0
