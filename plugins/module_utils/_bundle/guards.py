@@ -310,12 +310,16 @@ def refuse_cut_source(state: BundleState, guid: str, *, force: bool) -> None:
     for number, (_start, length) in enumerate(state.parts):
         image = state.images[(number, guid)]
         if image.header is None and image.size < length and image.contradiction is None and not force:
+            hint = "Restore the whole file, or set force: true to take what is there."
+            if guid != state.tree.top:
+                hint = "When the disk became larger after the snapshot was taken, nothing is missing: set force: true."
+                hint += " Else restore the whole file, or set force: true to take what is there."
             raise Misfit(
                 "A plain image is shorter than the disk; what is missing would read as zeros",
                 path=image.path,
                 expected=length,
                 found=image.stat.size,
-                hint="Restore the whole file, or set force: true to take what is there.",
+                hint=hint,
             )
 
 
