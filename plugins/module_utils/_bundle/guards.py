@@ -194,7 +194,7 @@ def refuse_suspended(state: BundleState, *, force: bool) -> None:
     if is_suspended(state) and not force:
         raise Suspended(
             "The virtual machine is suspended; its saved memory would no longer fit the disk",
-            path=state.location.descriptor,
+            path=_sign_of_suspension(state),
             hint="Resume it and shut it down, or set force: true to give the saved memory up.",
         )
 
@@ -205,6 +205,14 @@ def is_suspended(state: BundleState) -> bool:
     """
     machine = None if state.surroundings is None else state.surroundings.machine.facts
     return state.descriptor.suspended or (machine is not None and machine.suspended)
+
+
+def _sign_of_suspension(state: BundleState) -> str:
+    """The descriptor, or the configuration of the machine that is suspended: it need not be the one around the disk."""
+    report = None if state.surroundings is None else state.surroundings.machine
+    if state.descriptor.suspended or report is None or report.facts is None:
+        return state.location.descriptor
+    return next((one.config for one in report.others if one.suspended), report.facts.config)
 
 
 def refuse_standing(state: BundleState, paths: Iterable[str], *, force: bool) -> None:
