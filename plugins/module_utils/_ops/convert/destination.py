@@ -7,12 +7,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING, Optional
 
 from ..._bundle.bundle import BundleState, observe
-from ..._bundle.naming import DESCRIPTOR
-from ..._bundle.paths import locate, lost_descriptor
+from ..._bundle.paths import locate, lost_descriptor, refuse_in_a_bundle
 from ..._core.errors import AlreadyExists, BadRequest, DiskError, IoFailure, NoSpace, NotABundle
 from ..._core.records import dataclass
 from ..._formats.catalog import HDD, RAW
@@ -47,7 +45,7 @@ def find_destination(port: Port, request: ConvertRequest) -> Destination:
         raise AlreadyExists(
             "The destination is a link that leads nowhere", path=request.path, hint="Remove it or choose another dest."
         )
-    _refuse_in_a_bundle(port, request)
+    refuse_in_a_bundle(port, request.path)
     if stat is None:
         return Destination(stat)
     if request.format == RAW:
@@ -55,32 +53,13 @@ def find_destination(port: Port, request: ConvertRequest) -> Destination:
     return _bundle(port, request, stat) if request.format == HDD else _image(port, request, stat)
 
 
-def _refuse_in_a_bundle(port: Port, request: ConvertRequest) -> None:
-    """A file in a bundle is a part of its disk, and what is put into one is no part of it."""
-    folder = posixpath.dirname(request.path)
-    if port.lstat(posixpath.join(folder, DESCRIPTOR)) is not None:
-        raise AlreadyExists(
-            "The destination is inside a bundle", path=request.path, hint=f"Choose a dest outside of {folder}."
-        )
-
-
 def _raw(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
     """A raw image has no mark; what has one is something else, which may be needed."""
-    if stat.kind != FILE or request.force or request.update == MISSING:
-        return Destination(stat)
-    # Most raw images are new.
-    from ..._formats.detect import UNSTRUCTURED
-    from ..._guest.foreign.refusals import mark_of
+    if stat.kind == FILE and not request.force and request.update != MISSING:
+        # Most raw images are new.
+        from ..._guest.foreign.refusals import refuse_other_marks
 
-    kind = mark_of(port, port.real_path(request.path))
-    if kind not in (UNSTRUCTURED, *_ON_DISKS):
-        raise AlreadyExists(
-            f"The destination is no raw image, but looks like {kind}",
-            path=request.path,
-            found=kind,
-            expected=RAW,
-            hint="Choose another dest, or set force: true to replace it.",
-        )
+        refuse_other_marks(port, request.path, _ON_DISKS, what="raw image")
     return Destination(stat)
 
 
