@@ -18,7 +18,6 @@ from ..._bundle.paths import is_inside, refuse_in_a_bundle
 from ..._change.permissions import refuse_content
 from ..._core.errors import AlreadyExists, BadRequest, NotFound
 from ..._core.records import dataclass, replace
-from ..._guest.foreign.refusals import refuse_other_marks
 from ..._io.fingerprint import refuse_changed
 from ..._io.port import DIRECTORY, FILE, Port
 from .archive import (
@@ -143,6 +142,9 @@ def _is_present(port: Port, request: BoxRequest) -> bool:
         text, hint = "dest: there is something that is no file", "Choose another name."
         raise AlreadyExists(text, path=path, found=present.kind, hint=hint)
     if present is not None and not request.force:
+        # Most boxes are new.
+        from ..._formats.marks import refuse_other_marks
+
         refuse_other_marks(port, path, _MARKS, what="box")
     return present is not None
 

@@ -57,7 +57,7 @@ def _raw(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
     """A raw image has no mark; what has one is something else, which may be needed."""
     if stat.kind == FILE and not request.force and request.update != MISSING:
         # Most raw images are new.
-        from ..._guest.foreign.refusals import refuse_other_marks
+        from ..._formats.marks import refuse_other_marks
 
         refuse_other_marks(port, request.path, _ON_DISKS, what="raw image")
     return Destination(stat)
