@@ -196,11 +196,12 @@ def refuse_layer(port: Port, location: Location) -> None:
         raise NotAWholeDisk(text, path=location.image, hint=hint)
 
 
-def refuse_in_a_bundle(port: Port, path: str) -> None:
+def refuse_in_a_bundle(port: Port, path: str, option: str = "dest") -> None:
     """Raise AlreadyExists for an output in a bundle: a file there is a part of its disk, and what is new is no part."""
     folder = posixpath.dirname(path)
     if port.lstat(posixpath.join(folder, DESCRIPTOR)) is not None:
-        raise AlreadyExists("The destination is inside a bundle", path=path, hint=f"Choose a dest outside of {folder}.")
+        hint = f"Choose a place outside of {folder}."
+        raise AlreadyExists(f"{option}: the path is inside a bundle", path=path, hint=hint)
 
 
 def journal_path(location: Location) -> str:

@@ -543,7 +543,18 @@ def test_nothing_is_written_into_a_bundle(root, built, raw, format, force):
     for place in places:
         dest = os.path.join(built.directory, place)
         result = refused("hdd_convert", root, code="exists", src=raw, dest=dest, dest_format=format, force=force)
-        assert f"Choose a dest outside of {built.directory}" in result["msg"]
+        assert f"Choose a place outside of {built.directory}" in result["msg"]
+
+
+def test_neither_a_view_nor_checksums_are_written_into_a_bundle(root, built, raw):
+    other = build_bundle(f"{root}/b.hdd", **DISK)
+    for dest in (other.files[(0, TOP)], other.descriptor, f"{other.directory}/new"):
+        for options in (
+            {"src": built.directory, "dest": dest, "dest_format": "vmdk", "subformat": "view"},
+            {"src": raw, "dest": f"{root}/out.raw", "checksum": "md5", "checksum_file": dest},
+        ):
+            message = refused("hdd_convert", root, code="exists", **options)["msg"]
+            assert f"Choose a place outside of {other.directory}" in message and "emove" not in message
 
 
 @pytest.mark.parametrize("mark", [b"QFI\xfb\0\0\0\3", b"WithoutFreeSpace", b"<?xml version='1.0'?>", b"KDMV"], ids=repr)
