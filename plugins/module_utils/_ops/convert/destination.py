@@ -66,7 +66,7 @@ def _raw(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
 def _bundle(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
     if stat.kind != DIRECTORY:
         raise AlreadyExists(
-            "There is a file where the bundle should go", path=request.path, hint="Remove it or choose another dest."
+            "There is a file where the bundle should go", path=request.path, hint="Move it away or choose another dest."
         )
     try:
         # Images of other products have no neighbours.
@@ -80,7 +80,7 @@ def _bundle(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
         raise AlreadyExists(
             "There is a directory that is no bundle where the bundle should go",
             path=request.path,
-            hint=f"{error.hint} Or choose another dest." if is_lost else "Remove it or choose another dest.",
+            hint=f"{error.hint} Or choose another dest." if is_lost else "Move it away or choose another dest.",
         ) from error
     except DiskError as error:
         return _unreadable(request, stat, error)

@@ -82,7 +82,7 @@ def _refuse_kind(request: ConvertRequest, stat: Stat) -> None:
             hint="Choose another dest.",
         )
     raise AlreadyExists(
-        "There is a directory where the file should go", path=request.path, hint="Remove it or choose another dest."
+        "There is a directory where the file should go", path=request.path, hint="Move it away or choose another dest."
     )
 
 
