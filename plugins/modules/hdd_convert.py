@@ -277,8 +277,9 @@ options:
     default: false
   force:
     description:
-      - Replace an output that has snapshots or a backing chain, is damaged, or is marked as in use. An output that
-        another process holds is still refused.
+      - Replace an output that has snapshots or a backing chain, is damaged, or is marked as in use; and a file of
+        another format that is in the place of a raw image. An output that another process holds is still refused, and
+        so is one inside a bundle.
     type: bool
     default: false
   mode:

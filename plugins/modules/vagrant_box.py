@@ -66,7 +66,7 @@ options:
   force:
     description:
       - Pack the machine although a disk is marked as in use and nobody is seen to use it, or a plain image is shorter
-        than its disk.
+        than its disk; and replace a file that looks like one of another format.
       - Disks that a process writes, interrupted changes, missing images and images outside the machine are refused
         all the same.
     type: bool

@@ -76,7 +76,9 @@ def convert_disk(module: AnsibleModule) -> Result:
     result["warnings"] = cleared + result["warnings"]
     if module.params["azure"] and result["virtual_size"] < _AZURE_LEAST:
         result["warnings"].append("Azure takes no disks below 20 MiB; align: 20M makes this one large enough.")
-    result["changed"] = _give_file_options(module, port, dest, files) or result["changed"] or bool(cleared)
+    # Where a link gives way to a bundle, there is nothing yet whose owner could be looked at.
+    is_there = not is_predicted or port.real_path(dest) == dest
+    result["changed"] = is_there and _give_file_options(module, port, dest, files) or result["changed"] or bool(cleared)
     result["changed"] = _update_checksum_file(module, port, checksum_file, files) or result["changed"]
     return result
 
@@ -184,8 +186,9 @@ def _give_file_options(module: AnsibleModule, port: Port, dest: str, files: Sequ
     paths = [file.path for file in files]
     if stat.kind != DIRECTORY:
         return apply_file_options(port, module, paths, changed=False)
-    paths += [f"{dest}/{name}" for name in port.list_directory(dest) if f"{dest}/{name}" not in paths]
-    return apply_owner(port, module, dest, changed=apply_file_options(port, module, paths, changed=False))
+    real = port.real_path(dest)
+    paths += [f"{real}/{name}" for name in port.list_directory(real) if f"{real}/{name}" not in paths]
+    return apply_owner(port, module, real, changed=apply_file_options(port, module, paths, changed=False))
 
 
 def _update_checksum_file(module: AnsibleModule, port: Port, path: Optional[str], files: Sequence[OutputFile]) -> bool:

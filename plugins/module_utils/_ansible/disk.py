@@ -171,6 +171,13 @@ def _planned(module: AnsibleModule, disk: Disk, planner: Callable[[Disk], Plan[F
     except DiskError as error:
         # A disk that somebody else changes at the same time may seem damaged.
         refuse_changed(disk.port, disk.state.fingerprint)
-        if module.check_mode and needs_recovery(disk.state):
-            error.hint = _UNPREDICTABLE
+        advise(module, disk, error)
         raise
+
+
+def advise(module: AnsibleModule, disk: Disk, error: DiskError) -> None:
+    """Say that a refusal is of the moment where check mode looks at a disk amid a change: a mark in it may be ours, and
+    to force anything would be wrong.
+    """
+    if module.check_mode and needs_recovery(disk.state):
+        error.hint = _UNPREDICTABLE

@@ -21,10 +21,16 @@ from .._io.port import DIRECTORY, FILE, Port, Stat
 from .._io.process import group_id, own_user_id, umask, user_id
 
 _REGULAR, _FOLDER = 0o100000, 0o040000
+_QUOTED = "Write it in quotes, such as mode: '0600' or mode: 'u=rw,g=r,o='."
 
 
 def cover_new_files(port: Port, module: AnsibleModule) -> None:
-    """The mode that the task asks for holds for new files from their first byte on."""
+    """The mode that the task asks for holds for new files from their first byte on.
+
+    Raises BadRequest for a mode, an owner or a group that there is not, before anything is written.
+    """
+    _number(module.params.get("owner"), user_id, "owner")
+    _number(module.params.get("group"), group_id, "group")
     mode = _mode(module, _REGULAR | 0o666 & ~umask())
     if mode is not None:
         port.cover(mode)
@@ -112,16 +118,27 @@ def _mode(module: AnsibleModule, before: int) -> Optional[int]:
     value = module.params.get("mode")
     if value is None:
         return None
+    if isinstance(value, int):
+        return _mode_of_number(value)
     try:
         mode = int(value, 8)
-    except ValueError:
+    except (TypeError, ValueError):
         try:
             mode = module._symbolic_mode_to_octal(SimpleNamespace(st_mode=before), value)
         except Exception as error:  # Ansible raises whatever it meets.
-            raise BadRequest("mode: it must be octal or symbolic", found=str(value)[:80]) from error
+            raise BadRequest("mode: it must be octal or symbolic", found=str(value)[:80], hint=_QUOTED) from error
     if mode & ~0o7777 or mode < 0:
         raise BadRequest("mode: only permission bits are allowed", found=str(value)[:80])
     return int(mode)
+
+
+def _mode_of_number(value: int) -> int:
+    """YAML reads a mode without quotes as a number: 0600 as octal, which is right, and 600 as decimal, which is not:
+    most of those that people mean have bits then that no disk needs.
+    """
+    if isinstance(value, bool) or not 0 <= value <= 0o777:
+        raise BadRequest("mode: the number is no mode of a file", found=value, expected="0 to 0777", hint=_QUOTED)
+    return value
 
 
 def _number(value: Any, lookup: Any, option: str) -> Optional[int]:
@@ -130,5 +147,6 @@ def _number(value: Any, lookup: Any, option: str) -> Optional[int]:
         return None
     found = int(value) if str(value).isdigit() else lookup(str(value))
     if found is None:
-        raise BadRequest(f"{option}: there is none of that name on this host", found=str(value)[:80])
+        text, hint = f"{option}: there is none of that name on this host", "Correct it, or create it first."
+        raise BadRequest(text, found=str(value)[:80], hint=hint)
     return int(found)

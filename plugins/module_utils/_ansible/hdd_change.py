@@ -27,7 +27,7 @@ from .._ops.reshape.next_change import (
     plan_next_change,
 )
 from .._ops.reshape.request import GROW, ReshapeRequest
-from .disk import Disk, diff_of, open_disk, run_plan
+from .disk import Disk, advise, diff_of, open_disk, run_plan
 from .run import Result
 from .spec import disk_name, size_option, version_option
 
@@ -66,9 +66,10 @@ def change_existing(module: AnsibleModule, request: ReshapeRequest) -> Tuple[Res
     task = Reshaping(disk.port, disk.machine, request, predict=module.check_mode)
     try:
         changes = plan_all_changes(task, disk.state)
-    except DiskError:
+    except DiskError as error:
         # A disk that somebody else changes at the same time may seem damaged.
         refuse_changed(disk.port, disk.state.fingerprint)
+        advise(module, disk, error)
         raise
     results, state = _run_all(module, disk, task, changes)
     result = _summed(results)

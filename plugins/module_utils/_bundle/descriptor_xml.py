@@ -94,12 +94,13 @@ def _shot(element: etree._Element, path: str) -> Shot:
 
 
 def _with_implied_top(shots: Tuple[Shot, ...], storages: Tuple[StorageEntry, ...]) -> Tuple[Shot, ...]:
-    """ploop reads a disk with one image more than shots as having the predefined top, without a parent."""
+    """A disk of one image without any shot has the predefined top, as ploop reads it.
+
+    ploop does so beside other shots, too. There the top has lost its parent: to read it without would show another
+    disk, and a compaction would drop the zeros in it that hide what is below.
+    """
     images = [image.guid for image in storages[0].images] if storages else []
-    is_implied = len(images) == len(shots) + 1 and guids.TOP in images
-    if is_implied and all(shot.guid != guids.TOP for shot in shots):
-        return (Shot(guids.TOP, guids.NONE),) + shots
-    return shots
+    return (Shot(guids.TOP, guids.NONE),) if not shots and images == [guids.TOP] else shots
 
 
 def _is_encrypted(element: Optional[etree._Element], path: str) -> bool:

@@ -194,7 +194,7 @@ def refuse_suspended(state: BundleState, *, force: bool) -> None:
     if is_suspended(state) and not force:
         raise Suspended(
             "The virtual machine is suspended; its saved memory would no longer fit the disk",
-            path=state.location.descriptor,
+            path=_sign_of_suspension(state),
             hint="Resume it and shut it down, or set force: true to give the saved memory up.",
         )
 
@@ -205,6 +205,14 @@ def is_suspended(state: BundleState) -> bool:
     """
     machine = None if state.surroundings is None else state.surroundings.machine.facts
     return state.descriptor.suspended or (machine is not None and machine.suspended)
+
+
+def _sign_of_suspension(state: BundleState) -> str:
+    """The descriptor, or the configuration of the machine that is suspended: it need not be the one around the disk."""
+    report = None if state.surroundings is None else state.surroundings.machine
+    if state.descriptor.suspended or report is None or report.facts is None:
+        return state.location.descriptor
+    return next((one.config for one in report.others if one.suspended), report.facts.config)
 
 
 def refuse_standing(state: BundleState, paths: Iterable[str], *, force: bool) -> None:
@@ -310,12 +318,16 @@ def refuse_cut_source(state: BundleState, guid: str, *, force: bool) -> None:
     for number, (_start, length) in enumerate(state.parts):
         image = state.images[(number, guid)]
         if image.header is None and image.size < length and image.contradiction is None and not force:
+            hint = "Restore the whole file, or set force: true to take what is there."
+            if guid != state.tree.top:
+                hint = "When the disk became larger after the snapshot was taken, nothing is missing: set force: true."
+                hint += " Else restore the whole file, or set force: true to take what is there."
             raise Misfit(
                 "A plain image is shorter than the disk; what is missing would read as zeros",
                 path=image.path,
                 expected=length,
                 found=image.stat.size,
-                hint="Restore the whole file, or set force: true to take what is there.",
+                hint=hint,
             )
 
 

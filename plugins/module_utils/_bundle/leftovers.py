@@ -17,8 +17,9 @@ from .naming import classify
 def holders(port: Port, state: BundleState) -> Tuple[Tuple[str, Holder], ...]:
     """Who is seen to hold the bundle or one of its images."""
     places = [state.location.directory] if state.is_bundle else []
-    # One outside that was not opened has no size.
-    places += [image.path for image in state.images.values() if image.size or not image.outside]
+    # One outside that was not opened has no size, and one that is only predicted no blocks.
+    present = [image for image in state.images.values() if image.stat.allocated >= 0]
+    places += [image.path for image in present if image.size or not image.outside]
     return port.holders(places)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import posixpath
 from typing import Optional, Tuple
 
-from .._core.errors import BadRequest, Damaged, Escape, MissingImage, NotABundle, NotAWholeDisk, NotFound
+from .._core.errors import AlreadyExists, BadRequest, Damaged, Escape, MissingImage, NotABundle, NotAWholeDisk, NotFound
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
@@ -194,6 +194,14 @@ def refuse_layer(port: Port, location: Location) -> None:
     if location.kind == SINGLE_FILE and port.stat(f"{location.directory}/{DESCRIPTOR}") is not None:
         text, hint = "The file is a layer or a part of a Parallels disk", f"Name the bundle: {location.directory}"
         raise NotAWholeDisk(text, path=location.image, hint=hint)
+
+
+def refuse_in_a_bundle(port: Port, path: str, option: str = "dest") -> None:
+    """Raise AlreadyExists for an output in a bundle: a file there is a part of its disk, and what is new is no part."""
+    folder = posixpath.dirname(path)
+    if port.lstat(posixpath.join(folder, DESCRIPTOR)) is not None:
+        hint = f"Choose a place outside of {folder}."
+        raise AlreadyExists(f"{option}: the path is inside a bundle", path=path, hint=hint)
 
 
 def journal_path(location: Location) -> str:

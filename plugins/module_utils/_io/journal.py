@@ -86,7 +86,7 @@ def read_journal(port: Port, path: str) -> Optional[Journal]:
             "The journal of an unfinished change cannot be read",
             path=path,
             found=str(error)[:100],
-            hint="Look at the disk with hdd_info and remove the journal when all is well.",
+            hint="Run hdd_check on the disk; repair: all puts the journal aside when the disk is in order without it.",
         ) from error
 
 

@@ -22,7 +22,7 @@ from ..._ops.maintain.budget import Budget
 from ..._ops.maintain.outcome import Outcome, figures
 from ..._ops.maintain.policy import Policy, plan_compaction_by, plan_merge_by
 from ..._ops.report.facts import snapshot_facts
-from ..disk import Disk, open_disk, planned_among, run_plan
+from ..disk import Disk, advise, open_disk, planned_among, run_plan
 from ..run import Result
 from .others import Others
 
@@ -89,6 +89,7 @@ class _Visit:
                 raise _held(place, f"{holder.owner} holds it ({holder.kind}).")
             self._change(disk)
         except (Dirty, InUse) as error:
+            advise(self._run.module, disk, error)
             self.outcome.complain(error)
             self._predict(disk)
 

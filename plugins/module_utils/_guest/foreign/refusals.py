@@ -12,7 +12,8 @@ import shlex
 
 from ..._core.errors import Damaged, DiskError, NotABundle, NotAWholeDisk, Unsupported
 from ..._formats.catalog import FORMATS
-from ..._formats.detect import UNSTRUCTURED, detect
+from ..._formats.detect import UNSTRUCTURED
+from ..._formats.marks import mark_of
 from ..._io.durable import read_start
 from ..._io.port import DIRECTORY, FILE, Port
 from .advice import complete, document_of, false_name, unread
@@ -32,7 +33,7 @@ def explain(port: Port, error: DiskError, format: str, *, is_guessed: bool) -> N
     path = error.path or ""
     if isinstance(error, NotAWholeDisk) and path:
         error.hint = extent_of_vmdk(port, path).hint
-    elif is_guessed and format == "vhd" and _mark_of(port, path) == UNSTRUCTURED:
+    elif is_guessed and format == "vhd" and mark_of(port, path) == UNSTRUCTURED:
         raise _named_only(port, path) from error
     else:
         cut = piece_with_mark(port, path) if is_guessed else None
@@ -64,7 +65,7 @@ def explain_member(error: DiskError, container: str) -> None:
 
 def explain_choice(port: Port, error: DiskError, format: str) -> None:
     """Complete ``error`` where the user said of the image at its path that it is in a ``format``, and it is in none."""
-    mark = _mark_of(port, error.path or "") if isinstance(error, Damaged) else UNSTRUCTURED
+    mark = mark_of(port, error.path or "") if isinstance(error, Damaged) else UNSTRUCTURED
     if mark not in (UNSTRUCTURED, FORMATS[format].detected_as):
         error.hint = f"Leave src_format out: the file has the mark of another kind, {mark}."
 
@@ -89,16 +90,3 @@ def _named_only(port: Port, path: str) -> DiskError:
     if document is not None:
         return unread(path, document)
     return false_name(path, suffix) if suffix.lower().endswith("vhd") else piece_of_vhd(port, path)
-
-
-def _mark_of(port: Port, path: str) -> str:
-    """What the marks of a file say, whatever it is called."""
-    stat = port.stat(path)
-    size = stat.size if stat is not None else 0
-    file = port.open_read(path)
-    try:
-        tail = bytearray(min(size, 512))
-        file.pread_into(size - len(tail), tail)
-    finally:
-        file.close()
-    return detect(read_start(port, path, _PREFIX), suffix_bytes=bytes(tail), name="")

@@ -17,6 +17,7 @@ from ..._bundle.guards import (
     check_guards,
     is_suspended,
     refuse_cut_source,
+    refuse_dirty,
     warnings_for_readers,
 )
 from ..._bundle.neighbours import Standing, with_surroundings
@@ -94,6 +95,7 @@ def _refuse(state: BundleState, *, force: bool) -> None:
             path=state.location.directory,
             hint="Finish it with any module that changes the disk, such as hdd_merge.",
         )
+    refuse_dirty(state, force=force)
     # A box of a suspended machine is whole: it holds the saved memory, too.
     check_guards(state, Touches(), force=force or is_suspended(state))
     refuse_cut_source(state, state.tree.top, force=force)

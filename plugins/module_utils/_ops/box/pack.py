@@ -14,7 +14,7 @@ import json
 from typing import Any, Iterator, Mapping, Optional, Tuple
 
 from ..._bundle.naming import temporary_name
-from ..._bundle.paths import is_inside
+from ..._bundle.paths import is_inside, refuse_in_a_bundle
 from ..._change.permissions import refuse_content
 from ..._core.errors import AlreadyExists, BadRequest, NotFound
 from ..._core.records import dataclass, replace
@@ -39,6 +39,7 @@ OTHER = "other content"
 PACKED = "packed"
 
 _PROVIDER = "parallels"
+_MARKS = ("gzip", "tar")
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def refuse_request(request: BoxRequest) -> None:
 def find_machine(port: Port, request: BoxRequest) -> str:
     """The UUID of the machine. Raises when there is no machine, or its box cannot be where it is to be."""
     refuse_request(request)
-    _is_present(port, request.path)
+    _is_present(port, request)
     return machine_uuid(port, request.machine)
 
 
@@ -95,7 +96,7 @@ def find_box(port: Port, request: BoxRequest, uuid: str) -> Box:
     """The box of the machine with this UUID, ``packed`` when the file that is there holds just that."""
     disks = examine_disks(port, request.machine, force=request.force)
     entries = _entries(port, request)
-    is_present = _is_present(port, request.path)
+    is_present = _is_present(port, request)
     packed = box_if_same(port, port.real_path(request.path), archive(port, entries)) if is_present else None
     if packed is None:
         refuse_content(port, request.path)
@@ -128,8 +129,10 @@ def _unchanged(port: Port, box: Box) -> Iterator[bytes]:
     refuse_changed(port, box.disks.fingerprint)
 
 
-def _is_present(port: Port, path: str) -> bool:
-    """Whether there is a file already. Raises when there can be none."""
+def _is_present(port: Port, request: BoxRequest) -> bool:
+    """Whether there is a file already. Raises when there can be none, and for one that is no box."""
+    path = request.path
+    refuse_in_a_bundle(port, path)
     directory = port.stat(path.rsplit("/", 1)[0] or "/")
     if directory is None or directory.kind != DIRECTORY:
         hint = "Create it first, for example with ansible.builtin.file."
@@ -138,6 +141,11 @@ def _is_present(port: Port, path: str) -> bool:
     if present is not None and present.kind != FILE:
         text, hint = "dest: there is something that is no file", "Choose another name."
         raise AlreadyExists(text, path=path, found=present.kind, hint=hint)
+    if present is not None and not request.force:
+        # Most boxes are new.
+        from ..._formats.marks import refuse_other_marks
+
+        refuse_other_marks(port, path, _MARKS, what="box")
     return present is not None
 
 

@@ -20,7 +20,8 @@ def examine_files(
     for name in names:
         kind, path = classify(name), f"{directory}/{name}"
         if kind == "image":
-            text = "The descriptor does not name this image. A linked clone may need it; remove it when none does."
+            text = "The descriptor does not name this image. It may be a layer that the descriptor has lost, or a"
+            text += " linked clone may need it; move it away, and remove it when nothing misses it."
             yield found("orphan_file", path, text)
         elif kind == "ploop_leftover":
             text = "An operation of ploop was not finished. Finish it with ploop, or remove the file."

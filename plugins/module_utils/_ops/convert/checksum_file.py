@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Optional, Sequence
 
-from ..._bundle.paths import is_inside
+from ..._bundle.paths import is_inside, refuse_in_a_bundle
 from ..._core.errors import AlreadyExists, BadRequest, NotFound
 from ..._core.plan import Plan
 from ..._guest.source import Source
@@ -34,6 +34,7 @@ def refuse_place(port: Port, path: str, source: Source, dest: str) -> None:
                 path=path,
                 hint="Choose another name, such as that of dest with .sha256.",
             )
+    refuse_in_a_bundle(port, path, "checksum_file")
     _refuse_present(port, path)
     _refuse_no_directory(port, path)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from ..._bundle.bundle import BundleState, observe
-from ..._bundle.paths import locate, lost_descriptor
+from ..._bundle.paths import locate, lost_descriptor, refuse_in_a_bundle
 from ..._core.errors import AlreadyExists, BadRequest, DiskError, IoFailure, NoSpace, NotABundle
 from ..._core.records import dataclass
 from ..._formats.catalog import HDD, RAW
@@ -20,6 +20,9 @@ from .request import MISSING, ConvertRequest
 
 if TYPE_CHECKING:
     from ..._guest.backing import ForeignChain
+
+_ON_DISKS = ("luks", "tar")
+"""Marks that guests put at the start of their disks."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,28 @@ def find_destination(port: Port, request: ConvertRequest) -> Destination:
         raise AlreadyExists(
             "The destination is a link that leads nowhere", path=request.path, hint="Remove it or choose another dest."
         )
-    if stat is None or request.format == RAW:
+    refuse_in_a_bundle(port, request.path)
+    if stat is None:
         return Destination(stat)
+    if request.format == RAW:
+        return _raw(port, request, stat)
     return _bundle(port, request, stat) if request.format == HDD else _image(port, request, stat)
+
+
+def _raw(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
+    """A raw image has no mark; what has one is something else, which may be needed."""
+    if stat.kind == FILE and not request.force and request.update != MISSING:
+        # Most raw images are new.
+        from ..._formats.marks import refuse_other_marks
+
+        refuse_other_marks(port, request.path, _ON_DISKS, what="raw image")
+    return Destination(stat)
 
 
 def _bundle(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
     if stat.kind != DIRECTORY:
         raise AlreadyExists(
-            "There is a file where the bundle should go", path=request.path, hint="Remove it or choose another dest."
+            "There is a file where the bundle should go", path=request.path, hint="Move it away or choose another dest."
         )
     try:
         # Images of other products have no neighbours.
@@ -64,7 +80,7 @@ def _bundle(port: Port, request: ConvertRequest, stat: Stat) -> Destination:
         raise AlreadyExists(
             "There is a directory that is no bundle where the bundle should go",
             path=request.path,
-            hint=f"{error.hint} Or choose another dest." if is_lost else "Remove it or choose another dest.",
+            hint=f"{error.hint} Or choose another dest." if is_lost else "Move it away or choose another dest.",
         ) from error
     except DiskError as error:
         return _unreadable(request, stat, error)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from ..._bundle.bundle import BundleState
 from ..._bundle.guards import Touches, check_guards, refuse_standing, refuse_strangers
@@ -31,7 +31,7 @@ def refuse_replacing(port: Port, request: ConvertRequest, destination: Destinati
     elif destination.chain is not None:
         _refuse_chain(request, destination.chain)
     elif destination.stat is not None and request.format == HDD:
-        _refuse_other_files(request, port.list_directory(port.real_path(request.path)))
+        _refuse_other_files(port, request)
     elif destination.stat is not None and destination.stat.kind != FILE:
         _refuse_kind(request, destination.stat)
     directory = request.path.rsplit("/", 1)[0] or "/"
@@ -82,13 +82,15 @@ def _refuse_kind(request: ConvertRequest, stat: Stat) -> None:
             hint="Choose another dest.",
         )
     raise AlreadyExists(
-        "There is a directory where the file should go", path=request.path, hint="Remove it or choose another dest."
+        "There is a directory where the file should go", path=request.path, hint="Move it away or choose another dest."
     )
 
 
-def _refuse_other_files(request: ConvertRequest, names: Sequence[str]) -> None:
-    """A bundle is replaced as a whole, so it must not hold what belongs to no disk."""
-    others = [name for name in names if classify(name) == "foreign"]
+def _refuse_other_files(port: Port, request: ConvertRequest) -> None:
+    """A bundle is replaced as a whole, so it must not hold what belongs to no disk, such as another bundle."""
+    directory = port.real_path(request.path)
+    names = port.list_directory(directory)
+    others = [name for name in names if classify(name) == "foreign" or _kind(port, directory, name) == DIRECTORY]
     if others:
         raise Unsupported(
             f"The destination holds files that are no part of a disk: {', '.join(others[:5])}",
@@ -96,6 +98,17 @@ def _refuse_other_files(request: ConvertRequest, names: Sequence[str]) -> None:
             found=others[:20],
             hint="Move them away, then run again; nothing was replaced.",
         )
+
+
+def bundle_locks(port: Port, directory: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """What to hold of a bundle that cannot be read: the directory, and the files in it that are called like images."""
+    called = [name for name in port.list_directory(directory) if classify(name) in ("image", "marker")]
+    return (directory,), tuple(f"{directory}/{name}" for name in called if _kind(port, directory, name) == FILE)
+
+
+def _kind(port: Port, directory: str, name: str) -> Optional[str]:
+    stat = port.lstat(f"{directory}/{name}")
+    return None if stat is None else stat.kind
 
 
 def destination_fingerprint(request: ConvertRequest, destination: Destination) -> Fingerprint:

@@ -26,7 +26,7 @@ from ..._io.port import Port
 from .conversion import Conversion, ConvertFacts
 from .destination import Destination
 from .job import LayerJob, TransferJob, predict_transfer
-from .replacing import destination_fingerprint
+from .replacing import bundle_locks, destination_fingerprint
 from .request import ConvertRequest
 
 
@@ -207,7 +207,7 @@ def _bundle_plan(port: Port, conversion: Conversion, shape: Shape, place: _Place
     steps += [Transfer(job), Sync(directories=(temporary,)), Rename(temporary, path, displaced=displaced)]
     if displaced is not None:
         steps.append(Remove((displaced,), place.directory or "/"))
-    directories, images = _locks(conversion.destination)
+    directories, images = _locks(port, path, conversion.destination)
     names = [name for layer in reversed(job.layers) for name in layer.names]
     files, staged = [f"{path}/{name}" for name in names], [f"{temporary}/{name}" for name in names]
     return Plan(
@@ -293,8 +293,11 @@ def _guids(source: Source, name: str, depths: Sequence[int]) -> Tuple[str, ...]:
     return (guids.TOP,) + tuple(guid if guid != guids.TOP else guids.derive("layer", name, "root") for guid in below)
 
 
-def _locks(destination: Destination) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
-    if destination.state is None:
+def _locks(port: Port, path: str, destination: Destination) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    if destination.stat is None:
         return (), ()
+    if destination.state is None:
+        # Somebody may be at work with one that cannot be read, too.
+        return bundle_locks(port, port.real_path(path))
     images = tuple(image.path for image in destination.state.images.values() if not image.outside)
     return (destination.state.location.directory,), images

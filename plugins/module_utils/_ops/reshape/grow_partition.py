@@ -93,7 +93,8 @@ def _planned(
     growth = grow_partition(layout, target, size, extends=content not in _ROOM_ONLY)
     grown = _facts(layout, target, content, growth)
     if growth is None:
-        return _table_alone(port, state, request, actual, layout).with_facts(PartitionFacts(state, grown))
+        plan = _table_alone(port, state, request, actual, layout)
+        return plan.with_facts(PartitionFacts(plan.facts.after, grown))
     clearance = check_guards(state, Touches(data=True, lengths=EXACT), force=request.force)
     writer = GuestWriter(port, state, actual)
     _write(writer, view, layout, growth)

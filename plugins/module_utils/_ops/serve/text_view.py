@@ -15,6 +15,7 @@ from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..._bundle.guards import warnings_for_readers
 from ..._bundle.naming import temporary_name
+from ..._bundle.paths import refuse_in_a_bundle
 from ..._core.errors import AlreadyExists, BadRequest, NotFound, Unsupported
 from ..._core.extents import ZERO
 from ..._core.guid import derive
@@ -194,6 +195,7 @@ def _is_hole(port: Port, path: str, size: int) -> bool:
 
 def _refuse_replacing(port: Port, request: ConvertRequest, present: Optional[Stat]) -> None:
     """Raise AlreadyExists for what is not such a text: an image may have files that would be left over."""
+    refuse_in_a_bundle(port, request.path)
     parent = request.path.rpartition("/")[0] or "/"
     folder = port.stat(parent)
     if folder is None or folder.kind != DIRECTORY:
@@ -205,7 +207,7 @@ def _refuse_replacing(port: Port, request: ConvertRequest, present: Optional[Sta
     raise AlreadyExists(
         "Something that is no index of files is at the destination",
         path=request.path,
-        hint="Remove it, or choose another dest.",
+        hint="Move it away, or choose another dest.",
     )
 
 

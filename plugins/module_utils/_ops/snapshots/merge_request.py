@@ -70,7 +70,7 @@ def _refuse_unread_names(state: BundleState) -> None:
     """Raise HasSnapshots where a snapshot may have a name that cannot be read: it is to stay then."""
     if state.notes_unread is not None:
         raise HasSnapshots(
-            f"Nobody can tell which snapshots have names: {state.notes_unread}",
+            f"Nobody can tell which snapshots have names: {state.notes_unread.rstrip('.')}",
             path=state.location.directory,
             hint="Restore the file, or remove it when no snapshot is needed by its name any more.",
         )

@@ -80,7 +80,7 @@ def plan_snapshot_take(
 def _refuse_unread_names(state: BundleState, why: str) -> None:
     """A new name would take the place of those in the file, which may only be out of reach."""
     raise Damaged(
-        f"The name of the snapshot cannot be kept: {why}",
+        f"The name of the snapshot cannot be kept: {why.rstrip('.')}",
         path=f"{state.location.directory}/{NOTES}",
         hint="Restore the file, or remove it when no snapshot is needed by its name any more.",
     )

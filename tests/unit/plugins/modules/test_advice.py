@@ -131,3 +131,34 @@ def test_a_lone_snapshot_without_a_descriptor_is_taken_for_the_disk_only_when_th
     assert left.failed and "repair: all" in left.result["msg"]
     succeed("hdd_check", path=disk.directory, repair="all")
     assert disks.read(OsPort(), disk.directory) == disk.guest(guid_of(1))
+
+
+def test_a_journal_that_cannot_be_read_leads_to_the_repair_that_keeps_a_copy_of_it(root: str) -> None:
+    disk = built(root)
+    wanted = disk.guest(TOP)
+    overwrite(f"{disk.directory}/.vdisk-journal", b'{"ver')
+    for result in refusals(root, disk.directory):
+        assert "hdd_check" in result["msg"] and "repair: all" in result["msg"] and "hdd_info" not in result["msg"]
+    succeed("hdd_check", path=disk.directory, repair="all")
+    assert disks.read(OsPort(), disk.directory) == wanted
+    (record,) = os.listdir(f"{disk.directory}.repair")
+    assert b'{"ver'.hex() in read(f"{disk.directory}.repair/{record}").decode()
+
+
+def read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def test_nobody_is_told_to_remove_what_may_be_all_there_is(root: str) -> None:
+    disk = built(root)
+    source = f"{root}/source.raw"
+    overwrite(source, fill(1, CLUSTER))
+    os.mkdir(f"{root}/folder.hdd")
+    overwrite(f"{root}/single.hdd", fill(2, CLUSTER))
+    for dest, form in ((disk.directory, "raw"), (f"{root}/folder.hdd", "hdd"), (f"{root}/single.hdd", "hdd")):
+        ended = run("hdd_convert", src=source, dest=dest, dest_format=form)
+        assert ended.result["error_code"] == "exists" and "Move it away" in ended.result["msg"], ended.result
+    overwrite(f"{disk.directory}/a.hdd.0.{guid_of(3)}.hds", read(next(iter(disk.files.values()))))
+    (orphan,) = [one for one in succeed("hdd_check", path=disk.directory)["findings"] if one["code"] == "orphan_file"]
+    assert "layer that the descriptor has lost" in orphan["message"] and "move it away" in orphan["message"]

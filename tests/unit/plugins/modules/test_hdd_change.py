@@ -518,6 +518,16 @@ def test_a_partition_grows_with_its_disk_and_recovery_goes_to_the_end(root, path
     assert not again["changed"] and again["grown_partition"]["guest_commands"] == []
 
 
+def test_a_partition_table_that_moves_alone_above_snapshots_is_predicted(root, path):
+    with_recovery(path)
+    has_snapshot(path)
+    # The partition behind is the one that can grow.
+    options = {"size": "9M", "partition_table": "grow", "grow_partition": "2", "snapshots": "top_only"}
+    three_runs("hdd", root, path=path, **options)
+    options.update(size="10M", grow_partition="1", snapshots="top_only")
+    three_runs("hdd", root, path=path, **options)
+
+
 @pytest.mark.parametrize("how", ["top_only", "merge"])
 def test_a_partition_grows_above_snapshots(root, path, how):
     with_recovery(path)
@@ -637,7 +647,8 @@ def test_what_spoils_a_machine_in_another_folder_is_refused(root, how):
     os.chmod(config, 0o644)
     with open(f"{root}/m.pvm/x.mem", "wb"):
         pass
-    refused("hdd", root, code="suspended", path=f"{root}/a.hdd", size="9M")
+    # The machine that sleeps is named: it need not be in the folder of the disk.
+    assert config in refused("hdd", root, code="suspended", path=f"{root}/a.hdd", size="9M")["msg"]
     assert config_is(config, size=8, name=name) and path
 
 

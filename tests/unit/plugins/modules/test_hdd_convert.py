@@ -507,3 +507,74 @@ def test_a_machine_whose_disk_is_replaced_by_a_larger_one_is_told_of(root):
     mended = three_runs("hdd_check", root, path=path, repair="safe").done
     assert [one["code"] for one in mended["findings"] if one["repaired"]] == ["vm_size"]
     assert not [text for text in warnings(succeed("hdd_convert", src=f"{root}/small.raw", dest=path)) if text]
+
+
+@pytest.fixture(name="damaged")
+def damaged_fixture(root):
+    """A bundle whose descriptor was cut: nobody can read it, and all of it may be needed."""
+    made = build_bundle(f"{root}/cut.hdd", **DISK)
+    os.truncate(made.descriptor, 300)
+    return made
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who holds a flock without taking it")
+def test_a_damaged_destination_that_somebody_holds_stays_whatever_is_forced(root, raw, damaged):
+    for held in (damaged.directory, damaged.files[(0, TOP)]):
+        descriptor = os.open(held, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            refused("hdd_convert", root, code="in_use", src=raw, dest=damaged.directory, force=True)
+        finally:
+            os.close(descriptor)
+    assert succeed("hdd_convert", src=raw, dest=damaged.directory, force=True)["changed"]
+
+
+@pytest.mark.parametrize("name", ["other.hdd", "keep.hds", ".vdisk-journal-x"])
+def test_what_was_moved_into_a_damaged_destination_stays_whatever_is_forced(root, raw, damaged, name):
+    build_bundle(f"{damaged.directory}/{name}", **DISK)
+    result = refused("hdd_convert", root, code="unsupported", src=raw, dest=damaged.directory, force=True)
+    assert name in result["msg"] and "Move them away" in result["msg"]
+
+
+@pytest.mark.parametrize("format", ["raw", "qcow2", "hdd"])
+@pytest.mark.parametrize("force", [False, True], ids=["", "force"])
+def test_nothing_is_written_into_a_bundle(root, built, raw, format, force):
+    places = [f"{built.directory}/new.hdd"] if format == "hdd" else [*built.files.values(), built.descriptor, "new"]
+    for place in places:
+        dest = os.path.join(built.directory, place)
+        result = refused("hdd_convert", root, code="exists", src=raw, dest=dest, dest_format=format, force=force)
+        assert f"Choose a place outside of {built.directory}" in result["msg"]
+
+
+def test_neither_a_view_nor_checksums_are_written_into_a_bundle(root, built, raw):
+    other = build_bundle(f"{root}/b.hdd", **DISK)
+    for dest in (other.files[(0, TOP)], other.descriptor, f"{other.directory}/new"):
+        for options in (
+            {"src": built.directory, "dest": dest, "dest_format": "vmdk", "subformat": "view"},
+            {"src": raw, "dest": f"{root}/out.raw", "checksum": "md5", "checksum_file": dest},
+        ):
+            message = refused("hdd_convert", root, code="exists", **options)["msg"]
+            assert f"Choose a place outside of {other.directory}" in message and "emove" not in message
+
+
+@pytest.mark.parametrize("mark", [b"QFI\xfb\0\0\0\3", b"WithoutFreeSpace", b"<?xml version='1.0'?>", b"KDMV"], ids=repr)
+def test_a_raw_image_takes_the_place_of_no_other_file_unless_forced(root, raw, mark):
+    put(f"{root}/out.raw", mark.ljust(4096, b"\0"))
+    options = {"src": raw, "dest": f"{root}/out.raw"}
+    assert "force: true" in refused("hdd_convert", root, code="exists", **options)["msg"]
+    assert not succeed("hdd_convert", **options, update="missing")["changed"]
+    assert succeed("hdd_convert", **options, force=True)["changed"] and content(f"{root}/out.raw") == RAW
+
+
+def test_a_link_in_the_place_of_a_bundle_gives_way_as_predicted_and_what_it_leads_to_stays(root, built, raw):
+    os.symlink(built.directory, f"{root}/link.hdd")
+    before = tree(built.directory)
+    as_predicted(root, src=raw, dest=f"{root}/link.hdd", force=True)
+    assert tree(built.directory) == before and not os.path.islink(f"{root}/link.hdd")
+
+
+def test_a_link_to_a_bundle_that_is_good_is_kept(root, raw):
+    succeed("hdd_convert", src=raw, dest=f"{root}/out.hdd")
+    os.symlink("out.hdd", f"{root}/link.hdd")
+    ended = three_runs("hdd_convert", root, src=raw, dest=f"{root}/link.hdd")
+    assert not ended.done["changed"] and os.path.islink(f"{root}/link.hdd")

@@ -156,3 +156,15 @@ def test_a_name_that_waits_in_the_journal_is_seen_by_all(root: str) -> None:
     (facts,) = succeed("hdd_info", path=path)["disks"]
     assert {one["guid"]: one["description"] for one in facts["snapshots"]}[guid] == "the way back"
     assert not os.path.exists(f"{path}/.vdisk-journal")
+
+
+def test_check_mode_advises_nobody_to_force_what_a_real_run_ends(root: str) -> None:
+    built = chain(f"{root}/a.hdd")
+    cut_off(built, after_commit=False)
+    for module, options in CHANGES.items():
+        if module != "hdd_check":
+            message = refused(module, root, code="dirty", check=True, path=built.directory, **options)["msg"]
+            assert "A real run ends that first" in message and "force" not in message, module
+    (one,) = succeed("hdd_maintain", check=True, paths=[built.directory], max_layers=1, fail_on="never")["disks"]
+    assert "A real run ends that first" in one["reason"] and "force" not in one["reason"]
+    assert succeed("hdd", path=built.directory, name="other")["changed"]

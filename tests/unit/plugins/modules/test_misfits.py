@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 
 import pytest
@@ -197,3 +198,33 @@ def test_a_safe_repair_does_not_cut_what_a_damaged_size_or_table_has_lost(root):
     before = tree(root)
     succeed("hdd_check", path=image, repair="safe", fail_on="never")
     assert tree(root) == before
+
+
+def test_a_top_that_has_lost_its_parent_is_not_read_without_it(root):
+    layers = [Layer(guid_of(1), clusters={0: fill(1, BYTES)}), Layer(TOP, guid_of(1), clusters={0: bytes(BYTES)})]
+    built = build_bundle(f"{root}/a.hdd", size_sectors=4096, cluster_sectors=CLUSTER, layers=layers)
+    with open(built.descriptor, encoding="utf-8") as stream:
+        text = stream.read()
+    shots = re.findall(r"\s*<Shot>.*?</Shot>", text, re.DOTALL)
+    lost = next(shot for shot in shots if f"<GUID>{TOP}" in shot)
+    with open(built.descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text.replace(lost, ""))
+    for module, options in (
+        ("hdd_compact", {"path": built.directory}),
+        ("hdd_convert", {"src": built.directory, "dest": f"{root}/out.raw"}),
+    ):
+        assert "hdd_check" in refused(module, root, code="damaged", **options)["msg"]
+    assert run("hdd_check", path=built.directory).failed
+
+
+def test_the_snapshot_of_a_plain_disk_that_has_grown_can_be_read_as_the_message_says(root):
+    layers = [Layer(TOP, type="Plain", clusters={0: fill(1, MIB)})]
+    built = build_bundle(f"{root}/a.hdd", size_sectors=2048, layers=layers)
+    succeed("hdd_snapshot", path=built.directory, name="before")
+    succeed("hdd", path=built.directory, size="2M", snapshots="top_only")
+    options = {"src": built.directory, "dest": f"{root}/out.raw", "snapshot": "before"}
+    message = refused("hdd_convert", root, code="misfit", **options)["msg"]
+    assert "became larger after the snapshot was taken, nothing is missing: set force: true" in message
+    succeed("hdd_convert", **options, force=True)
+    with open(f"{root}/out.raw", "rb") as stream:
+        assert stream.read() == fill(1, MIB) + bytes(MIB)

@@ -23,7 +23,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed, tree
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, tree
 
 MIB = 1 << 20
 NOBODY = 65534
@@ -272,3 +272,27 @@ def test_in_a_sticky_folder_the_outputs_of_others_stay(place):
             assert ended.failed and ended.result["error_code"] == "permission", ended.result
     with open(f"{place}/out.raw", "rb") as stream:
         assert stream.read() == b"of another user"
+
+
+@pytest.mark.parametrize("option", [{"owner": "no such user"}, {"group": "no such group"}, {"mode": 600}], ids=str)
+def test_options_that_cannot_be_met_are_refused_before_anything_is_written(root, option):
+    raw = f"{root}/source.raw"
+    with open(raw, "wb") as stream:
+        stream.write(fill(1, 1 << 20))
+    for module, options in (
+        ("hdd", {"path": f"{root}/new.hdd", "size": "4M"}),
+        ("hdd_convert", {"src": raw, "dest": f"{root}/out.qcow2"}),
+    ):
+        message = refused(module, root, code="bad_request", **options, **option)["msg"]
+        assert next(iter(option)) in message and len(message.split(". ")) > 1
+
+
+@pytest.mark.parametrize("module", ["hdd", "hdd_convert"])
+def test_a_mode_without_quotes_is_what_yaml_makes_of_it(root, module):
+    raw = f"{root}/source.raw"
+    with open(raw, "wb") as stream:
+        stream.write(fill(1, 1 << 20))
+    options = {"path": f"{root}/new.hdd", "size": "4M"} if module == "hdd" else {"src": raw, "dest": f"{root}/new.hdd"}
+    succeed(module, **options, mode=0o600)
+    modes = {os.stat(f"{root}/new.hdd/{name}").st_mode & 0o7777 for name in os.listdir(f"{root}/new.hdd")}
+    assert modes == {0o600}

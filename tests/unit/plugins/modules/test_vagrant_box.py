@@ -24,7 +24,14 @@ from ansible_collections.vdisk.parallels.tests.support import module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP, Layer, build_bundle
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import UUID, make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import content, refused, run, succeed, three_runs
+from ansible_collections.vdisk.parallels.tests.support.module_runner import (
+    content,
+    put,
+    refused,
+    run,
+    succeed,
+    three_runs,
+)
 
 MIB = 1 << 20
 IMAGE = f"box.pvm/mac.hdd/mac.hdd.0.{TOP}.hds"
@@ -277,3 +284,39 @@ def test_a_link_inside_a_machine_still_leads_nowhere(root):
     os.symlink(f"{root}/elsewhere.hdd", f"{machine}/mac.hdd")
     os.symlink(machine, f"{root}/mac.pvm")
     refused("vagrant_box", root, code="unsupported", src=f"{root}/mac.pvm", dest=f"{root}/b.box", architecture="arm64")
+
+
+@pytest.mark.parametrize("sign", ["descriptor", "saved state"])
+def test_a_suspended_machine_is_packed_but_not_with_a_disk_that_is_marked_as_in_use(root, sign):
+    machine = f"{root}/one/mac.pvm"
+    if sign == "saved state":
+        put(f"{machine}/mac.mem", b"memory")
+    else:
+        path = f"{machine}/mac.hdd/DiskDescriptor.xml"
+        put(path, content(path).replace(b"</Miscellaneous>", b"<SuspendState>1</SuspendState></Miscellaneous>"))
+    assert succeed("vagrant_box", check=True, **options(root))["changed"]
+    image = bytearray(content(image_of(machine)))
+    image[44:48] = b"Ynot"
+    put(image_of(machine), bytes(image))
+    refused("vagrant_box", root, code="dirty", **options(root))
+    with open(image_of(machine), "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if sys.platform == "linux":
+            refused("vagrant_box", root, code="in_use", **options(root))
+    assert succeed("vagrant_box", **options(root, force=True))["changed"]
+
+
+def test_a_box_takes_the_place_of_no_part_of_a_disk(root):
+    make(f"{root}/two/mac.pvm")
+    other = f"{root}/two/mac.pvm/mac.hdd"
+    for dest in (image_of(f"{root}/two/mac.pvm"), f"{other}/DiskDescriptor.xml", f"{other}/new.box"):
+        for force in (False, True):
+            refused("vagrant_box", root, code="exists", **options(root, dest=dest, force=force))
+
+
+@pytest.mark.parametrize("mark", [b"QFI\xfb\0\0\0\3", b"WithoutFreeSpace", b"<?xml version='1.0'?>"], ids=repr)
+def test_a_box_takes_the_place_of_no_file_of_another_kind_unless_forced(root, mark):
+    put(f"{root}/out/mac.box", mark.ljust(4096, b"\0"))
+    assert "force: true" in refused("vagrant_box", root, code="exists", **options(root))["msg"]
+    assert succeed("vagrant_box", **options(root, force=True))["changed"]
+    assert "metadata.json" in members(f"{root}/out/mac.box")

@@ -49,8 +49,10 @@ def mode_of(path: Path) -> int:
     return path.stat().st_mode & 0o7777
 
 
-@pytest.mark.parametrize("mode, expected", [("0640", 0o640), ("640", 0o640), ("u=rw,go=", 0o600), ("g+w", 0o664)])
-def test_files_get_the_mode_once_and_directories_do_not(tmp_path: Path, mode: str, expected: int) -> None:
+@pytest.mark.parametrize(
+    "mode, expected", [("0640", 0o640), ("640", 0o640), (0o640, 0o640), ("u=rw,go=", 0o600), ("g+w", 0o664)]
+)
+def test_files_get_the_mode_once_and_directories_do_not(tmp_path: Path, mode: Any, expected: int) -> None:
     (tmp_path / "a").touch()
     (tmp_path / "a").chmod(0o644)
     port, task = OsPort(), FileTask(mode=mode)
@@ -66,7 +68,16 @@ def test_files_get_the_mode_once_and_directories_do_not(tmp_path: Path, mode: st
 
 
 @pytest.mark.parametrize(
-    "options", [{"mode": "rw"}, {"mode": "100644"}, {"owner": "no such user"}, {"group": "no-such"}]
+    "options",
+    [
+        {"mode": "rw"},
+        {"mode": "100644"},
+        {"mode": 600},
+        {"mode": True},
+        {"mode": ["0600"]},
+        {"owner": "no such user"},
+        {"group": "no-such"},
+    ],
 )
 def test_what_means_nothing_is_refused(tmp_path: Path, options: Any) -> None:
     (tmp_path / "a").touch()
