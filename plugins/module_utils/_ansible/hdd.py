@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import without_suffix, writable
 from .._bundle.neighbours import with_surroundings
-from .._bundle.paths import locate, refuse_layer
+from .._bundle.paths import locate, refuse_in_a_bundle, refuse_layer
 from .._bundle.predicted import predicted_bundle
 from .._bundle.shape import DEFAULT_CLUSTER, EXPANDING, Shape, shape_of
 from .._change.aside import clear_siblings
@@ -65,6 +65,7 @@ def _create(module: AnsibleModule, port: Port, path: str) -> Result:
     if params["size"] is None:
         raise BadRequest("size is required to create a disk", path=path, hint="Add the option size, for example 64G.")
     _refuse_without_directory(port, path)
+    refuse_in_a_bundle(port, path, "path")
     shape = _shape(params, _rounded_size(params["size"], warnings))
     name = disk_name(params["name"]) or writable(without_suffix(path.rsplit("/", 1)[-1]))
     plan = plan_create(path, shape, name=name, uid=guids.draw(), token=uuid.uuid4().hex[:8])

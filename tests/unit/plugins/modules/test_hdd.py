@@ -161,6 +161,11 @@ def test_a_missing_directory_is_refused_in_check_mode_as_well(root, above):
     assert "Create it first" in result["msg"] and f"{root}/{above}" in result["msg"]
 
 
+def test_no_disk_is_made_in_another_one(root, disk):
+    result = refused("hdd", root, code="exists", path=f"{disk}/inner.hdd", size="1M", force=True)
+    assert f"Choose a place outside of {disk}" in result["msg"]
+
+
 @pytest.mark.parametrize("state", ["present", "absent"])
 @pytest.mark.parametrize("nothing", ["", " "])
 def test_an_empty_path_does_not_mean_the_working_directory(disk, nothing, state, monkeypatch):
