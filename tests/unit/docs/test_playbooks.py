@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tarfile
@@ -57,6 +58,28 @@ def test_maintain_is_played_by_its_full_name(tmp_path: Path, repository: str) ->
     )
     assert "1 disk: 1 changed" in text
     assert succeed("hdd_info", path=built.directory)["disks"][0]["depth"] == 2
+
+
+@pytest.mark.plays
+def test_a_machine_that_does_not_start_again_is_told_and_is_the_last_that_is_stopped(
+    tmp_path: Path, repository: str
+) -> None:
+    disks = [machine(str(tmp_path / "vms" / f"{name}.pvm")) for name in "ab"]
+    (tmp_path / "stop.yml").write_text("- ansible.builtin.debug: {msg: 'stopping {{ maintain_machine.path }}'}\n")
+    (tmp_path / "start.yml").write_text("- name: Press the button\n  ansible.builtin.fail: {msg: it is stuck}\n")
+    hooks = {f"maintain_{what}": str(tmp_path / f"{what}.yml") for what in ("stop", "start")}
+    with open(next(iter(disks[0].files.values())), "rb") as first, open(next(iter(disks[1].files.values())), "rb") as b:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        fcntl.flock(b, fcntl.LOCK_EX)
+        with pytest.raises(AssertionError) as caught:
+            called(
+                tmp_path, "maintain", repository, maintain_paths=[str(tmp_path / "vms")], maintain_max_layers=2, **hooks
+            )
+    text = str(caught.value)
+    assert f"stopping {tmp_path}/vms/a.pvm" in text
+    assert f"stopping {tmp_path}/vms/b.pvm" not in text
+    assert f"failed    {tmp_path}/vms/a.pvm/a.hdd; Press the button: it is stuck" in text
+    assert f"{tmp_path}/vms/a.pvm could not be started again by maintain_start." in text
 
 
 @pytest.mark.plays
