@@ -11,7 +11,7 @@ import json
 import os
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, Sequence
 
 import pytest
 
@@ -40,13 +40,13 @@ def test_a_role_has_a_playbook_with_its_variables(role: str) -> None:
     assert [name for name in wanted if name not in text.partition("---\n")[0]] == []
 
 
-def called(folder: Path, role: str, repository: str, **variables: Any) -> str:
+def called(folder: Path, role: str, repository: str, hosts: Sequence[str] = ("localhost",), **variables: Any) -> str:
     """Play the playbook of a role by its full name, as the comment in it says; returns what was printed."""
     pytest.importorskip("jinja2", reason="playbooks need jinja2")
     if not os.access(PLAYBOOK, os.X_OK):
         pytest.skip("there is no ansible-playbook beside this Python")
     command = [PLAYBOOK, f"vdisk.parallels.{role}", "-c", "local", "-e", json.dumps(variables)]
-    return run_ansible(str(folder / "run"), command, repository)
+    return run_ansible(str(folder / "run"), command, repository, hosts=hosts)
 
 
 @pytest.mark.plays
@@ -99,6 +99,34 @@ def test_export_is_played_by_its_full_name(tmp_path: Path, repository: str) -> N
     (image,) = made.glob("*.qcow2")
     assert image.read_bytes()[:4] == b"QFI\xfb"
     assert f"  {image.name}\n" in (made / "SHA256SUMS").read_text()
+
+
+def same_folder(folder: Path, **variables: str) -> Dict[str, Any]:
+    """Two hosts with a machine each that is called the same, and a folder of both for what is exported."""
+    hosts = ("one", "two")
+    for host in hosts:
+        machine(str(folder / host / "a.pvm"))
+    source = f"{folder}/{{{{ inventory_hostname }}}}/a.pvm"
+    return {"hosts": hosts, "export_src": source, "export_dest": str(folder / "an export"), **variables}
+
+
+@pytest.mark.plays
+def test_hosts_that_export_to_one_folder_in_one_run_keep_what_the_others_write(tmp_path: Path, repository: str) -> None:
+    called(tmp_path, "export", repository, **same_folder(tmp_path, export_name="{{ inventory_hostname }}"))
+    made = tmp_path / "an export"
+    assert list(json.loads((made / ".export.json").read_text())["sources"]) == ["one.qcow2", "two.qcow2"]
+    assert [line[66:] for line in (made / "SHA256SUMS").read_text().splitlines()] == ["one.qcow2", "two.qcow2"]
+
+
+@pytest.mark.plays
+def test_hosts_that_export_the_same_name_to_one_folder_in_one_run_do_not_replace_each_other(
+    tmp_path: Path, repository: str
+) -> None:
+    with pytest.raises(AssertionError) as caught:
+        called(tmp_path, "export", repository, **same_folder(tmp_path))
+    assert f"a.qcow2, which this run exports from one:{tmp_path}/one/a.pvm/a.hdd in " in str(caught.value)
+    record = json.loads((tmp_path / "an export" / ".export.json").read_text())
+    assert record["sources"] == {"a.qcow2": f"one:{tmp_path}/one/a.pvm/a.hdd"}
 
 
 @pytest.mark.plays
