@@ -26,7 +26,7 @@ Failure = Dict[str, Any]
 def describe_disks(module: AnsibleModule) -> Result:
     """Describe every disk that the arguments name."""
     params = module.params
-    port = own_port(module)
+    port, request = own_port(module), _request(params)
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
     is_single = params["path"] is not None
@@ -35,7 +35,7 @@ def describe_disks(module: AnsibleModule) -> Result:
     found = {path: _disks_at(port, path, params["recurse"]) for path in given}
     standing = _standing(port, [disk for paths in found.values() if isinstance(paths, list) for disk in paths])
     for path in given:
-        described, failed = _describe_all(module, port, path, found[path], standing)
+        described, failed = _describe_all(port, path, request, found[path], standing)
         disks += described
         failures += failed
     if is_single and failures and not disks and failures[0]["path"] == absolute(port, params["path"]):
@@ -67,14 +67,13 @@ def _standing(port: Port, disks: List[str]) -> Standing:
 
 
 def _describe_all(
-    module: AnsibleModule, port: Port, path: str, found: Union[List[str], DiskError], standing: Standing
+    port: Port, path: str, request: DescribeRequest, found: Union[List[str], DiskError], standing: Standing
 ) -> Tuple[List[Dict[str, Any]], List[Failure]]:
     """The disks that one path stands for; each that cannot be described becomes a failure of its own."""
     if isinstance(found, DiskError):
         return [], [{"path": path, **failure_of(found)}]
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
-    request = _request(module.params)
     for one in found:
         try:
             if one == path and port.lstat(path) is None:
@@ -87,5 +86,10 @@ def _describe_all(
 
 
 def _request(params: Mapping[str, Any]) -> DescribeRequest:
+    """What is asked of each disk. Raises BadRequest: a mistake is none of the disks'."""
+    if params["map"]:
+        from .._ops.report.allocation import refuse_bad_number
+
+        refuse_bad_number(params["map"])
     checksum = params["checksum"] if params["checksum"] != "none" else None
     return DescribeRequest(params["allow_outside"], params["scan"], drops_swap(params), params["map"] or 0, checksum)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
-from .._core.errors import Damaged, Unsupported
+from .._core.errors import Damaged, MissingLibrary, Unsupported
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -82,13 +82,16 @@ class Span(NamedTuple):
 def parse_xml(data: bytes, *, path: str) -> Document:
     """The document in ``data``.
 
-    Raises Damaged for what is no well-formed XML or declares a document type, Unsupported beyond the limits.
+    Raises Damaged for what is no well-formed XML or declares a document type, Unsupported beyond the limits,
+    MissingLibrary without lxml.
     """
     try:
         import lxml.etree  # noqa: F401  # pylint: disable=unused-import
     except ImportError as error:
         hint = "Install lxml 4.6 or later for the Python that runs the module."
-        raise Unsupported("The Python library lxml is missing", path=path, found=str(error), hint=hint) from error
+        raise MissingLibrary(
+            "The Python library lxml cannot be loaded", path=path, found=str(error), hint=hint
+        ) from error
     if len(data) > MAX_DOCUMENT_BYTES:
         most = f"at most {MAX_DOCUMENT_BYTES} bytes"
         raise Unsupported("The document is too large", path=path, expected=most, found=len(data))

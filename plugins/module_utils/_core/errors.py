@@ -112,6 +112,12 @@ class Unsupported(DiskError):
     code = "unsupported"
 
 
+class MissingLibrary(DiskError):
+    """A library that is needed is not there, or cannot be loaded. It says nothing about any disk."""
+
+    code = "missing_library"
+
+
 class Encrypted(DiskError):
     """The payload is cipher text; only operations on metadata are possible."""
 

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, Sequence
 
 import pytest
 
@@ -39,13 +40,13 @@ def test_a_role_has_a_playbook_with_its_variables(role: str) -> None:
     assert [name for name in wanted if name not in text.partition("---\n")[0]] == []
 
 
-def called(folder: Path, role: str, repository: str, **variables: Any) -> str:
+def called(folder: Path, role: str, repository: str, hosts: Sequence[str] = ("localhost",), **variables: Any) -> str:
     """Play the playbook of a role by its full name, as the comment in it says; returns what was printed."""
     pytest.importorskip("jinja2", reason="playbooks need jinja2")
     if not os.access(PLAYBOOK, os.X_OK):
         pytest.skip("there is no ansible-playbook beside this Python")
     command = [PLAYBOOK, f"vdisk.parallels.{role}", "-c", "local", "-e", json.dumps(variables)]
-    return run_ansible(str(folder / "run"), command, repository)
+    return run_ansible(str(folder / "run"), command, repository, hosts=hosts)
 
 
 @pytest.mark.plays
@@ -57,6 +58,28 @@ def test_maintain_is_played_by_its_full_name(tmp_path: Path, repository: str) ->
     )
     assert "1 disk: 1 changed" in text
     assert succeed("hdd_info", path=built.directory)["disks"][0]["depth"] == 2
+
+
+@pytest.mark.plays
+def test_a_machine_that_does_not_start_again_is_told_and_is_the_last_that_is_stopped(
+    tmp_path: Path, repository: str
+) -> None:
+    disks = [machine(str(tmp_path / "vms" / f"{name}.pvm")) for name in "ab"]
+    (tmp_path / "stop.yml").write_text("- ansible.builtin.debug: {msg: 'stopping {{ maintain_machine.path }}'}\n")
+    (tmp_path / "start.yml").write_text("- name: Press the button\n  ansible.builtin.fail: {msg: it is stuck}\n")
+    hooks = {f"maintain_{what}": str(tmp_path / f"{what}.yml") for what in ("stop", "start")}
+    with open(next(iter(disks[0].files.values())), "rb") as first, open(next(iter(disks[1].files.values())), "rb") as b:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        fcntl.flock(b, fcntl.LOCK_EX)
+        with pytest.raises(AssertionError) as caught:
+            called(
+                tmp_path, "maintain", repository, maintain_paths=[str(tmp_path / "vms")], maintain_max_layers=2, **hooks
+            )
+    text = str(caught.value)
+    assert f"stopping {tmp_path}/vms/a.pvm" in text
+    assert f"stopping {tmp_path}/vms/b.pvm" not in text
+    assert f"failed    {tmp_path}/vms/a.pvm/a.hdd; Press the button: it is stuck" in text
+    assert f"{tmp_path}/vms/a.pvm could not be started again by maintain_start." in text
 
 
 @pytest.mark.plays
@@ -76,6 +99,35 @@ def test_export_is_played_by_its_full_name(tmp_path: Path, repository: str) -> N
     (image,) = made.glob("*.qcow2")
     assert image.read_bytes()[:4] == b"QFI\xfb"
     assert f"  {image.name}\n" in (made / "SHA256SUMS").read_text()
+
+
+def same_folder(folder: Path, **variables: str) -> Dict[str, Any]:
+    """Two hosts with a machine each that is called the same, and a folder of both for what is exported."""
+    hosts = ("one", "two")
+    for host in hosts:
+        machine(str(folder / host / "a.pvm"))
+    source = f"{folder}/{{{{ inventory_hostname }}}}/a.pvm"
+    return {"hosts": hosts, "export_src": source, "export_dest": str(folder / "an export"), **variables}
+
+
+@pytest.mark.plays
+def test_hosts_that_export_to_one_folder_in_one_run_keep_what_the_others_write(tmp_path: Path, repository: str) -> None:
+    called(tmp_path, "export", repository, **same_folder(tmp_path, export_name="{{ inventory_hostname }}"))
+    made = tmp_path / "an export"
+    assert list(json.loads((made / ".export.json").read_text())["sources"]) == ["one.qcow2", "two.qcow2"]
+    assert [line[66:] for line in (made / "SHA256SUMS").read_text().splitlines()] == ["one.qcow2", "two.qcow2"]
+
+
+@pytest.mark.plays
+def test_hosts_that_export_the_same_name_to_one_folder_in_one_run_do_not_replace_each_other(
+    tmp_path: Path, repository: str
+) -> None:
+    with pytest.raises(AssertionError) as caught:
+        called(tmp_path, "export", repository, **same_folder(tmp_path))
+    record = json.loads((tmp_path / "an export" / ".export.json").read_text())
+    (source,) = record["sources"].values()
+    assert source in [f"{host}:{tmp_path}/{host}/a.pvm/a.hdd" for host in ("one", "two")]
+    assert f"a.qcow2, which this run exports from {source} in " in str(caught.value)
 
 
 @pytest.mark.plays

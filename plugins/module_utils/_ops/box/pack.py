@@ -79,7 +79,10 @@ class Box:
 def refuse_request(request: BoxRequest) -> None:
     """Raise BadRequest for an impossible level, and for a box inside the machine."""
     if not 0 <= request.level <= 9:
-        raise BadRequest("compression_level: not a level", path=request.path, expected="0 to 9", found=request.level)
+        hint = "Use 0 to 9."
+        raise BadRequest(
+            "compression_level: not a level", path=request.path, expected="0 to 9", found=request.level, hint=hint
+        )
     if is_inside(request.path, request.machine):
         text = "dest: a box cannot be inside the machine that it holds"
         raise BadRequest(text, path=request.path, hint="Choose another directory.")

@@ -21,7 +21,7 @@ from ..._bundle.naming import BACKUP, classify, writable
 from ..._bundle.paths import Location
 from ..._bundle.pvm import CONFIG, find_vm
 from ..._core import guid as guids
-from ..._core.errors import DiskError, NotFound
+from ..._core.errors import DiskError, MissingLibrary, NotFound
 from ..._core.findings import ERROR, LOSSY, NO, SAFE, Finding, found
 from ..._core.records import replace
 from ..._core.units import MIB, SECTOR
@@ -106,6 +106,9 @@ def _read(port: Port, path: str) -> Tuple[Optional[bytes], Optional[Descriptor],
         return None, None, [found("descriptor_unreadable", path, str(error), repairable=NO)]
     try:
         current = parse_descriptor(xml, path=path)
+    except MissingLibrary:
+        # The descriptor may be as good as any.
+        raise
     except DiskError as error:
         return xml, None, [found("descriptor_unreadable", path, error.statement)]
     return xml, current, examine_descriptor(current, path=path)

@@ -26,13 +26,21 @@ from ..._formats.hds.bat import RunTable
 MOST_BUCKETS = 4096
 
 
+def refuse_bad_number(buckets: int) -> None:
+    """Raise BadRequest for a number of buckets that is out of range."""
+    if not 1 <= buckets <= MOST_BUCKETS:
+        hint = f"Use 1 to {MOST_BUCKETS}, or 0 for no map."
+        raise BadRequest(
+            "map: the number of ranges is out of range", found=buckets, expected=f"1 to {MOST_BUCKETS}", hint=hint
+        )
+
+
 def allocation_map(state: BundleState, buckets: int) -> Dict[str, Any]:
     """How many clusters each layer of the whole tree, parents first, holds in each of at most ``buckets`` buckets.
 
     A bucket is a whole number of clusters long, so there may be fewer. Raises BadRequest for a number out of range.
     """
-    if not 1 <= buckets <= MOST_BUCKETS:
-        raise BadRequest("map: the number of buckets is out of range", found=buckets, expected=f"1 to {MOST_BUCKETS}")
+    refuse_bad_number(buckets)
     sizes = [image.header.cluster_bytes for image in state.images.values() if image.header is not None]
     unit = max(sizes, default=state.descriptor.storages[0].cluster_sectors * SECTOR)
     clusters = ceil_div(state.descriptor.size_bytes, unit)

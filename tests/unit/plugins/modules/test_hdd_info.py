@@ -283,5 +283,7 @@ def test_a_map_tells_what_each_layer_holds(root):
     assert "map" not in succeed("hdd_info", path=f"{root}/mac.pvm/mac.hdd")["disks"][0]
 
 
-def test_a_map_of_too_many_stretches_fails_for_that_disk(root):
-    assert succeed("hdd_info", paths=[f"{root}/one.hdd"], map=5000)["failed_disks"][0]["error_code"] == "bad_request"
+@pytest.mark.parametrize("number", [-1, 4097])
+def test_a_map_of_too_many_stretches_is_no_fault_of_the_disks(root, number):
+    result = refused("hdd_info", str(root), code="bad_request", paths=[str(root)], recurse=True, map=number)
+    assert "Use 1 to 4096" in result["msg"]

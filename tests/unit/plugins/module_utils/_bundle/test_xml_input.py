@@ -25,7 +25,12 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.xml_input 
     parse_xml,
     spans,
 )
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged, DiskError, Unsupported
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    Damaged,
+    DiskError,
+    MissingLibrary,
+    Unsupported,
+)
 
 PATH = "/disk.hdd/DiskDescriptor.xml"
 LAUGHS = (
@@ -200,7 +205,7 @@ def test_spans_find_every_element_in_document_order() -> None:
 def test_a_missing_lxml_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("lxml", "lxml.etree"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(Unsupported) as caught:
+    with pytest.raises(MissingLibrary) as caught:
         parse_xml(b"<a/>", path=PATH)
     assert "lxml" in str(caught.value)
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.descriptor_xml import parse_descriptor
-from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import IoFailure
+from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import IoFailure, MissingLibrary
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.choose_descriptor import choose_descriptor
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check.examine import locate_damaged
@@ -47,6 +48,14 @@ def test_a_sound_descriptor_stays(path):
     built_at(path)
     choice = chosen(path)
     assert choice.is_sound and choice.content is None and parse_descriptor(choice.xml, path="") == choice.descriptor
+
+
+def test_what_lxml_cannot_read_without_being_there_is_no_damage(path, monkeypatch):
+    built_at(path)
+    for name in ("lxml", "lxml.etree"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingLibrary):
+        chosen(path)
 
 
 def test_a_descriptor_from_the_images_says_what_they_hold(path):
