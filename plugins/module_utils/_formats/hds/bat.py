@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import compress, repeat
-from operator import add, floordiv, lshift, mod, mul, ne, sub
+from operator import add, eq, floordiv, mod, mul, ne, sub
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
@@ -32,18 +32,20 @@ from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 _READ_BYTES = 256 << 10
 _PIECE_BYTES = 4 << 10
 _PIECE_ENTRIES = _PIECE_BYTES // ENTRY_BYTES
+# A table is looked at in blocks first. Of the entries of a block some are a sample: when most of these are zero, few
+# entries are expected.
+_BLOCK_BYTES = 4 * _PIECE_BYTES
+_SAMPLE_STEP = 61
 _ZEROS = bytes(_READ_BYTES)
 _ZERO_PIECE = bytes(_PIECE_BYTES)
 _ZERO_ENTRY = bytes(ENTRY_BYTES)
 _WRITE_ENTRIES = _READ_BYTES // ENTRY_BYTES
 _ONES = int.from_bytes(b"\1\0\0\0" * (_PIECE_ENTRIES - 1), "little")
 _HIGH_BITS = _ONES << 31
-_INDEXES = tuple(range(_PIECE_ENTRIES))
-_FOLLOWERS = _INDEXES[1:]
+_INDEXES = tuple(range(_BLOCK_BYTES // ENTRY_BYTES))
+_FOLLOWING = _INDEXES[1:]
+_FOLLOWERS = _INDEXES[1:_PIECE_ENTRIES]
 _EACH_ONE = array("I", [1]) * _PIECE_ENTRIES
-# Of so many entries of a piece one is looked at before all are: when most are zero, few are expected.
-_SAMPLE_STEP = 16
-_FEW_ENTRIES = _PIECE_ENTRIES // 2
 _MANY_STARTS = 16
 _RUNS_AT_ONCE = 4096
 
@@ -173,8 +175,8 @@ class TableBuilder:
         if used == len(self._counts) > 0:
             data_end = max(self._entries) * unit + cluster
         else:
-            ends = map(add, map(mul, self._entries, repeat(unit)), map(mul, self._counts, repeat(cluster)))
-            data_end = max(ends, default=self._header.data_start)
+            ends = map(add, self._entries, map(mul, self._counts, repeat(self.step)))
+            data_end = max(ends) * unit if used else self._header.data_start
         return RunTable(unit, cluster, self._starts, self._counts, self._entries, used, data_end)
 
 
@@ -212,16 +214,18 @@ def _scan(buffer: bytearray, length: int, first_cluster: int, builder: TableBuil
     """Add the runs among the entries in ``buffer``; the first entry belongs to ``first_cluster``."""
     if buffer.startswith(_ZEROS[:length]):
         return
-    for start in range(0, length, _PIECE_BYTES):
-        if not buffer.startswith(_ZERO_PIECE, start):
-            piece = bytes(buffer[start : start + _PIECE_BYTES])
-            _scan_piece(piece, first_cluster + start // ENTRY_BYTES, builder)
+    for base in range(0, length, _BLOCK_BYTES):
+        block = bytes(buffer[base : min(base + _BLOCK_BYTES, ceil_div(length, _PIECE_BYTES) * _PIECE_BYTES)])
+        if block == _ZEROS[: len(block)] or _add_few(block, first_cluster + base // ENTRY_BYTES, builder):
+            continue
+        for start in range(0, len(block), _PIECE_BYTES):
+            if not block.startswith(_ZERO_PIECE, start):
+                piece = block[start : start + _PIECE_BYTES]
+                _scan_piece(piece, first_cluster + (base + start) // ENTRY_BYTES, builder)
 
 
 def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None:
     entries, step = unpack_words(piece), builder.step
-    if entries[::_SAMPLE_STEP].count(0) * _SAMPLE_STEP > _FEW_ENTRIES and _add_few(entries, first_cluster, builder):
-        return
     following = _following(piece, step)
     if following is None:
         starts = [0, *_breaks_one_by_one(entries, step)]
@@ -248,22 +252,27 @@ def _scan_piece(piece: bytes, first_cluster: int, builder: TableBuilder) -> None
             builder.add(first_cluster + start, end - start, entry)
 
 
-def _add_few(entries: array[int], first_cluster: int, builder: TableBuilder) -> bool:
-    """Add a piece with few entries, at the cost of those alone; False, and nothing is added, when they are many."""
-    indexes = list(compress(_INDEXES, entries))
-    if len(indexes) > _FEW_ENTRIES:
+def _add_few(block: bytes, first_cluster: int, builder: TableBuilder) -> bool:
+    """Add a block with few entries, at the cost of those alone; False, and nothing is added, when they are many."""
+    words = unpack_words(block)
+    sample = words[::_SAMPLE_STEP]
+    if sample.count(0) * 2 < len(sample):
         return False
-    values = list(map(entries.__getitem__, indexes))
+    indexes = list(compress(_INDEXES, words))
+    if len(indexes) * 2 > len(words):
+        return False
+    entries = list(map(words.__getitem__, indexes))
     clusters = list(map(add, indexes, repeat(first_cluster)))
-    if builder.step not in map(sub, values[1:], values):
-        builder.extend(clusters, [1] * len(indexes), values)
+    neighbours = list(compress(_INDEXES, map(eq, map(sub, indexes[1:], indexes), repeat(1))))
+    continued = [index for index in neighbours if entries[index + 1] - entries[index] == builder.step]
+    if not continued:
+        builder.extend(clusters, [1] * len(indexes), entries)
         return True
-    # Both differences at once: 1 in the lower half when the clusters are neighbours, the step in the upper half.
-    keys = list(map(add, indexes, map(lshift, values, repeat(32))))
-    breaks = map(ne, map(sub, keys[1:], keys), repeat(1 + (builder.step << 32)))
-    starts = [0, *compress(_FOLLOWERS, breaks)]
-    counts = list(map(sub, [*starts[1:], len(indexes)], starts))
-    builder.extend(list(map(clusters.__getitem__, starts)), counts, list(map(values.__getitem__, starts)))
+    begins = bytearray(b"\1") * len(indexes)
+    for index in continued:
+        begins[index + 1] = 0
+    counts = list(map(sub, [*compress(_FOLLOWING, begins[1:]), len(indexes)], compress(_INDEXES, begins)))
+    builder.extend(list(compress(clusters, begins)), counts, list(compress(entries, begins)))
     return True
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from itertools import repeat
-from operator import and_, floordiv, mod, ne, rshift, sub
+from itertools import compress, repeat
+from operator import and_, floordiv, gt, mod, ne, rshift, sub
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
 from ..._core.ranges import Range, complement, joined
@@ -84,11 +84,11 @@ def marked_slots(table: RunTable, header: HdsHeader, end: int) -> Optional[bytea
         # Each run is one cluster.
         deque(map(marks.__setitem__, slots, repeat(1)), 0)
         return marks
-    for slot, length in zip(slots, table.counts):
-        if length == 1:
-            marks[slot] = 1
-        else:
-            marks[slot : slot + length] = b"\1" * length
+    slots = list(slots)
+    deque(map(marks.__setitem__, slots, repeat(1)), 0)
+    is_long = list(map(gt, table.counts, repeat(1)))
+    for slot, length in zip(compress(slots, is_long), compress(table.counts, is_long)):
+        marks[slot : slot + length] = b"\1" * length
     return marks
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tables that were read a moment ago: the next look at the same files does without reading them."""
+"""Tables that were read and found sound a moment ago: the next look at the same files does without reading them."""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -20,8 +20,8 @@ _SETTLED_SECONDS = 2
 
 
 class KnownTables:
-    """The tables of files that have not been written for a while, each under the identity that its file had before it
-    was read. A file that has changed since then has another one.
+    """The sound tables of files that have not been written for a while, each under the identity that its file had
+    before it was read. A file that has changed since then has another one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

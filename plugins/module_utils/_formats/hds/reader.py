@@ -108,7 +108,7 @@ def open_hds(port: Port, path: str, *, stat: Optional[Stat] = None, known: Optio
     """Open an expanding image and judge all of its metadata. Raises Damaged or Unsupported; the file is closed then.
 
     A dirty image opens, and so does one whose change of version was not finished: see ``header``. The table need not be
-    read when it is ``known`` of the file, which ``stat`` describes.
+    read and judged when it is ``known`` of the file, which ``stat`` describes.
     """
     file = port.open_read(path)
     try:
@@ -119,7 +119,7 @@ def open_hds(port: Port, path: str, *, stat: Optional[Stat] = None, known: Optio
         table = known.find(stat, header) if known is not None and stat is not None else None
         if table is None:
             table = read_table(file, header)
-        check_table(table, header, path=path, file_size=file_size)
+            check_table(table, header, path=path, file_size=file_size)
         extension = _extension(file, header, path, file_size) if header.ext_off else None
     except BaseException:
         file.close()
