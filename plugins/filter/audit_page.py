@@ -55,7 +55,16 @@ def audit_page(report):
             "audit_page: this is no report, or one of another version. "
             "Make it with the filter audit_report of this collection."
         )
-    return render(report)
+    return render(_plain(report))
+
+
+def _plain(value):
+    """The same as dictionaries and lists of Python: those of Ansible do their work again each time they are read."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value
 
 
 class FilterModule:
