@@ -13,8 +13,8 @@ set -eu
 . "$(dirname "$0")/oracles.sh"
 share=30 every=3
 case ${1:-} in
-  --all) share= every= ;;
-  --long) share= every= && export VDISK_LONG=1 ;;
+  --all) share='' every='' ;;
+  --long) share='' every='' && export VDISK_LONG=1 ;;
 esac
 use_venv dev
 cd "$root"
