@@ -33,7 +33,7 @@ from ansible_collections.vdisk.parallels.tests.support.module_runner import succ
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 GIB = 64
-DISKS, LAYERS, RUNS = 205, 20, 600
+DISKS, LAYERS, SCATTERED = 205, 20, 3000
 HOSTS, EACH = 8, 25
 POLICY: Dict[str, Any] = {"recurse": True, "threshold": "100G", "max_layers": LAYERS + 1}
 
@@ -47,14 +47,14 @@ class Cost(NamedTuple):
 
 
 def make_host(folder: str, disks: int, layers: int = LAYERS) -> None:
-    """Machines with one disk each, whose tables have hundreds of runs, and holes where the data would be."""
+    """Machines with one disk each, whose tables have thousands of runs, and holes where the data would be."""
     os.makedirs(folder)
     chance = random.Random(disks * layers)
     model = f"{folder}/machine 0.pvm"
     guids = [guid_of(number + 1) for number in range(layers - 1)]
     chain = []
     for depth, guid in enumerate([*guids, TOP]):
-        held = dict.fromkeys(chance.sample(range(GIB << 10), 3000), b"")
+        held = dict.fromkeys(chance.sample(range(GIB << 10), SCATTERED), b"")
         chain.append(Layer(guid, guids[depth - 1] if depth else NONE, held))
     named = {guid: f"Nightly build {number}" for number, guid in enumerate(guids)}
     make_machine(model, name="machine", disk="disk.hdd", size_mib=GIB << 10, snapshots=named)
