@@ -217,7 +217,7 @@ def test_every_snapshot_keeps_its_files(name: str, seed: int, tmp_path: Path) ->
         built(path, kind.size, tmp_path, parents)
         plan = plan_compact(PORT, observe(PORT, locate(PORT, path)), scan="filesystem", strategy=strategy)
         assert sum(one.reasons.get("free_in_filesystem", 0) for one in plan.facts.savings) > CLUSTER
-        exported = f"{tmp_path}/exported.hdd"
+        exported = f"{tmp_path}/exported beside {strategy}.hdd"
         convert(Source(path), exported, "hdd", keeps_layers=True, drops_free=True, cluster_bytes=CLUSTER)
         execute(PORT, plan)
         state = observe(PORT, locate(PORT, path))

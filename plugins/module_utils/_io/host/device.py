@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat as modes
+import struct
 import sys
 from typing import Any, Iterator, Optional, Tuple
 
-from ..._core.errors import InUse, StalePlan
+from ..._core.errors import DiskError, InUse, StalePlan
 from ..._core.records import dataclass
 from ..._core.units import SECTOR
 from ..capabilities import detect
@@ -22,6 +24,9 @@ from ..kernel import release
 from ..port import FILE, File, Port, Stat
 from .file import OsFile
 from .names import Names
+
+# Asks a device for the bytes of its logical sector: _IO(0x12, 104) of the kernel, where _IO has no bits of its own.
+_BLKSSZGET = 0x1268
 
 
 class OsDevice(OsFile):
@@ -58,7 +63,21 @@ class BlockDevice:
                     return int(stream.read(20))
             except (*HOST_ERRORS, ValueError):
                 continue
-        return SECTOR
+        return self._asked()
+
+    def _asked(self) -> int:
+        """The answer of the device itself, where the host shows nothing, as in a root file system without ``/sys``."""
+        try:
+            descriptor = _opened(self, os.O_RDONLY)
+        except (*HOST_ERRORS, DiskError):
+            return SECTOR
+        try:
+            sector: int = struct.unpack("i", fcntl.ioctl(descriptor, _BLKSSZGET, bytes(4)))[0]
+            return sector
+        except HOST_ERRORS:
+            return SECTOR
+        finally:
+            release(descriptor)
 
     def port(self, port: Port) -> Port:
         """``port`` with the device as a file."""
@@ -85,7 +104,7 @@ class DevicePort:
             return self._port.open_read(path)
         try:
             # Where the path leads now may be elsewhere; what it led to has no link in it.
-            return OsDevice(path, _opened(self._device), detect())
+            return OsDevice(path, _opened(self._device, os.O_RDONLY | os.O_EXCL), detect())
         except HOST_ERRORS as error:
             if isinstance(error, OSError) and error.errno == errno.EBUSY:
                 hint = "Unmount it, or take a snapshot of it and name that."
@@ -105,10 +124,10 @@ class DevicePort:
         return Stat(**fields)
 
 
-def _opened(device: BlockDevice) -> int:
+def _opened(device: BlockDevice, flags: int) -> int:
     names = Names()
     try:
-        descriptor, facts = names.open(device.path, os.O_RDONLY | os.O_EXCL)
+        descriptor, facts = names.open(device.path, flags)
     finally:
         names.close()
     if not modes.S_ISBLK(facts.st_mode) or facts.st_rdev != device.number:

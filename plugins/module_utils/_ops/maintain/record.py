@@ -24,7 +24,7 @@ import posixpath
 import time
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..._core.errors import BadRequest, Damaged
+from ..._core.errors import AlreadyExists, BadRequest, Damaged
 from ..._core.records import dataclass
 from ..._io.durable import read_file
 from ..._io.port import FILE, File, Lock, Port
@@ -198,4 +198,8 @@ def _make_folders(port: Port, folder: str) -> None:
         missing.append(folder)
         folder = posixpath.dirname(folder)
     for one in reversed(missing):
-        port.make_directory(one)
+        try:
+            port.make_directory(one)
+        except AlreadyExists:
+            # Another run has been quicker.
+            continue

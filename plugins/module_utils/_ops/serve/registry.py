@@ -21,7 +21,7 @@ import json
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..._core.errors import DiskError, InUse, IoFailure
+from ..._core.errors import AlreadyExists, DiskError, InUse, IoFailure
 from ..._core.records import dataclass
 from ..._io.durable import read_file
 from ..._io.net.detached import end_process, start_time
@@ -161,6 +161,9 @@ def make_folder(port: Port, path: str) -> None:
         use_umask(0o077)
         try:
             port.make_directory(path)
+        except AlreadyExists:
+            # Another task has been quicker.
+            pass
         finally:
             use_umask(before)
     refuse_strange(port, path)

@@ -533,6 +533,7 @@ NOT_OF_A_SOURCE = {
     "no_space": "of outputs",
     "stale_plan": "of changes between two looks",
     "verify_failed": "of outputs",
+    "missing_library": "of the host: what reads descriptors cannot be loaded",
     "read_only": "of outputs",
 }
 ON_A_PORT = {"io_error": "EIO", "permission": "EACCES"}

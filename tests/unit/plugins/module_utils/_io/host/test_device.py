@@ -89,7 +89,11 @@ def test_sectors_are_those_of_the_device(tmp_path: Path, sector: int) -> None:
         pytest.skip(f"no loop device: {made.stderr.strip()}")
     loop = made.stdout.strip()
     try:
-        assert find_source(PORT, loop).logical_sector == sector
+        source = find_source(PORT, loop)
+        assert source.logical_sector == sector
+        assert isinstance(source.container, BlockDevice)
+        # What the device itself answers, where the host has no /sys.
+        assert source.container._asked() == sector
     finally:
         subprocess.run(["losetup", "-d", loop], check=False)
 

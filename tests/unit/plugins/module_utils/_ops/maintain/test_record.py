@@ -142,6 +142,18 @@ def test_a_folder_is_refused_and_missing_folders_are_made(port: MemoryPort) -> N
     assert port.lstat("/home/x/y/record") is not None
 
 
+def test_folders_that_another_run_has_just_made_serve_both(port: MemoryPort) -> None:
+    make = port.make_directory
+
+    def late(path: str) -> None:
+        port.plant_directory(path)
+        make(path)
+
+    port.make_directory = late  # type: ignore[method-assign]
+    open_record(port, "/home/x/y/record", None).close()
+    assert port.lstat("/home/x/y/record") is not None
+
+
 def test_nobody_else_reads_the_record_and_one_run_at_a_time_writes_it(port: MemoryPort) -> None:
     record = opened(port)
     stat = port.lstat(PATH)

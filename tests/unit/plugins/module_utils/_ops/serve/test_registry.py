@@ -151,6 +151,18 @@ def test_a_folder_is_made_for_its_owner_alone_whatever_the_mask(port, run):
     registry.make_folder(port, f"{run}/new")
 
 
+def test_a_folder_that_another_task_has_just_made_serves_both(run):
+    class Late(OsPort):
+        """Sees the folder only after it was made."""
+
+        def make_directory(self, path):
+            os.mkdir(path, 0o700)
+            super().make_directory(path)
+
+    registry.make_folder(Late(), f"{run}/new")
+    assert os.stat(f"{run}/new").st_mode & 0o777 == 0o700
+
+
 def test_a_folder_that_is_not_ones_own_is_refused(port, run, monkeypatch):
     os.symlink(run, run + "2")
     os.mkdir(f"{run}/open")
