@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from itertools import compress, repeat
+from operator import gt
 from typing import NoReturn
 
 from ..._core.errors import CHECK_HINT, Damaged
@@ -14,7 +16,7 @@ from .bat import Run, RunTable
 from .bat_order import in_file_order, is_on_grid, marked_slots
 from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 
-# Up to so many runs of one cluster, far from each other, are counted in a set, of about 60 bytes each.
+# Up to so many runs, hardly any of them longer than a cluster, are looked up in a set, of about 60 bytes each.
 _COUNTED_RUNS = 64 << 10
 
 
@@ -49,11 +51,11 @@ def _is_placed(table: RunTable, header: HdsHeader, file_size: int) -> bool:
 
 def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
     """Whether no cluster of the file belongs to two runs; all of them lie on the grid."""
+    if len(table) <= _COUNTED_RUNS and table.clusters_used <= 2 * len(table):
+        return _are_few_disjoint(table, header.entry_step)
     marks = marked_slots(table, header, table.data_end)
     if marks is not None:
         return marks.count(1) == table.clusters_used
-    if table.clusters_used == len(table) <= _COUNTED_RUNS:
-        return len(set(table.entries)) == len(table)
     step = header.entry_step
     end = 0
     for index in in_file_order(table):
@@ -61,6 +63,16 @@ def _is_disjoint(table: RunTable, header: HdsHeader) -> bool:
             return False
         end = table.entries[index] + table.counts[index] * step
     return True
+
+
+def _are_few_disjoint(table: RunTable, step: int) -> bool:
+    """The same by the first clusters of the runs: of two runs that share clusters, one begins in the other."""
+    firsts = set(table.entries)
+    if len(firsts) < len(table):
+        return False
+    is_long = list(map(gt, table.counts, repeat(1)))
+    longer = zip(compress(table.entries, is_long), compress(table.counts, is_long))
+    return all(firsts.isdisjoint(range(first + step, first + count * step, step)) for first, count in longer)
 
 
 def _entry_offset(cluster: int) -> int:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from typing import List, Sequence, Tuple
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import MIB
+from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds import bat_check
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.bat_check import check_table
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds.header import HdsHeader
 from ansible_collections.vdisk.parallels.tests.unit.plugins.module_utils._formats.hds.test_bat import (
@@ -74,8 +76,13 @@ def shuffled(count: int) -> List[int]:
     return [1 + (index * 7919) % count for index in range(count)]
 
 
-@pytest.mark.parametrize("count", [997, 9973], ids=["compared by sorting", "compared by marks"])
-def test_one_shared_cluster_among_many_runs_is_found(count: int) -> None:
+@pytest.mark.parametrize(
+    "count, looked_up", [(997, 0), (9973, 0), (9973, 1 << 16)], ids=["sorted", "by marks", "looked up"]
+)
+def test_one_shared_cluster_among_many_runs_is_found(
+    count: int, looked_up: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bat_check, "_COUNTED_RUNS", looked_up)
     entries = shuffled(count)
     header = header_of(entries, version=2, data_off=2048)
     assert len(read(entries, header)) > 0.9 * count
@@ -86,10 +93,20 @@ def test_one_shared_cluster_among_many_runs_is_found(count: int) -> None:
     assert caught.value.offset == 64 + 4 * 700
 
 
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=8), st.sampled_from([1, 2]), st.integers(3, 14))
+@pytest.mark.parametrize("looked_up", [0, 1 << 16])
+@given(
+    slots=st.lists(st.integers(0, 12), min_size=1, max_size=8),
+    version=st.sampled_from([1, 2]),
+    file_clusters=st.integers(3, 14),
+)
 def test_a_table_is_refused_exactly_when_a_naive_look_refuses_it(
-    slots: List[int], version: int, file_clusters: int
+    slots: List[int], version: int, file_clusters: int, looked_up: int
 ) -> None:
+    with mock.patch.object(bat_check, "_COUNTED_RUNS", looked_up):
+        refused_exactly_when_a_naive_look_refuses(slots, version, file_clusters)
+
+
+def refused_exactly_when_a_naive_look_refuses(slots: List[int], version: int, file_clusters: int) -> None:
     unit = 4 if version == 1 else 1
     entries = [slot * unit for slot in slots]
     header = header_of(entries, version=version, cluster_sectors=4, data_off=12)
