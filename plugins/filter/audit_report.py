@@ -8,9 +8,9 @@ DOCUMENTATION = r"""
 name: audit_report
 short_description: Combine the facts of the disks of many hosts
 description:
-  - Combines the results of M(vdisk.parallels.hdd_info), M(vdisk.parallels.hdd_check) and M(vdisk.parallels.hdd_merge)
-    on many hosts into one report, with totals and with what each disk can give back. The role
-    P(vdisk.parallels.audit#role) writes it as C(audit.json).
+  - Combines the results of M(vdisk.parallels.hdd_maintain) or M(vdisk.parallels.hdd_info) on many hosts into one
+    report, with totals and with what each disk can give back. The role P(vdisk.parallels.audit#role) writes it as
+    C(audit.json).
   - All lists have one entry for each host, in the same order, and an empty dictionary for a host without a result.
 author:
   - The vdisk.parallels authors (@vdisk-parallels)
@@ -22,7 +22,9 @@ options:
     elements: str
     required: true
   infos:
-    description: Results of M(vdisk.parallels.hdd_info).
+    description:
+      - Results of M(vdisk.parallels.hdd_info), or of M(vdisk.parallels.hdd_maintain) in check mode with
+        O(vdisk.parallels.hdd_maintain#module:facts=true), which are their own O(forecasts).
     type: list
     elements: dict
     required: true
@@ -44,6 +46,10 @@ options:
     description: The O(vdisk.parallels.hdd_info#module:scan) that the facts were gathered with.
     type: str
     default: metadata
+  merge:
+    description: Whether the report is to tell what a merge of orphan layers would do, as far as that was predicted.
+    type: bool
+    default: true
 seealso:
   - plugin: vdisk.parallels.audit_page
     plugin_type: filter
@@ -51,10 +57,16 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Gather facts of the disks of this host
-  vdisk.parallels.hdd_info:
-    path: /vms
+- name: Gather facts of the disks of this host, check them, and predict a merge of their orphan layers
+  vdisk.parallels.hdd_maintain:
+    paths: [/vms]
     recurse: true
+    orphans: true
+    compact: false
+    scan: metadata
+    facts: true
+    fail_on: never
+  check_mode: true
   register: facts_of_disks
 
 - name: Write a report of all hosts
@@ -85,13 +97,15 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
 
 
-def audit_report(hosts, infos, forecasts=None, title="Audit of virtual disks", stamp="", scan="metadata"):
+def audit_report(
+    hosts, infos, forecasts=None, title="Audit of virtual disks", stamp="", scan="metadata", merge=True
+):
     """The report of a fleet, see above."""
     hosts, infos = list(hosts), list(infos)
     forecasts = [{}] * len(hosts) if forecasts is None else list(forecasts)
     if not len(hosts) == len(infos) == len(forecasts):
         raise AnsibleFilterError("audit_report: each list must have one entry for each host.")
-    return build_report(hosts, infos, forecasts, title=title, stamp=stamp, scan=scan)
+    return build_report(hosts, infos, forecasts, title=title, stamp=stamp, scan=scan, merge=merge)
 
 
 class FilterModule:

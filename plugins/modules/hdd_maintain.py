@@ -136,6 +136,18 @@ options:
       - Any text. Tasks with the same O(record) and the same text are parts of one run, such as a play with several of
         them; otherwise, a task begins a new record when the one before it has ended.
     type: str
+  facts:
+    description:
+      - Also return the facts of each disk, as M(vdisk.parallels.hdd_info) does, as it is when its turn begins. Its
+        tables are not read again for that.
+      - What can be given back is found by O(scan) and O(swap) also without O(compact).
+    type: bool
+    default: false
+  map:
+    description:
+      - As O(vdisk.parallels.hdd_info#module:map), for O(facts).
+    type: int
+    default: 0
   fail_on:
     description:
       - With V(failed), the task fails at the end when a disk failed, or when a path does not exist or leads to no disk.
@@ -239,7 +251,7 @@ disks:
       type: dict
       returned: success
     after:
-      description: The same after the changes.
+      description: The same after the changes; null when it was not opened.
       type: dict
       returned: success
     worthwhile:
@@ -286,6 +298,19 @@ disks:
       description: Bytes of guest data written.
       type: int
       returned: success
+    facts:
+      description:
+        - The disk as its turn began, as in RV(vdisk.parallels.hdd_info#module:disks). Outside check mode, what an
+          interrupted run left has been finished by then.
+        - Null for a disk in RV(undescribed), and for one that was excluded or that a limit of the run came before.
+      type: dict
+      returned: when O(facts=true)
+undescribed:
+  description: The disks whose facts could not be had, as in RV(vdisk.parallels.hdd_info#module:failed_disks).
+  returned: when O(facts=true)
+  type: list
+  elements: dict
+  sample: []
 missing:
   description: The O(paths) that do not exist or lead to no disk, with path, error_code, msg and error_context.
   returned: success
@@ -377,6 +402,8 @@ def main():
         busy=dict(type="str", choices=["skip", "predict"], default="skip"),
         record=dict(type="path"),
         run=dict(type="str"),
+        facts=dict(type="bool", default=False),
+        map=dict(type="int", default=0),
         fail_on=dict(type="str", choices=["failed", "never"], default="failed"),
         allow_outside=dict(type="bool", default=False),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
 
@@ -77,6 +77,12 @@ def checked(path: str, *findings: Dict[str, Any], **others: Any) -> Dict[str, An
     return foretold(path, **{"findings": list(findings), **told, **others})
 
 
+def told(*disks: Tuple[Optional[Dict[str, Any]], Dict[str, Any]], **others: Any) -> Dict[str, Any]:
+    """What hdd_maintain returns in check mode with facts: the facts of each disk, and what it foretells."""
+    entries = [{**forecast, "facts": facts} for facts, forecast in disks]
+    return {"disks": entries, "undescribed": [], "missing": [], "changed": False, **others}
+
+
 def finding(code: str, severity: str, message: str = "is wrong", where: str = "/x") -> Dict[str, Any]:
     return {
         "code": code,
@@ -116,10 +122,11 @@ def fleet_report(
     infos: Sequence[Dict[str, Any]],
     *,
     forecasts: Optional[Sequence[Dict[str, Any]]] = None,
+    merge: bool = True,
 ) -> Dict[str, Any]:
     """The report of a fleet of which nothing was checked or foretold unless it is said."""
     nothing: List[Dict[str, Any]] = [{}] * len(hosts)
-    return build_report(hosts, infos, forecasts or nothing, title="T", stamp="S", scan="metadata")
+    return build_report(hosts, infos, forecasts or nothing, title="T", stamp="S", scan="metadata", merge=merge)
 
 
 def large_fleet(disks: int = 200, layers: int = 20, hosts: int = 8) -> Dict[str, Any]:

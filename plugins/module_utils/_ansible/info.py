@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._bundle.find import bundles_in, nothing_in
 from .._bundle.neighbours import Standing
 from .._core.errors import DiskError
+from .._core.records import replace
 from .._io.port import Port
 from .._ops.report.describe import DescribeRequest, describe_disk
 from .._ops.report.facts import absent_facts, totals
@@ -86,10 +87,14 @@ def _describe_all(
 
 
 def _request(params: Mapping[str, Any]) -> DescribeRequest:
-    """What is asked of each disk. Raises BadRequest: a mistake is none of the disks'."""
+    checksum = params["checksum"] if params["checksum"] != "none" else None
+    return replace(describe_request(params), checksum=checksum)
+
+
+def describe_request(params: Mapping[str, Any]) -> DescribeRequest:
+    """What every module that gives facts is asked of each disk. Raises BadRequest: a mistake is none of the disks'."""
     if params["map"]:
         from .._ops.report.allocation import refuse_bad_number
 
         refuse_bad_number(params["map"])
-    checksum = params["checksum"] if params["checksum"] != "none" else None
-    return DescribeRequest(params["allow_outside"], params["scan"], drops_swap(params), params["map"] or 0, checksum)
+    return DescribeRequest(params["allow_outside"], params["scan"], drops_swap(params), params["map"] or 0)

@@ -10,7 +10,7 @@ give back.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .tree import is_orphan
 
@@ -21,6 +21,8 @@ Report = Dict[str, Any]
 Answer = Mapping[str, Any]
 
 _SIZES = ("virtual_size", "file_size", "allocated_size", "used_size")
+# Nothing at the path, and no disk in the folder.
+_ABSENT = ("not_found", "not_a_bundle")
 _SEVERITIES = ("error", "warning", "info")
 
 
@@ -32,18 +34,36 @@ def build_report(
     title: str,
     stamp: str,
     scan: str,
+    merge: bool = True,
 ) -> Report:
     """One report of all ``hosts``, from what hdd_info and hdd_maintain in check mode returned on each: one entry per
-    host in each list, empty where there is none.
+    host in each list, empty where there is none. An answer of hdd_maintain with facts is both. Without ``merge``,
+    nobody asked what a merge would do.
     """
-    told = [_host(*one) for one in zip(hosts, infos, forecasts)]
+    told = [_host(name, *_apart(*answers), merge) for name, *answers in zip(hosts, infos, forecasts)]
     return {"format": FORMAT, "title": title, "stamp": stamp, "scan": scan, "totals": _totals(told), "hosts": told}
 
 
-def _host(name: str, info: Answer, forecast: Answer) -> Report:
-    foretold = {str(one["path"]): one for one in forecast.get("disks") or ()}
+def _apart(answer: Answer, forecast: Answer) -> Tuple[Answer, Answer]:
+    """What hdd_info would have answered, and what is foretold."""
+    if "undescribed" not in answer:
+        return answer, forecast
+    described = [one["facts"] for one in answer["disks"] if one["facts"] is not None]
+    absent = [one for one in answer["missing"] if one["error_code"] in _ABSENT]
+    others = [one for one in answer["missing"] if one["error_code"] not in _ABSENT]
+    return {
+        **answer,
+        "disks": [*described, *({"path": one["path"], "exists": False} for one in absent)],
+        "failed_disks": [*answer["undescribed"], *others],
+    }, forecast or answer
+
+
+def _host(name: str, info: Answer, forecast: Answer, is_merge_foretold: bool) -> Report:
+    # A disk may have been named by a file in it.
+    foretold = {str((one.get("facts") or one)["path"]): one for one in forecast.get("disks") or ()}
     described: List[Mapping[str, Any]] = list(info.get("disks") or ())
-    disks = [_disk(disk, foretold.get(disk["path"])) for disk in described if disk.get("exists")]
+    there = [disk for disk in described if disk.get("exists")]
+    disks = [_disk(disk, foretold.get(disk["path"]), is_merge_foretold) for disk in there]
     return {
         "name": str(name),
         "status": _status(info),
@@ -73,8 +93,8 @@ def _message(info: Answer) -> Optional[str]:
     )
 
 
-def _disk(facts: Mapping[str, Any], foretold: Optional[Answer]) -> Report:
-    check, merge = _check(foretold), _merge(facts, foretold)
+def _disk(facts: Mapping[str, Any], foretold: Optional[Answer], is_merge_foretold: bool) -> Report:
+    check, merge = _check(foretold), _merge(facts, foretold if is_merge_foretold else None)
     compact = sum(size or 0 for size in facts["reclaimable"].values())
     freed = max(0, merge["freed"] or 0) if merge is not None else 0
     return {

@@ -137,7 +137,8 @@ def _result(run: Run, disks: List[Result], found: Found, earlier: Optional[Resul
     shown = ({one["path"]: one[when] for one in changed} for when in ("before", "after"))
     return {
         "changed": run.has_changed,
-        "disks": disks,
+        "disks": [run.facts.of(one) for one in disks],
+        **run.facts.undescribed,
         "missing": [{"path": path, **failure_of(error)} for path, error in found.failed],
         "unfinished": run.unfinished,
         "predicted": run.module.check_mode,

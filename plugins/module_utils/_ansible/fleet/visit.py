@@ -24,6 +24,7 @@ from ..._ops.maintain.policy import Policy, plan_compaction_by, plan_merge_by
 from ..._ops.report.facts import snapshot_facts
 from ..disk import Disk, advise, open_disk, planned_among, run_plan
 from ..run import Result
+from .facts import DiskFacts
 from .others import Others
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Run:
         self.warnings: List[str] = []
         self.others = Others(others)
         self.warnings += self.others.unsearched
+        self.facts = DiskFacts(module.params)
         self.has_changed = False
 
     def open(self, path: str, known: Optional[KnownTables] = None) -> Disk:
@@ -65,6 +67,7 @@ def visit(run: Run, path: str) -> Result:
         one.work()
     except DiskError as error:
         one.outcome.complain(error)
+    one.describe()
     run.has_changed = run.has_changed or one.outcome.is_changed
     return one.outcome.as_result(is_left_out=one.is_left_out)
 
@@ -93,10 +96,17 @@ class _Visit:
             self.outcome.complain(error)
             self._predict(disk)
 
+    def describe(self) -> None:
+        """Tell its facts although it was not opened, unless it is for another run."""
+        if not self.is_left_out:
+            run = self._run
+            run.facts.note_closed(self.outcome.path, run.port, run.others.standing, self._known)
+
     def _open(self) -> Disk:
         # What was read serves once: a merge may come next.
         known, self._known = self._known, None
         disk = self._run.open(self.outcome.path, known)
+        self._run.facts.note_open(self.outcome.path, disk)
         for sentence in disk.recovered:
             self.outcome.is_changed = True
             self.outcome.note(sentence)

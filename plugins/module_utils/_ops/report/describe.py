@@ -19,6 +19,8 @@ from ..._io.port import Port
 from .facts import Facts, disk_facts
 
 if TYPE_CHECKING:
+    from ..._bundle.pvm import VmReport
+    from ..._formats.hds.known import KnownTables
     from ..compact.freed import FreedLayers
 
 METADATA = "metadata"
@@ -38,15 +40,27 @@ class DescribeRequest:
     checksum: Optional[str] = None
 
 
-def describe_disk(port: Port, path: str, request: DescribeRequest, standing: Optional[Standing] = None) -> Facts:
-    """The facts of the disk at ``path``. What is rarely asked for is imported only then.
+def describe_disk(
+    port: Port,
+    path: str,
+    request: DescribeRequest,
+    standing: Optional[Standing] = None,
+    known: Optional[KnownTables] = None,
+) -> Facts:
+    """The facts of the disk at ``path``.
 
-    ``standing`` is what is known of the disks of other folders.
+    ``standing`` is what is known of the disks of other folders, ``known`` the tables that need not be read again.
     """
     location = locate(port, path)
-    observed = observe(port, location, allow_outside=request.allow_outside)
+    observed = observe(port, location, allow_outside=request.allow_outside, known=known)
     state, around = with_surroundings(port, observed, path, standing=standing)
-    facts = disk_facts(port, state, around.machine._replace(warnings=around.machine.warnings + around.unknown))
+    machine = around.machine._replace(warnings=around.machine.warnings + around.unknown)
+    return describe_state(port, state, machine, request)
+
+
+def describe_state(port: Port, state: BundleState, machine: VmReport, request: DescribeRequest) -> Facts:
+    """The facts of a disk that was observed with what surrounds it. What is rarely asked for is imported only then."""
+    facts = disk_facts(port, state, machine)
     if request.scan != METADATA:
         _scan(port, state, request, facts)
     facts["partitions"] = _partitions(port, state)
@@ -66,10 +80,8 @@ def _scan(port: Port, state: BundleState, request: DescribeRequest, facts: Facts
     refuse_encrypted(state)
     freed: Optional[FreedLayers] = None
     if request.scan == FILESYSTEM:
-        from ..._bundle.neighbours import with_surroundings
         from ..compact.freed import find_freed
 
-        state, _around = with_surroundings(port, state, facts["path"])
         freed = find_freed(port, state, swap=request.swap)
         facts["filesystems"] = list(freed.filesystems)
     savings = estimate(port, state, scan=request.scan, freed=freed)

@@ -21,6 +21,7 @@ from ansible_collections.vdisk.parallels.tests.support.reports import (
     info,
     merged,
     snapshot,
+    told,
 )
 
 
@@ -98,11 +99,11 @@ def test_bad_and_absent_disks_are_told_with_what_a_check_found() -> None:
 
 
 def test_findings_are_counted() -> None:
-    told = forecast(
+    foreseen = forecast(
         checked("/1.hdd", finding("a", "error"), finding("b", "warning"), finding("b", "warning")),
         foretold("/2.hdd", outcome="failed", reason="gone", error_code="io_error", before=None, after=None),
     )
-    report = fleet_report(["a"], [info(disk("/1.hdd"), disk("/2.hdd"), disk("/3.hdd"))], forecasts=[told])
+    report = fleet_report(["a"], [info(disk("/1.hdd"), disk("/2.hdd"), disk("/3.hdd"))], forecasts=[foreseen])
     by_path = {one["path"]: one["check"] for one in report["hosts"][0]["disks"]}
     assert report["totals"]["findings"] == {"error": 1, "warning": 2, "info": 0}
     assert report["totals"]["unhealthy_disks"] == 2
@@ -140,3 +141,36 @@ def test_a_forecast_that_was_not_asked_for_says_nothing() -> None:
     assert (report["hosts"][0]["disks"][0]["check"], report["hosts"][0]["disks"][0]["merge"]) == (None, None)
     report = fleet_report(["a"], [info(disk("/1.hdd"))], forecasts=[forecast(foretold("/1.hdd"))])
     assert (report["hosts"][0]["disks"][0]["check"], report["hosts"][0]["disks"][0]["merge"]) == (None, None)
+
+
+def test_an_answer_with_facts_is_its_own_forecast() -> None:
+    shots = [snapshot("{a}")]
+    bad = {"path": "/bad.hdd", "error_code": "damaged", "msg": "broken", "error_context": {}}
+    nothing = [
+        {"path": "/none", "error_code": "not_found", "msg": "There is nothing", "error_context": {}},
+        {"path": "/empty", "error_code": "not_a_bundle", "msg": "There is no disk", "error_context": {}},
+        {"path": "/closed", "error_code": "permission", "msg": "Not for you", "error_context": {}},
+    ]
+    answer = told(
+        (disk("/1.hdd", snapshots=shots), merged("/1.hdd", 5)),
+        (disk("/2.hdd"), checked("/2.hdd/DiskDescriptor.xml", finding("b", "warning"))),
+        (None, checked("/bad.hdd", finding("descriptor_unreadable", "error"))),
+        undescribed=[bad],
+        missing=nothing,
+    )
+    report = fleet_report(["a", "b"], [answer, {}])
+    host = report["hosts"][0]
+    assert (host["status"], report["hosts"][1]["status"]) == ("ok", "unreachable")
+    assert [one["path"] for one in host["disks"]] == ["/1.hdd", "/2.hdd"]
+    assert host["disks"][0]["merge"]["freed"] == 5 and host["disks"][1]["check"]["counts"]["warning"] == 1
+    assert host["absent"] == ["/none", "/empty"]
+    assert [one["path"] for one in host["failed_disks"]] == ["/bad.hdd", "/closed"]
+    assert [one["code"] for one in host["failed_disks"][0]["findings"]] == ["descriptor_unreadable"]
+    assert (report["totals"]["failed_disks"], report["totals"]["findings"]["error"]) == (2, 1)
+
+
+def test_a_merge_that_nobody_asked_for_is_not_foretold() -> None:
+    answer = told((disk("/1.hdd", snapshots=[snapshot("{a}")]), checked("/1.hdd")))
+    (host,) = fleet_report(["a"], [answer], merge=False)["hosts"]
+    assert (host["disks"][0]["merge"], host["disks"][0]["check"]["healthy"]) == (None, True)
+    assert fleet_report(["a"], [answer])["hosts"][0]["disks"][0]["merge"]["freed"] == 0

@@ -29,7 +29,7 @@ CHECK = Policy(compacts=False)
 
 def run_of(policy: Policy = ALL, *, budget: Any = None, others: Any = (), **options: Any) -> Run:
     port = OsPort()
-    task = Task(**{"busy": "skip", "allow_outside": policy.allow_outside, **options})
+    task = Task(**{"busy": "skip", "facts": False, "map": 0, "allow_outside": policy.allow_outside, **options})
     return Run(task, port, policy, budget or Budget(None, None), others)  # type: ignore[arg-type]
 
 
