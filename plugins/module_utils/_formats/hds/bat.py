@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import compress, repeat
-from operator import add, eq, floordiv, mod, mul, ne, sub
+from itertools import chain, compress, repeat
+from operator import add, eq, floordiv, gt, mod, mul, ne, sub
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
@@ -47,6 +47,8 @@ _FOLLOWING = _INDEXES[1:]
 _FOLLOWERS = _INDEXES[1:_PIECE_ENTRIES]
 _EACH_ONE = array("I", [1]) * _PIECE_ENTRIES
 _MANY_STARTS = 16
+_FEW = 8
+_IS_NOT_ONE = bytes([1, 0, *repeat(1, 254)])
 _RUNS_AT_ONCE = 4096
 
 
@@ -172,12 +174,24 @@ class TableBuilder:
     def build(self) -> RunTable:
         """The table of everything added so far."""
         unit, cluster, used = self._header.entry_bytes, self._header.cluster_bytes, sum(self._counts)
-        if used == len(self._counts) > 0:
-            data_end = max(self._entries) * unit + cluster
-        else:
-            ends = map(add, self._entries, map(mul, self._counts, repeat(self.step)))
-            data_end = max(ends) * unit if used else self._header.data_start
+        data_end = self._end() * unit if used else self._header.data_start
         return RunTable(unit, cluster, self._starts, self._counts, self._entries, used, data_end)
+
+
+    def _end(self) -> int:
+        """The entry after the last cluster. Most runs of a scattered table are of one cluster."""
+        last = max(self._entries) + self.step
+        are_long = longer_than_one(self._counts)
+        lengths = map(mul, compress(self._counts, are_long), repeat(self.step))
+        return max(chain((last,), map(add, compress(self._entries, are_long), lengths)))
+
+
+def longer_than_one(counts: array[int]) -> Sequence[int]:
+    """For each of the counts, none of which is 0, whether it is more than 1."""
+    raw = pack_words(counts)
+    # Hardly a table has a run of 256 clusters, so that the lowest byte of each count says it.
+    is_short = raw.count(0) == (ENTRY_BYTES - 1) * len(counts)
+    return raw[::ENTRY_BYTES].translate(_IS_NOT_ONE) if is_short else list(map(gt, counts, repeat(1)))
 
 
 def read_table(file: File, header: HdsHeader) -> RunTable:
@@ -265,8 +279,13 @@ def _add_few(block: bytes, first_cluster: int, builder: TableBuilder) -> bool:
     clusters = list(map(add, indexes, repeat(first_cluster)))
     neighbours = list(compress(_INDEXES, map(eq, map(sub, indexes[1:], indexes), repeat(1))))
     continued = [index for index in neighbours if entries[index + 1] - entries[index] == builder.step]
-    if not continued:
-        builder.extend(clusters, [1] * len(indexes), entries)
+    if len(continued) * _FEW < len(indexes):
+        # To take out a few costs less than to choose all others.
+        counts = [1] * len(indexes)
+        for index in reversed(continued):
+            counts[index] += counts.pop(index + 1)
+            del clusters[index + 1], entries[index + 1]
+        builder.extend(clusters, counts, entries)
         return True
     begins = bytearray(b"\1") * len(indexes)
     for index in continued:

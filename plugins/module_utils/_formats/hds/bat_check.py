@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
-from itertools import compress, repeat
-from operator import gt
+from itertools import chain, compress, repeat
+from operator import add, mul
 from typing import NoReturn
 
 from ..._core.errors import CHECK_HINT, Damaged
-from .bat import Run, RunTable
+from .bat import Run, RunTable, longer_than_one
 from .bat_order import in_file_order, is_on_grid, marked_slots
 from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 
@@ -70,9 +70,10 @@ def _are_few_disjoint(table: RunTable, step: int) -> bool:
     firsts = set(table.entries)
     if len(firsts) < len(table):
         return False
-    is_long = list(map(gt, table.counts, repeat(1)))
-    longer = zip(compress(table.entries, is_long), compress(table.counts, is_long))
-    return all(firsts.isdisjoint(range(first + step, first + count * step, step)) for first, count in longer)
+    are_long = longer_than_one(table.counts)
+    longer = list(compress(table.entries, are_long))
+    ends = map(add, longer, map(mul, compress(table.counts, are_long), repeat(step)))
+    return firsts.isdisjoint(chain.from_iterable(map(range, map(add, longer, repeat(step)), ends, repeat(step))))
 
 
 def _entry_offset(cluster: int) -> int:

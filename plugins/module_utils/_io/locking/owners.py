@@ -56,8 +56,11 @@ class LockLists:
         """The processes that hold a flock on the file, without those that only wait for it."""
         if self._flocks is None:
             self._flocks = list(_listed_flocks())
-        keys = _keys(descriptor)
-        return tuple(sorted({pid for key, pid in self._flocks if key in keys}))
+        # Hardly a file has a lock, and its number says so for less than the names of its device.
+        number = f":{os.fstat(descriptor).st_ino}"
+        alike = [(key, pid) for key, pid in self._flocks if key.endswith(number)]
+        keys = _keys(descriptor) if alike else ()
+        return tuple(sorted({pid for key, pid in alike if key in keys}))
 
     def byte_lock_owners(self, descriptor: int) -> Tuple[str, ...]:
         """Who has byte locks on the file that /proc/locks gives no process for, apart from ``descriptor`` itself."""

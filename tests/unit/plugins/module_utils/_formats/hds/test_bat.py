@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import random
 import struct
+from array import array
 from typing import Dict, Iterator, List, Sequence, Tuple, Union
 
 import pytest
@@ -246,3 +248,32 @@ def test_sequential_entries_are_one_run_over_the_whole_disk(version: int, cluste
     table = read(struct.unpack("<40I", packed), header)
     assert list(table.runs()) == [hds_bat.Run(0, 40, header.data_start)]
     assert table.data_end == header.data_start + 40 * cluster_bytes
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("continued", [0, 0.04, 0.1, 0.3])
+@pytest.mark.parametrize("seed", range(5))
+def test_scattered_clusters_of_which_some_continue_one_another(seed: int, continued: float, version: int) -> None:
+    chance = random.Random(seed)
+    header = header_of([0] * 9000, version=version)
+    entries, slots = [0] * 9000, list(range(1, 9001))
+    chance.shuffle(slots)
+    for cluster in range(len(entries)):
+        if cluster and entries[cluster - 1] and chance.random() < continued:
+            # Three in a row come of two such steps.
+            entries[cluster] = entries[cluster - 1] + header.entry_step
+        elif chance.random() < 0.05:
+            entries[cluster] = slots.pop() * header.entry_step
+    table = read(entries, header)
+    runs = naive_runs(entries, header)
+    assert list(table.runs()) == runs
+    assert table.data_end == max(run.offset + run.count * header.cluster_bytes for run in runs)
+    assert table.clusters_used == sum(map(bool, entries))
+
+
+@pytest.mark.parametrize(
+    "counts", [[1, 1, 1], [1, 2, 1, 255], [1, 256], [257, 1, 2], [512, 1], [1, 65536], [1 << 24, 1, 1 << 31], []]
+)
+def test_runs_of_more_than_one_cluster_are_told_from_the_others(counts: List[int]) -> None:
+    told = hds_bat.longer_than_one(array("I", counts))
+    assert list(map(bool, told)) == [count > 1 for count in counts]
