@@ -97,9 +97,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
 
 
-def audit_report(
-    hosts, infos, forecasts=None, title="Audit of virtual disks", stamp="", scan="metadata", merge=True
-):
+def audit_report(hosts, infos, forecasts=None, title="Audit of virtual disks", stamp="", scan="metadata", merge=True):
     """The report of a fleet, see above."""
     hosts, infos = list(hosts), list(infos)
     forecasts = [{}] * len(hosts) if forecasts is None else list(forecasts)

@@ -21,30 +21,30 @@ MODULES = sources.files(".py", under=sources.MODULES)
 # 100 kB of source cost 2 to 3 ms a task to ship and 10 ms to compile. A module ships what some run of it may need:
 # those that compact or describe have the file systems of guests with them, those that convert or serve all formats.
 MOST_SHIPPED_BYTES = {
-    "hdd": 778_000,
-    "hdd_check": 690_000,
-    "hdd_compact": 822_000,
-    "hdd_convert": 1_373_000,
-    "hdd_info": 674_000,
-    "hdd_maintain": 1_046_000,
-    "hdd_merge": 549_000,
-    "hdd_nbd": 960_000,
-    "hdd_snapshot": 557_000,
-    "vagrant_box": 382_000,
+    "hdd": 781_000,
+    "hdd_check": 693_000,
+    "hdd_compact": 825_000,
+    "hdd_convert": 1_376_000,
+    "hdd_info": 678_000,
+    "hdd_maintain": 1_050_000,
+    "hdd_merge": 552_000,
+    "hdd_nbd": 963_000,
+    "hdd_snapshot": 561_000,
+    "vagrant_box": 387_000,
 }
 # What each run imports before it looks at its options: how many files, and how many bytes. Python compiles these in
 # every run, 10 ms for 100 kB.
 MOST_IMPORTED = {
-    "hdd": (64, 350_000),
-    "hdd_check": (67, 394_000),
-    "hdd_compact": (70, 389_000),
-    "hdd_convert": (70, 384_000),
-    "hdd_info": (55, 313_000),
-    "hdd_maintain": (69, 396_000),
-    "hdd_merge": (66, 361_000),
-    "hdd_nbd": (67, 377_000),
-    "hdd_snapshot": (64, 345_000),
-    "vagrant_box": (57, 315_000),
+    "hdd": (64, 353_000),
+    "hdd_check": (67, 397_000),
+    "hdd_compact": (70, 392_000),
+    "hdd_convert": (70, 387_000),
+    "hdd_info": (55, 316_000),
+    "hdd_maintain": (69, 399_000),
+    "hdd_merge": (66, 364_000),
+    "hdd_nbd": (67, 383_000),
+    "hdd_snapshot": (64, 348_000),
+    "vagrant_box": (57, 318_000),
 }
 # Of the standard library what starts fast, or is there already because Python or Ansible's basic.py needs it.
 LIBRARIES = frozenset(

@@ -15,6 +15,7 @@ from .._bundle.neighbours import Standing, Vicinity
 from .._bundle.paths import Location
 from .._core.findings import ERROR, WARNING, Finding, counts, remaining
 from .._core.plan import Plan
+from .._core.units import counted
 from .._io.port import Port
 from .._ops.check.check_and_repair import NONE, Checked, CheckRequest, check_and_repair
 from .._ops.check.examine import locate_damaged
@@ -134,7 +135,7 @@ def _sentence(module: AnsibleModule, left: Sequence[Finding]) -> str:
     more = f" And {len(left) - _SHOWN} more." if len(left) > _SHOWN else ""
     text = " ".join(f"{one.where}: {one.message}" for one in left[:_SHOWN])
     hint = _hint(module.params["repair"], left)
-    return f"The disk is not healthy ({len(left)} findings). {text}{more}{hint}"
+    return f"The disk is not healthy ({counted(len(left), 'finding')}). {text}{more}{hint}"
 
 
 def _hint(level: str, left: Sequence[Finding]) -> str:

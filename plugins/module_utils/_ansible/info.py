@@ -18,7 +18,7 @@ from .._core.records import replace
 from .._io.port import Port
 from .._ops.report.describe import DescribeRequest, describe_disk
 from .._ops.report.facts import absent_facts, totals
-from .run import Result, absolute, failure_of, own_port
+from .run import Result, absolute, absolute_all, failure_of, own_port
 from .spec import drops_swap
 
 Failure = Dict[str, Any]
@@ -31,8 +31,7 @@ def describe_disks(module: AnsibleModule) -> Result:
     disks: List[Dict[str, Any]] = []
     failures: List[Failure] = []
     is_single = params["path"] is not None
-    option = "path" if is_single else "paths"
-    given = [absolute(port, path, option) for path in ([params["path"]] if is_single else params["paths"])]
+    given = [absolute(port, params["path"])] if is_single else absolute_all(module, port, params["paths"])
     found = {path: _disks_at(port, path, params["recurse"]) for path in given}
     standing = _standing(port, [disk for paths in found.values() if isinstance(paths, list) for disk in paths])
     for path in given:

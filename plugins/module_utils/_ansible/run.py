@@ -11,7 +11,7 @@ Modules import this before all else of the collection, so that the rest is compi
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -102,6 +102,13 @@ def absolute(port: Port, path: str, option: str = "path") -> str:
         return port.real_path(meant(port, path))
     directory = meant(port, directory or ("/" if path.startswith("/") else "."))
     return meant(port, posixpath.join(port.real_path(directory), base))
+
+
+def absolute_all(module: AnsibleModule, port: Port, paths: Sequence[str], option: str = "paths") -> List[str]:
+    """Such paths of a list, with a warning of an empty one, with which nothing happens."""
+    if not paths:
+        module.warn(f"{option}: the list is empty, so there is nothing to do. Look at the variable that it comes from.")
+    return [absolute(port, path, option) for path in paths]
 
 
 def failure_of(error: DiskError) -> Result:

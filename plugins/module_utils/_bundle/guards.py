@@ -31,7 +31,7 @@ from .bundle import BundleState, ImageState
 from .naming import classify
 
 if TYPE_CHECKING:
-    from .._io.port import Stat
+    from .._io.port import Port, Stat
     from .surroundings import Clone
 
 ANY = "any"
@@ -348,6 +348,18 @@ def warnings_for_readers(state: BundleState) -> Tuple[str, ...]:
     if state.surroundings is not None:
         found += [*state.surroundings.machine.warnings, *state.surroundings.unknown]
     return tuple(found)
+
+
+def warnings_of_flocks(port: Port, places: Iterable[str]) -> Tuple[str, ...]:
+    """What somebody must know who reads these files and folders while others keep them for themselves by a ``flock``,
+    which does not tell whether they write. A shared one is that of a reader.
+    """
+    found = port.holders(list(places))
+    held = {holder.owner: path for path, holder in found if holder.kind == "flock" and not holder.is_shared}
+    return tuple(
+        f"{path}: {owner} keeps it for itself by a flock; if it writes meanwhile, the copy is a mixture."
+        for owner, path in held.items()
+    )
 
 
 def minds_holes(state: BundleState) -> bool:

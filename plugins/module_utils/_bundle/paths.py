@@ -21,7 +21,7 @@ from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
 from .._io.durable import read_start
 from .._io.port import DIRECTORY, FILE, SYMLINK, Port, Stat
-from .naming import BACKUP, DESCRIPTOR, JOURNAL, SUFFIX, without_suffix
+from .naming import BACKUP, DESCRIPTOR, JOURNAL, MACHINE_SUFFIXES, SUFFIX, without_suffix
 
 BUNDLE = "bundle"
 SINGLE_FILE = "single_file"
@@ -96,19 +96,25 @@ def _bundle_at(port: Port, directory: str) -> Location:
     descriptor = posixpath.join(directory, DESCRIPTOR)
     stat = port.lstat(descriptor)
     if stat is None:
-        raise NotABundle(
-            f"The directory has no {DESCRIPTOR}",
-            path=directory,
-            hint=_LOST
-            if lost_descriptor(port, directory)
-            else "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm.",
-        )
+        hint = _LOST if lost_descriptor(port, directory) else _where_disks_are(port, directory)
+        raise NotABundle(f"The directory has no {DESCRIPTOR}", path=directory, hint=hint)
     if stat.kind == SYMLINK:
         hint = "Name the directory that it leads to, or put the file itself in its place."
         raise Escape(f"{DESCRIPTOR} is a link, which is not followed", path=descriptor, hint=hint)
     if stat.kind != FILE:
         raise NotABundle(f"{DESCRIPTOR} is not a regular file", path=descriptor, found=stat.kind)
     return bundle_location(directory)
+
+
+def _where_disks_are(port: Port, directory: str) -> str:
+    inside = sorted(
+        name for name in port.list_directory(directory) if name.lower().endswith((SUFFIX, *MACHINE_SUFFIXES))
+    )
+    if not inside:
+        return "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm."
+    first = posixpath.join(directory, inside[0])
+    what = "Name a disk in it, such as" if first.lower().endswith(SUFFIX) else "Name a disk of a machine in it, such as"
+    return f"{what} {first}. Modules with the option recurse take all of them with recurse: true."
 
 
 def lost_descriptor(port: Port, directory: str) -> bool:
@@ -197,11 +203,15 @@ def refuse_layer(port: Port, location: Location) -> None:
 
 
 def refuse_in_a_bundle(port: Port, path: str, option: str = "dest") -> None:
-    """Raise AlreadyExists for an output in a bundle: a file there is a part of its disk, and what is new is no part."""
+    """Raise AlreadyExists for an output in a bundle, however deep: a file there is a part of its disk, and what is new
+    is no part.
+    """
     folder = posixpath.dirname(path)
-    if port.lstat(posixpath.join(folder, DESCRIPTOR)) is not None:
-        hint = f"Choose a place outside of {folder}."
-        raise AlreadyExists(f"{option}: the path is inside a bundle", path=path, hint=hint)
+    while folder not in ("", "/"):
+        if port.lstat(posixpath.join(folder, DESCRIPTOR)) is not None:
+            hint = f"Choose a place outside of {folder}."
+            raise AlreadyExists(f"{option}: the path is inside a bundle", path=path, hint=hint)
+        folder = posixpath.dirname(folder)
 
 
 def journal_path(location: Location) -> str:

@@ -59,6 +59,11 @@ def round_up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, such as ``1 error`` and ``2 errors``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def ceil_div(value: int, divisor: int) -> int:
     """``value / divisor``, rounded up."""
     return -(-value // divisor)

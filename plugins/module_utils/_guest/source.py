@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 from .._bundle.bundle import BundleState, observe
 from .._bundle.naming import SUFFIX
@@ -65,6 +65,12 @@ class Source:
             return self.state.descriptor.logical_sector
         # Of what is on a block device, where that is not an image of a format, which says so itself.
         return getattr(self.container, "logical_sector", SECTOR)
+
+    @property
+    def places(self) -> List[str]:
+        """Its files, and its folder if it is a bundle."""
+        folder = [self.state.location.directory] if self.state is not None and self.state.is_bundle else []
+        return [*folder, *(path for path, _seen in self.fingerprint)]
 
     def port(self, port: Port) -> Port:
         """The port that shows the files of the source."""

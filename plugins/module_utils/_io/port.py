@@ -48,11 +48,13 @@ class Stat:
 class Holder:
     """Somebody who holds a file.
 
-    ``kind`` is write, read or flock; ``owner`` names the process as far as it is known.
+    ``kind`` is write, read or flock; ``owner`` names the process as far as it is known. A flock ``is_shared`` when
+    others may have one, too.
     """
 
     kind: str
     owner: str
+    is_shared: bool = False
 
 
 class File(Protocol):

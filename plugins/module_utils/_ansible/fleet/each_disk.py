@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..._core.errors import DiskError
 from ..._io.port import Port
-from ..run import Result, absolute, failure_of, own_port
+from ..run import Result, absolute, absolute_all, failure_of, own_port
 
 if TYPE_CHECKING:
     from .others import Others
@@ -32,9 +32,9 @@ def each_disk(module: AnsibleModule, work: Work, others: Optional[Others] = None
     params = module.params
     if params["path"] is not None and not params["recurse"]:
         return work(params["path"])
-    option = "path" if params["path"] is not None else "paths"
-    given = [params["path"]] if params["path"] is not None else params["paths"]
-    found, failed = _found(own_port(module), given, option, recurse=params["recurse"])
+    port, single = own_port(module), params["path"]
+    given = [absolute(port, single)] if single is not None else absolute_all(module, port, params["paths"])
+    found, failed = _found(port, given, recurse=params["recurse"])
     if others is not None:
         others.meet(found)
     done: Dict[str, Result] = {}
@@ -86,13 +86,11 @@ def fail_for(
     )
 
 
-def _found(
-    port: Port, paths: Sequence[str], option: str, *, recurse: bool
-) -> Tuple[Sequence[str], List[Dict[str, Any]]]:
+def _found(port: Port, paths: Sequence[str], *, recurse: bool) -> Tuple[Sequence[str], List[Dict[str, Any]]]:
     # Most tasks are for one disk.
     from ..._bundle.find import disks_at
 
-    selected = disks_at(port, [absolute(port, path, option) for path in paths], recurse=recurse)
+    selected = disks_at(port, paths, recurse=recurse)
     return selected.disks, [{"path": path, **failure_of(error)} for path, error in selected.failed]
 
 

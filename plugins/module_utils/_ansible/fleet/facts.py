@@ -43,9 +43,7 @@ class DiskFacts:
             machine = disk.machine._replace(warnings=disk.warnings)
             self._note(path, lambda request: describe_state(disk.port, disk.state, machine, request))
 
-    def note_closed(
-        self, path: str, port: Port, standing: Optional[Standing], known: Optional[KnownTables]
-    ) -> None:
+    def note_closed(self, path: str, port: Port, standing: Optional[Standing], known: Optional[KnownTables]) -> None:
         """Describe a disk that its turn did not open, such as a damaged one."""
         if self._request is not None and not self._is_noted(path):
             from ..._ops.report.describe import describe_disk

@@ -18,7 +18,7 @@ from ..._ops.maintain.budget import Budget
 from ..._ops.maintain.exclude import excluded_by
 from ..._ops.maintain.outcome import CHANGED, FAILED, Outcome, totals_of
 from ..._ops.maintain.policy import Policy, refuse_bad_policy
-from ..run import Result, absolute, failure_of, own_port, titled_diff
+from ..run import Result, absolute, absolute_all, failure_of, own_port, titled_diff
 from ..spec import drops_swap, size_option, size_or
 from .each_disk import fail_for, tell_subject
 from .log import Log
@@ -32,8 +32,7 @@ def maintain_disks(module: AnsibleModule) -> Result:
     params, port = module.params, own_port(module)
     policy, budget = _policy(params), _budget(module)
     patterns = [_resolved(port, pattern) for pattern in params["exclude"]]
-    paths = [absolute(port, path, "paths") for path in params["paths"]]
-    found = disks_at(port, paths, recurse=params["recurse"])
+    found = disks_at(port, absolute_all(module, port, params["paths"]), recurse=params["recurse"])
     clones = disks_at(port, [absolute(port, path, "clones_in") for path in params["clones_in"]], recurse=True)
     log = _log(module, port)
     try:

@@ -177,7 +177,6 @@ class TableBuilder:
         data_end = self._end() * unit if used else self._header.data_start
         return RunTable(unit, cluster, self._starts, self._counts, self._entries, used, data_end)
 
-
     def _end(self) -> int:
         """The entry after the last cluster. Most runs of a scattered table are of one cluster."""
         last = max(self._entries) + self.step

@@ -140,7 +140,8 @@ class Locks:
         descriptor, own = self._descriptor(path)
         try:
             skipped = None if own else os.getpid()
-            return tuple(Holder(FLOCK, owners.describe(pid)) for pid in listed.flock_pids(descriptor) if pid != skipped)
+            found = listed.flocks(descriptor)
+            return tuple(Holder(FLOCK, owners.describe(pid), shared) for pid, shared in found if pid != skipped)
         finally:
             if own:
                 release(descriptor)
@@ -248,8 +249,8 @@ class Locks:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if lock.for_reading else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _TAKEN:
-                pids = owners.LockLists().flock_pids(descriptor) if self._can.proc else ()
-                raise _in_use(path, Holder(FLOCK, owners.describe(pids[0]) if pids else owners.UNKNOWN)) from error
+                found = owners.LockLists().flocks(descriptor) if self._can.proc else ()
+                raise _in_use(path, Holder(FLOCK, owners.describe(found[0][0]) if found else owners.UNKNOWN)) from error
             # EBADF: some network file systems want to write to what they lock.
             if error.errno not in _UNSUPPORTED and error.errno != errno.EBADF:
                 raise translated(error, "lock", path) from error

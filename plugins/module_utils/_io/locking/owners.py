@@ -49,18 +49,18 @@ class LockLists:
     """
 
     def __init__(self) -> None:
-        self._flocks: Optional[List[Tuple[str, int]]] = None
+        self._flocks: Optional[List[Tuple[str, int, bool]]] = None
         self._byte_locks: Optional[List[Tuple[str, str, str]]] = None
 
-    def flock_pids(self, descriptor: int) -> Tuple[int, ...]:
-        """The processes that hold a flock on the file, without those that only wait for it."""
+    def flocks(self, descriptor: int) -> Tuple[Tuple[int, bool], ...]:
+        """The processes that hold a flock on the file, without those that only wait for it, and whether it is shared."""
         if self._flocks is None:
             self._flocks = list(_listed_flocks())
         # Hardly a file has a lock, and its number says so for less than the names of its device.
         number = f":{os.fstat(descriptor).st_ino}"
-        alike = [(key, pid) for key, pid in self._flocks if key.endswith(number)]
+        alike = [one for one in self._flocks if one[0].endswith(number)]
         keys = _keys(descriptor) if alike else ()
-        return tuple(sorted({pid for key, pid in alike if key in keys}))
+        return tuple(sorted({(pid, is_shared) for key, pid, is_shared in alike if key in keys}))
 
     def byte_lock_owners(self, descriptor: int) -> Tuple[str, ...]:
         """Who has byte locks on the file that /proc/locks gives no process for, apart from ``descriptor`` itself."""
@@ -71,12 +71,12 @@ class LockLists:
         return tuple(describe(pid) for pid in sorted(pids))
 
 
-def _listed_flocks() -> Iterator[Tuple[str, int]]:
-    """File and process of all flocks of the host."""
+def _listed_flocks() -> Iterator[Tuple[str, int, bool]]:
+    """File and process of all flocks of the host, and whether each is shared."""
     for line in _text("/proc/locks").splitlines():
         fields = line.split()
         if len(fields) >= 6 and fields[1] == "FLOCK":
-            yield fields[5], int(fields[4])
+            yield fields[5], int(fields[4]), fields[3] == "READ"
 
 
 def _listed_byte_locks() -> Iterator[Tuple[str, str, str]]:

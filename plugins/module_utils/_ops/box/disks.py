@@ -19,6 +19,7 @@ from ..._bundle.guards import (
     refuse_cut_source,
     refuse_dirty,
     warnings_for_readers,
+    warnings_of_flocks,
 )
 from ..._bundle.neighbours import Standing, with_surroundings
 from ..._bundle.paths import Location, is_inside, locate
@@ -49,6 +50,7 @@ def examine_disks(port: Port, machine: str, *, force: bool = False) -> MachineDi
         _refuse(state, force=force)
         fingerprint += state.fingerprint
         warnings += warnings_for_readers(state)
+        warnings += warnings_of_flocks(port, [path, *(image.path for image in state.images.values())])
     return MachineDisks(fingerprint, tuple(dict.fromkeys(warnings)))
 
 

@@ -11,6 +11,7 @@ from typing import Iterator, List, Tuple
 
 from ..._core.errors import DiskError
 from ..._core.findings import Finding, found
+from ..._core.units import counted
 from ..._io.buffers import new_buffer
 from ..._io.port import File, Port
 from .examination import Examination, ImageExam
@@ -44,7 +45,7 @@ def read_clusters(port: Port, examined: Examination) -> Tuple[List[Finding], int
 def _unreadable(image: ImageExam, bad: List[int]) -> Iterator[Finding]:
     if bad:
         offsets = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if len(bad) > _SHOWN else "")
-        text = f"{len(bad)} places cannot be read, at the bytes {offsets} of the file. Restore them from a copy."
+        text = f"{counted(len(bad), 'place')} cannot be read, at the bytes {offsets} of the file. Restore them from a copy."
         yield found("data_unreadable", image.path, text)
 
 

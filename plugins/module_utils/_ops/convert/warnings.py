@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from ..._bundle.guards import warnings_for_readers
+from ..._bundle.guards import warnings_for_readers, warnings_of_flocks
 from ..._core.units import SECTOR
 from ..._formats.catalog import RAW, ForeignShape
 from ..._guest.source import Source, open_source
@@ -25,6 +25,7 @@ def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
     found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
+    found += warnings_of_flocks(port, source.places)
     replaced = conversion.destination.state
     if replaced is not None and not is_kept(conversion.reason):
         # What goes with it must have been told once.

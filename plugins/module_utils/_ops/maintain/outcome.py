@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..._bundle.bundle import BundleState
 from ..._core.errors import DiskError
 from ..._core.findings import ERROR, Finding, remaining
+from ..._core.units import counted
 
 CHANGED = "changed"
 UNCHANGED = "unchanged"
@@ -81,7 +82,7 @@ class Outcome:
             text = " ".join(f"{one.where}: {one.message}" for one in errors[:_SHOWN])
             self._codes.append("unhealthy")
             self._reasons.append(
-                f"The disk is not healthy ({len(errors)} errors). {text}{more} hdd_check repairs disks."
+                f"The disk is not healthy ({counted(len(errors), 'error')}). {text}{more} hdd_check repairs disks."
             )
         return not errors
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..._bundle.guards import warnings_for_readers
+from ..._bundle.guards import warnings_for_readers, warnings_of_flocks
 from ..._bundle.naming import temporary_name
 from ..._bundle.paths import refuse_in_a_bundle
 from ..._core.errors import AlreadyExists, BadRequest, NotFound, Unsupported
@@ -72,7 +72,7 @@ def plan_text_view(port: Port, source: Source, request: ConvertRequest, *, token
     present = port.stat(request.path)
     view = view._replace(reason=_reason(port, request, view, present))
     if is_kept(view.reason):
-        return Plan("convert", warnings=_warnings(source), facts=view)
+        return Plan("convert", warnings=_warnings(port, source), facts=view)
     _refuse_replacing(port, request, present)
     steps: List[Step] = []
     temporary = f"{request.path.rpartition('/')[0]}/{temporary_name(request.path.rpartition('/')[2], token)}"
@@ -84,7 +84,7 @@ def plan_text_view(port: Port, source: Source, request: ConvertRequest, *, token
         tuple(steps),
         fingerprint=source.fingerprint + ((request.path, identity(present)),),
         cleanup=Cleanup(remove=(temporary,)),
-        warnings=_warnings(source),
+        warnings=_warnings(port, source),
         commit=len(steps) - 1,
         hidden=(view.zeros_path,),
         is_durable=request.durable or present is not None or port.lstat(view.zeros_path) is not None,
@@ -211,8 +211,9 @@ def _refuse_replacing(port: Port, request: ConvertRequest, present: Optional[Sta
     )
 
 
-def _warnings(source: Source) -> Tuple[str, ...]:
+def _warnings(port: Port, source: Source) -> Tuple[str, ...]:
     found = () if source.state is None else warnings_for_readers(source.state)
+    found += warnings_of_flocks(port, source.places)
     bound = f"The text is bound to the files of {source.path}: it shows what they hold, for as long as they stay where"
     return (*found, f"{bound} and as they are. Write nothing through it.")
 

@@ -578,3 +578,36 @@ def test_a_link_to_a_bundle_that_is_good_is_kept(root, raw):
     os.symlink("out.hdd", f"{root}/link.hdd")
     ended = three_runs("hdd_convert", root, src=raw, dest=f"{root}/link.hdd")
     assert not ended.done["changed"] and os.path.islink(f"{root}/link.hdd")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who holds a flock without taking it")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dest_format": "raw"},
+        {"dest_format": "qcow2"},
+        {"dest_format": "vmdk", "subformat": "view"},
+        {"dest_format": "raw", "snapshot": guid_of(1)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("held", ["a.hdd", "image"])
+def test_a_source_that_somebody_keeps_by_a_flock_is_read_with_a_warning(root, built, options, held):
+    descriptor = os.open(f"{root}/a.hdd" if held == "a.hdd" else built.files[(0, guid_of(1))], os.O_RDONLY)
+    try:
+        for kind, is_told in ((fcntl.LOCK_SH, False), (fcntl.LOCK_EX, True)):
+            fcntl.flock(descriptor, kind)
+            for check in (True, False):
+                dest = f"{root}/out {kind}"
+                result = succeed("hdd_convert", check=check, src=f"{root}/a.hdd", dest=dest, **options)
+                assert any(f"pid {os.getpid()}" in text for text in warnings(result)) is is_told
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who holds a flock without taking it")
+def test_a_foreign_source_that_somebody_keeps_by_a_flock_is_read_with_a_warning(root, raw):
+    with open(raw, "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert "by a flock" in " ".join(warnings(succeed("hdd_convert", src=raw, dest=f"{root}/out.hdd")))
+    assert "by a flock" not in " ".join(warnings(succeed("hdd_convert", src=raw, dest=f"{root}/two.hdd")))

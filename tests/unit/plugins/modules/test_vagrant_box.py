@@ -31,6 +31,7 @@ from ansible_collections.vdisk.parallels.tests.support.module_runner import (
     run,
     succeed,
     three_runs,
+    warnings,
 )
 
 MIB = 1 << 20
@@ -306,10 +307,21 @@ def test_a_suspended_machine_is_packed_but_not_with_a_disk_that_is_marked_as_in_
     assert succeed("vagrant_box", **options(root, force=True))["changed"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who holds a flock without taking it")
+def test_a_disk_that_somebody_keeps_by_a_flock_is_packed_with_a_warning(root):
+    with open(image_of(f"{root}/one/mac.pvm"), "rb") as stream:
+        for kind, is_told in ((fcntl.LOCK_SH, False), (fcntl.LOCK_EX, True)):
+            fcntl.flock(stream, kind)
+            told = warnings(succeed("vagrant_box", check=True, **options(root)))
+            assert any(f"pid {os.getpid()}" in text and "by a flock" in text for text in told) is is_told
+
+
 def test_a_box_takes_the_place_of_no_part_of_a_disk(root):
     make(f"{root}/two/mac.pvm")
     other = f"{root}/two/mac.pvm/mac.hdd"
-    for dest in (image_of(f"{root}/two/mac.pvm"), f"{other}/DiskDescriptor.xml", f"{other}/new.box"):
+    os.makedirs(f"{other}/deep/er")
+    new = (f"{other}/new.box", f"{other}/deep/new.box", f"{other}/deep/er/new.box")
+    for dest in (image_of(f"{root}/two/mac.pvm"), f"{other}/DiskDescriptor.xml", *new):
         for force in (False, True):
             refused("vagrant_box", root, code="exists", **options(root, dest=dest, force=force))
 

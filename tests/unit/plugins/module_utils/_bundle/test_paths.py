@@ -306,3 +306,18 @@ def test_loops_of_links_end_in_an_error(bundle: Path, allow_outside: bool) -> No
 def test_a_name_longer_than_the_host_allows_ends_in_an_error(bundle: Path) -> None:
     with pytest.raises(DiskError):
         resolved(bundle, "x" * 300)
+
+
+def test_who_names_the_folder_of_disks_is_told_which_are_in_it(tmp_path: Path) -> None:
+    folder = Path(os.path.realpath(tmp_path)) / "vms"
+    (folder / "deep").mkdir(parents=True)
+    for made, path, told in (
+        ("deep/c.hdd", folder, "Name the .hdd directory itself"),
+        ("b.pvm/b.hdd", folder, f"Name a disk of a machine in it, such as {folder}/b.pvm."),
+        ("b.pvm/a.hdd", folder / "b.pvm", f"Name a disk in it, such as {folder}/b.pvm/a.hdd. Modules with"),
+    ):
+        (folder / made).parent.mkdir(exist_ok=True)
+        build_bundle(str(folder / made), size_sectors=64, cluster_sectors=8)
+        with pytest.raises(NotABundle) as caught:
+            locate(OsPort(), str(path))
+        assert told in str(caught.value)

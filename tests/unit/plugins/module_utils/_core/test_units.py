@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import (
+    counted,
     GIB,
     KIB,
     MIB,
@@ -79,6 +80,11 @@ def test_what_is_no_size_is_refused(text: object) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_size(text, option="threshold")  # type: ignore[arg-type]
     assert str(caught.value).startswith("threshold: ")
+
+
+@pytest.mark.parametrize("number, text", [(0, "0 errors"), (1, "1 error"), (2, "2 errors")])
+def test_a_number_of_things_is_said_in_words(number: int, text: str) -> None:
+    assert counted(number, "error") == text
 
 
 def test_a_fraction_must_come_to_whole_bytes() -> None:

@@ -14,6 +14,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.fleet.each_disk import change_each, each_disk
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import Damaged
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle
+from ansible_collections.vdisk.parallels.tests.support.module_runner import succeed, warnings
 from ansible_collections.vdisk.parallels.tests.support.tasks import Failed, Task
 
 NO_DIFF = {"before": {}, "after": {}}
@@ -87,3 +88,11 @@ def test_a_change_of_several_disks_fails_at_the_end_with_all_its_results(root: s
     os.rename(shelf[1], f"{shelf[1]}-gone")
     os.remove(f"{shelf[1]}-gone/DiskDescriptor.xml")
     assert change_each(task, answer)["changed"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("module", ["hdd_info", "hdd_check", "hdd_merge", "hdd_compact", "hdd_maintain"])
+def test_an_empty_list_of_paths_is_told(module: str) -> None:
+    for check in (True, False):
+        result = succeed(module, check=check, paths=[])
+        assert result["disks"] == [] and not result["changed"]
+        assert "the list is empty" in " ".join(warnings(result))

@@ -72,7 +72,9 @@ def test_a_disk_is_described_as_it_was_when_its_turn_began(root: str) -> None:
 def test_an_excluded_disk_and_one_that_a_limit_came_before_have_none(root: str) -> None:
     for name in "abc":
         machine(f"{root}/{name}.pvm")
-    options = dict(paths=[root], recurse=True, facts=True, max_layers=1, compact=False, exclude=["a.pvm"], max_bytes="1")
+    options = dict(
+        paths=[root], recurse=True, facts=True, max_layers=1, compact=False, exclude=["a.pvm"], max_bytes="1"
+    )
     result = succeed("hdd_maintain", **options)
     assert [facts is None for facts in by_path(result, "facts").values()] == [True, False, True]
     assert result["undescribed"] == [] and len(result["unfinished"]) == 1

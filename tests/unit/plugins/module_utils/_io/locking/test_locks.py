@@ -168,7 +168,7 @@ def test_several_holders_are_all_named(port, start, image):
 def test_a_flock_on_an_image_is_respected(port, start, image, action):
     other = start(image, action)
     if detect().proc:
-        assert holders_of(port, image) == (Holder("flock", owner_of(other)),)
+        assert holders_of(port, image) == (Holder("flock", owner_of(other), action == "shared flock"),)
     with pytest.raises(InUse) as caught:
         port.lock((), (image,))
     assert caught.value.found == f"flock: {owner_of(other)}"

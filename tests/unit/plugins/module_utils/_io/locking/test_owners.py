@@ -63,7 +63,14 @@ def test_flocks_are_told_from_other_locks_and_from_waiting(proc, descriptor):
         f"3: FLOCK  ADVISORY  WRITE 14 {key(descriptor)}1 0 EOF\n"
         "4: FLOCK\n"
     )
-    assert owners.LockLists().flock_pids(descriptor) == (11,)
+    assert owners.LockLists().flocks(descriptor) == ((11, False),)
+
+
+def test_a_flock_that_others_may_have_as_well_is_told(proc, descriptor):
+    proc["/proc/locks"] = (
+        f"1: FLOCK  ADVISORY  READ 11 {key(descriptor)} 0 EOF\n2: FLOCK  ADVISORY  READ  12 {key(descriptor)} 0 EOF\n"
+    )
+    assert owners.LockLists().flocks(descriptor) == ((11, True), (12, True))
 
 
 def test_the_device_of_the_mount_counts_as_well(proc, descriptor):
@@ -73,7 +80,7 @@ def test_the_device_of_the_mount_counts_as_well(proc, descriptor):
         "2 1 8:1 / / rw - ext4 /dev/x rw\n27 1 0:99 / /data rw,relatime shared:5 - btrfs /dev/y rw\n"
     )
     proc["/proc/locks"] = f"1: FLOCK  ADVISORY  WRITE 11 00:63:{inode} 0 EOF\n"
-    assert owners.LockLists().flock_pids(descriptor) == (11,)
+    assert owners.LockLists().flocks(descriptor) == ((11, False),)
     assert owners.file_system(descriptor) == "btrfs"
 
 
@@ -108,7 +115,7 @@ def test_each_list_is_read_when_it_is_needed_and_once(proc, descriptor, monkeypa
     proc["/proc/12/fdinfo/3"] = f"lock:\t1: OFDLCK ADVISORY READ -1 {key(descriptor)} 100 101\n"
     listed = owners.LockLists()
     assert asked == []
-    assert listed.flock_pids(descriptor) == listed.flock_pids(descriptor) == (11,)
+    assert listed.flocks(descriptor) == listed.flocks(descriptor) == ((11, False),)
     assert asked.count("/proc/locks") == 1 and "/proc/12/fdinfo/3" not in asked
     assert listed.byte_lock_owners(descriptor) == listed.byte_lock_owners(descriptor) == ("process 12",)
     assert asked.count("/proc/12/fdinfo/3") == asked.count("/proc/locks") == 1
@@ -116,9 +123,11 @@ def test_each_list_is_read_when_it_is_needed_and_once(proc, descriptor, monkeypa
 
 @linux
 def test_the_real_proc_is_understood(descriptor):
-    assert owners.LockLists().flock_pids(descriptor) == ()
+    assert owners.LockLists().flocks(descriptor) == ()
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert owners.LockLists().flock_pids(descriptor) == (os.getpid(),)
+    assert owners.LockLists().flocks(descriptor) == ((os.getpid(), False),)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    assert owners.LockLists().flocks(descriptor) == ((os.getpid(), True),)
     assert owners.describe(os.getpid()).endswith(f"(pid {os.getpid()})")
     assert owners.file_system(descriptor)
 

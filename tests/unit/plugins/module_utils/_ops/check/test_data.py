@@ -52,4 +52,4 @@ def test_what_the_medium_does_not_give_back_is_told(path, kind):
     examined = examine(port, locate_damaged(port, path))
     port.bad = 2 * CLUSTER + 5
     (one,), _read = read_clusters(port, examined)
-    assert (one.code, one.repairable) == ("data_unreadable", "no") and "1 places" in one.message
+    assert (one.code, one.repairable) == ("data_unreadable", "no") and "1 place " in one.message
