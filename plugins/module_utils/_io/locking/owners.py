@@ -53,7 +53,7 @@ class LockLists:
         self._byte_locks: Optional[List[Tuple[str, str, str]]] = None
 
     def flocks(self, descriptor: int) -> Tuple[Tuple[int, bool], ...]:
-        """The processes that hold a flock on the file, without those that only wait for it, and whether it is shared."""
+        """The processes that hold a flock on the file, and whether it is shared; without those that wait for it."""
         if self._flocks is None:
             self._flocks = list(_listed_flocks())
         # Hardly a file has a lock, and its number says so for less than the names of its device.

@@ -45,7 +45,8 @@ def read_clusters(port: Port, examined: Examination) -> Tuple[List[Finding], int
 def _unreadable(image: ImageExam, bad: List[int]) -> Iterator[Finding]:
     if bad:
         offsets = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if len(bad) > _SHOWN else "")
-        text = f"{counted(len(bad), 'place')} cannot be read, at the bytes {offsets} of the file. Restore them from a copy."
+        places = counted(len(bad), "place")
+        text = f"{places} cannot be read, at the bytes {offsets} of the file. Restore them from a copy."
         yield found("data_unreadable", image.path, text)
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import BadRequest
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.units import (
-    counted,
     GIB,
     KIB,
     MIB,
     TIB,
     ceil_div,
+    counted,
     format_size,
     parse_size,
     round_up,
