@@ -9,10 +9,13 @@ what all tests share.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
+import shutil
 import sys
 import types
-from typing import Callable
+from pathlib import Path
+from typing import Callable, Iterator
 
 import pytest
 
@@ -126,6 +129,31 @@ def _drop(config: pytest.Config, items: list, dropped: set) -> None:
 def repository() -> str:
     """The folder of this checkout."""
     return ROOT
+
+
+_NUMBERS = itertools.count()
+_FAILED: set = set()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    outcome = yield
+    if outcome.get_result().failed:
+        _FAILED.add(item.nodeid)
+
+
+@pytest.fixture(name="tmp_path")
+def tmp_path_fixture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of this test alone, which goes when the test passed: the tests write gigabytes in all.
+
+    Its name is given once in a process, as who still has the folder of an earlier test open must not take it for this
+    one.
+    """
+    name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:30]
+    folder = tmp_path_factory.mktemp(f"{name}-{next(_NUMBERS)}", numbered=False)
+    yield folder
+    if request.node.nodeid not in _FAILED:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(name="root")
