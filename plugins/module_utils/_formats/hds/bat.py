@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import chain, compress, repeat
-from operator import add, eq, floordiv, gt, mod, mul, ne, sub
+from operator import add, eq, floordiv, gt, mod, ne, sub
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..._core.errors import BadRequest, Damaged, Unsupported
@@ -163,13 +163,15 @@ class TableBuilder:
 
     def extend(self, clusters: Sequence[int], counts: Sequence[int], entries: Sequence[int]) -> None:
         """Add many runs at once, none of which continues another one of them."""
-        self.add(clusters[0], counts[0], entries[0])
-        if len(clusters) > 1:
-            self._starts.extend(clusters[1:])
-            self._counts.extend(counts[1:])
-            self._entries.extend(entries[1:])
-            self._next_cluster = clusters[-1] + counts[-1]
-            self._next_entry = entries[-1] + counts[-1] * self.step
+        is_joined = bool(self._counts) and (clusters[0], entries[0]) == (self._next_cluster, self._next_entry)
+        self._next_cluster = clusters[-1] + counts[-1]
+        self._next_entry = entries[-1] + counts[-1] * self.step
+        if is_joined:
+            self._counts[-1] += counts[0]
+            clusters, counts, entries = clusters[1:], counts[1:], entries[1:]
+        self._starts.extend(array("I", clusters))
+        self._counts.extend(array("I", counts))
+        self._entries.extend(array("I", entries))
 
     def build(self) -> RunTable:
         """The table of everything added so far."""
@@ -180,17 +182,19 @@ class TableBuilder:
     def _end(self) -> int:
         """The entry after the last cluster. Most runs of a scattered table are of one cluster."""
         last = max(self._entries) + self.step
-        are_long = longer_than_one(self._counts)
-        lengths = map(mul, compress(self._counts, are_long), repeat(self.step))
-        return max(chain((last,), map(add, compress(self._entries, are_long), lengths)))
+        ends = (self._entries[index] + self._counts[index] * self.step for index in long_runs(self._counts))
+        return max(chain((last,), ends))
 
 
-def longer_than_one(counts: array[int]) -> Sequence[int]:
-    """For each of the counts, none of which is 0, whether it is more than 1."""
-    raw = pack_words(counts)
-    # Hardly a table has a run of 256 clusters, so that the lowest byte of each count says it.
-    is_short = raw.count(0) == (ENTRY_BYTES - 1) * len(counts)
-    return raw[::ENTRY_BYTES].translate(_IS_NOT_ONE) if is_short else list(map(gt, counts, repeat(1)))
+def long_runs(counts: array[int]) -> Iterator[int]:
+    """Where the counts, none of which is 0, are more than 1."""
+    for first in range(0, len(counts), _RUNS_AT_ONCE):
+        some = counts[first : first + _RUNS_AT_ONCE]
+        raw = pack_words(some)
+        # A scattered table hardly has a run of 256 clusters, so that the lowest byte of each count says it.
+        is_short = raw.count(0) == (ENTRY_BYTES - 1) * len(some)
+        are_long = raw[::ENTRY_BYTES].translate(_IS_NOT_ONE) if is_short else map(gt, some, repeat(1))
+        yield from compress(range(first, first + len(some)), are_long)
 
 
 def read_table(file: File, header: HdsHeader) -> RunTable:
@@ -227,9 +231,10 @@ def _scan(buffer: bytearray, length: int, first_cluster: int, builder: TableBuil
     """Add the runs among the entries in ``buffer``; the first entry belongs to ``first_cluster``."""
     if buffer.startswith(_ZEROS[:length]):
         return
+    whole = memoryview(buffer)
     for base in range(0, length, _BLOCK_BYTES):
-        block = bytes(buffer[base : min(base + _BLOCK_BYTES, ceil_div(length, _PIECE_BYTES) * _PIECE_BYTES)])
-        if block == _ZEROS[: len(block)] or _add_few(block, first_cluster + base // ENTRY_BYTES, builder):
+        block = bytes(whole[base : min(base + _BLOCK_BYTES, ceil_div(length, _PIECE_BYTES) * _PIECE_BYTES)])
+        if block.count(0) == len(block) or _add_few(block, first_cluster + base // ENTRY_BYTES, builder):
             continue
         for start in range(0, len(block), _PIECE_BYTES):
             if not block.startswith(_ZERO_PIECE, start):

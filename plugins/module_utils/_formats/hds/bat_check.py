@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-from itertools import chain, compress, repeat
-from operator import add, mul
+from itertools import chain
 from typing import NoReturn
 
 from ..._core.errors import CHECK_HINT, Damaged
-from .bat import Run, RunTable, longer_than_one
+from .bat import Run, RunTable, long_runs
 from .bat_order import in_file_order, is_on_grid, marked_slots
 from .header import ENTRY_BYTES, HEADER_BYTES, HdsHeader
 
@@ -70,10 +69,9 @@ def _are_few_disjoint(table: RunTable, step: int) -> bool:
     firsts = set(table.entries)
     if len(firsts) < len(table):
         return False
-    are_long = longer_than_one(table.counts)
-    longer = list(compress(table.entries, are_long))
-    ends = map(add, longer, map(mul, compress(table.counts, are_long), repeat(step)))
-    return firsts.isdisjoint(chain.from_iterable(map(range, map(add, longer, repeat(step)), ends, repeat(step))))
+    entries, counts = table.entries, table.counts
+    followers = (range(entries[at] + step, entries[at] + counts[at] * step, step) for at in long_runs(counts))
+    return firsts.isdisjoint(chain.from_iterable(followers))
 
 
 def _entry_offset(cluster: int) -> int:

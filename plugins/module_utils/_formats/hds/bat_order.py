@@ -17,11 +17,13 @@ from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
 from ..._core.ranges import Range, complement, joined
 from ..._core.units import ceil_div
+from ..._core.words import pack_words
 from .bat import RunTable
 from .header import HdsHeader
 
 # Up to so many runs are sorted as objects, which is faster and takes some 10 MiB.
 _FEW_RUNS = 256 << 10
+_ENTRIES_AT_ONCE = 4096
 _DIGIT = 11
 _MASK = (1 << _DIGIT) - 1
 # Slots are marked, a byte for each, if there are no more than so many for a run.
@@ -65,7 +67,20 @@ def is_on_grid(table: RunTable, header: HdsHeader) -> bool:
     # That of version 2 starts at a cluster, as its entries do.
     step = header.entry_step
     residue = header.data_start // header.entry_bytes % step
-    return header.version == 2 or not any(map(ne, map(mod, table.entries, repeat(step)), repeat(residue)))
+    if header.version == 2:
+        return True
+    if step & (step - 1):
+        return not any(map(ne, map(mod, table.entries, repeat(step)), repeat(residue)))
+    return all(
+        _has_low_bits(table.entries[at : at + _ENTRIES_AT_ONCE], step - 1, residue)
+        for at in range(0, len(table), _ENTRIES_AT_ONCE)
+    )
+
+
+def _has_low_bits(entries: array[int], mask: int, bits: int) -> bool:
+    """Whether all entries have these bits under the mask, looked at as one large number."""
+    ones = int.from_bytes(b"\1\0\0\0" * len(entries), "little")
+    return int.from_bytes(pack_words(entries), "little") & ones * mask == ones * bits
 
 
 def marked_slots(table: RunTable, header: HdsHeader, end: int) -> Optional[bytearray]:

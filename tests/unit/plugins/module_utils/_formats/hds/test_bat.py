@@ -271,9 +271,13 @@ def test_scattered_clusters_of_which_some_continue_one_another(seed: int, contin
     assert table.clusters_used == sum(map(bool, entries))
 
 
+MANY = [1, 2] * 5000
+
+
 @pytest.mark.parametrize(
-    "counts", [[1, 1, 1], [1, 2, 1, 255], [1, 256], [257, 1, 2], [512, 1], [1, 65536], [1 << 24, 1, 1 << 31], []]
+    "counts",
+    [[1, 1, 1], [1, 2, 1, 255], [1, 256], [257, 1, 2], [512, 1], [1, 65536], [1 << 24, 1, 1 << 31], [], MANY],
 )
 def test_runs_of_more_than_one_cluster_are_told_from_the_others(counts: List[int]) -> None:
-    told = hds_bat.longer_than_one(array("I", counts))
-    assert list(map(bool, told)) == [count > 1 for count in counts]
+    told = hds_bat.long_runs(array("I", counts))
+    assert list(told) == [at for at, count in enumerate(counts) if count > 1]

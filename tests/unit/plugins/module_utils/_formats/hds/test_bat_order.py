@@ -124,3 +124,16 @@ def test_a_table_off_its_grid_is_not_marked() -> None:
         (16 * 512, 21 * 512),
         (25 * 512, 15360),
     ]
+
+
+@pytest.mark.parametrize("cluster_sectors", [8, 63, 2048])
+@pytest.mark.parametrize("data_off", [8192, 8192 + 7])
+def test_one_cluster_off_the_grid_is_found_wherever_it_is(cluster_sectors: int, data_off: int) -> None:
+    header = header_of([0] * 10000, cluster_sectors=cluster_sectors, data_off=data_off)
+    slots = random.Random(1).sample(range(20000), 10000)
+    entries = [data_off + slot * cluster_sectors for slot in slots]
+    assert is_on_grid(read(entries, header), header)
+    for wrong in (0, 4095, 4096, 9999):
+        for shift in (1, cluster_sectors // 2 + 1):
+            bad = [entry + shift * (at == wrong) for at, entry in enumerate(entries)]
+            assert not is_on_grid(read(bad, header), header)
