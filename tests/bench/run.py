@@ -30,7 +30,7 @@ from ansible_collections.vdisk.parallels.tests.bench.memory import Memory
 ROOT = Path(__file__).resolve().parents[2]
 # The files beside this one that have comparisons, in the order of the table: each has ``cases(bench)``, which yields
 # Case. To add comparisons, add a file and its name here.
-CASE_FILES = ("cases", "foreign", "free_space", "fleet")
+CASE_FILES = ("cases", "foreign", "free_space")
 
 
 class Line(NamedTuple):

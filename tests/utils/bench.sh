@@ -19,4 +19,9 @@ export PYTHONPATH="$build/link"
 # What root mounts for it ends with it, whatever ends it.
 alone=
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then alone="unshare -m"; fi
-exec $alone "$venv/bin/python" -m ansible_collections.vdisk.parallels.tests.bench.run ${ARGS:-} "$@"
+$alone "$venv/bin/python" -m ansible_collections.vdisk.parallels.tests.bench.run ${ARGS:-} "$@"
+# What a whole fleet costs has a table of its own.
+case " ${ARGS:-} $* " in
+  *" --"*) ;;
+  *) exec "$venv/bin/python" -m ansible_collections.vdisk.parallels.tests.bench.fleet ;;
+esac

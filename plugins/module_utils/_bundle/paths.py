@@ -15,7 +15,17 @@ from __future__ import annotations
 import posixpath
 from typing import Optional, Tuple
 
-from .._core.errors import AlreadyExists, BadRequest, Damaged, Escape, MissingImage, NotABundle, NotAWholeDisk, NotFound
+from .._core.errors import (
+    AlreadyExists,
+    BadRequest,
+    Damaged,
+    DiskError,
+    Escape,
+    MissingImage,
+    NotABundle,
+    NotAWholeDisk,
+    NotFound,
+)
 from .._core.records import dataclass
 from .._core.units import SECTOR
 from .._formats.hds.header import is_hds
@@ -107,9 +117,11 @@ def _bundle_at(port: Port, directory: str) -> Location:
 
 
 def _where_disks_are(port: Port, directory: str) -> str:
-    inside = sorted(
-        name for name in port.list_directory(directory) if name.lower().endswith((SUFFIX, *MACHINE_SUFFIXES))
-    )
+    try:
+        names = port.list_directory(directory)
+    except DiskError:
+        names = []
+    inside = sorted(name for name in names if name.lower().endswith((SUFFIX, *MACHINE_SUFFIXES)))
     if not inside:
         return "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm."
     first = posixpath.join(directory, inside[0])
