@@ -46,6 +46,10 @@ options:
     description: The O(vdisk.parallels.hdd_info#module:scan) that the facts were gathered with.
     type: str
     default: metadata
+  check:
+    description: Whether the report is to tell what a check found, as far as there was one.
+    type: bool
+    default: true
   merge:
     description: Whether the report is to tell what a merge of orphan layers would do, as far as that was predicted.
     type: bool
@@ -97,13 +101,17 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.vdisk.parallels.plugins.plugin_utils._audit.report import build_report
 
 
-def audit_report(hosts, infos, forecasts=None, title="Audit of virtual disks", stamp="", scan="metadata", merge=True):
+def audit_report(
+    hosts, infos, forecasts=None, title="Audit of virtual disks", stamp="", scan="metadata", check=True, merge=True
+):
     """The report of a fleet, see above."""
     hosts, infos = list(hosts), list(infos)
     forecasts = [{}] * len(hosts) if forecasts is None else list(forecasts)
     if not len(hosts) == len(infos) == len(forecasts):
         raise AnsibleFilterError("audit_report: each list must have one entry for each host.")
-    return build_report(hosts, infos, forecasts, title=title, stamp=stamp, scan=scan, merge=merge)
+    if any("missing" in info and "undescribed" not in info for info in infos):
+        raise AnsibleFilterError("audit_report: a result of hdd_maintain in infos needs facts: true.")
+    return build_report(hosts, infos, forecasts, title=title, stamp=stamp, scan=scan, check=check, merge=merge)
 
 
 class FilterModule:

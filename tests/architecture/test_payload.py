@@ -21,30 +21,30 @@ MODULES = sources.files(".py", under=sources.MODULES)
 # 100 kB of source cost 2 to 3 ms a task to ship and 10 ms to compile. A module ships what some run of it may need:
 # those that compact or describe have the file systems of guests with them, those that convert or serve all formats.
 MOST_SHIPPED_BYTES = {
-    "hdd": 781_000,
-    "hdd_check": 696_000,
-    "hdd_compact": 825_000,
-    "hdd_convert": 1_376_000,
-    "hdd_info": 678_000,
-    "hdd_maintain": 1_050_000,
-    "hdd_merge": 556_000,
-    "hdd_nbd": 963_000,
-    "hdd_snapshot": 561_000,
-    "vagrant_box": 389_000,
+    "hdd": 785_000,
+    "hdd_check": 698_000,
+    "hdd_compact": 829_000,
+    "hdd_convert": 1_380_000,
+    "hdd_info": 682_000,
+    "hdd_maintain": 1_054_000,
+    "hdd_merge": 557_000,
+    "hdd_nbd": 967_000,
+    "hdd_snapshot": 565_000,
+    "vagrant_box": 391_000,
 }
 # What each run imports before it looks at its options: how many files, and how many bytes. Python compiles these in
 # every run, 10 ms for 100 kB.
 MOST_IMPORTED = {
-    "hdd": (64, 353_000),
-    "hdd_check": (67, 397_000),
-    "hdd_compact": (70, 392_000),
-    "hdd_convert": (70, 387_000),
-    "hdd_info": (55, 316_000),
-    "hdd_maintain": (69, 399_000),
-    "hdd_merge": (66, 364_000),
-    "hdd_nbd": (67, 383_000),
-    "hdd_snapshot": (64, 348_000),
-    "vagrant_box": (57, 318_000),
+    "hdd": (53, 296_000),
+    "hdd_check": (58, 345_000),
+    "hdd_compact": (62, 349_000),
+    "hdd_convert": (60, 335_000),
+    "hdd_info": (45, 261_000),
+    "hdd_maintain": (69, 402_000),
+    "hdd_merge": (55, 305_000),
+    "hdd_nbd": (66, 385_000),
+    "hdd_snapshot": (53, 288_000),
+    "vagrant_box": (48, 270_000),
 }
 # Of the standard library what starts fast, or is there already because Python or Ansible's basic.py needs it.
 LIBRARIES = frozenset(

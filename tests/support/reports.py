@@ -122,11 +122,14 @@ def fleet_report(
     infos: Sequence[Dict[str, Any]],
     *,
     forecasts: Optional[Sequence[Dict[str, Any]]] = None,
+    check: bool = True,
     merge: bool = True,
 ) -> Dict[str, Any]:
     """The report of a fleet of which nothing was checked or foretold unless it is said."""
     nothing: List[Dict[str, Any]] = [{}] * len(hosts)
-    return build_report(hosts, infos, forecasts or nothing, title="T", stamp="S", scan="metadata", merge=merge)
+    return build_report(
+        hosts, infos, forecasts or nothing, title="T", stamp="S", scan="metadata", check=check, merge=merge
+    )
 
 
 def large_fleet(disks: int = 200, layers: int = 20, hosts: int = 8) -> Dict[str, Any]:

@@ -72,7 +72,8 @@ def bundles_in(port: Port, path: str, *, recurse: bool) -> List[str]:
     """
     stat = port.stat(path)
     if stat is None:
-        raise NotFound("There is nothing", path=path)
+        what = "There is nothing" if port.lstat(path) is None else "A link leads nowhere"
+        raise NotFound(what, path=path, hint="Check the path.")
     if stat.kind != DIRECTORY:
         return [path]
     real = port.real_path(path)

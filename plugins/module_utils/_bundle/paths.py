@@ -13,7 +13,8 @@ A path is judged by what it names with every link resolved. Only regular files a
 from __future__ import annotations
 
 import posixpath
-from typing import Optional, Tuple
+from itertools import chain
+from typing import Iterator, List, Optional, Tuple
 
 from .._core.errors import (
     AlreadyExists,
@@ -117,16 +118,28 @@ def _bundle_at(port: Port, directory: str) -> Location:
 
 
 def _where_disks_are(port: Port, directory: str) -> str:
-    try:
-        names = port.list_directory(directory)
-    except DiskError:
-        names = []
-    inside = sorted(name for name in names if name.lower().endswith((SUFFIX, *MACHINE_SUFFIXES)))
-    if not inside:
+    machines = (name for name in _names_in(port, directory) if name.lower().endswith(MACHINE_SUFFIXES))
+    folders = chain([directory], (posixpath.join(directory, name) for name in machines))
+    disk = next((disk for folder in folders for disk in _bundles_right_in(port, folder)), None)
+    if disk is None:
         return "Name the .hdd directory itself; the disks of a virtual machine are in its .pvm."
-    first = posixpath.join(directory, inside[0])
-    what = "Name a disk in it, such as" if first.lower().endswith(SUFFIX) else "Name a disk of a machine in it, such as"
-    return f"{what} {first}. Modules with the option recurse take all of them with recurse: true."
+    others = "hdd_info, hdd_check, hdd_merge, hdd_compact and hdd_maintain take all of them with recurse: true."
+    return f"Name a disk in it, such as {disk}; {others}"
+
+
+def _bundles_right_in(port: Port, directory: str) -> Iterator[str]:
+    for name in _names_in(port, directory):
+        path = posixpath.join(directory, name)
+        if name.lower().endswith(SUFFIX) and port.lstat(posixpath.join(path, DESCRIPTOR)) is not None:
+            yield path
+
+
+def _names_in(port: Port, directory: str) -> List[str]:
+    """The names in a folder; none where one may not look, as this is for advice alone."""
+    try:
+        return port.list_directory(directory)
+    except DiskError:
+        return []
 
 
 def lost_descriptor(port: Port, directory: str) -> bool:

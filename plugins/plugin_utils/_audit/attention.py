@@ -83,9 +83,13 @@ def _unread(report: Report) -> Iterator[Trouble]:
 
 
 def _absent(report: Report) -> Iterator[Trouble]:
-    places = [_told(host["name"], path) for host in report["hosts"] for path in host["absent"]]
+    places = [
+        _told(host["name"], path, host["absent_messages"].get(path, ""))
+        for host in report["hosts"]
+        for path in host["absent"]
+    ]
     if places:
-        yield Trouble("warning", "absent", "there is nothing", f"at {count(len(places), 'path')}", places)
+        yield Trouble("warning", "absent", "there is no disk", f"at {count(len(places), 'path')}", places)
 
 
 def _unchecked(disks: Disks) -> Iterator[Trouble]:

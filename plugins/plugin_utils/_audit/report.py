@@ -10,7 +10,7 @@ give back.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .tree import is_orphan
 
@@ -26,6 +26,13 @@ _ABSENT = ("not_found", "not_a_bundle")
 _SEVERITIES = ("error", "warning", "info")
 
 
+class _Asked(NamedTuple):
+    """What the hosts were asked for besides facts."""
+
+    check: bool
+    merge: bool
+
+
 def build_report(
     hosts: Sequence[str],
     infos: Sequence[Answer],
@@ -34,13 +41,15 @@ def build_report(
     title: str,
     stamp: str,
     scan: str,
+    check: bool = True,
     merge: bool = True,
 ) -> Report:
     """One report of all ``hosts``, from what hdd_info and hdd_maintain in check mode returned on each: one entry per
-    host in each list, empty where there is none. An answer of hdd_maintain with facts is both. Without ``merge``,
-    nobody asked what a merge would do.
+    host in each list, empty where there is none. An answer of hdd_maintain with facts is both. Without ``check`` or
+    ``merge``, nobody asked for a check, or for what a merge would do.
     """
-    told = [_host(name, *_apart(*answers), merge) for name, *answers in zip(hosts, infos, forecasts)]
+    asked = _Asked(check, merge)
+    told = [_host(name, *_apart(*answers), asked) for name, *answers in zip(hosts, infos, forecasts)]
     return {"format": FORMAT, "title": title, "stamp": stamp, "scan": scan, "totals": _totals(told), "hosts": told}
 
 
@@ -53,17 +62,17 @@ def _apart(answer: Answer, forecast: Answer) -> Tuple[Answer, Answer]:
     others = [one for one in answer["missing"] if one["error_code"] not in _ABSENT]
     return {
         **answer,
-        "disks": [*described, *({"path": one["path"], "exists": False} for one in absent)],
+        "disks": [*described, *({"path": one["path"], "exists": False, "msg": one["msg"]} for one in absent)],
         "failed_disks": [*answer["undescribed"], *others],
     }, forecast or answer
 
 
-def _host(name: str, info: Answer, forecast: Answer, is_merge_foretold: bool) -> Report:
+def _host(name: str, info: Answer, forecast: Answer, asked: _Asked) -> Report:
     # A disk may have been named by a file in it.
     foretold = {str((one.get("facts") or one)["path"]): one for one in forecast.get("disks") or ()}
     described: List[Mapping[str, Any]] = list(info.get("disks") or ())
     there = [disk for disk in described if disk.get("exists")]
-    disks = [_disk(disk, foretold.get(disk["path"]), is_merge_foretold) for disk in there]
+    disks = [_disk(disk, foretold.get(disk["path"]), asked) for disk in there]
     return {
         "name": str(name),
         "status": _status(info),
@@ -74,6 +83,7 @@ def _host(name: str, info: Answer, forecast: Answer, is_merge_foretold: bool) ->
             for one in info.get("failed_disks") or ()
         ],
         "absent": [disk["path"] for disk in described if not disk.get("exists")],
+        "absent_messages": {disk["path"]: disk["msg"] for disk in described if disk.get("msg")},
     }
 
 
@@ -93,8 +103,9 @@ def _message(info: Answer) -> Optional[str]:
     )
 
 
-def _disk(facts: Mapping[str, Any], foretold: Optional[Answer], is_merge_foretold: bool) -> Report:
-    check, merge = _check(foretold), _merge(facts, foretold if is_merge_foretold else None)
+def _disk(facts: Mapping[str, Any], foretold: Optional[Answer], asked: _Asked) -> Report:
+    check = _check(foretold if asked.check else None)
+    merge = _merge(facts, foretold if asked.merge else None)
     compact = sum(size or 0 for size in facts["reclaimable"].values())
     freed = max(0, merge["freed"] or 0) if merge is not None else 0
     return {

@@ -40,7 +40,10 @@ class DiskFacts:
         if self._request is not None and not self._is_noted(path):
             from ..._ops.report.describe import describe_state
 
-            machine = disk.machine._replace(warnings=disk.warnings)
+            around = disk.state.surroundings
+            unknown = () if around is None else around.unknown
+            # What the task says of its own plans is no fact of the disk.
+            machine = disk.machine._replace(warnings=disk.machine.warnings + unknown)
             self._note(path, lambda request: describe_state(disk.port, disk.state, machine, request))
 
     def note_closed(self, path: str, port: Port, standing: Optional[Standing], known: Optional[KnownTables]) -> None:

@@ -34,9 +34,10 @@ def maintain_disks(module: AnsibleModule) -> Result:
     patterns = [_resolved(port, pattern) for pattern in params["exclude"]]
     found = disks_at(port, absolute_all(module, port, params["paths"]), recurse=params["recurse"])
     clones = disks_at(port, [absolute(port, path, "clones_in") for path in params["clones_in"]], recurse=True)
+    run = Run(module, port, policy, budget, dict.fromkeys(found.disks + clones.disks))
+    # The record of the last run ends where a new one begins: not before all options are understood.
     log = _log(module, port)
     try:
-        run = Run(module, port, policy, budget, dict.fromkeys(found.disks + clones.disks))
         run.warnings += [f"clones_in: {error}" for _path, error in clones.failed]
         disks = _visit_all(run, log, found.disks, patterns)
         log.end(run.unfinished)

@@ -28,7 +28,7 @@ import struct
 import sys
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from ..._core.errors import InUse, StalePlan
+from ..._core.errors import InUse, NoPermission, StalePlan
 from ..capabilities import Capabilities
 from ..failures import HOST_ERRORS, REFUSED, not_regular, reported, translated
 from ..host.names import Identity, Names, identity
@@ -39,6 +39,9 @@ from . import owners
 WRITE = "write"
 READ = "read"
 FLOCK = "flock"
+
+# Linux opens a file so that says which one it is, and nothing more.
+_UNREAD = getattr(os, "O_PATH", os.O_RDONLY)
 
 LOCK_FILE = "DiskDescriptor.xml.lck"
 
@@ -137,7 +140,11 @@ class Locks:
     def _flock_holders(self, path: str, listed: owners.LockLists) -> Tuple[Holder, ...]:
         if not self._can.proc:
             return ()
-        descriptor, own = self._descriptor(path)
+        try:
+            descriptor, own = self._descriptor(path)
+        except NoPermission:
+            # A file that may not be read, such as the lock file of somebody else, still says which one it is.
+            descriptor, own = self._descriptor(path, _UNREAD)
         try:
             skipped = None if own else os.getpid()
             found = listed.flocks(descriptor)
@@ -146,9 +153,9 @@ class Locks:
             if own:
                 release(descriptor)
 
-    def _descriptor(self, path: str) -> Tuple[int, bool]:
+    def _descriptor(self, path: str, flags: int = os.O_RDONLY) -> Tuple[int, bool]:
         """A descriptor to ask through, the one with locks where this port holds some; and whether to close it."""
-        descriptor, facts = self._opened(path, os.O_RDONLY)
+        descriptor, facts = self._opened(path, flags)
         held = self._registry.get(identity(facts))
         if held is None:
             return descriptor, True

@@ -180,3 +180,9 @@ def test_what_is_no_report_is_refused() -> None:
     for wrong in ({}, {"format": 99}, "text", None):
         with pytest.raises(AnsibleFilterError):
             audit_page(wrong)
+
+
+def test_an_answer_of_hdd_maintain_without_facts_is_a_mistake():
+    answer = {"disks": [{"path": "/a.hdd"}], "missing": [], "changed": False}
+    with pytest.raises(AnsibleFilterError, match="facts: true"):
+        audit_report(["a"], [answer])

@@ -10,10 +10,12 @@ As root, the modules run as another user for that.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -23,7 +25,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 from ansible_collections.vdisk.parallels.tests.support.bundles import build_bundle, line_of_layers
 from ansible_collections.vdisk.parallels.tests.support.images import fill
 from ansible_collections.vdisk.parallels.tests.support.machines import make_machine
-from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, tree
+from ansible_collections.vdisk.parallels.tests.support.module_runner import refused, run, succeed, tree, warnings
 
 MIB = 1 << 20
 NOBODY = 65534
@@ -296,3 +298,20 @@ def test_a_mode_without_quotes_is_what_yaml_makes_of_it(root, module):
     succeed(module, **options, mode=0o600)
     modes = {os.stat(f"{root}/new.hdd/{name}").st_mode & 0o7777 for name in os.listdir(f"{root}/new.hdd")}
     assert modes == {0o600}
+
+
+@only_root
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who holds a flock without taking it")
+def test_a_lock_file_of_somebody_else_keeps_nobody_from_reading(place):
+    path = make_disk(place)
+    lock = f"{path}/DiskDescriptor.xml.lck"
+    with open(lock, "wb") as stream:
+        os.chmod(lock, 0o600)
+        os.mkdir(f"{place}/out")
+        os.chmod(f"{place}/out", 0o777)
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with without_privileges():
+            (disk,) = succeed("hdd_info", path=path)["disks"]
+            told = warnings(succeed("hdd_convert", src=path, dest=f"{place}/out/a.raw"))
+    assert [one["kind"] for one in disk["locks"]] == ["flock"] and disk["state"] == "in_use"
+    assert any("by a flock" in text for text in told)

@@ -16,9 +16,11 @@ from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths impo
     Location,
     ResolvedImage,
     locate,
+    refuse_in_a_bundle,
     resolve_image,
 )
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import (
+    AlreadyExists,
     BadRequest,
     Damaged,
     DiskError,
@@ -313,11 +315,32 @@ def test_who_names_the_folder_of_disks_is_told_which_are_in_it(tmp_path: Path) -
     (folder / "deep").mkdir(parents=True)
     for made, path, told in (
         ("deep/c.hdd", folder, "Name the .hdd directory itself"),
-        ("b.pvm/b.hdd", folder, f"Name a disk of a machine in it, such as {folder}/b.pvm."),
-        ("b.pvm/a.hdd", folder / "b.pvm", f"Name a disk in it, such as {folder}/b.pvm/a.hdd. Modules with"),
+        ("b.pvm/b.hdd", folder, f"Name a disk in it, such as {folder}/b.pvm/b.hdd; "),
+        ("b.pvm/a.hdd", folder / "b.pvm", f"Name a disk in it, such as {folder}/b.pvm/a.hdd; hdd_info"),
     ):
         (folder / made).parent.mkdir(exist_ok=True)
         build_bundle(str(folder / made), size_sectors=64, cluster_sectors=8)
         with pytest.raises(NotABundle) as caught:
             locate(OsPort(), str(path))
         assert told in str(caught.value)
+
+
+def test_the_advice_names_what_is_a_disk(tmp_path: Path) -> None:
+    folder = Path(os.path.realpath(tmp_path)) / "vms"
+    for name in ("empty.pvm", "x.hdd", "m.pvm/loop.pvm", "m.pvm"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "m.pvm" / "again.pvm").symlink_to(folder / "m.pvm")
+    for made in ("m.pvm/a.hdd", "z.hdd"):
+        build_bundle(str(folder / made), size_sectors=64, cluster_sectors=8)
+        with pytest.raises(NotABundle) as caught:
+            locate(OsPort(), str(folder))
+        assert f"such as {folder}/{made};" in str(caught.value)
+
+
+def test_an_output_is_refused_however_deep_below_a_bundle_it_lies(tmp_path: Path) -> None:
+    bundle = Path(os.path.realpath(tmp_path)) / "a.hdd"
+    build_bundle(str(bundle), size_sectors=64, cluster_sectors=8)
+    for below in ("x.raw", "b/x.raw", "b/c/d/x.raw"):
+        with pytest.raises(AlreadyExists):
+            refuse_in_a_bundle(OsPort(), str(bundle / below))
+    refuse_in_a_bundle(OsPort(), str(bundle.parent / "x.raw"))

@@ -164,9 +164,17 @@ def test_an_answer_with_facts_is_its_own_forecast() -> None:
     assert [one["path"] for one in host["disks"]] == ["/1.hdd", "/2.hdd"]
     assert host["disks"][0]["merge"]["freed"] == 5 and host["disks"][1]["check"]["counts"]["warning"] == 1
     assert host["absent"] == ["/none", "/empty"]
+    assert host["absent_messages"] == {"/none": "There is nothing", "/empty": "There is no disk"}
     assert [one["path"] for one in host["failed_disks"]] == ["/bad.hdd", "/closed"]
     assert [one["code"] for one in host["failed_disks"][0]["findings"]] == ["descriptor_unreadable"]
     assert (report["totals"]["failed_disks"], report["totals"]["findings"]["error"]) == (2, 1)
+
+
+def test_a_check_that_nobody_asked_for_is_not_told() -> None:
+    refused = foretold("/1.hdd", outcome="failed", error_code="not_a_whole_disk", before=None, after=None)
+    for check in (True, False):
+        (host,) = fleet_report(["a"], [told((disk("/1.hdd"), refused))], check=check)["hosts"]
+        assert (host["disks"][0]["check"] is not None) is check
 
 
 def test_a_merge_that_nobody_asked_for_is_not_foretold() -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-c
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds import bat, reader
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import image
-from ansible_collections.vdisk.parallels.tests.support import module_docs
+from ansible_collections.vdisk.parallels.tests.support import faults, module_docs
 from ansible_collections.vdisk.parallels.tests.support.bundles import TOP
 from ansible_collections.vdisk.parallels.tests.support.farm import MIB, break_down, by_path, clone_of, machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import run, succeed, tree
@@ -33,6 +33,8 @@ def farm(root: str) -> None:
     parent = machine(f"{root}/one/a.pvm")
     clone_of(parent, f"{root}/two/b.pvm/b.hdd")
     ill = machine(f"{root}/three/ill.pvm")
+    # Only who has seen all disks of the run knows this clone.
+    clone_of(ill, f"{root}/three/deep/er/d.hdd")
     with open(ill.files[(0, TOP)], "r+b") as stream:
         stream.seek(64)
         stream.write((1 << 20).to_bytes(4, "little"))
@@ -41,6 +43,8 @@ def farm(root: str) -> None:
     with open(dirty.files[(0, TOP)], "r+b") as stream:
         stream.seek(44)
         stream.write((0x746F6E59).to_bytes(4, "little"))
+    interrupted = machine(f"{root}/six/amid.pvm")
+    next(fault for fault in faults.FAULTS if fault.name == "a journal").plant(interrupted)
     os.makedirs(f"{root}/lost.hdd")
     os.makedirs(f"{root}/empty")
 
@@ -86,6 +90,7 @@ def test_without_being_asked_for_there_are_none(root: str) -> None:
     assert "undescribed" not in result and "facts" not in result["disks"][0]
 
 
+@pytest.mark.parametrize("is_check", [True, False])
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -95,9 +100,15 @@ def test_without_being_asked_for_there_are_none(root: str) -> None:
         ({"swap": "drop", "facts": True}, "swap"),
     ],
 )
-def test_a_mistake_is_told_at_once(root: str, options: Dict[str, Any], named: str) -> None:
+def test_a_mistake_is_told_before_anything_is_touched(
+    root: str, options: Dict[str, Any], named: str, is_check: bool
+) -> None:
     machine(f"{root}/a.pvm")
-    ended = run("hdd_maintain", check=True, paths=[root], recurse=True, fail_on="never", **options)
+    succeed("hdd_maintain", paths=[root], recurse=True, max_layers=1, record=f"{root}/record.json")
+    before = tree(root)
+    usual = dict(paths=[root], recurse=True, fail_on="never", record=f"{root}/record.json")
+    ended = run("hdd_maintain", check=is_check, **usual, **options)
+    assert tree(root) == before
     assert ended.failed and ended.result["error_code"] == "bad_request" and named in ended.result["msg"]
 
 
@@ -122,5 +133,18 @@ def test_facts_cost_no_further_reading_of_tables(root: str, monkeypatch: pytest.
     monkeypatch.setattr(reader, "read_table", read_table)
     for name in images:
         os.utime(f"{built.directory}/{name}", (1e9, 1e9))
-    succeed("hdd_maintain", check=True, paths=[root], recurse=True, scan="metadata", orphans=True, facts=True, map=9)
+    options = dict(paths=[root], recurse=True, scan="metadata", orphans=True, facts=True, map=9, fail_on="never")
+    succeed("hdd_maintain", check=True, **options)
     assert sorted(reads) == images
+    # Of a disk that is not opened after the check, the sound tables are not read again either.
+    broken = built.files[(0, TOP)]
+    with open(broken, "r+b") as stream:
+        stream.seek(64)
+        stream.write((1 << 20).to_bytes(4, "little"))
+    os.utime(broken, (1e9, 1e9))
+    reads.clear()
+    (one,) = succeed("hdd_maintain", check=True, **options)["undescribed"]
+    assert one["error_code"] == "damaged"
+    assert {name: reads.count(name) for name in images if name != os.path.basename(broken)} == dict.fromkeys(
+        [name for name in images if name != os.path.basename(broken)], 1
+    )
