@@ -57,7 +57,10 @@ class LockLists:
         if self._flocks is None:
             self._flocks = list(_listed_flocks())
         # Hardly a file has a lock, and its number says so for less than the names of its device.
-        number = f":{os.fstat(descriptor).st_ino}"
+        try:
+            number = f":{os.fstat(descriptor).st_ino}"
+        except OSError:
+            return ()
         alike = [one for one in self._flocks if one[0].endswith(number)]
         keys = _keys(descriptor) if alike else ()
         return tuple(sorted({(pid, is_shared) for key, pid, is_shared in alike if key in keys}))

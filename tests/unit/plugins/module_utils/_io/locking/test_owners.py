@@ -135,3 +135,8 @@ def test_the_real_proc_is_understood(descriptor):
 def test_missing_files_and_folders_are_empty(tmp_path):
     assert owners._text(str(tmp_path / "none")) == ""
     assert owners._names(str(tmp_path / "none")) == []
+
+
+def test_a_file_that_cannot_be_looked_at_has_no_known_holder(proc, descriptor):
+    proc["/proc/locks"] = f"1: FLOCK  ADVISORY  WRITE 11 {key(descriptor)} 0 EOF\n"
+    assert owners.LockLists().flocks(-1) == ()
