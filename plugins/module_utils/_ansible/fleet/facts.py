@@ -37,21 +37,23 @@ class DiskFacts:
 
     def note_open(self, path: str, disk: Disk) -> None:
         """Describe a disk that is open; only as it was found first."""
-        if self._request is not None and not self._is_noted(path):
+        request = self._request
+        if request is not None and not self._is_noted(path):
             from ..._ops.report.describe import describe_state
 
             around = disk.state.surroundings
             unknown = () if around is None else around.unknown
             # What the task says of its own plans is no fact of the disk.
             machine = disk.machine._replace(warnings=disk.machine.warnings + unknown)
-            self._note(path, lambda request: describe_state(disk.port, disk.state, machine, request))
+            self._note(path, lambda: describe_state(disk.port, disk.state, machine, request))
 
     def note_closed(self, path: str, port: Port, standing: Optional[Standing], known: Optional[KnownTables]) -> None:
         """Describe a disk that its turn did not open, such as a damaged one."""
-        if self._request is not None and not self._is_noted(path):
+        request = self._request
+        if request is not None and not self._is_noted(path):
             from ..._ops.report.describe import describe_disk
 
-            self._note(path, lambda request: describe_disk(port, path, request, standing, known))
+            self._note(path, lambda: describe_disk(port, path, request, standing, known))
 
     def of(self, entry: Result) -> Result:
         """The entry of a disk, with its facts if they are asked for."""
@@ -65,9 +67,8 @@ class DiskFacts:
     def _is_noted(self, path: str) -> bool:
         return path in self._facts or path in self._failures
 
-    def _note(self, path: str, describe: Callable[[DescribeRequest], Result]) -> None:
-        assert self._request is not None
+    def _note(self, path: str, describe: Callable[[], Result]) -> None:
         try:
-            self._facts[path] = describe(self._request)
+            self._facts[path] = describe()
         except DiskError as error:
             self._failures[path] = {"path": path, **failure_of(error)}
