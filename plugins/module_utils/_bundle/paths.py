@@ -118,6 +118,7 @@ def _bundle_at(port: Port, directory: str) -> Location:
 
 
 def _where_disks_are(port: Port, directory: str) -> str:
+    """Advice for who named a folder in place of a disk. What may not be looked at is passed over."""
     machines = (name for name in _names_in(port, directory) if name.lower().endswith(MACHINE_SUFFIXES))
     folders = chain([directory], (posixpath.join(directory, name) for name in machines))
     disk = next((disk for folder in folders for disk in _bundles_right_in(port, folder)), None)
@@ -128,14 +129,11 @@ def _where_disks_are(port: Port, directory: str) -> str:
 
 
 def _bundles_right_in(port: Port, directory: str) -> Iterator[str]:
-    for name in _names_in(port, directory):
-        path = posixpath.join(directory, name)
-        if name.lower().endswith(SUFFIX) and port.lstat(posixpath.join(path, DESCRIPTOR)) is not None:
-            yield path
+    paths = (posixpath.join(directory, name) for name in _names_in(port, directory) if name.lower().endswith(SUFFIX))
+    return (path for path in paths if DESCRIPTOR in _names_in(port, path))
 
 
 def _names_in(port: Port, directory: str) -> List[str]:
-    """The names in a folder; none where one may not look, as this is for advice alone."""
     try:
         return port.list_directory(directory)
     except DiskError:

@@ -40,7 +40,7 @@ WRITE = "write"
 READ = "read"
 FLOCK = "flock"
 
-# Linux opens a file so that says which one it is, and nothing more.
+# Opens a file on Linux only so far that it says which one it is.
 _UNREAD = getattr(os, "O_PATH", os.O_RDONLY)
 
 LOCK_FILE = "DiskDescriptor.xml.lck"

@@ -315,3 +315,15 @@ def test_a_lock_file_of_somebody_else_keeps_nobody_from_reading(place):
             told = warnings(succeed("hdd_convert", src=path, dest=f"{place}/out/a.raw"))
     assert [one["kind"] for one in disk["locks"]] == ["flock"] and disk["state"] == "in_use"
     assert any("by a flock" in text for text in told)
+
+
+@only_root
+def test_what_may_not_be_looked_at_is_no_part_of_an_advice(place):
+    os.mkdir(f"{place}/z.pvm")
+    wanted = make_disk(f"{place}/z.pvm")
+    os.chmod(f"{place}/z.pvm", 0o755)
+    os.rename(make_disk(place), f"{place}/closed.hdd")
+    os.chmod(f"{place}/closed.hdd", 0o700)
+    with without_privileges():
+        ended = run("hdd_check", path=place)
+    assert ended.result["error_code"] == "not_a_bundle" and f"such as {wanted};" in ended.result["msg"]
