@@ -15,7 +15,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import pytest
 
@@ -132,18 +132,23 @@ def repository() -> str:
 
 
 _NUMBERS = itertools.count()
+_FOLDERS: dict = {}
 _FAILED: set = set()
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """The folder of a test that passed goes when its last fixture has ended."""
     outcome = yield
     if outcome.get_result().failed:
         _FAILED.add(item.nodeid)
+    folder = _FOLDERS.pop(item.nodeid, None) if call.when == "teardown" else None
+    if folder is not None and item.nodeid not in _FAILED:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(name="tmp_path")
-def tmp_path_fixture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tmp_path_fixture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of this test alone, which goes when the test passed: the tests write gigabytes in all.
 
     Its name is given once in a process, as who still has the folder of an earlier test open must not take it for this
@@ -151,9 +156,8 @@ def tmp_path_fixture(request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
     """
     name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:30]
     folder = tmp_path_factory.mktemp(f"{name}-{next(_NUMBERS)}", numbered=False)
-    yield folder
-    if request.node.nodeid not in _FAILED:
-        shutil.rmtree(folder, ignore_errors=True)
+    _FOLDERS[request.node.nodeid] = folder
+    return folder
 
 
 @pytest.fixture(name="root")

@@ -14,13 +14,12 @@ import pytest
 pytest.importorskip("ansible.module_utils.basic", reason="modules need ansible-core")
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._ansible.fleet.visit import Run, visit
-from ansible_collections.vdisk.parallels.plugins.module_utils._formats.hds import bat, reader
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
-from ansible_collections.vdisk.parallels.plugins.module_utils._ops.check import image
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.budget import Budget
 from ansible_collections.vdisk.parallels.plugins.module_utils._ops.maintain.policy import Policy
 from ansible_collections.vdisk.parallels.tests.support.farm import MIB, ONE, THREE, TWO, clone_of, machine
 from ansible_collections.vdisk.parallels.tests.support.module_runner import tree
+from ansible_collections.vdisk.parallels.tests.support.table_reads import noted_reads, settled_images
 from ansible_collections.vdisk.parallels.tests.support.tasks import Task
 
 ALL = Policy(max_layers=1)
@@ -44,17 +43,7 @@ def test_a_visit_does_it_all(root: str) -> None:
 
 def test_each_table_is_read_once_unless_its_file_changes(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built = machine(f"{root}/a.pvm")
-    images = sorted(name for name in os.listdir(built.directory) if name.endswith(".hds"))
-    reads: List[str] = []
-
-    def read_table(file: Any, header: Any) -> Any:
-        reads.append(os.path.basename(file.path))
-        return bat.read_table(file, header)
-
-    monkeypatch.setattr(image, "read_table", read_table)
-    monkeypatch.setattr(reader, "read_table", read_table)
-    for name in images:
-        os.utime(f"{built.directory}/{name}", (1e9, 1e9))
+    images, reads = settled_images(built.directory), noted_reads(monkeypatch)
     assert visit(run_of(CHECK), built.directory)["outcome"] == "unchanged"
     assert sorted(reads) == images
     reads.clear()
