@@ -357,7 +357,8 @@ def warnings_of_flocks(port: Port, places: Iterable[str]) -> Tuple[str, ...]:
     found = port.holders(list(places))
     held = {holder.owner: path for path, holder in found if holder.kind == "flock" and not holder.is_shared}
     return tuple(
-        f"{path}: {owner} keeps it for itself by a flock; if it writes meanwhile, the copy is a mixture."
+        f"{path}: {owner} keeps it for itself by a flock; if it writes meanwhile, the copy is a mixture of before and"
+        " after. Stop it and run again if it may have written."
         for owner, path in held.items()
     )
 
