@@ -9,19 +9,18 @@ With VDISK_BENCH_NOSYNC new outputs need not be durable, to compare with program
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import List
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
-from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
-from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.real import OsPort
 
 
 def convert(port: OsPort, source: str, dest: str, format: str, options: str = "{}") -> None:
     """Write anew, whatever is there; not read back unless asked."""
+    import json
+
+    from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
     from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.plan import plan_convert
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.convert.request import ConvertRequest
@@ -47,6 +46,9 @@ def compare(port: OsPort, one: str, other: str) -> None:
 
 def merge(port: OsPort, path: str) -> None:
     """Everything into one layer."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
+    from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+    from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.snapshots.merge import plan_merge
 
     state = observe(port, locate(port, path))
@@ -55,6 +57,9 @@ def merge(port: OsPort, path: str) -> None:
 
 def compact(port: OsPort, path: str) -> None:
     """Give back zero clusters, in place."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
+    from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
+    from ansible_collections.vdisk.parallels.plugins.module_utils._change.executor import execute
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.compact.plan import plan_compact
 
     execute(port, plan_compact(port, observe(port, locate(port, path))))
@@ -69,10 +74,12 @@ def check(port: OsPort, path: str) -> None:
 
 def map_extents(port: OsPort, path: str) -> None:
     """Print the allocation map as JSON."""
+    import json
+
     from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 
     view = open_source(port, find_source(port, path, backing=True))
-    json.dump([(extent.start, extent.length, extent.kind) for extent in view.extents(0, view.size)], sys.stdout)
+    sys.stdout.write(json.dumps([(extent.start, extent.length, extent.kind) for extent in view.extents(0, view.size)]))
 
 
 def read(port: OsPort, path: str, digested: str = "") -> None:
@@ -97,6 +104,8 @@ def read(port: OsPort, path: str, digested: str = "") -> None:
 
 def facts(port: OsPort, *paths: str) -> None:
     """The facts of many disks."""
+    from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.bundle import observe
+    from ansible_collections.vdisk.parallels.plugins.module_utils._bundle.paths import locate
     from ansible_collections.vdisk.parallels.plugins.module_utils._ops.report.facts import disk_facts
 
     for path in paths:

@@ -72,6 +72,8 @@ def main() -> int:
 def _compare_all(folder: Path, virtual: int, allocated: int, options: argparse.Namespace, lines: List[Line]) -> int:
     """Add the lines to ``lines``, and tell how many failed."""
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    # A program that is installed is compiled.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     images = Images(folder / "images", virtual=virtual, allocated=allocated, environment=environment)
     most = allocated * 9 // 8 + (1 << 28)
     failed = 0

@@ -20,7 +20,7 @@ from .._core.records import dataclass, replace
 from .._core.units import SECTOR
 from .._formats.hds.bat import RunTable
 from .._formats.hds.bat_order import unused_ranges
-from .._formats.hds.header import HdsHeader, is_hds
+from .._formats.hds.header import HEADER_BYTES, HdsHeader, is_hds, parse_header
 from .._formats.hds.reader import open_hds
 from .._io.durable import read_file, read_start
 from .._io.fingerprint import identity, refuse_changed
@@ -269,14 +269,12 @@ def _descriptor_of_single_file(port: Port, location: Location) -> Descriptor:
 
 
 def _probe_single_file(port: Port, path: str) -> Tuple[bool, int, int]:
-    if is_hds(read_start(port, path, _PREFIX)):
-        image = open_hds(port, path)
-        try:
-            return True, image.header.size_sectors, image.header.cluster_sectors
-        finally:
-            image.close()
-    stat = port.stat(path)
-    return False, (stat.size if stat else 0) // SECTOR, 2048
+    prefix, stat = read_start(port, path, _PREFIX), port.stat(path)
+    size = stat.size if stat else 0
+    if not is_hds(prefix):
+        return False, size // SECTOR, 2048
+    header = parse_header(prefix[:HEADER_BYTES], path=path, file_size=size)
+    return True, header.size_sectors, header.cluster_sectors
 
 
 class _Named(NamedTuple):

@@ -48,14 +48,15 @@ _ENCODINGS = {
     "latin1": "iso-8859-1",
     "windows-1252": "cp1252",
 }
-_DECLARED = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
-_DECLARATION = re.compile(
+# Patterns are compiled when they are first used: a run needs one or two of them, if any.
+_DECLARED = rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']"""
+_DECLARATION = (
     r"""<\?xml\s+version\s*=\s*["']1\.\d["']"""
     r"""(?:\s+encoding\s*=\s*["'][A-Za-z0-9._-]{1,40}["'])?"""
     r"""(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>"""
 )
-_INVENTED_FILE = re.compile(r" \(<string>, line \d+\)$")
-_START_TAG = re.compile(r"""<([^\s/>"'<=]+)(?:[^>"']|"[^"]*"|'[^']*')*>""")
+_INVENTED_FILE = r" \(<string>, line \d+\)$"
+_START_TAG = r"""<([^\s/>"'<=]+)(?:[^>"']|"[^"]*"|'[^']*')*>"""
 
 
 class Document(NamedTuple):
@@ -119,7 +120,7 @@ def _root_of(text: str, path: str) -> etree._Element:
     try:
         return etree.fromstring(text.encode("utf-8"), parser)
     except (etree.XMLSyntaxError, ValueError) as exc:
-        what = f"The document is no well-formed XML: {_INVENTED_FILE.sub('', str(exc))}"[:300]
+        what = f"The document is no well-formed XML: {re.sub(_INVENTED_FILE, '', str(exc))}"[:300]
         raise Damaged(what, path=path) from exc
 
 
@@ -138,7 +139,7 @@ def _encoding_of(data: bytes, path: str) -> str:
         return "utf-16-le"
     if data[:2] == b"\xfe\xff" or data[:2] == b"\0<":
         return "utf-16-be"
-    declared = _DECLARED.match(data)
+    declared = re.match(_DECLARED, data)
     if declared is None or data[:3] == b"\xef\xbb\xbf":
         return "utf-8"
     name = declared.group(1).decode("ascii").lower()
@@ -161,7 +162,7 @@ def _without_declaration(text: str, path: str) -> str:
     text = text[1:] if text[:1] == "\ufeff" else text
     if not text.startswith("<?xml") or text[5:6] not in " \t\r\n":
         return text
-    match = _DECLARATION.match(text)
+    match = re.match(_DECLARATION, text)
     if match is None:
         raise Damaged("The XML declaration is malformed", path=path, offset=0, found=text[:60])
     return "\n" * match.group().count("\n") + text[match.end() :]
@@ -217,6 +218,7 @@ def spans(text: str) -> List[Span]:
     """Where each element of a well-formed ``text`` is, in document order. Linear time, no recursion."""
     found: List[Optional[Span]] = []
     opened: List[Tuple[int, str, int, int]] = []
+    start_tag = re.compile(_START_TAG)
     position = text.find("<")
     while position >= 0:
         skip = _end_of_no_element(text, position)
@@ -228,7 +230,7 @@ def spans(text: str) -> List[Span]:
             number, name, start, inner = opened.pop()
             found[number] = Span(name, start, inner, position, end)
         else:
-            match = _START_TAG.match(text, position)
+            match = start_tag.match(text, position)
             if match is None:
                 raise ValueError("not well-formed")
             end = match.end()

@@ -19,7 +19,7 @@ GIB = 1 << 30
 TIB = 1 << 40
 
 _FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB, "P": 1 << 50}
-_SIZE = re.compile(r"(\d{1,20})(?:\.(\d{1,6}))?\s*([KMGTP]?)(?:I?B)?", re.IGNORECASE)
+_SIZE = r"(\d{1,20})(?:\.(\d{1,6}))?\s*([KMGTP]?)(?:I?B)?"
 
 
 def parse_size(text: Union[str, int], *, option: str = "size") -> int:
@@ -27,7 +27,7 @@ def parse_size(text: Union[str, int], *, option: str = "size") -> int:
 
     Raises BadRequest when it is no size, is negative, or does not come to whole bytes.
     """
-    match = _SIZE.fullmatch(str(text).strip())
+    match = re.fullmatch(_SIZE, str(text).strip(), re.IGNORECASE)
     if match is None:
         raise BadRequest(
             f"{option}: {str(text)[:40]!r} is not a size",

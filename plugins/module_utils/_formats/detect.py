@@ -20,7 +20,7 @@ _TEXT_BYTES = 1024
 _BOM = b"\xef\xbb\xbf"
 _DESCRIPTOR = b"disk descriptorfile"
 # One piece of a split image has no mark of its own but for the first (if it is dynamic) and the last.
-_VHD_NAME = re.compile(r"\.(?:a?vhd|v\d\d)", re.IGNORECASE)
+_VHD_NAME = r"\.(?:a?vhd|v\d\d)"
 
 # Format: offset and bytes of marks, any of which suffices.
 MARKS: Dict[str, Tuple[Tuple[int, bytes], ...]] = {
@@ -81,7 +81,7 @@ def detect(prefix: bytes, *, suffix_bytes: bytes = b"", name: str) -> str:
     if _is_descriptor(prefix[:_TEXT_BYTES], name):
         return "vmdk"
     extension = name[name.rfind(".") :] if "." in name else ""
-    return "vhd" if _VHD_NAME.fullmatch(extension) else UNSTRUCTURED
+    return "vhd" if re.fullmatch(_VHD_NAME, extension, re.IGNORECASE) else UNSTRUCTURED
 
 
 def _is_descriptor(text: bytes, name: str) -> bool:

@@ -46,7 +46,8 @@ class LayerStack(Generic[Reader]):
         answering = self._answering(start, length)
         if not answering:
             return iter((Extent(start, length, ZERO),) if length else ())
-        return zero_absent(overlay_all([self._layer_extents(index, start, length) for index in answering]))
+        found = [self._layer_extents(index, start, length) for index in answering]
+        return zero_absent(found[0] if len(found) == 1 else overlay_all(found))
 
     def _answering(self, start: int, length: int) -> Sequence[int]:
         """The layers that may have something in the range: of many layers few do in a short one.
@@ -129,6 +130,8 @@ class ComposedView:
     def extents(self, start: int, length: int) -> Iterator[Extent]:
         """DATA and ZERO parts of the range, ascending and gap-free. Layers are not distinguished."""
         check_range(start, length, self.size)
+        if self.depth == len(self._stacks) == 1:
+            return self._stacks[0].extents(start, length)
         return coalesce(Extent(e.start, e.length, e.kind) if e.layer else e for e in self._extents(start, length))
 
     def _extents(self, start: int, length: int) -> Iterator[Extent]:

@@ -34,16 +34,17 @@ from .header import understand
 
 _LIMIT = 16 << 20
 _HINT = "There is no backup that fits, and the images do not show what it was. Restore the descriptor from a copy."
+# Few descriptors are lost, so these are compiled when they are used.
 _GUID = r"\s*(\{[0-9a-fA-F-]{36}\})\s*"
-_SHOT = re.compile(rf"<GUID>{_GUID}</GUID>\s*<ParentGUID>{_GUID}</ParentGUID>")
-_IMAGE = re.compile(rf"<GUID>{_GUID}</GUID>\s*<Type>[^<]*</Type>\s*<File>([^<]*)</File>")
-_LINKED = re.compile(rb"<LinkedVmUuid>\s*[^<\s]")
-_ENGINE = re.compile(r"<Engine>\s*\{(?!00000000-0000-0000-0000-000000000000)[0-9a-fA-F-]{36}\}")
-_SECRET = re.compile(r"<(?:Data|Salt|KeyId)>\s*[^<\s]")
-_SUSPENDED = re.compile(r"<SuspendState>\s*[1-9]")
-_FILE = re.compile(r"<File>([^<]*)</File>")
-_TOP = re.compile(rf"<TopGUID>{_GUID}</TopGUID>")
-_NAME = re.compile(r"(.+)\.(\d{1,4})\.(\{[0-9a-fA-F-]{36}\})\.hds")
+_SHOT = rf"<GUID>{_GUID}</GUID>\s*<ParentGUID>{_GUID}</ParentGUID>"
+_IMAGE = rf"<GUID>{_GUID}</GUID>\s*<Type>[^<]*</Type>\s*<File>([^<]*)</File>"
+_LINKED = rb"<LinkedVmUuid>\s*[^<\s]"
+_ENGINE = r"<Engine>\s*\{(?!00000000-0000-0000-0000-000000000000)[0-9a-fA-F-]{36}\}"
+_SECRET = r"<(?:Data|Salt|KeyId)>\s*[^<\s]"
+_SUSPENDED = r"<SuspendState>\s*[1-9]"
+_FILE = r"<File>([^<]*)</File>"
+_TOP = rf"<TopGUID>{_GUID}</TopGUID>"
+_NAME = r"(.+)\.(\d{1,4})\.(\{[0-9a-fA-F-]{36}\})\.hds"
 _Pairs = FrozenSet[Tuple[str, str]]
 
 
@@ -239,8 +240,8 @@ def _fits(bundle: _Bundle, storage: StorageEntry) -> bool:
 
 def _is_certain(backup: Descriptor, xml: Optional[bytes]) -> bool:
     text = (xml or b"").decode("latin-1")
-    shots = _pairs(_SHOT.findall(text))
-    images = frozenset((guid.lower(), file) for guid, file in _IMAGE.findall(text))
+    shots = _pairs(re.findall(_SHOT, text))
+    images = frozenset((guid.lower(), file) for guid, file in re.findall(_IMAGE, text))
     backup_shots = frozenset((shot.guid, shot.parent) for shot in backup.shots)
     backup_images = frozenset((image.guid, image.file) for storage in backup.storages for image in storage.images)
     if not images <= backup_images:
@@ -251,14 +252,14 @@ def _is_certain(backup: Descriptor, xml: Optional[bytes]) -> bool:
 def _says_more(xml: Optional[bytes], other: Descriptor) -> bool:
     """Whether the remains of a descriptor name what ``other`` lacks: encryption, suspension, files, current layer."""
     text = (xml or b"").decode("latin-1")
-    if not other.encrypted and (_ENGINE.search(text) or _SECRET.search(text)):
+    if not other.encrypted and (re.search(_ENGINE, text) or re.search(_SECRET, text)):
         return True
-    if _SUSPENDED.search(text) and not other.suspended:
+    if re.search(_SUSPENDED, text) and not other.suspended:
         return True
     files = {image.file for storage in other.storages for image in storage.images}
-    if {name.strip() for name in _FILE.findall(text)} - files:
+    if {name.strip() for name in re.findall(_FILE, text)} - files:
         return True
-    tops = {top.lower() for top in _TOP.findall(text)} - {guids.NONE}
+    tops = {top.lower() for top in re.findall(_TOP, text)} - {guids.NONE}
     return bool(tops) and tops != {other.declared_top or guids.TOP}
 
 
@@ -284,7 +285,7 @@ def _from_images(bundle: _Bundle) -> Optional[_Source]:
     is_sure = len(files) == 1 or (vm is not None and vm.config_size_mib == size * SECTOR // MIB)
     if not is_sure:
         text += " Whether the last part of the disk is there is not known."
-    match = _NAME.fullmatch(files[0])
+    match = re.fullmatch(_NAME, files[0])
     if match is not None and match.group(3).lower() != guids.TOP:
         text += " Its file has the name of a snapshot; whether there was a layer above it is not known."
         is_sure = False
@@ -320,11 +321,11 @@ def _may_stand_on_another(bundle: _Bundle, name: str) -> bool:
     path = f"{directory}/{name}"
     head, stat = read_start(port, path, HEADER_BYTES + 4), port.stat(path)
     has_clusters = stat is not None and stat.size > unpack_header(head, version=1)[1].data_start
-    return _LINKED.search(config) is not None or (has_clusters and not any(head[HEADER_BYTES:]))
+    return re.search(_LINKED, config) is not None or (has_clusters and not any(head[HEADER_BYTES:]))
 
 
 def _parts(images: Set[str]) -> List[str]:
-    named = {name: _NAME.fullmatch(name) for name in images}
+    named = {name: re.fullmatch(_NAME, name) for name in images}
     if len(images) == 1:
         ((name, match),) = named.items()
         # ploop calls layers above the root like the root with a GUID after it.
