@@ -170,6 +170,16 @@ class MemoryFile:
             self._put(offset, content)
         return True
 
+    def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:
+        self._port.called("copy_on_server", self.path)
+        most = self._port.server_copies
+        if not most or not isinstance(source, MemoryFile):
+            return False
+        with self._port.mutex:
+            content = source._node().read(source_offset, min(length, most))  # pylint: disable=protected-access
+            self._put(offset, content)
+        return len(content) == length
+
     def take_all(self, source: MemoryFile) -> None:
         """Have what another file has, holes for holes, in steps that a crash may tear."""
         node = source._node()  # pylint: disable=protected-access

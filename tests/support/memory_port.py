@@ -94,6 +94,8 @@ class MemoryPort:
         self.exchanges = exchanges
         self.kernel_copies = kernel_copies
         self.kernel_shares = False
+        # How much a server copies in one call; a longer range is not finished.
+        self.server_copies = 0
         self.kernel_clones = False
         self.punches = punches
         self.effects: List[Effect] = []

@@ -69,6 +69,10 @@ class CountingFile:
         self.allocate(offset, length)
         return True
 
+    def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:  # pylint: disable=unused-argument
+        """False, always: what is shared need not be copied."""
+        return False
+
     def take_attributes(self, source: File) -> None:
         """Nothing has attributes here."""
 

@@ -149,6 +149,10 @@ class DigestingFile:
         """False, always: what is written passes by here, what is shared would have to be read."""
         return False
 
+    def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:  # pylint: disable=unused-argument
+        """False, always, for the same reason."""
+        return False
+
     def _read_back(self, digest: _Digest, offset: int, length: int) -> bool:
         """Hash a range of the file; False when the file has become shorter."""
         self._hash_zeros_with(digest, offset)

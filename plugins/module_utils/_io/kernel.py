@@ -23,6 +23,8 @@ _KERNEL_CANNOT_COPY = REFUSED | {errno.EXDEV, errno.EPERM, errno.EACCES, errno.E
 _SYNC_FILE_RANGE_WRITE = 2
 
 _EXT4_MAGIC = 0xEF53
+# NFS, the two clients for SMB, Ceph, and whatever is a process or another machine behind FUSE (linux/magic.h).
+_REMOTE_MAGICS = frozenset((0x6969, 0xFF534D42, 0xFE534D42, 0x00C36400, 0x65735546))
 
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
@@ -238,16 +240,27 @@ def reserve(descriptor: int, offset: int, length: int) -> bool:
 
 
 def is_ext4(descriptor: int) -> bool:
-    """Whether the file lies on ext2, ext3 or ext4 (fstatfs); False where unknown."""
+    """Whether the file lies on ext2, ext3 or ext4; False where unknown."""
+    return _file_system(descriptor) == _EXT4_MAGIC
+
+
+def is_remote(descriptor: int) -> bool:
+    """Whether the file lies on a file system whose server copies when it is asked to; False where unknown."""
+    return _file_system(descriptor) in _REMOTE_MAGICS
+
+
+def _file_system(descriptor: int) -> Optional[int]:
+    """The number of the type of the file system (fstatfs of Linux); None where unknown."""
     function = getattr(_libc(), "fstatfs64", None) or getattr(_libc(), "fstatfs", None)
     if function is None:
-        return False
+        return None
     import ctypes
 
     function.argtypes = (ctypes.c_int, ctypes.c_void_p)
     # The type is the first field, a word; the whole is shorter than this everywhere.
     answer = (ctypes.c_long * 64)()
-    return _called(function, descriptor, answer) == 0 and answer[0] == _EXT4_MAGIC
+    # Where a word has 32 bits, some types are negative.
+    return None if _called(function, descriptor, answer) else answer[0] & 0xFFFFFFFF
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> Optional[int]:

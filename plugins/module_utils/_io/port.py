@@ -99,6 +99,12 @@ class File(Protocol):
         Offsets and length are multiples of 4096.
         """
 
+    def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:
+        """Let the server of a network file system copy a range, so that its bytes do not come here and go back.
+
+        False where none does: the range is to be written then, all of it.
+        """
+
     def take_attributes(self, source: File) -> None:
         """Get owner (where the process may), permissions, access control list and extended attributes of a file."""
 

@@ -100,6 +100,10 @@ class SegmentedFile:
         """Refused."""
         self._refuse()
 
+    def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:
+        """Refused."""
+        self._refuse()
+
     def take_attributes(self, source: File) -> None:
         """Refused."""
         self._refuse()

@@ -35,12 +35,19 @@ class OsFile:
         self._can = capabilities
         self._reserves = capabilities.reserve
         self._is_ext4: Optional[bool] = None
+        self._is_remote: Optional[bool] = None
 
     @property
     def _is_on_ext4(self) -> bool:
         if self._is_ext4 is None:
             self._is_ext4 = kernel.is_ext4(self._descriptor)
         return self._is_ext4
+
+    @property
+    def _is_on_server(self) -> bool:
+        if self._is_remote is None:
+            self._is_remote = kernel.is_remote(self._descriptor)
+        return self._is_remote
 
     @property
     def _is_on_device(self) -> bool:
@@ -165,6 +172,14 @@ class OsFile:
             return False
         with reported(f"share blocks of {source.path} with", self.path, offset):
             return kernel.clone_range(source._descriptor, source_offset, self._descriptor, offset, length) == length
+
+    def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:
+        """Let the server of a network file system copy a range; False where none does."""
+        if not isinstance(source, OsFile) or not self._can.copy_file_range or not self._is_on_server:
+            return False
+        there = source._descriptor  # pylint: disable=protected-access
+        with reported(f"copy {source.path} to", self.path, offset):
+            return kernel.copy_range(there, source_offset, self._descriptor, offset, length) == length
 
     def take_attributes(self, source: File) -> None:
         """Get owner (where the process may), permissions, access control list and extended attributes of a file."""

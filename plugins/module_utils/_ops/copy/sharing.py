@@ -1,7 +1,9 @@
 # Copyright (c) 2026, The vdisk.parallels authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Putting data into an image by sharing the blocks of the source, on file systems that can (XFS, Btrfs)."""
+"""Putting data into an image by sharing the blocks of the source, on file systems that can (XFS, Btrfs), or by the copy
+that the server of a network file system makes.
+"""
 
 # PRIVATE: only vdisk.parallels itself imports this file.
 
@@ -37,7 +39,7 @@ class _Part(NamedTuple):
 
 
 class BlockSharing:
-    """Stores ranges of ``view`` through ``writer`` as long as the host shares blocks.
+    """Stores ranges of ``view`` through ``writer`` as long as the host shares blocks, or a server copies them.
 
     Neighbours go in one call, so ``flush`` ends the last one. What the host has shared is added to ``shared``;
     ``bytes_read`` counts what had to be copied after all.
@@ -140,8 +142,10 @@ class BlockSharing:
         part, self._pending = self._pending, None
         if part is None:
             return
-        if not part.target.share_from(part.source, part.source_offset, part.offset, part.length):
+        source, source_offset, target, offset, length = part
+        if target.share_from(source, source_offset, offset, length):
+            if self._shared is not None:
+                self._shared.add(*part)
+        elif not target.copy_on_server(source, source_offset, offset, length):
             self._works = False
             self._copy(part)
-        elif self._shared is not None:
-            self._shared.add(*part)

@@ -74,6 +74,7 @@ def test_the_rest_is_nothing() -> None:
     assert list(file.data_ranges(10, 1000)) == [(10, 100)]
     assert list(file.data_ranges(100, 1000)) == []
     assert file.copy_from(CountingFile("/other"), 0, 0, 10) == 0
+    assert not file.copy_on_server(CountingFile("/other"), 0, 0, 10)
     for call in (file.sync, file.close, file.close):
         call()
     file.start_writeback(0, 10)

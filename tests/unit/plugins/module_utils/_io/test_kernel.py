@@ -34,6 +34,32 @@ def test_ext4_is_told_from_others(tmp_path, monkeypatch):
         assert not kernel.is_ext4(stream.fileno())
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="only Linux says of what type a file system is")
+def test_file_systems_of_the_network_are_told_from_others(tmp_path, monkeypatch):
+    assert not kernel.is_remote(-1)
+    with open("/proc/self/stat", "rb") as stream:
+        assert not kernel.is_remote(stream.fileno())
+    numbers = {"fstatfs64": 0x6969}
+
+    class Library:
+        def __getattr__(self, name):
+            if name not in numbers:
+                raise AttributeError(name)
+
+            def fstatfs(_descriptor, answer):
+                # On a machine with words of 32 bits the highest one is a sign.
+                answer[0] = numbers[name]
+                return 0
+
+            return fstatfs
+
+    monkeypatch.setattr(kernel, "_library", Library())
+    for number, expected in ((0x6969, True), (0xFE534D42, True), (0xFE534D42 - (1 << 32), True), (0xEF53, False)):
+        numbers["fstatfs64"] = number
+        assert kernel.is_remote(0) == expected
+        assert kernel.is_ext4(0) == (number == 0xEF53)
+
+
 def test_what_is_reserved_keeps_the_size_and_reads_as_zeros(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x")

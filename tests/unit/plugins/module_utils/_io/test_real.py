@@ -424,6 +424,30 @@ def test_a_file_system_without_clones_copies(pair, monkeypatch):
         file_with(target, clone=True).copy_from(source, 0, 0, 8192)
 
 
+def test_a_server_copies_what_lies_on_it(pair, monkeypatch, tmp_path):
+    source, target, content = pair
+    monkeypatch.setattr(kernel.os, "copy_file_range", fake_copy_file_range(777), raising=False)
+    assert not target.copy_on_server(source, 0, 0, 10_000)
+    assert target.size() == 0
+    there = file_with(target, copy_file_range=True)
+    monkeypatch.setattr(kernel, "is_remote", lambda descriptor: True)
+    assert there.copy_on_server(source, 10, 20, 50_000)
+    assert (tmp_path / "target").read_bytes() == bytes(20) + content[10:50_010]
+    # What ends too early is not done.
+    assert not there.copy_on_server(source, 99_000, 0, 5000)
+    assert not file_with(target).copy_on_server(source, 0, 0, 10)
+
+
+def test_a_server_that_fails_is_an_error(pair, monkeypatch):
+    source, target, _content = pair
+    monkeypatch.setattr(kernel, "is_remote", lambda descriptor: True)
+    monkeypatch.setattr(kernel.os, "copy_file_range", refusing(errno.EOPNOTSUPP), raising=False)
+    assert not target.copy_on_server(source, 0, 0, 1000)
+    monkeypatch.setattr(kernel.os, "copy_file_range", refusing(errno.ENOSPC), raising=False)
+    with pytest.raises(NoSpace):
+        target.copy_on_server(source, 0, 0, 1000)
+
+
 # Clones of whole files
 
 

@@ -64,6 +64,7 @@ def test_nothing_is_changed() -> None:
         lambda: file.punch_hole(0, 1),
         lambda: file.copy_from(file, 0, 0, 1),
         lambda: file.share_from(file, 0, 0, 1),
+        lambda: file.copy_on_server(file, 0, 0, 1),
         file.sync,
     ):
         with pytest.raises(Unsupported):

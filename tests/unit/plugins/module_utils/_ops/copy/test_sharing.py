@@ -123,6 +123,33 @@ def test_the_output_does_not_depend_on_what_the_host_can_do(kind: str, target: s
     assert (shared(sharing) > 0) == asks
 
 
+def copied_by_a_server(port: MemoryPort) -> int:
+    return sum(name == "copy_on_server" for name, _path in port.calls)
+
+
+@pytest.mark.parametrize("most", [1 << 30, CLUSTER], ids=["everything", "short ranges"])
+@pytest.mark.parametrize("kind", ["raw", "odd", "layers", "qcow2", "vmdk with a snapshot"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_output_does_not_depend_on_what_a_server_can_do(kind: str, target: str, most: int) -> None:
+    copying, served = scene(kind, shares=False), scene(kind, shares=False)
+    served.server_copies = most
+    assert converted(copying, target) == converted(served, target)
+    asks = target not in ("qcow2", "reserved", "raw with zeros")
+    assert (copied_by_a_server(served) > 0) == asks
+    # Where none copies, none is asked again.
+    assert copied_by_a_server(copying) == asks
+
+
+def test_what_a_server_copies_is_not_written() -> None:
+    port = scene("raw", shares=False)
+    port.server_copies = 1 << 30
+    port.plant_file("/vm/source", noise(random.Random(1), SIZE))
+    disks.convert(port, "/vm/source", "/vm/out.raw", verify=False)
+    assert port.content("/vm/out.raw") == port.content("/vm/source")
+    assert copied_by_a_server(port) == 2
+    assert not [path for name, path in port.calls if name == "pwrite" and path.startswith("/vm")]
+
+
 def test_a_disk_whose_blocks_are_reserved_keeps_them_to_itself() -> None:
     port = scene("layers", shares=True)
     disks.convert(port, LAYERS, "/vm/reserved.hdd", preallocate=True)
@@ -204,11 +231,12 @@ def test_a_range_is_stored_unread_when_all_of_it_lies_on_whole_blocks(places: An
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_host_that_fails_while_it_shares_leaves_nothing_behind(number: int) -> None:
-    port = scene("raw", shares=True)
-    calls = scene("raw", shares=True)
+@pytest.mark.parametrize("call", ["share_from", "copy_on_server"])
+def test_a_host_that_fails_while_it_shares_leaves_nothing_behind(call: str, number: int) -> None:
+    port, calls = (scene("raw", shares=call == "share_from") for _number in range(2))
+    port.server_copies = calls.server_copies = 1 << 30
     converted(calls, "expanding")
-    places = [index for index, (name, _path) in enumerate(calls.calls, 1) if name == "share_from"]
+    places = [index for index, (name, _path) in enumerate(calls.calls, 1) if name == call]
     port.calls.clear()
     port.fail_call(places[number - 1], "ENOSPC")
     with pytest.raises(DiskError):
