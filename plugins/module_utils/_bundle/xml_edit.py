@@ -19,8 +19,9 @@ from .._core.errors import Damaged, Unsupported
 from .xml_input import Document, etree, local_elements, spans
 
 _BLANK = " \t\r\n"
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_COMMENT = re.compile(r"<!--.*?-->|<\?.*?\?>", re.DOTALL)
+# All but the production Char of XML 1.0. To name what it allows takes the compiler of patterns 4 ms at each start.
+_FORBIDDEN = "[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
+_COMMENT = r"<!--.*?-->|<\?.*?\?>"
 
 
 class Node(NamedTuple):
@@ -32,7 +33,7 @@ class Node(NamedTuple):
 
 def escape(text: str, *, path: str) -> str:
     """``text`` as element content. Raises Unsupported for characters that XML cannot carry."""
-    bad = _FORBIDDEN.search(text)
+    bad = re.search(_FORBIDDEN, text)
     if bad is not None:
         raise Unsupported(
             "A name holds a character that XML cannot carry",
@@ -109,7 +110,7 @@ class Editor:
             tag = self._text[span.start : span.end - 2].rstrip(_BLANK)
             self._edits.append((span.start, span.end, f"{tag}>{value}</{span.name}>"))
             return
-        kept = "".join(_COMMENT.findall(self._text[span.inner : span.close]))
+        kept = "".join(re.findall(_COMMENT, self._text[span.inner : span.close], re.DOTALL))
         self._edits.append((span.inner, span.close, value + kept))
 
     def remove(self, element: etree._Element) -> None:

@@ -15,7 +15,7 @@ from .port import File
 SLICE = 256 * 1024
 """The grid of content digests (it may never change), and a buffer that stays in the cache of a core."""
 
-WINDOW = 1 << 20
+WINDOW = 2 << 20
 """The size for what goes through whole: writes this long make the host take memory in large pages, where it can, and
 several such buffers still lie in the cache that the cores share.
 """

@@ -41,7 +41,7 @@ def _files_that_name(repository, code):
     """The files of the check that report this finding, those aside that only ask for it."""
     folder = os.path.join(repository, "plugins", "module_utils", "_ops", "check")
     naming = []
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(name for name in os.listdir(folder) if name.endswith(".py")):
         with open(os.path.join(folder, name), encoding="utf-8") as stream:
             # The argument of a call, one of two such, or the key of a text.
             if re.search(rf'(found\(|dropped\(|else|^   )\s*"{code}"', stream.read(), re.MULTILINE):

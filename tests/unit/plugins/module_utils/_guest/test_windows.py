@@ -10,14 +10,12 @@ import pytest
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.windows import WINDOW, Windows
 
-MIB = 1 << 20
-
 
 class Disk:
-    """Each MiB holds its number; says from which threads it was read."""
+    """Each window holds its number; says from which threads it was read."""
 
-    def __init__(self, mib, *, fails_at=None):
-        self.size = mib * MIB
+    def __init__(self, count, *, fails_at=None):
+        self.size = count * WINDOW
         self.fails_at = fails_at
         self.readers = set()
 
@@ -28,13 +26,13 @@ class Disk:
         self.readers.add(threading.current_thread().name)
         if offset == self.fails_at:
             raise OSError(5, "broken")
-        for start in range(0, len(buffer), MIB // 4):
-            number = (offset + start) // MIB % 251
-            buffer[start : start + MIB // 4] = bytes([number]) * len(buffer[start : start + MIB // 4])
+        for start in range(0, len(buffer), WINDOW // 4):
+            number = (offset + start) // WINDOW % 251
+            buffer[start : start + WINDOW // 4] = bytes([number]) * len(buffer[start : start + WINDOW // 4])
 
 
-def quarters(mib):
-    return [(offset, MIB // 4) for offset in range(0, mib * MIB, MIB // 4)]
+def quarters(count):
+    return [(offset, WINDOW // 4) for offset in range(0, count * WINDOW, WINDOW // 4)]
 
 
 def is_reading():
@@ -49,29 +47,42 @@ def taken(windows):
     return found
 
 
-@pytest.mark.parametrize("mib", [0, 1, 7, 8, 9, 300])
-def test_windows_hold_the_disk_in_order_whoever_reads(mib):
-    disk = Disk(mib)
-    with Windows(disk, quarters(mib)) as windows:
-        assert taken(windows) == [(number * MIB, MIB, number % 251, number % 251) for number in range(mib)]
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 300])
+def test_windows_hold_the_disk_in_order_whoever_reads(count):
+    disk = Disk(count)
+    with Windows(disk, quarters(count)) as windows:
+        assert taken(windows) == [(number * WINDOW, WINDOW, number % 251, number % 251) for number in range(count)]
     assert not is_reading()
-    assert ("vdisk-read" in disk.readers) == (mib > 8)
+    assert ("vdisk-read" in disk.readers) == (count > 8)
 
 
 def test_slices_that_touch_come_together_and_no_window_is_too_long():
-    slices = [(0, 100), (100, 50), (200, 10), (MIB, MIB // 2), (MIB + MIB // 2, MIB // 2 + 1), (3 * MIB, MIB)]
+    slices = [
+        (0, 100),
+        (100, 50),
+        (200, 10),
+        (WINDOW, WINDOW // 2),
+        (WINDOW + WINDOW // 2, WINDOW // 2 + 1),
+        (3 * WINDOW, WINDOW),
+    ]
     with Windows(Disk(5), slices) as windows:
         found = [(offset, length) for offset, length, _first, _last in taken(windows)]
-    assert found == [(0, 150), (200, 10), (MIB, MIB // 2), (MIB + MIB // 2, MIB // 2 + 1), (3 * MIB, MIB)]
+    assert found == [
+        (0, 150),
+        (200, 10),
+        (WINDOW, WINDOW // 2),
+        (WINDOW + WINDOW // 2, WINDOW // 2 + 1),
+        (3 * WINDOW, WINDOW),
+    ]
 
 
 def test_an_error_of_the_disk_reaches_the_caller_at_its_place():
     seen = []
-    with pytest.raises(OSError, match="broken"), Windows(Disk(60, fails_at=40 * MIB), quarters(60)) as windows:
+    with pytest.raises(OSError, match="broken"), Windows(Disk(60, fails_at=40 * WINDOW), quarters(60)) as windows:
         for offset, window in windows:
             seen.append(offset)
             windows.release(window)
-    assert seen == [number * MIB for number in range(40)]
+    assert seen == [number * WINDOW for number in range(40)]
     assert not is_reading()
 
 
@@ -141,7 +152,7 @@ def test_no_more_than_a_few_windows_are_read_ahead():
             if len(held) == 10:
                 break
         assert len({id(window.obj) for window in _waiting(windows)}) <= 6
-    assert WINDOW == MIB
+    assert 6 * WINDOW <= 12 << 20
 
 
 def _waiting(windows):
