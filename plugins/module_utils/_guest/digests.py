@@ -8,11 +8,11 @@
 from __future__ import annotations
 
 import struct
-import zlib
 
 from .._formats.image import GuestView
 from .._io.buffers import new_buffer
 from .._io.copy import SLICE
+from .._io.crc import fast_crc32
 from .._io.port import File, Port
 from .slices import data_slices
 
@@ -33,10 +33,11 @@ class ContentDigest:
         import hashlib
 
         self._hash = hashlib.sha256()
+        self._crc32 = fast_crc32()
 
     def add(self, offset: int, content: memoryview) -> None:
         """Take in a slice of the grid that is not zero."""
-        self._hash.update(_PIECE.pack(offset, zlib.crc32(content)))
+        self._hash.update(_PIECE.pack(offset, self._crc32(content, 0)))
 
     def value(self, size: int) -> str:
         """The digest of a disk of ``size`` bytes."""
@@ -54,6 +55,7 @@ class LayerDigest:
         import hashlib
 
         self._hash = hashlib.sha256()
+        self._crc32 = fast_crc32()
         self._kind = b""
         self._end = 0
         self._checksum = 0
@@ -64,7 +66,7 @@ class LayerDigest:
         while len(content):
             part = content[: SLICE - self._end % SLICE]
             content = content[len(part) :]
-            self._checksum = zlib.crc32(part, self._checksum)
+            self._checksum = self._crc32(part, self._checksum)
             self._end += len(part)
             if not self._end % SLICE:
                 self._close_piece()
