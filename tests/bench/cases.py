@@ -99,6 +99,7 @@ class Bench:
             lambda: self._format("vmdk", {"subformat": "streamOptimized"}, stream),
         )
         yield Case("merge of an overlay, synced", "qemu-img commit -d", 0.9, self._merge)
+        yield Case("merge of an overlay, synced", "qemu-img commit -d, rm", 0.9, lambda: self._merge(removes=True))
         yield Case("merge of an overlay, synced", "ploop snapshot-merge", 0.75, self._merge_by_ploop)
         yield Case("compact in place, a quarter zero, synced", synced, 0.4, self._compact)
         yield Case("content compare", "qemu-img compare", 0.8, self._compare)
@@ -219,8 +220,11 @@ class Bench:
         called = "vpc" if format == "vhd" else format
         return Pair(ours, theirs, lambda: _compare(["-f", called, "-F", called], one, other))
 
-    def _merge(self) -> Pair:
-        """A quarter of the clusters of a disk lie in an overlay; ours goes into the parent, as theirs does."""
+    def _merge(self, *, removes: bool = False) -> Pair:
+        """A quarter of the clusters of a disk lie in an overlay; ours goes into the parent, as theirs does.
+
+        Ours removes the overlay; with ``removes`` so do they.
+        """
         master, mine = self.path("master.hdd"), self.path("ours.hdd")
         base, top = self.path("base.qcow2"), self.path("top.qcow2")
         work = [self.path("theirs-base.qcow2"), self.path("theirs-top.qcow2")]
@@ -239,9 +243,9 @@ class Bench:
                 stdout=subprocess.DEVNULL,
             )
 
-        theirs = Command(
-            ["qemu-img", "commit", "-d", "-t", "writeback", "-f", "qcow2", work[1]], fresh_theirs, (work[0],)
-        )
+        commit = ["qemu-img", "commit", "-d", "-t", "writeback", "-f", "qcow2", work[1]]
+        with_removal = ["sh", "-c", '"$@" && rm "$0"', work[1], *commit]
+        theirs = Command(with_removal if removes else commit, fresh_theirs, (work[0],))
 
         def check() -> None:
             _compare(["-f", "parallels", "-F", "qcow2"], _image(mine), work[0])

@@ -19,7 +19,7 @@ from ..._core.errors import BadRequest, Damaged, DiskError, MissingImage, NotAWh
 from ..._core.records import replace
 from ..._formats.pieces import MOST_PIECES
 from ..._io.port import FILE, Port
-from ..digests import checksum_of
+from ..checksums import checksum_of
 from ..foreign.advice import unread
 from ..foreign.whole import VMDK_PIECE, XEN_PIECE
 from .inflated import Index

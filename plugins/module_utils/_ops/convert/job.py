@@ -17,8 +17,9 @@ from ..._core.errors import StalePlan, VerifyFailed
 from ..._core.records import dataclass, replace
 from ..._formats.catalog import FORMATS, HDD, RAW
 from ..._formats.image import ForeignWriter, ParentImage
+from ..._guest.checksums import checksum_of
 from ..._guest.compare import chain_difference
-from ..._guest.digests import ContentDigest, LayerDigest, checksum_of
+from ..._guest.digests import ContentDigest, LayerDigest
 from ..._guest.places import SharedRanges
 from ..._guest.source import Source, find_source, open_source
 from ..._guest.view import ComposedView

@@ -95,7 +95,7 @@ def output_files(
 
 
 def _present_file(port: Port, path: str, algorithm: Optional[str]) -> OutputFile:
-    from ..._guest.digests import file_checksum
+    from ..._guest.checksums import file_checksum
 
     stat = port.stat(path)
     checksum = None if algorithm is None else file_checksum(port, port.real_path(path), algorithm)

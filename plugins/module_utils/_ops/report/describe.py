@@ -103,7 +103,7 @@ def _partitions_of(view: ComposedView) -> Any:
 
 
 def _checksum(port: Port, state: BundleState, algorithm: str) -> Any:
-    from ..._guest.digests import guest_checksum
+    from ..._guest.checksums import guest_checksum
 
     return _of_guest(port, state, lambda view: guest_checksum(view, algorithm))
 

@@ -14,13 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.extents import DATA, ZERO, Extent
-from ansible_collections.vdisk.parallels.plugins.module_utils._guest.digests import (
-    ContentDigest,
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.checksums import (
     FileDigest,
-    LayerDigest,
     file_checksum,
     guest_checksum,
 )
+from ansible_collections.vdisk.parallels.plugins.module_utils._guest.digests import ContentDigest, LayerDigest
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.slices import data_slices
 from ansible_collections.vdisk.parallels.plugins.module_utils._guest.source import find_source, open_source
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.copy import SLICE

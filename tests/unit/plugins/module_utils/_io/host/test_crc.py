@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vdisk.parallels.plugins.module_utils._io import crc
+from ansible_collections.vdisk.parallels.plugins.module_utils._io.host import crc
 
 CONTENT = bytes(number * number % 251 for number in range(70_000))
 
