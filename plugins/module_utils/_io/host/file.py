@@ -175,9 +175,12 @@ class OsFile:
 
     def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:
         """Let the server of a network file system copy a range; False where none does."""
-        if not isinstance(source, OsFile) or not self._can.copy_file_range or not self._is_on_server:
+        if not isinstance(source, OsFile) or not self._can.copy_file_range:
             return False
-        there = source._descriptor  # pylint: disable=protected-access
+        # pylint: disable=protected-access
+        if not (self._is_on_server and source._is_on_server):
+            return False
+        there = source._descriptor
         with reported(f"copy {source.path} to", self.path, offset):
             return kernel.copy_range(there, source_offset, self._descriptor, offset, length) == length
 
