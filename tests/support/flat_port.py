@@ -101,5 +101,8 @@ class FlatPort:
     def writers(self, _path: str) -> Tuple[Any, ...]:
         return ()
 
-    def holders(self, _paths: Any) -> Tuple[Any, ...]:
+    def list_locks(self) -> Any:
+        return None
+
+    def holders(self, _paths: Any, _listing: Any = None) -> Tuple[Any, ...]:
         return ()
