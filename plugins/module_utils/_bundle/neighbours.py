@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .._core.errors import DiskError, NotABundle, NotFound
 from .._core.records import replace
@@ -195,13 +195,13 @@ class Standing:
                     raise NotABundle(f"The directory has no {DESCRIPTOR}", path=disk)
                 return
             xml = read_file(self._port, path, limit=_DESCRIPTOR_LIMIT)
-            files = _plain_names(xml)
-            if files is None:
+            plain = _plain_names(xml)
+            if plain is None:
                 descriptor = parse_descriptor(xml, path=path)
-                files = [entry.file for storage in descriptor.storages for entry in storage.images]
+                files = _spellings(entry.file for storage in descriptor.storages for entry in storage.images)
             else:
                 # Most disks name nothing outside of them, unless by a link.
-                files = [file for file in files if self._is_link(posixpath.join(disk, file))]
+                files = [file for file in _spellings(plain) if self._is_link(posixpath.join(disk, file))]
             for file in files:
                 self._by_image.setdefault(self._port.real_path(posixpath.join(disk, file)), []).append(disk)
         except NotFound:
@@ -212,6 +212,11 @@ class Standing:
     def _is_link(self, path: str) -> bool:
         stat = self._port.lstat(path)
         return stat is not None and stat.kind == SYMLINK
+
+
+def _spellings(files: Iterable[str]) -> List[str]:
+    """Paths as they are written, and without the white space around them: whoever opens them may leave it out."""
+    return list(dict.fromkeys(spelling for file in files for spelling in (file, file.strip()) if spelling))
 
 
 def _plain_names(xml: bytes) -> Optional[Sequence[str]]:

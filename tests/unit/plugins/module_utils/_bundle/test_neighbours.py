@@ -124,6 +124,7 @@ SPELLINGS = {
     "entity": lambda name: name.replace("/", "&#47;"),
     "character data": lambda name: f"<![CDATA[{name}]]>",
     "absolute": lambda name: name,
+    "white space": lambda name: f"\n    {name}\t\n",
 }
 
 
@@ -139,10 +140,11 @@ def test_a_clone_is_found_however_its_descriptor_is_written(vms: Path, spelling:
     assert found == (clone, image)
 
 
-def test_a_clone_that_stands_on_an_image_by_a_link_is_found(vms: Path) -> None:
+@pytest.mark.parametrize("name", ["base.hds", " base.hds\n"])
+def test_a_clone_that_stands_on_an_image_by_a_link_is_found(vms: Path, name: str) -> None:
     built = machine(vms / "a.pvm")
     image = built.files[(0, ONE)]
-    clone = clone_of(built, vms / "b.hdd", "base.hds")
+    clone = clone_of(built, vms / "b.hdd", name)
     Path(clone, "base.hds").symlink_to(image)
     (found,) = around(built.directory).clones
     assert found == (clone, image)
