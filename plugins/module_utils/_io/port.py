@@ -102,7 +102,8 @@ class File(Protocol):
     def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:
         """Let the server of a network file system copy a range, so that its bytes do not come here and go back.
 
-        False where none does: the range is to be written then, all of it.
+        A kernel whose server cannot copies by itself, at no less cost than a write. False where neither does: the range
+        is to be written then, all of it.
         """
 
     def take_attributes(self, source: File) -> None:

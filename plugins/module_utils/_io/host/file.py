@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Iterator, List, Optional, Tuple, Union
 
@@ -23,6 +24,7 @@ _LARGEST_TRANSFER = 1 << 30
 # On ext4 long writes into new places are a third faster where their blocks are taken in one piece before. Not
 # elsewhere: XFS would keep what it takes ahead of later writers for good, Btrfs would compress nothing.
 _LONG_WRITE = 512 << 10
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ZEROS = bytes(256 * 1024)
 
 
@@ -46,7 +48,8 @@ class OsFile:
     @property
     def _is_on_server(self) -> bool:
         if self._is_remote is None:
-            self._is_remote = kernel.is_remote(self._descriptor)
+            # A disk of this host may be served by a process of it (fuseblk).
+            self._is_remote = kernel.is_remote(self._descriptor) and not self._is_on_device
         return self._is_remote
 
     @property
@@ -174,7 +177,11 @@ class OsFile:
             return kernel.clone_range(source._descriptor, source_offset, self._descriptor, offset, length) == length
 
     def copy_on_server(self, source: File, source_offset: int, offset: int, length: int) -> bool:
-        """Let the server of a network file system copy a range; False where none does."""
+        """Let the server of a network file system copy a range; False where none does.
+
+        Clients and servers refuse in many ways, some of them (CIFS) with EIO. All but a full disk is left to the write
+        that follows, which says what is wrong.
+        """
         if not isinstance(source, OsFile) or not self._can.copy_file_range:
             return False
         # pylint: disable=protected-access
@@ -182,7 +189,12 @@ class OsFile:
             return False
         there = source._descriptor
         with reported(f"copy {source.path} to", self.path, offset):
-            return kernel.copy_range(there, source_offset, self._descriptor, offset, length) == length
+            try:
+                return kernel.copy_range(there, source_offset, self._descriptor, offset, length) == length
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise
+                return False
 
     def take_attributes(self, source: File) -> None:
         """Get owner (where the process may), permissions, access control list and extended attributes of a file."""

@@ -16,7 +16,7 @@ from ..._core.extents import DATA
 from ..._formats.image import GuestView, Place
 from ..._guest.places import BLOCK, LONGEST, SharedRanges, common
 from ..._io.buffers import new_buffer
-from ..._io.copy import WINDOW
+from ..._io.copy import WINDOW, WRITEBACK_STEP
 from ..._io.port import File
 from ..._io.sparse import data_parts
 from .parts_writer import PartsWriter
@@ -31,11 +31,11 @@ class _Part(NamedTuple):
     offset: int
     length: int
 
-    def joined(self, other: _Part) -> Optional[_Part]:
-        """Both as one, when the other follows in both files and the host can share them in a moment."""
+    def joined(self, other: _Part, longest: int) -> Optional[_Part]:
+        """Both as one, when the other follows in both files and they are no longer than ``longest``."""
         length = self.length + other.length
         following = (self.source, self.source_offset + self.length, self.target, self.offset + self.length)
-        return self._replace(length=length) if other[:4] == following and length <= LONGEST else None
+        return self._replace(length=length) if other[:4] == following and length <= longest else None
 
 
 class BlockSharing:
@@ -53,6 +53,8 @@ class BlockSharing:
         self._buffer: Optional[memoryview] = None
         self._works = True
         self._proven = False
+        # What the host does in a moment.
+        self._longest = LONGEST
         # What is to be shared next.
         self._pending: Optional[_Part] = None
 
@@ -126,7 +128,7 @@ class BlockSharing:
                 target.pwrite(offset + done + start, window[start:end])
 
     def _add(self, part: _Part) -> None:
-        joined = self._pending.joined(part) if self._pending is not None else None
+        joined = self._pending.joined(part, self._longest) if self._pending is not None else None
         if joined is not None:
             self._pending = joined
             return
@@ -146,6 +148,9 @@ class BlockSharing:
         if target.share_from(source, source_offset, offset, length):
             if self._shared is not None:
                 self._shared.add(*part)
-        elif not target.copy_on_server(source, source_offset, offset, length):
+        elif target.copy_on_server(source, source_offset, offset, length):
+            # A copy takes its time, and what is pending is not stored yet.
+            self._longest = WRITEBACK_STEP
+        else:
             self._works = False
             self._copy(part)

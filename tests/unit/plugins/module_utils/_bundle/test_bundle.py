@@ -128,6 +128,7 @@ def test_old_single_file_images_are_disks(tmp_path: Path, cluster_sectors: int, 
     build_hds(path, size_sectors=5000, clusters={1: content}, cluster_sectors=cluster_sectors, data_off=data_off)
     state = disks.state_of(PORT, path)
     assert (state.is_bundle, state.tree.current_chain, state.descriptor.size_bytes) == (False, (TOP,), 5000 * 512)
+    assert [storage.cluster_sectors for storage in state.descriptor.storages] == [cluster_sectors]
     start = cluster_sectors * 512
     assert disks.read(PORT, path) == bytes(start) + content + bytes(5000 * 512 - start - len(content))
 

@@ -37,6 +37,8 @@ def test_without_edits_the_text_is_the_same() -> None:
         ("<a><b></b></a>", "<a><b>2&lt;</b></a>"),
         ("<a><b x='1' /></a>", "<a><b x='1'>2&lt;</b></a>"),
         ("<a><b>1<!-- why --></b></a>", "<a><b>2&lt;<!-- why --></b></a>"),
+        ("<a><b>1<!-- why\n    not --></b></a>", "<a><b>2&lt;<!-- why\n    not --></b></a>"),
+        ("<a><b><?of\n mine?>1</b></a>", "<a><b>2&lt;<?of\n mine?></b></a>"),
         ("<a><b>&#49;</b><c>&#49;</c></a>", "<a><b>2&lt;</b><c>&#49;</c></a>"),
     ],
 )
@@ -129,6 +131,8 @@ def test_text_that_the_encoding_lacks_becomes_a_reference() -> None:
 
 def test_only_what_xml_can_carry_is_written() -> None:
     assert escape("a<b>&\r\n\"'", path=PATH) == "a&lt;b&gt;&amp;&#13;\n\"'"
-    for bad in ("\0", "\x1b", "\ud800", "\uffff"):
+    for bad in ("\0", "\x08", "\x0b", "\x0c", "\x0e", "\x1b", "\x1f", "\ud800", "\udfff", "\ufffe", "\uffff"):
         with pytest.raises(Unsupported):
             escape(f"a{bad}", path=PATH)
+    good = "\t\n \x7f\x85\ud7ff\ue000\ufffd\U00010000\U0010ffff"
+    assert escape(good, path=PATH) == good

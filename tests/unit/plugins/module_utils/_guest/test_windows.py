@@ -152,7 +152,7 @@ def test_no_more_than_a_few_windows_are_read_ahead():
             if len(held) == 10:
                 break
         assert len({id(window.obj) for window in _waiting(windows)}) <= 6
-    assert 6 * WINDOW <= 12 << 20
+    assert 1 << 20 <= WINDOW <= 2 << 20
 
 
 def _waiting(windows):

@@ -168,6 +168,14 @@ def test_a_copy_that_did_nothing_changes_nothing() -> None:
     assert file.hexdigest() == digest_of(b"abc")
 
 
+def test_what_a_server_would_copy_is_written_to_be_seen() -> None:
+    class Served(Model):
+        def copy_on_server(self, *_where: Any) -> bool:
+            raise AssertionError("it would have to be read back")
+
+    assert not DigestingFile(Served(), "sha256").copy_on_server(Model(bytes(100)), 0, 0, 50)  # type: ignore[arg-type]
+
+
 def test_long_gaps_and_long_copies(tmp_path: Path) -> None:
     source = PORT.create(str(tmp_path / "source"))
     source.pwrite(0, bytes(range(256)) * 4000)

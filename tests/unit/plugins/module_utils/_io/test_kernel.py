@@ -54,7 +54,10 @@ def test_file_systems_of_the_network_are_told_from_others(tmp_path, monkeypatch)
             return fstatfs
 
     monkeypatch.setattr(kernel, "_library", Library())
-    for number, expected in ((0x6969, True), (0xFE534D42, True), (0xFE534D42 - (1 << 32), True), (0xEF53, False)):
+    # NFS, CIFS, SMB, Ceph, FUSE; ext4, XFS, Btrfs, tmpfs, overlayfs.
+    remote = (0x6969, 0xFF534D42, 0xFE534D42, 0xFE534D42 - (1 << 32), 0x00C36400, 0x65735546)
+    local = (0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0x794C7630)
+    for number, expected in (*((one, True) for one in remote), *((one, False) for one in local)):
         numbers["fstatfs64"] = number
         assert kernel.is_remote(0) == expected
         assert kernel.is_ext4(0) == (number == 0xEF53)

@@ -429,21 +429,39 @@ def test_a_server_copies_what_lies_on_it(pair, monkeypatch, tmp_path):
     monkeypatch.setattr(kernel.os, "copy_file_range", fake_copy_file_range(777), raising=False)
     assert not target.copy_on_server(source, 0, 0, 10_000)
     assert target.size() == 0
-    there = file_with(target, copy_file_range=True)
-    monkeypatch.setattr(kernel, "is_remote", lambda descriptor: True)
+    here, there = (os.fstat(file._descriptor).st_ino for file in (source, target))
+    remote = {there}
+    monkeypatch.setattr(kernel, "is_remote", lambda descriptor: os.fstat(descriptor).st_ino in remote)
+    # Both have to lie there.
+    assert not file_with(target, copy_file_range=True).copy_on_server(source, 0, 0, 10_000)
+    remote = {here}
+    source, there = file_with(source), file_with(target, copy_file_range=True)
+    assert not there.copy_on_server(source, 0, 0, 10_000)
+    remote = {here, os.fstat(target._descriptor).st_ino}
+    source, there = file_with(source), file_with(target, copy_file_range=True)
     assert there.copy_on_server(source, 10, 20, 50_000)
     assert (tmp_path / "target").read_bytes() == bytes(20) + content[10:50_010]
+    # What lies on a disk of this host, whoever serves it, is not copied by the kernel.
+    monkeypatch.setattr(kernel.os, "major", lambda device: 7)
+    assert not file_with(target, copy_file_range=True).copy_on_server(source, 10, 20, 50_000)
     # What ends too early is not done.
     assert not there.copy_on_server(source, 99_000, 0, 5000)
     assert not file_with(target).copy_on_server(source, 0, 0, 10)
 
 
-def test_a_server_that_fails_is_an_error(pair, monkeypatch):
+@pytest.mark.parametrize("name", ["EOPNOTSUPP", "EXDEV", "EIO", "ENOENT", "EOVERFLOW", "ESTALE"])
+def test_a_server_that_refuses_leaves_it_to_the_write(pair, monkeypatch, name):
     source, target, _content = pair
     monkeypatch.setattr(kernel, "is_remote", lambda descriptor: True)
-    monkeypatch.setattr(kernel.os, "copy_file_range", refusing(errno.EOPNOTSUPP), raising=False)
+    monkeypatch.setattr(kernel.os, "copy_file_range", refusing(getattr(errno, name)), raising=False)
     assert not target.copy_on_server(source, 0, 0, 1000)
-    monkeypatch.setattr(kernel.os, "copy_file_range", refusing(errno.ENOSPC), raising=False)
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT"])
+def test_a_server_that_is_full_is_an_error(pair, monkeypatch, name):
+    source, target, _content = pair
+    monkeypatch.setattr(kernel, "is_remote", lambda descriptor: True)
+    monkeypatch.setattr(kernel.os, "copy_file_range", refusing(getattr(errno, name)), raising=False)
     with pytest.raises(NoSpace):
         target.copy_on_server(source, 0, 0, 1000)
 

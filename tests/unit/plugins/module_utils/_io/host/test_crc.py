@@ -83,8 +83,18 @@ def right(address: int, length: int, value: int) -> int:
     return zlib.crc32(ctypes.string_at(address, length), value)
 
 
-def wrong(address: int, length: int, value: int) -> int:
-    return right(address, length, value) ^ (length == 1)
+def wrong_when(condition: Callable[[int, int, int], bool]) -> Callable[[int, int, int], int]:
+    return lambda address, length, value: right(address, length, value) ^ condition(address, length, value)
+
+
+WRONG = [
+    wrong_when(lambda _address, length, _value: length == 1),
+    wrong_when(lambda _address, length, _value: length > 1000),
+    wrong_when(lambda _address, length, _value: length > 1000 and length % 16 != 0),
+    wrong_when(lambda address, _length, _value: address % 8 != 0),
+    wrong_when(lambda _address, _length, value: value != 0),
+    wrong_when(lambda _address, _length, value: value == 0),
+]
 
 
 def _loading(monkeypatch: pytest.MonkeyPatch, libraries: Dict[str, Library], machine: str = "x86_64") -> None:
@@ -107,11 +117,11 @@ NEW = 50060022
     [
         ({LZMA: Library(NEW, right)}, "x86_64", True),
         ({LZMA: Library(NEW - 1, right)}, "x86_64", False),
-        ({LZMA: Library(NEW, wrong)}, "x86_64", False),
+        ({LZMA: Library(NEW, WRONG[0])}, "x86_64", False),
         ({LZMA: Library(NEW, right)}, "riscv64", False),
         ({DEFLATE: Library(0, right)}, "aarch64", True),
-        ({DEFLATE: Library(0, wrong)}, "aarch64", False),
-        ({DEFLATE: Library(0, wrong), LZMA: Library(NEW, right)}, "aarch64", True),
+        ({DEFLATE: Library(0, WRONG[0])}, "aarch64", False),
+        ({DEFLATE: Library(0, WRONG[0]), LZMA: Library(NEW, right)}, "aarch64", True),
         ({}, "x86_64", False),
     ],
 )
@@ -123,6 +133,14 @@ def test_a_library_is_used_when_it_is_new_and_right(
     assert (crc32 is not zlib.crc32) == is_used
     assert crc32(memoryview(bytearray(CONTENT)), 7) == zlib.crc32(CONTENT, 7)
     assert crc.fast_crc32() is crc32
+
+
+@pytest.mark.parametrize("answer", WRONG)
+def test_a_library_that_is_wrong_now_and_then_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[int, int, int], int]
+) -> None:
+    _loading(monkeypatch, {LZMA: Library(NEW, answer), DEFLATE: Library(0, answer)})
+    assert crc.fast_crc32() is zlib.crc32
 
 
 def test_a_library_without_the_function_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,6 +175,53 @@ def test_a_host_that_changes_its_mind_gets_copies() -> None:
             assert sum(end - start for start, end in held.data_ranges(0, SIZE)) < SIZE
 
 
+@pytest.mark.parametrize("target", ["raw", "expanding", "with snapshots"])
+@pytest.mark.parametrize("is_right", [True, False])
+def test_what_a_server_copied_is_verified(monkeypatch: pytest.MonkeyPatch, target: str, is_right: bool) -> None:
+    """Shared blocks are the same blocks; a copy is one only when it has been read."""
+    port = Watched()
+    layers(port)
+    punch_clusters(port, 1)
+    guest = disks.read(port, DISK)
+    share, answers = MemoryFile.share_from, iter([True])
+    monkeypatch.setattr(MemoryFile, "share_from", lambda self, *where: next(answers, False) and share(self, *where))
+    copied: List[int] = []
+
+    def copy_on_server(self: MemoryFile, source: MemoryFile, source_offset: int, offset: int, length: int) -> bool:
+        content = bytearray(length)
+        source.pread_into(source_offset, content)
+        self.pwrite(offset, content if is_right else bytes(byte ^ 1 for byte in content))
+        copied.append(length)
+        return True
+
+    monkeypatch.setattr(MemoryFile, "copy_on_server", copy_on_server)
+    if not is_right:
+        with pytest.raises(VerifyFailed):
+            done(port, DISK, target)
+    else:
+        done(port, DISK, target)
+        assert seen(port, TARGETS[target][0]) == guest
+    assert copied
+
+
+def test_what_waits_for_a_server_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 8 << 20
+    monkeypatch.setattr(sharing, "WRITEBACK_STEP", size // 4)
+    port = MemoryPort()
+    port.server_copies = size
+    port.plant_file("/vm/source", random.Random(1).getrandbits(8 * size).to_bytes(size, "little"))
+    lengths: List[int] = []
+    copy = MemoryFile.copy_on_server
+
+    def watched(self: MemoryFile, *where: Any) -> bool:
+        lengths.append(where[-1])
+        return copy(self, *where)
+
+    monkeypatch.setattr(MemoryFile, "copy_on_server", watched)
+    disks.convert(port, "/vm/source", "/vm/out.raw")
+    assert sum(lengths) == size and max(lengths) <= size // 4
+
+
 @pytest.mark.parametrize("clusters", [1, 4])
 @pytest.mark.parametrize("answers", [None, 0, 1, 3])
 @pytest.mark.parametrize("at_once", [CLUSTER, 64 << 20])
