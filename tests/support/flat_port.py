@@ -101,8 +101,5 @@ class FlatPort:
     def writers(self, _path: str) -> Tuple[Any, ...]:
         return ()
 
-    def list_locks(self) -> Any:
-        return None
-
-    def holders(self, _paths: Any, _listing: Any = None) -> Tuple[Any, ...]:
+    def holders(self, _paths: Any) -> Tuple[Any, ...]:
         return ()

@@ -23,7 +23,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import threading
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.vdisk.parallels.plugins.module_utils._core.errors import DiskError, Escape, InUse
 from ansible_collections.vdisk.parallels.plugins.module_utils._io.failures import not_regular, translated
@@ -496,10 +496,7 @@ class MemoryPort:
         """Let the host say that it would refuse to write there."""
         self._refusals[path] = error
 
-    def list_locks(self) -> Any:
-        return None
-
-    def holders(self, paths: Sequence[str], _listing: Any = None) -> Tuple[Tuple[str, Holder], ...]:
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         self.called("holders", next(iter(paths), "nothing"))
         return tuple((path, holder) for path in paths for holder in self._holders(path))
 

@@ -11,7 +11,7 @@ to the disk (``Touches``), and gets a ``Clearance`` to plan with.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, Tuple
+from typing import TYPE_CHECKING, Iterable, Tuple
 
 from .._core.errors import (
     CHECK_HINT,
@@ -350,11 +350,11 @@ def warnings_for_readers(state: BundleState) -> Tuple[str, ...]:
     return tuple(found)
 
 
-def warnings_of_flocks(port: Port, places: Iterable[str], listing: Any = None) -> Tuple[str, ...]:
+def warnings_of_flocks(port: Port, places: Iterable[str]) -> Tuple[str, ...]:
     """What somebody must know who reads these files and folders while others keep them for themselves by a ``flock``,
-    which does not tell whether they write. A shared one is that of a reader. ``listing`` is what ``list_locks`` began.
+    which does not tell whether they write. A shared one is that of a reader.
     """
-    found = port.holders(list(places), listing)
+    found = port.holders(list(places))
     held = {holder.owner: path for path, holder in found if holder.kind == "flock" and not holder.is_shared}
     return tuple(
         f"{path}: {owner} keeps it for itself by a flock; if it writes meanwhile, the copy is a mixture of before and"

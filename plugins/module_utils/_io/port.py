@@ -12,7 +12,7 @@ AlreadyExists, NoSpace) with the path; nothing is retried silently except EINTR 
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Optional, Protocol, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Protocol, Sequence, Tuple, Union
 
 from .._core.errors import DiskError
 from .._core.records import dataclass
@@ -210,16 +210,10 @@ class Port(Protocol):
         written, as in one with the sticky bit; None when it would not, or when nothing is there.
         """
 
-    def list_locks(self) -> Any:
-        """Begin to read what the host lists of locks, for the next ``holders``; None where nothing is to be read.
-
-        Linux waits about 10 ms before it lists them, in which the caller does something else.
-        """
-
-    def holders(self, paths: Sequence[str], listing: Any = None) -> Tuple[Tuple[str, Holder], ...]:
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, with their paths, found without taking a lock.
 
-        Ask once for many, for the sake of the list, which is read now unless it is given.
+        Ask once for many: Linux waits about 10 ms before it lists all locks of the host.
         """
 
     def writers(self, path: str) -> Tuple[Holder, ...]:

@@ -21,7 +21,6 @@ from .host.file import OsFile
 from .host.names import Names
 from .kernel import release, repeated
 from .locking.locks import Locks, OsLock
-from .locking.owners import LockLists
 from .port import DIRECTORY, FILE, OTHER, SYMLINK, File, Holder, Stat
 from .process import umask
 
@@ -275,13 +274,9 @@ class OsPort:
     write_refusal = staticmethod(write_refusal)
     removal_refusal = staticmethod(removal_refusal)
 
-    def list_locks(self) -> Optional[LockLists]:
-        """Begin to read what the host lists of locks, for ``holders``."""
-        return self._locks.listing()
-
-    def holders(self, paths: Sequence[str], listing: Optional[LockLists] = None) -> Tuple[Tuple[str, Holder], ...]:
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories, found without taking a lock. What this port holds is left out."""
-        return self._locks.holders(paths, listing)
+        return self._locks.holders(paths)
 
     def writers(self, path: str) -> Tuple[Holder, ...]:
         """Who holds the file for writing."""

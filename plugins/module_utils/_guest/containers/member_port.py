@@ -164,10 +164,6 @@ class MemberPort:
         """Who writes the container, or a file of the host."""
         return () if self._is_inside(path) else self._port.writers(path)
 
-    def list_locks(self) -> Any:
-        """What the host begins to list."""
-        return self._port.list_locks()
-
-    def holders(self, paths: Any, listing: Any = None) -> Tuple[Tuple[str, Holder], ...]:
+    def holders(self, paths: Any) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds files of the host; a member is held by nobody."""
-        return self._port.holders([path for path in paths if not self._is_inside(path)], listing)
+        return self._port.holders([path for path in paths if not self._is_inside(path)])

@@ -102,15 +102,9 @@ class Locks:
         self._names = names
         self._registry: Dict[Identity, int] = {}
 
-    def listing(self) -> Optional[owners.LockLists]:
-        """The lists of the host, begun; None where it has none."""
-        return owners.LockLists().begin() if self._can.proc else None
-
-    def holders(
-        self, paths: Sequence[str], listing: Optional[owners.LockLists] = None
-    ) -> Tuple[Tuple[str, Holder], ...]:
+    def holders(self, paths: Sequence[str]) -> Tuple[Tuple[str, Holder], ...]:
         """Who holds these files and directories; nobody what is absent or neither of the two."""
-        listed = owners.LockLists() if listing is None else listing
+        listed = owners.LockLists()
         return tuple((path, holder) for path in paths for holder in self._holders(path, listed))
 
     def _holders(self, path: str, listed: owners.LockLists) -> Tuple[Holder, ...]:

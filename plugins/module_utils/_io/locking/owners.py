@@ -14,10 +14,7 @@ wait.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, FrozenSet, Iterator, List, Optional, Tuple
-
-if TYPE_CHECKING:
-    from ..worker import Worker
+from typing import FrozenSet, Iterator, List, Optional, Tuple
 
 UNKNOWN = "another process"
 
@@ -48,39 +45,23 @@ def file_system(descriptor: int) -> str:
 class LockLists:
     """What the kernel lists of locks.
 
-    Each list is read when it is first needed, and once. Linux waits about 10 ms before it gives that of all flocks:
-    ``begin`` lets it wait while the caller does something else.
+    Each list is read when it is first needed, and once: Linux waits about 10 ms before it gives that of all flocks.
     """
 
     def __init__(self) -> None:
-        self._worker: Optional[Worker] = None
         self._flocks: Optional[List[Tuple[str, int, bool]]] = None
         self._byte_locks: Optional[List[Tuple[str, str, str]]] = None
 
-    def begin(self) -> LockLists:
-        """Begin to read the list of flocks in a thread, where there may be one."""
-        # Most runs ask nobody.
-        from ..worker import Worker
-
-        self._worker = Worker(self._read_flocks, "vdisk-locks")
-        self._worker.start()
-        return self
-
-    def _read_flocks(self) -> None:
-        self._flocks = list(_listed_flocks())
-
     def flocks(self, descriptor: int) -> Tuple[Tuple[int, bool], ...]:
         """The processes that hold a flock on the file, and whether it is shared; without those that wait for it."""
-        if self._worker is not None:
-            self._worker.join()
         if self._flocks is None:
-            self._read_flocks()
+            self._flocks = list(_listed_flocks())
         # Hardly a file has a lock, and its number says so for less than the names of its device.
         try:
             number = f":{os.fstat(descriptor).st_ino}"
         except OSError:
             return ()
-        alike = [one for one in self._flocks or () if one[0].endswith(number)]
+        alike = [one for one in self._flocks if one[0].endswith(number)]
         keys = _keys(descriptor) if alike else ()
         return tuple(sorted({(pid, is_shared) for key, pid, is_shared in alike if key in keys}))
 

@@ -107,14 +107,13 @@ def _has_changed(port: Port, examined: Examination) -> bool:
 
 def _examine(port: Port, location: Location, allow_outside: bool, vicinity: Vicinity) -> Examination:
     port.forget(location.directory)
-    locks = port.list_locks()
     before = identity(port.stat(location.descriptor))
     journal, interrupted = _read_journal(port, location)
     is_bundle = location.kind == BUNDLE
     names = port.list_directory(location.directory) if is_bundle else _names_of_single_file(port, location)
     chosen = choose_descriptor(port, location, names) if is_bundle else None
     named, outside = _named_images(port, location, chosen, allow_outside)
-    holders = port.holders(_places(location, named), locks)
+    holders = _holders(port, location, named)
     images = _examine_images(port, named, {path for path, holder in holders if holder.kind != "read"})
     # A link that the descriptor names is an image as much as the file that it leads to.
     taken = {posixpath.basename(name) for one in named for name in (one.path, one.file)} if is_bundle else set()
@@ -220,10 +219,10 @@ def _resolved(port: Port, location: Location, image: ImageEntry, allow_outside: 
         return found("image_unreadable", error.path or image.file, error.statement)
 
 
-def _places(location: Location, named: Sequence[Named]) -> List[str]:
-    """What somebody may hold."""
+def _holders(port: Port, location: Location, named: Sequence[Named]) -> Tuple[Tuple[str, Holder], ...]:
     places = [location.directory] if location.kind != SINGLE_FILE else []
-    return [*places, *dict.fromkeys(one.path for one in named)]
+    places += dict.fromkeys(one.path for one in named)
+    return port.holders(places)
 
 
 def _in_use(holders: Sequence[Tuple[str, Holder]]) -> List[Finding]:

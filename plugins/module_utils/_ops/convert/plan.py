@@ -38,7 +38,6 @@ def plan_convert(
 
     ``predict`` also reads the source to report the exact size of the output, as check mode wants it.
     """
-    locks = port.list_locks()
     refuse_source(port, source, request)
     depths = layer_depths(source, request)
     shape = _shape(request, source, len(depths))
@@ -52,8 +51,8 @@ def plan_convert(
     conversion = replace(conversion, reason=reason_of(port, conversion))
     from .warnings import warnings_of
 
+    warnings = warnings_of(port, conversion)
     if is_kept(conversion.reason):
-        warnings = warnings_of(port, conversion, locks)
         filesystems = None if conversion.dropped is None else conversion.dropped.filesystems
         facts = ConvertFacts(conversion.reason, shape, filesystems=filesystems)
         return _with_scan(Plan("convert", warnings=warnings + _warnings_of_kept(conversion), facts=facts), conversion)
@@ -64,7 +63,7 @@ def plan_convert(
     plan = convert_steps(port, conversion, token)
     # What an output replaces must not be lost before the output is on the medium.
     is_durable = request.durable or destination.stat is not None
-    plan = replace(plan, warnings=warnings_of(port, conversion, locks), is_durable=is_durable)
+    plan = replace(plan, warnings=warnings, is_durable=is_durable)
     return _with_scan(predicted(port, plan) if predict else plan, conversion)
 
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Tuple
 
 from ..._bundle.guards import warnings_for_readers, warnings_of_flocks
 from ..._core.units import SECTOR
@@ -19,16 +19,13 @@ from .reason import is_kept
 from .request import AnyShape
 
 
-def warnings_of(port: Port, conversion: Conversion, listing: Any = None) -> Tuple[str, ...]:
-    """What a user should know of the source, and of a size that is not that of the source.
-
-    ``listing`` is what ``list_locks`` began.
-    """
+def warnings_of(port: Port, conversion: Conversion) -> Tuple[str, ...]:
+    """What a user should know of the source, and of a size that is not that of the source."""
     source, size = conversion.source, conversion.shape.size
     found = [*source.warnings, *(source.chain.warnings if source.chain is not None else ())]
     if source.state is not None:
         found += warnings_for_readers(source.state)
-    found += warnings_of_flocks(port, source.places, listing)
+    found += warnings_of_flocks(port, source.places)
     replaced = conversion.destination.state
     if replaced is not None and not is_kept(conversion.reason):
         # What goes with it must have been told once.

@@ -176,18 +176,6 @@ def test_a_flock_on_an_image_is_respected(port, start, image, action):
     assert holders_of(port, image) == ()
 
 
-@pytest.mark.skipif(not detect().proc, reason="only Linux lists locks")
-def test_a_list_of_locks_that_was_begun_shows_those_that_were_there(port, start, image):
-    before = port.list_locks()
-    assert port.holders([image], before) == ()
-    other = start(image, "flock")
-    listing = port.list_locks()
-    assert port.holders([image], listing) == ((image, Holder("flock", owner_of(other), False)),)
-    other.stop()
-    assert port.holders([image], listing) and not port.holders([image], before)
-    assert OsPort(Capabilities()).list_locks() is None
-
-
 def test_a_flock_on_the_directory_or_on_its_lock_file_is_respected(port, start, tmp_path):
     (tmp_path / locks.LOCK_FILE).write_bytes(b"")
     for path in (tmp_path, tmp_path / locks.LOCK_FILE):

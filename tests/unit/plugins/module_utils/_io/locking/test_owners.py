@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 
 import pytest
 
@@ -120,27 +119,6 @@ def test_each_list_is_read_when_it_is_needed_and_once(proc, descriptor, monkeypa
     assert asked.count("/proc/locks") == 1 and "/proc/12/fdinfo/3" not in asked
     assert listed.byte_lock_owners(descriptor) == listed.byte_lock_owners(descriptor) == ("process 12",)
     assert asked.count("/proc/12/fdinfo/3") == asked.count("/proc/locks") == 1
-
-
-def test_a_list_that_was_begun_is_read_by_a_thread_and_once(proc, descriptor, monkeypatch):
-    asked = []
-    read = owners._text
-    monkeypatch.setattr(owners, "_text", lambda path: [asked.append(threading.current_thread().name), read(path)][1])
-    proc["/proc/locks"] = f"1: FLOCK  ADVISORY  WRITE 11 {key(descriptor)} 0 EOF\n"
-    listed = owners.LockLists().begin()
-    assert [listed.flocks(descriptor) for _time in range(2)] == [((11, False),)] * 2
-    assert asked.count("vdisk-locks") == 1
-    # Keys of the file are looked up by who asks.
-    assert set(asked) <= {"vdisk-locks", threading.current_thread().name}
-
-
-def test_where_no_thread_can_be_started_a_list_is_read_when_it_is_needed(proc, descriptor, monkeypatch):
-    def refuse(thread):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    proc["/proc/locks"] = f"1: FLOCK  ADVISORY  WRITE 11 {key(descriptor)} 0 EOF\n"
-    assert owners.LockLists().begin().flocks(descriptor) == ((11, False),)
 
 
 @linux

@@ -148,9 +148,9 @@ def test_a_disk_that_changes_while_a_repair_is_planned_is_stale(path):
             looked.append(path)
             return super().open_read(path)
 
-        def holders(self, paths, listing=None):
+        def holders(self, paths):
             os.utime(top_of(built), ns=(1, 1))
-            return super().holders(paths, listing)
+            return super().holders(paths)
 
         def stat(self, path):
             if looked and path == top_of(built):

@@ -23,7 +23,7 @@ PORT = OsPort()
 class HeldPort(OsPort):
     """A port that sees a process write to every image."""
 
-    def holders(self, paths, listing=None):
+    def holders(self, paths):
         return tuple((path, Holder("write", "qemu-system (4711)")) for path in paths if path.endswith(".hds"))
 
 
