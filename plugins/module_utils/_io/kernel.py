@@ -245,7 +245,7 @@ def is_ext4(descriptor: int) -> bool:
 
 
 def is_remote(descriptor: int) -> bool:
-    """Whether the file lies on a file system whose server copies when it is asked to; False where unknown."""
+    """Whether the file system is one of the network, or FUSE, whose server may copy; False where unknown."""
     return _file_system(descriptor) in _REMOTE_MAGICS
 
 
